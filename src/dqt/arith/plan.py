@@ -1,0 +1,235 @@
+"""Which width each layer takes: plans, the space they live in, and the cascade."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from dqt.arith.nested import shift_of
+
+FORMAT = "dqt-plan"
+VERSION = 1
+Pair: TypeAlias = tuple[int, int]
+
+
+class PlanError(ValueError):
+    """A plan that does not fit its network; the message names the layer, the value and the allowed set."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer that carries a width. Counts are per sample.
+
+    ``edge`` marks the first and the last layer, which stay at ``Space.edge_width`` under a uniform plan.
+    """
+
+    name: str
+    macs: int
+    weights: int
+    inputs: int
+    outputs: int
+    edge: bool = False
+
+
+@dataclass(frozen=True)
+class Space:
+    """Every plan that a network accepts: its layers in order, and the widths they may take.
+
+    ``widths`` is ascending and contains ``master``; ``controller`` are the layers of the controller itself, which
+    always run at the master width; ``choices`` the widths it chooses from (empty: no controller).
+    """
+
+    master: int
+    widths: tuple[int, ...]
+    edge_width: int
+    layers: tuple[Layer, ...]
+    controller: tuple[Layer, ...] = ()
+    choices: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.widths or tuple(sorted(set(self.widths))) != self.widths:
+            raise PlanError(f"widths {self.widths}: need an ascending tuple without repeats, such as (2, 4, 8)")
+        for b in self.widths:
+            shift_of(self.master, b)
+        for name, b in (("master", self.master), ("edge_width", self.edge_width)):
+            if b not in self.widths:
+                raise PlanError(f"{name} {b} is not among the widths {self.widths}: add it to the configuration")
+        if len({layer.name for layer in self.layers}) != len(self.layers):
+            raise PlanError("two layers share a name")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the layers that carry a width, in order."""
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the layers whose widths the controller chooses: all but the edges."""
+        return tuple(layer.name for layer in self.layers if not layer.edge)
+
+
+@dataclass(frozen=True)
+class Plan(Mapping[str, Pair]):
+    """Layer name -> (weight width, activation width); frozen, hashable, checked against a :class:`Space` on use."""
+
+    items_: tuple[tuple[str, Pair], ...]
+
+    @classmethod
+    def of(cls, widths: Mapping[str, int | Sequence[int]]) -> Plan:
+        """A plan from ``{name: b}`` or ``{name: (bw, ba)}``.
+
+        Raises:
+            PlanError: a value is neither an integer nor a pair of integers.
+        """
+        return cls(tuple((str(name), _pair(str(name), value)) for name, value in widths.items()))
+
+    def __getitem__(self, name: str) -> Pair:
+        for key, pair in self.items_:
+            if key == name:
+                return pair
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.items_)
+
+    def __len__(self) -> int:
+        return len(self.items_)
+
+    def to_json(self) -> str:
+        """JSON text; :meth:`from_json` reads it back."""
+        layers = {name: list(pair) for name, pair in self.items_}
+        return json.dumps({"format": FORMAT, "version": VERSION, "layers": layers}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """The plan of :meth:`to_json`.
+
+        Raises:
+            PlanError: not JSON, another format or version, or values that are not widths.
+        """
+        try:
+            data: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise PlanError(f"a plan must be JSON: {error}") from None
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise PlanError(f'not a plan: expected a JSON object with "format": "{FORMAT}"')
+        if data.get("version") != VERSION:
+            raise PlanError(f"plan version {data.get('version')!r}; this release reads version {VERSION}")
+        if not isinstance(data.get("layers"), dict):
+            raise PlanError('a plan needs "layers": an object of layer name -> [weight width, activation width]')
+        return cls.of(data["layers"])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan as JSON."""
+        Path(path).write_text(self.to_json())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Plan:
+        """Read a plan that :meth:`save` wrote.
+
+        Raises:
+            PlanError: see :meth:`from_json`.
+        """
+        try:
+            return cls.from_json(Path(path).read_text())
+        except UnicodeDecodeError:
+            raise PlanError(f"{path}: not a text file") from None
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Run at ``widths[0]``; samples whose integer margin is at or below ``margins[i]`` run again at ``widths[i+1]``.
+
+    The margin is the difference of the two largest integer outputs. ``len(margins) == len(widths) - 1``.
+    """
+
+    widths: tuple[int, ...]
+    margins: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(int(b) for b in self.widths))
+        object.__setattr__(self, "margins", tuple(int(m) for m in self.margins))
+        if len(self.margins) != len(self.widths) - 1:
+            raise PlanError(f"a cascade over {len(self.widths)} widths needs {len(self.widths) - 1} margins")
+        if any(a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)):
+            raise PlanError(f"cascade widths {self.widths} must ascend: the low width first")
+
+
+PlanLike: TypeAlias = int | Mapping[str, Any] | Plan | Cascade | Literal["auto"] | None
+"""What a caller may pass as ``plan``."""
+AUTO: Literal["auto"] = "auto"
+
+
+def uniform(space: Space, b: int) -> Plan:
+    """Every layer at ``b`` bits, the first and last at ``space.edge_width``.
+
+    Raises:
+        PlanError: ``b`` is not one of ``space.widths``.
+    """
+    _check_width(space, b, "the plan")
+    width = {layer.name: space.edge_width if layer.edge else b for layer in space.layers}
+    return Plan.of(width)
+
+
+def resolve(space: Space, plan: PlanLike) -> Plan | Cascade | Literal["auto"]:
+    """What ``plan`` means for this network: a checked :class:`Plan` in layer order, a cascade, or ``"auto"``.
+
+    Raises:
+        PlanError: a width outside ``space.widths``, a layer that is unknown or missing, ``"auto"`` without a
+            controller, or a value of another type.
+    """
+    if plan is None:
+        return uniform(space, space.master)
+    if isinstance(plan, str):
+        if plan != AUTO:
+            raise PlanError(f'plan {plan!r}: the only plan that is a word is "auto"')
+        if not space.choices:
+            raise PlanError('plan "auto" needs a controller: prepare the network with Config(controller=Controller())')
+        return AUTO
+    if isinstance(plan, Cascade):
+        for b in plan.widths:
+            _check_width(space, b, "the cascade")
+        return plan
+    if isinstance(plan, Mapping):
+        return _checked(space, plan if isinstance(plan, Plan) else Plan.of(plan))
+    if isinstance(plan, bool) or not hasattr(plan, "__index__"):
+        raise PlanError(f'plan of type {type(plan).__name__}: pass a width, a mapping, a dqt.Plan, a Cascade or "auto"')
+    return uniform(space, plan.__index__())
+
+
+def _checked(space: Space, plan: Plan) -> Plan:
+    known = set(space.names)
+    given = dict(plan.items_)
+    unknown = [name for name in given if name not in known]
+    missing = [name for name in space.names if name not in given]
+    if unknown:
+        raise PlanError(f"the plan names {_some(unknown)}, which this network does not have; see its .layers")
+    if missing:
+        raise PlanError(f"the plan misses {_some(missing)}: a plan gives a width to every layer")
+    for name in space.names:
+        for b in given[name]:
+            _check_width(space, b, f"layer {name}")
+    return Plan(tuple((name, given[name]) for name in space.names))
+
+
+def _check_width(space: Space, b: int, where: str) -> None:
+    if b not in space.widths:
+        raise PlanError(f"width {b} of {where} is not one of the network's widths {space.widths}")
+
+
+def _pair(name: str, value: Any) -> Pair:
+    pair = (value, value) if hasattr(value, "__index__") else value
+    if isinstance(value, bool) or isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+        raise PlanError(f"layer {name}: {value!r} is neither a width nor a pair (weight width, activation width)")
+    if any(isinstance(b, bool) or not hasattr(b, "__index__") for b in pair):
+        raise PlanError(f"layer {name}: widths {value!r} must be integers")
+    return (pair[0].__index__(), pair[1].__index__())
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,1 @@
+"""What an integer program is, how it is checked, stored and, slowly and normatively, executed."""

@@ -1,0 +1,87 @@
+"""A program: values, instructions, and the space of plans it accepts. Frozen; verified when it is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from dqt.arith.plan import PlanLike, Space
+from dqt.program.ops import Choose, Op, Value
+
+
+class ProgramError(ValueError):
+    """A program that is not well formed, or cannot be proved free of overflow; names the instruction and the value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The integer network. Made by ``dqt.lower`` or :meth:`load`; both verify it.
+
+    Attributes:
+        space: master width, widths, layers: every plan that may be passed.
+        values: every value, in order of definition.
+        ops: instructions in execution order; first ``Quantize``, last ``Dequantize``. Those that only a ``Choose``
+            needs are skipped unless the plan is "auto".
+        input_shape: shape of one float32 sample.
+        info: what a user needs beside the numbers, plain JSON values: ``mean`` and ``std`` (per channel, of pixels in
+            [0, 1]), ``classes`` (names), ``data`` (the set it was trained on). Never read by execution.
+    """
+
+    space: Space
+    values: tuple[Value, ...]
+    ops: tuple[Op, ...]
+    input_shape: tuple[int, ...]
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from dqt.program.verify import verify
+
+        for op in self.ops:
+            for item in fields(op):
+                value = getattr(op, item.name)
+                if isinstance(value, np.ndarray):
+                    value.setflags(write=False)
+        verify(self)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that carry a width, in order."""
+        return self.space.names
+
+    @property
+    def choose(self) -> Choose | None:
+        """The controller's decision, if the program has a controller."""
+        return next((op for op in self.ops if isinstance(op, Choose)), None)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a ``.dqt`` file (docs/format.md), atomically: an existing file stays whole until the new one is."""
+        from dqt.program.file import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Program:
+        """Read and verify a ``.dqt`` file. Runs no code from it.
+
+        Raises:
+            ProgramError: truncated, changed, of another version, or not a legal program; always this one error.
+            OSError: the file cannot be read.
+        """
+        from dqt.program.file import load
+
+        return load(path)
+
+    def __str__(self) -> str:
+        from dqt.program.listing import listing
+
+        return listing(self)
+
+    def __call__(self, x: Any, plan: PlanLike = None) -> Any:
+        """``dqt.interpret(self, x, plan)``."""
+        from dqt.program.interpret import interpret
+
+        return interpret(self, x, plan)

@@ -43,7 +43,7 @@ def multiplier(scale: Any, shift: int) -> npt.NDArray[np.int32]:
 
 
 def offset(bias: Any, zero: int, shift: int) -> npt.NDArray[np.int64]:
-    """``c = round(bias * 2^S) + 2^(S-1) + zero * 2^S``: bias (in output steps), rounding and zero point in one (eq. 10).
+    """``c = round(bias * 2^S) + 2^(S-1) + zero * 2^S``: bias (output steps), rounding and zero point in one (eq. 10).
 
     Raises:
         ValueError: ``|c|`` would pass ``2^62`` (a bias of ``2^30`` output steps at S = 32).

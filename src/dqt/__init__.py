@@ -1,0 +1,115 @@
+"""Dynamic quantization training on nested integers: one network, every bit width, integer arithmetic only.
+
+The names below are loaded when they are first used, so that ``import dqt`` costs nothing and a machine that only
+runs programs needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dqt._version import __version__
+
+if TYPE_CHECKING:
+    from dqt.arith.cost import cost
+    from dqt.arith.plan import Cascade, Plan, PlanError
+    from dqt.lower.emit import lower
+    from dqt.nn.calibrate import calibrate
+    from dqt.nn.config import Config, Controller
+    from dqt.nn.errors import UnsupportedError
+    from dqt.nn.prepare import prepare
+    from dqt.program.cascade import calibrate_cascade
+    from dqt.program.interpret import InputError, interpret
+    from dqt.program.program import Program, ProgramError
+    from dqt.train.fit import fit
+    from dqt.train.loss import objective
+    from dqt.train.recipe import Recipe
+    from dqt.train.search import search
+
+__all__ = [
+    "Cascade",
+    "Config",
+    "Controller",
+    "InputError",
+    "Plan",
+    "PlanError",
+    "Program",
+    "ProgramError",
+    "Recipe",
+    "UnsupportedError",
+    "__version__",
+    "calibrate",
+    "calibrate_cascade",
+    "cost",
+    "fit",
+    "interpret",
+    "lower",
+    "objective",
+    "prepare",
+    "search",
+]
+
+_HOME = {
+    "Cascade": "dqt.arith.plan",
+    "Config": "dqt.nn.config",
+    "Controller": "dqt.nn.config",
+    "InputError": "dqt.program.interpret",
+    "Plan": "dqt.arith.plan",
+    "PlanError": "dqt.arith.plan",
+    "Program": "dqt.program.program",
+    "ProgramError": "dqt.program.program",
+    "Recipe": "dqt.train.recipe",
+    "UnsupportedError": "dqt.nn.errors",
+    "calibrate": "dqt.nn.calibrate",
+    "calibrate_cascade": "dqt.program.cascade",
+    "cost": "dqt.arith.cost",
+    "fit": "dqt.train.fit",
+    "interpret": "dqt.program.interpret",
+    "objective": "dqt.train.loss",
+    "prepare": "dqt.nn.prepare",
+    "search": "dqt.train.search",
+}
+
+_EXTRA = {
+    "lightning_fabric": "train",
+    "matplotlib": "report",
+    "sklearn": "train",
+    "tensorboard": "train",
+    "torch": "train",
+}
+"""Optional library -> the extra that installs it."""
+
+
+def _resolve(name: str) -> Any:
+    """The public name ``name``, imported now (PEP 562).
+
+    Raises:
+        AttributeError: no such name.
+        ImportError: the name needs a library that is not installed; says which extra brings it.
+    """
+    if name == "lower":  # the room itself is callable: see dqt/lower/__init__.py
+        return import_module("dqt.lower")
+    if name not in _HOME:
+        raise AttributeError(f"module 'dqt' has no attribute {name!r}")
+    try:
+        value = getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        raise _explained(name, error) from error
+    globals()[name] = value
+    return value
+
+
+if not TYPE_CHECKING:  # a checker sees the imports above, and so still finds a misspelt name
+    __getattr__ = _resolve
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _explained(name: str, error: ModuleNotFoundError) -> ImportError:
+    library = (error.name or "").partition(".")[0]
+    if library not in _EXTRA:
+        return error
+    return ImportError(f'dqt.{name} needs {library}, which is not installed: pip install "dqt[{_EXTRA[library]}]"')

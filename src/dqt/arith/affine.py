@@ -1,4 +1,4 @@
-"""Integer-only addition and multiplication of affine codes, nested dot product (docs/numerics.md, section 2)."""
+"""Integer-only addition and multiplication of affine codes, nested dot product (docs/numerics.md, 2 and 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overflow bounds, proved from the actual weights (docs/numerics.md, section 4)."""
+"""Overflow bounds, proved from the actual weights (docs/numerics.md, section 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan costs: BitOPs, shifts, bytes (docs/numerics.md, section 5)."""
+"""What a plan costs: BitOPs, shifts, bytes (docs/numerics.md, section 6)."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class Space:
             raise PlanError(f"widths {self.widths}: need an ascending tuple without repeats, such as (2, 4, 8)")
         for b in self.widths:
             shift_of(self.master, b)
+        if not set(self.choices) <= set(self.widths):
+            raise PlanError(f"the controller's choices {self.choices} are not all among the widths {self.widths}")
         for name, b in (("master", self.master), ("edge_width", self.edge_width)):
             if b not in self.widths:
                 raise PlanError(f"{name} {b} is not among the widths {self.widths}: add it to the configuration")
@@ -138,6 +141,8 @@ class Plan(Mapping[str, Pair]):
             return cls.from_json(Path(path).read_text())
         except UnicodeDecodeError:
             raise PlanError(f"{path}: not a text file") from None
+        except PlanError as error:
+            raise PlanError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -151,8 +156,10 @@ class Cascade:
     margins: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(int(b) for b in self.widths))
-        object.__setattr__(self, "margins", tuple(int(m) for m in self.margins))
+        object.__setattr__(self, "widths", tuple(_whole(b, "a cascade's width") for b in self.widths))
+        object.__setattr__(self, "margins", tuple(_whole(m, "a cascade's margin") for m in self.margins))
+        if not self.widths:
+            raise PlanError("a cascade needs at least one width")
         if len(self.margins) != len(self.widths) - 1:
             raise PlanError(f"a cascade over {len(self.widths)} widths needs {len(self.widths) - 1} margins")
         if any(a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)):
@@ -196,9 +203,10 @@ def resolve(space: Space, plan: PlanLike) -> Plan | Cascade | Literal["auto"]:
         return plan
     if isinstance(plan, Mapping):
         return _checked(space, plan if isinstance(plan, Plan) else Plan.of(plan))
-    if isinstance(plan, bool) or not hasattr(plan, "__index__"):
+    width = _index(plan)
+    if width is None:
         raise PlanError(f'plan of type {type(plan).__name__}: pass a width, a mapping, a dqt.Plan, a Cascade or "auto"')
-    return uniform(space, plan.__index__())
+    return uniform(space, width)
 
 
 def _checked(space: Space, plan: Plan) -> Plan:
@@ -221,13 +229,34 @@ def _check_width(space: Space, b: int, where: str) -> None:
         raise PlanError(f"width {b} of {where} is not one of the network's widths {space.widths}")
 
 
+def _index(value: Any) -> int | None:
+    """``value`` as an int if it is a whole number and not a truth value: int, NumPy or torch scalar."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _whole(value: Any, what: str) -> int:
+    number = _index(value)
+    if number is None:
+        raise PlanError(f"{what} must be an integer, not {value!r}")
+    return number
+
+
 def _pair(name: str, value: Any) -> Pair:
-    pair = (value, value) if hasattr(value, "__index__") else value
-    if isinstance(value, bool) or isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+    one = _index(value)
+    if one is not None:
+        return (one, one)
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
         raise PlanError(f"layer {name}: {value!r} is neither a width nor a pair (weight width, activation width)")
-    if any(isinstance(b, bool) or not hasattr(b, "__index__") for b in pair):
-        raise PlanError(f"layer {name}: widths {value!r} must be integers")
-    return (pair[0].__index__(), pair[1].__index__())
+    weight, activation = value
+    return (
+        _whole(weight, f"the weight width of layer {name}"),
+        _whole(activation, f"the activation width of layer {name}"),
+    )
 
 
 def _some(names: Sequence[str]) -> str:

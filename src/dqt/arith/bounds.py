@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +48,11 @@ def dot_bound(weight: npt.NDArray[np.int64], x_lo: int, x_hi: int) -> Bound:
     Every partial sum, in any order, lies in the same interval widened to include 0, because ``x_lo <= 0 <= x_hi``.
 
     Args:
-        weight: ``T_b(w)``, int64 ``[out, ...]``.
+        weight: ``T_b(w)``, any integer dtype, ``[out, ...]``.
     """
     flat = weight.reshape(weight.shape[0], -1)
-    positive = np.where(flat > 0, flat, 0).sum(axis=1)
-    negative = np.where(flat < 0, flat, 0).sum(axis=1)
+    positive = np.maximum(flat, 0).sum(axis=1, dtype=np.int64)
+    negative = np.minimum(flat, 0).sum(axis=1, dtype=np.int64)
     return Bound(lo=positive * x_lo + negative * x_hi, hi=positive * x_hi + negative * x_lo)
 
 

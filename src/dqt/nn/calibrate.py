@@ -1,0 +1,219 @@
+"""``dqt.calibrate``: ranges from data, then bias correction per width. Post-training quantization in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dqt.arith.plan import Plan, uniform
+from dqt.nn import fake
+from dqt.nn.errors import CalibrationError
+from dqt.nn.graph import INPUT, Step
+from dqt.nn.layers import WidthLayer
+from dqt.nn.net import Net
+from dqt.nn.operators import Run, product
+from dqt.nn.ranges import TINY, Edge, Signal
+
+Observer = Literal["mse", "percentile", "max"]
+BINS = 2048
+CANDIDATES = 64
+PERCENTILE = 0.9999
+ACTIVATION_WIDTH = 5
+WEIGHT_WIDTH = 5
+Batches = list[Tensor]
+
+
+def calibrate(
+    net: Net, batches: Iterable[Any], *, observer: Observer = "mse", correct_bias: bool = True, progress: bool = False
+) -> Net:
+    """Set every range from data and correct every layer's bias at every width. No labels, no training.
+
+    The batches are kept in memory with the activations of the step that is being calibrated; a few hundred samples
+    are enough.
+
+    Args:
+        batches: of inputs, or (inputs, labels) pairs, whose labels are not read.
+        observer: how a clip is found: the least squared error, a percentile, or the largest value.
+        correct_bias: make each layer's mean at each width that of the float model (Nagel et al., 2019).
+        progress: show a progress bar.
+
+    Returns:
+        ``net``, changed in place.
+
+    Raises:
+        CalibrationError: no data, NaN or infinity in it, or an activation that is not finite.
+        InputError: a batch of the wrong shape or dtype.
+    """
+    inputs = _inputs(net, batches)
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad(), _progress(progress, 1 + len(net.config.widths) * correct_bias) as advance:
+            for layer in _layers(net):
+                layer.correction.zero_()
+                layer.clip.copy_(_weight_clip(layer, observer))
+            means = set_ranges(net, inputs, observer)
+            advance()
+            if correct_bias:
+                for b in reversed(net.config.widths):
+                    _correct(net, inputs, means, b)
+                    advance()
+            net.ready.fill_(True)
+    finally:
+        net.train(training)
+    return net
+
+
+def _inputs(net: Net, batches: Iterable[Any]) -> Batches:
+    if isinstance(batches, Tensor):
+        batches = [batches]
+    device = next(net.parameters()).device
+    inputs = [(batch[0] if isinstance(batch, (tuple, list)) else batch) for batch in batches]
+    if not inputs:
+        raise CalibrationError("no calibration data: pass at least one batch of inputs (a few hundred samples)")
+    for i, x in enumerate(inputs):
+        net.check_input(x)
+        if not bool(torch.isfinite(x).all()):
+            raise CalibrationError(f"calibration batch {i} contains NaN or infinity")
+    if not net.config.input_signed and min(float(x.min()) for x in inputs) < 0:
+        raise CalibrationError("the input has negative values, but Config(input_signed=False) promises none")
+    return [x.to(device) for x in inputs]
+
+
+def _layers(net: Net) -> list[WidthLayer]:
+    return [module for module in net.modules() if isinstance(module, WidthLayer)]
+
+
+def _progress(show: bool, total: int) -> Any:
+    from contextlib import contextmanager
+
+    @contextmanager
+    def bar() -> Any:
+        if not show:
+            yield lambda: None
+            return
+        from rich.progress import Progress
+
+        with Progress(transient=True) as shown:
+            task = shown.add_task("calibrating", total=total)
+            yield lambda: shown.advance(task)
+
+    return bar()
+
+
+# ranges, and the float model's means
+
+
+@torch.no_grad()
+def set_ranges(net: Net, inputs: Batches, observer: Observer = "max") -> dict[str, Tensor]:
+    """Run the float model and set the range of every edge.
+
+    Returns:
+        the mean output ``[out]`` of every layer, before its batch norm.
+    """
+    run = Run({}, quantized=False)
+    means: dict[str, Tensor] = {}
+
+    def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
+        if step.kind == "choose":
+            return ins[0]
+        if step.layer:
+            layer = net.layer(step.layer)
+            means[step.layer] = _mean([layer.apply_weight(x.master, layer.weight, layer.bias) for (x,) in zip(*ins, strict=True)], step)
+        signals = [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
+        if step.edge in ("relu", "unsigned", "signed"):
+            _set_range(net.edge_of(step.out), [s.master for s in signals], observer)
+        return signals
+
+    edge = net.edge_of(INPUT)
+    _set_range(edge, inputs, "max")
+    _walk(net, [Signal(x, edge, False) for x in inputs], visit)
+    return means
+
+
+def _walk(net: Net, first: list[Signal], visit: Callable[[Step, list[list[Signal]]], list[Signal]]) -> None:
+    """Every step on every batch before the next step: what is found at one step serves the ones after it."""
+    values = {INPUT: first}
+    for step, dead in zip(net.steps, net._dead, strict=True):
+        values[step.out] = visit(step, [values[name] for name in step.ins])
+        for name in dead:
+            values.pop(name, None)
+
+
+def _mean(outputs: Sequence[Tensor], step: Step) -> Tensor:
+    """Mean of each channel over samples and positions, ``[out]``."""
+    axis = 1 if step.kind == "conv" else -1
+    sums = [y.transpose(axis, -1).flatten(0, -2).double().mean(0) * len(y) for y in outputs]
+    total: Tensor = sum(sums[1:], sums[0])
+    return (total / sum(len(y) for y in outputs)).float()
+
+
+def _set_range(edge: Edge, values: Sequence[Tensor], observer: Observer) -> None:
+    largest = max(float(v.abs().max()) for v in values)
+    if not largest < float("inf"):
+        raise CalibrationError(f"the activation {edge.name} is not finite on the calibration data")
+    edge.set_range(_clip(edge, values, largest, observer) if largest > TINY else 0.0, largest)
+
+
+def _clip(edge: Edge, values: Sequence[Tensor], largest: float, observer: Observer) -> float:
+    if observer == "max":
+        return largest
+    counts = sum(torch.histc(v.abs().float(), BINS, 0.0, largest).double().cpu() for v in values)
+    assert isinstance(counts, Tensor)
+    centres = (torch.arange(BINS, dtype=torch.float64) + 0.5) * (largest / BINS)
+    if observer == "percentile":
+        index = int(torch.searchsorted(counts.cumsum(0), PERCENTILE * counts.sum()))
+        return float(centres[min(index, BINS - 1)])
+    counts[0] = 0.0
+    clips = largest * torch.linspace(1 / CANDIDATES, 1.0, CANDIDATES, dtype=torch.float64)
+    b = min(ACTIVATION_WIDTH, edge.n)
+    errors = [
+        float((counts * (_narrow(centres, c / edge.levels, edge, b) - centres) ** 2).sum()) for c in clips
+    ]
+    return float(clips[int(torch.tensor(errors).argmin())])
+
+
+def _narrow(x: Tensor, step: Tensor, edge: Edge, b: int) -> Tensor:
+    return fake.narrow_activation(x, step.float(), edge.zero, edge.n, b).double()
+
+
+def _weight_clip(layer: WidthLayer, observer: Observer) -> Tensor:
+    """Per output channel, the clip of least squared error at a middle width; the largest magnitude otherwise."""
+    largest = layer._largest()
+    if observer != "mse" or not layer.learned:
+        return largest
+    b = min(WEIGHT_WIDTH, layer.n)
+    h = getattr(layer, f"midpoint_{b}") if b in layer.widths else torch.zeros(())
+    best, best_error = largest, torch.full_like(largest, float("inf"))
+    for share in torch.linspace(0.3, 1.0, 36).tolist():
+        clip = largest * share
+        step = clip / (((1 << layer.n) - 1) / 2)
+        error = (fake.narrow_weight(layer.weight, step, layer.n, b, h) - layer.weight).square().flatten(1).sum(1)
+        best = torch.where(error < best_error, clip, best)
+        best_error = torch.minimum(error, best_error)
+    return best
+
+
+# bias correction
+
+
+def _correct(net: Net, inputs: Batches, means: dict[str, Tensor], b: int) -> None:
+    """Run at uniform width ``b`` and move each layer's mean to the float model's, one layer after the other."""
+    plan: Plan = uniform(net.space, b)
+    run = Run(dict(plan.items_) | net._controller_widths())
+
+    def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
+        if step.controller and step.kind == "choose":
+            return ins[0]
+        if step.layer and b in net.layer(step.layer).widths:
+            layer = net.layer(step.layer)
+            xs = [x for (x,) in zip(*ins, strict=True)]
+            got = _mean([product(layer, None, x, (b, b), False) for x in xs], step)
+            layer.correction[layer.widths.index(b)] += means[step.layer] - got
+        return [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
+
+    edge = net.edge_of(INPUT)
+    _walk(net, [Signal(x, edge) for x in inputs], visit)

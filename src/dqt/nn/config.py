@@ -1,0 +1,86 @@
+"""What a user decides about quantization, checked and frozen."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DEFAULT_WIDTHS = (2, 3, 4, 5, 6, 7, 8)
+
+
+class Controller(BaseModel):
+    """The network that chooses widths for each input.
+
+    Attributes:
+        choices: widths to choose from, ascending, each in ``Config.widths``; ``None``: all of them.
+        hidden: units of its hidden layer; ``None``: as many as fit in 1 % of the model's parameters, at least 4.
+        reads: the input, or the output of the stem (the model's first layer).
+        grid: it sees the mean of what it reads over a ``grid x grid`` raster.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    choices: tuple[int, ...] | None = None
+    hidden: int | None = Field(default=None, ge=1)
+    reads: Literal["stem", "input"] = "stem"
+    grid: int = Field(default=2, ge=1, le=16)
+
+
+class Config(BaseModel):
+    """How a model is quantized.
+
+    Attributes:
+        master: the master width n, 2..8.
+        widths: widths that can be chosen, ascending; contains ``master``.
+        edge_width: width of the first and last layer under a uniform plan; ``None``: the master.
+        norm: batch-norm statistics and affine for each width, or one set for all.
+        weight_clip: ``"learned"`` (LSQ gradient) or ``"statistic"`` (the largest magnitude of each output channel).
+        input_signed: whether the input has negative values; ``False`` (pixels in [0, 1]) gains a bit of resolution.
+        momentum: gamma of the moving average that tracks ranges which no clip is learned for, in [0, 1).
+        controller: the controller, or ``None``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    master: int = Field(default=8, ge=2, le=8)
+    widths: tuple[int, ...] = DEFAULT_WIDTHS
+    edge_width: int | None = None
+    norm: Literal["per_width", "shared"] = "per_width"
+    weight_clip: Literal["learned", "statistic"] = "learned"
+    input_signed: bool = True
+    momentum: float = Field(default=0.99, ge=0.0, lt=1.0)
+    controller: Controller | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        filled = dict(data)
+        master = filled.get("master", 8)
+        if "widths" not in filled and isinstance(master, int):
+            filled["widths"] = tuple(b for b in DEFAULT_WIDTHS if b <= master)
+        if filled.get("edge_width") is None:
+            filled["edge_width"] = master
+        return filled
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if tuple(sorted(set(self.widths))) != self.widths or not self.widths:
+            raise ValueError(f"widths {self.widths} must ascend without repeats, such as (2, 4, 8)")
+        if self.widths[0] < 2 or self.widths[-1] != self.master:
+            raise ValueError(f"widths {self.widths} must lie in 2..{self.master} and contain the master {self.master}")
+        if self.edge_width not in self.widths:
+            raise ValueError(f"edge_width {self.edge_width} is not among the widths {self.widths}")
+        choices = self.choices
+        if tuple(sorted(set(choices))) != choices or not set(choices) <= set(self.widths):
+            raise ValueError(f"controller choices {choices} must ascend and be among the widths {self.widths}")
+        return self
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """Widths that the controller chooses from; empty without a controller."""
+        if self.controller is None:
+            return ()
+        return self.widths if self.controller.choices is None else self.controller.choices

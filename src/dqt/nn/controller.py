@@ -1,0 +1,69 @@
+"""The controller: a small network that reads the stem (or the input) and gives logits over widths, layer by layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dqt.arith.plan import Layer
+from dqt.nn.config import Controller
+from dqt.nn.graph import INPUT, Step
+
+HIDDEN, LOGITS = "controller.hidden", "controller.logits"
+SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Plans:
+    """A controller to be built: its steps, where they go, and the weights it starts from."""
+
+    steps: tuple[Step, ...]
+    after: int
+    layers: dict[str, tuple[Tensor, Tensor]]
+
+
+def plan_controller(
+    spec: Controller, choices: int, steps: list[Step], shapes: dict[str, tuple[int, ...]], chosen: int, parameters: int
+) -> Plans:
+    """Steps of a controller for ``chosen`` layers with ``choices`` widths each.
+
+    Args:
+        parameters: of the model; the hidden layer takes at most 1 % of them unless its size is given.
+    """
+    stem = next(i for i, step in enumerate(steps) if step.layer)
+    read = steps[stem].out if spec.reads == "stem" else INPUT
+    shape = shapes[read]
+    positive = spec.reads == "stem" and steps[stem].edge in ("relu", "unsigned")
+    made: list[Step] = []
+    if len(shape) > 1:
+        grid = tuple(min(spec.grid, size) for size in shape[1:])
+        pooled = (shape[0], *grid)
+        edge = "unsigned" if positive else "signed"
+        made.append(Step("avg_pool", "controller.pool", (read,), pooled, edge=edge, attrs={"adaptive": grid}, controller=True))
+        shape = (math.prod(pooled),)
+        made.append(Step("reshape", "controller.features", ("controller.pool",), shape, edge="same", controller=True))
+        read = "controller.features"
+    features, logits = shape[0], chosen * choices
+    hidden = spec.hidden or max(4, int(SHARE * parameters - logits) // (features + logits + 1))
+    made += [
+        Step("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, edge="relu", controller=True),
+        Step("linear", LOGITS, (HIDDEN,), (logits,), layer=LOGITS, edge="wide", controller=True),
+        Step("choose", "controller.choice", (LOGITS,), (logits,), edge="same", controller=True),
+    ]
+    layers = {HIDDEN: _start(hidden, features), LOGITS: _start(logits, hidden)}
+    return Plans(tuple(made), 0 if spec.reads == "input" else stem + 1, layers)
+
+
+def _start(out: int, features: int) -> tuple[Tensor, Tensor]:
+    weight = torch.empty(out, features)
+    torch.nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    return weight, torch.zeros(out)
+
+
+def controller_layers(plans: Plans) -> tuple[Layer, ...]:
+    """The controller's own layers, for cost."""
+    sizes = {name: tuple(weight.shape) for name, (weight, _) in plans.layers.items()}
+    return tuple(Layer(name, out * features, out * features, features, out) for name, (out, features) in sizes.items())

@@ -1,0 +1,11 @@
+"""Errors of preparing and running a network."""
+
+from __future__ import annotations
+
+
+class UnsupportedError(ValueError):
+    """A model, or a part of it, that cannot become an integer program; says which operator, where, and what to do."""
+
+
+class CalibrationError(ValueError):
+    """Ranges that are missing, or data that cannot give them."""

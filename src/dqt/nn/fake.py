@@ -1,0 +1,130 @@
+"""Straight-through fake quantization: the differentiable mirror of :mod:`dqt.arith.nested`.
+
+Forward passes give the real value ``x_b = step * (T_b(q) - zero)`` that the integer program works with; gradients
+are 1 inside the clip range and 0 outside, and the step gets the LSQ gradient (Esser et al., 2020), which outside the
+range is PACT's (Choi et al., 2018).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqt.arith.nested import limits, shift_of
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """``sum(a * b)``; one pass where both are dense in the same memory order."""
+    if a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last):
+        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
+    if a.is_contiguous() and b.is_contiguous():
+        return torch.dot(a.view(-1), b.view(-1))
+    return (a * b).sum()
+
+
+class _NarrowActivation(torch.autograd.Function):
+    """Quantize to n bits and narrow to b with the nearest rule, in one go (docs/numerics.md, equation 6).
+
+    ``floor((floor(u + 1/2) + half) / 2^s) = floor((u + 1/2 + half) / 2^s)`` for integer ``half``, so both roundings
+    are one. The order of the in-place passes is chosen for memory traffic: one allocation for ``u`` (kept for the
+    backward pass), one for the result.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor, zero: int, n: int, b: int) -> Tensor:
+        s = shift_of(n, b)
+        half = (1 << s) >> 1
+        low, high = -(zero >> s), ((1 << b) - 1) - (zero >> s)
+        u = x * step.reciprocal()
+        y = u + 0.5 if s == 0 else u.mul(2.0**-s).add_((half + 0.5) * 2.0**-s)
+        y.floor_().clamp_(low, high).mul_(step * 2.0**s)
+        ctx.save_for_backward(u, y, step)
+        ctx.range = (float(-zero), float((1 << n) - 1 - zero))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        (grad,) = grads
+        u, y, step = ctx.saved_tensors
+        grad_x: Tensor = torch.ops.aten.hardtanh_backward(grad, u, *ctx.range)
+        grad_step = None
+        if ctx.needs_input_grad[1]:
+            grad_step = (_inner(grad, y) / step - _inner(grad_x, u)).reshape(step.shape)
+        return grad_x, grad_step, None, None, None
+
+
+def narrow_activation(x: Tensor, step: Tensor, zero: int, n: int, b: int) -> Tensor:
+    """Real ``x`` -> real ``x_b`` at width ``b`` of master ``n``: float32, any shape; ``step`` a 0-d tensor > 0."""
+    result: Tensor = _NarrowActivation.apply(x.float(), step, zero, n, b)  # type: ignore[no-untyped-call]
+    return result
+
+
+def weight_codes(weight: Tensor, step: Tensor, n: int) -> Tensor:
+    """Master codes ``clamp(round(w / step))`` in float32 (integers in ``[-2^(n-1), 2^(n-1) - 1]``, equation 1).
+
+    ``step``: ``[out]``, one per output channel.
+    """
+    lo, hi = limits(n, signed=True)
+    return (weight / per_channel(step, weight)).round().clamp(lo, hi)
+
+
+def narrow_weight(weight: Tensor, step: Tensor, n: int, b: int, h: Tensor) -> Tensor:
+    """Real weights -> real weights at width ``b`` (equation 4), with straight-through and LSQ gradients.
+
+    Args:
+        step: ``[out]``.   h: midpoints that broadcast over the weight, float32.
+    """
+    lo, hi = limits(n, signed=True)
+    size = per_channel(step, weight)
+    u = (weight / size).clamp(lo, hi)
+    with torch.no_grad():
+        correction = u.round()
+        if b < n:
+            correction.mul_(2.0 ** (b - n)).floor_().mul_(2.0 ** (n - b)).add_(h)
+        correction.sub_(u)
+    return (u + correction) * size
+
+
+def per_channel(values: Tensor, like: Tensor) -> Tensor:
+    """``[out]`` shaped to broadcast over ``[out, ...]``."""
+    return values.reshape(-1, *(1 for _ in range(like.dim() - 1)))
+
+
+class _ScaleGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.factor, None
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """``x``, whose gradient is multiplied by ``factor`` (LSQ's ``1 / sqrt(elements * levels)``)."""
+    result: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _CarryChoice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, probability: Tensor) -> Tensor:
+        ctx.save_for_backward(y)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        (grad,), (y,) = grads, ctx.saved_tensors
+        return grad, (grad * y).flatten(1).sum(1)
+
+
+def carry_choice(y: Tensor, probability: Tensor) -> Tensor:
+    """``y``, unchanged; the probability of the width that made each sample of it gets the straight-through gradient.
+
+    Equal to ``y * (1 + p - p.detach())`` per sample, without its passes over memory. ``probability``: ``[N]``.
+    """
+    result: Tensor = _CarryChoice.apply(y, probability)  # type: ignore[no-untyped-call]
+    return result

@@ -1,0 +1,50 @@
+"""The captured network as a list of steps; what prepare makes, Net runs and lower translates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator on named values.
+
+    Attributes:
+        kind: key of ``dqt.nn.operators.OPERATORS``.
+        out: the value it defines; also the name of the value's edge where it has one of its own.
+        ins: the values it reads.
+        shape: of the result, without the batch.
+        layer: name of its :class:`~dqt.nn.layers.WidthLayer`, which is its module path.
+        norm: module path of its batch norm.
+        edge: ``"relu"``, ``"unsigned"`` or ``"signed"``: the result becomes codes of an edge of its own (see
+            :class:`~dqt.nn.ranges.Edge`); ``"same"``: it keeps the codes of its input; ``"wide"``: it stays a wide
+            integer.
+        cap: upper bound of a fused ReLU.
+        attrs: geometry, by kind.
+        controller: whether only plan "auto" runs it.
+    """
+
+    kind: str
+    out: str
+    ins: tuple[str, ...]
+    shape: tuple[int, ...]
+    layer: str = ""
+    norm: str = ""
+    edge: str = "signed"
+    cap: float = float("inf")
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    controller: bool = False
+
+
+def last_uses(steps: tuple[Step, ...]) -> tuple[tuple[str, ...], ...]:
+    """For each step, the values that no later step reads."""
+    seen: set[str] = {steps[-1].out}
+    dead: list[tuple[str, ...]] = []
+    for step in reversed(steps):
+        dead.append(tuple(name for name in dict.fromkeys(step.ins) if name not in seen))
+        seen.update(step.ins)
+    return tuple(reversed(dead))

@@ -1,0 +1,253 @@
+"""From trained real parameters to the integers of the program: the one place where scales become constants.
+
+Everything is computed in float64 from the float32 parameters, once, and read both by the exact forward pass and by
+``dqt.lower``. Batch norm goes into ``m`` and ``c``, never into the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dqt.arith import fixed
+from dqt.arith.affine import AddConstants, MultiplyConstants, add_constants, multiply_constants
+from dqt.arith.bounds import Bound, dot_bound
+from dqt.arith.nested import narrow_weight, weight_midpoints
+from dqt.nn.functions import FUNCTIONS
+from dqt.nn.graph import Step
+from dqt.nn.layers import Norm, WidthLayer
+from dqt.nn.ranges import Edge
+
+if TYPE_CHECKING:
+    from dqt.nn.net import Net
+
+WIDE_LIMIT = 2**23 - 1
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """How codes stand for reals: ``step * (q - zero)``, ``q`` in ``[lo, hi]``."""
+
+    step: float
+    zero: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class LayerIntegers:
+    """A layer in integers: int8 ``weight``, ``m`` int32 and ``c`` int64 ``[1 or widths, out]``; see ``ops.Conv``.
+
+    ``magnitude`` is the largest ``|acc|`` over every width; ``zero`` the input's zero point.
+    """
+
+    weight: npt.NDArray[np.int8]
+    m: npt.NDArray[np.int32]
+    c: npt.NDArray[np.int64]
+    shift: int
+    out: Codes
+    zero: int
+    magnitude: int
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RescaleIntegers:
+    """``clamp((m*q + c) >> shift, lo, hi)``, per channel or for all; see ``ops.Rescale``."""
+
+    m: npt.NDArray[np.int32]
+    c: npt.NDArray[np.int64]
+    shift: int
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True)
+class AddIntegers:
+    """Constants of (+) and the range of the result."""
+
+    constants: AddConstants
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True)
+class MultiplyIntegers:
+    """Constants of (x) and the range of the result."""
+
+    constants: MultiplyConstants
+    lo: int
+    hi: int
+
+
+@dataclass(frozen=True, eq=False)
+class AverageIntegers:
+    """Windows and constants of an average pool; see ``ops.AvgPool``. 1-d pools have one row."""
+
+    rows: npt.NDArray[np.int32]
+    columns: npt.NDArray[np.int32]
+    m: npt.NDArray[np.int32]
+    c: npt.NDArray[np.int64]
+    shift: int
+    zero: int
+    lo: int
+    hi: int
+
+
+def edge_codes(edge: Edge) -> Codes:
+    """The codes of an edge; its step is the float32 one, exactly."""
+    with torch.no_grad():
+        step = float(edge.step())
+    return Codes(step, edge.zero, 0, (1 << edge.n) - 1)
+
+
+def _double(x: Tensor) -> Floats:
+    return x.detach().cpu().double().numpy()
+
+
+def accumulator_bounds(weight: npt.NDArray[np.int8], n: int, widths: tuple[int, ...], zero: int) -> list[Bound]:
+    """The bound of the accumulator at each weight width, over every input (docs/numerics.md, equation 14)."""
+    return [
+        dot_bound(narrow_weight(weight, n, b, weight_midpoints(n, b, weight.shape)), -zero, (1 << n) - 1 - zero)
+        for b in widths
+    ]
+
+
+def _gain_and_bias(layer: WidthLayer, norm: Norm | None) -> tuple[Floats, Floats]:
+    """The real affine map from the layer's product to its result, by width: ``[widths, out]`` each."""
+    gains, biases = [], []
+    for b in layer.widths:
+        offset = _double(layer.offset(b))
+        gain, bias = (np.ones_like(offset), np.zeros_like(offset)) if norm is None else map(_double, norm.gain_and_bias(b))
+        gains.append(gain)
+        biases.append(bias + offset * gain)
+    return np.stack(gains), np.stack(biases)
+
+
+def layer_integers(net: Net, step: Step) -> LayerIntegers:
+    """Constants of a convolution or linear layer at every width.
+
+    Raises:
+        ValueError: a constant does not fit; names the layer.
+    """
+    layer, source = net.layer(step.layer), net.codes(step.ins[0])
+    weight = layer.codes().cpu().numpy()
+    bounds = accumulator_bounds(weight, layer.n, layer.widths, source.zero)
+    unit = _double(layer.step()) * source.step
+    gain, bias = _gain_and_bias(layer, net.norm(step.norm))
+    edge = net.edge(step)
+    out = edge_codes(edge) if edge is not None else _wide_codes(bounds, unit * gain, bias)
+    try:
+        scale = gain * unit / out.step
+        shift = fixed.choose_shift(scale)
+        m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.step, out.zero, shift)
+    except ValueError as error:
+        raise ValueError(f"layer {step.layer}: {error}") from None
+    if (m == m[0]).all() and (c == c[0]).all():
+        m, c = m[:1], c[:1]
+    magnitude = max(bound.magnitude for bound in bounds)
+    return LayerIntegers(weight, m, c, shift, out, source.zero, magnitude, layer.widths)
+
+
+def _wide_codes(bounds: list[Bound], scale: Floats, bias: Floats) -> Codes:
+    """The finest common step at which no input can leave the 24-bit range of a wide value."""
+    magnitude = np.max([np.maximum(-b.lo, b.hi) for b in bounds], axis=0)
+    largest = float(np.max(np.abs(scale) * magnitude + np.abs(bias)))
+    step = np.nextafter(np.float32(max(largest, 1e-20) / (WIDE_LIMIT - 2)), np.float32(np.inf))
+    return Codes(float(step), 0, -WIDE_LIMIT, WIDE_LIMIT)
+
+
+def rescale(source: Codes, out: Codes, gain: Floats, bias: Floats) -> RescaleIntegers:
+    """Constants of ``gain * x + bias`` from one edge's codes to another's; ``gain``, ``bias``: ``[C]`` or ``[1]``."""
+    scale = gain * source.step / out.step
+    shift = fixed.choose_shift(scale)
+    m = fixed.multiplier(scale, shift)
+    c = fixed.offset(bias / out.step, out.zero, shift) - m.astype(np.int64) * source.zero
+    return RescaleIntegers(m, c, shift, out.lo, out.hi)
+
+
+def affine_integers(net: Net, step: Step) -> RescaleIntegers:
+    """Constants of a batch norm that follows no layer."""
+    norm = net.norm(step.norm)
+    assert norm is not None
+    gain, bias = map(_double, norm.gain_and_bias(net.space.master))
+    return rescale(net.codes(step.ins[0]), net.codes(step.out), gain, bias)
+
+
+def concat_integers(net: Net, step: Step) -> list[RescaleIntegers]:
+    """Constants that bring each operand to the result's codes."""
+    one, none = np.ones(1), np.zeros(1)
+    return [rescale(net.codes(name), net.codes(step.out), one, none) for name in step.ins]
+
+
+def add_integers(net: Net, step: Step) -> AddIntegers:
+    """Constants of an addition."""
+    a, b, out = (net.codes(name) for name in (*step.ins, step.out))
+    return AddIntegers(add_constants(a.step, a.zero, b.step, b.zero, out.step, out.zero), out.lo, out.hi)
+
+
+def multiply_integers(net: Net, step: Step) -> MultiplyIntegers:
+    """Constants of a multiplication."""
+    a, b, out = (net.codes(name) for name in (*step.ins, step.out))
+    return MultiplyIntegers(multiply_constants(a.step, a.zero, b.step, b.zero, out.step, out.zero), out.lo, out.hi)
+
+
+def table_integers(net: Net, step: Step) -> npt.NDArray[np.uint8]:
+    """The 2^n results of a nonlinearity, as codes."""
+    source, out = net.codes(step.ins[0]), net.codes(step.out)
+    x = torch.arange(source.lo, source.hi + 1, dtype=torch.float64).sub(source.zero).mul(source.step)
+    y = FUNCTIONS[step.attrs["function"]](x, *step.attrs["args"]).numpy()
+    return np.clip(np.floor(y / out.step + 0.5) + out.zero, out.lo, out.hi).astype(np.uint8)
+
+
+def pad_integers(net: Net, step: Step) -> int:
+    """The code of a real zero."""
+    return net.codes(step.ins[0]).zero
+
+
+def average_integers(net: Net, step: Step) -> AverageIntegers:
+    """Windows, divisors and constants of an average pool."""
+    source, out = net.codes(step.ins[0]), net.codes(step.out)
+    shape = net.shapes[step.ins[0]][1:]
+    windows = [_windows(step, axis, size) for axis, size in enumerate(shape)]
+    if len(windows) == 1:
+        windows.insert(0, (np.array([[0, 1]], dtype=np.int32), np.ones(1)))
+    (rows, high), (columns, wide) = windows
+    count = high[:, None] * wide[None, :]
+    if step.attrs.get("divisor"):
+        count = np.full_like(count, float(step.attrs["divisor"]))
+    scale = source.step / out.step / count
+    shift = fixed.choose_shift(scale)
+    m = fixed.multiplier(scale, shift)
+    c = fixed.offset(np.zeros_like(scale), out.zero, shift)
+    if (m == m.flat[0]).all():
+        m, c = m[:1, :1], c[:1, :1]
+    return AverageIntegers(rows, columns, m, c, shift, source.zero, out.lo, out.hi)
+
+
+def _windows(step: Step, axis: int, size: int) -> tuple[npt.NDArray[np.int32], Floats]:
+    """Half-open input ranges ``[out, 2]`` along one axis, and how many elements each counts."""
+    out = step.shape[1 + axis]
+    index = np.arange(out)
+    a = step.attrs
+    if "adaptive" in a:
+        first, last = index * size // out, -(-(index + 1) * size // out)
+        counted = last - first
+    else:
+        kernel, stride, padding = a["kernel"][axis], a["stride"][axis], a["padding"][axis]
+        start = index * stride - padding
+        stop = np.minimum(start + kernel, size + padding)
+        first, last = np.maximum(start, 0), np.minimum(stop, size)
+        counted = stop - start if a["count_padding"] else last - first
+    return np.stack([first, last], axis=1).astype(np.int32), counted.astype(np.float64)
+
+
+def reciprocal(step: float) -> float:
+    """``float32(1 / step)``, the factor of the input's quantization, as every engine computes it."""
+    return float(np.float32(1.0 / step))

@@ -1,0 +1,159 @@
+"""The layers that carry a width, and the batch norm that follows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dqt.arith.nested import weight_midpoints
+from dqt.nn import fake
+
+TINY = 1e-12
+
+
+class WidthLayer(nn.Module):
+    """A weight ``[out, in, ...]`` that is read at any width: its clip, its midpoints, its bias and corrections.
+
+    Attributes:
+        clip: ``[out]``, per output channel; ``step = clip / ((2^n - 1) / 2)``.
+        correction: ``[widths, out]``, added to the layer's output at each width (bias correction of calibration).
+    """
+
+    clip: Tensor
+    correction: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        weight: Tensor,
+        bias: Tensor | None,
+        n: int,
+        widths: Sequence[int],
+        clip: Literal["learned", "statistic"],
+    ) -> None:
+        super().__init__()
+        self.name, self.n, self.widths = name, n, tuple(widths)
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.bias = nn.Parameter(bias.detach().clone()) if bias is not None else None
+        self.learned = clip == "learned"
+        start = self._largest()
+        if self.learned:
+            self.clip = nn.Parameter(start)
+        else:
+            self.register_buffer("clip", start)
+        self.register_buffer("correction", torch.zeros(len(self.widths), weight.shape[0]))
+        for b in self.widths:
+            h = torch.from_numpy(weight_midpoints(n, b, tuple(weight.shape))).float()
+            self.register_buffer(f"midpoint_{b}", h, persistent=False)
+        self.gradient_scale = 1.0 / math.sqrt(weight[0].numel() * ((1 << (n - 1)) - 1))
+
+    def _largest(self) -> Tensor:
+        return self.weight.detach().flatten(1).abs().amax(1).clamp_min(TINY)
+
+    def step(self) -> Tensor:
+        """The real step of one master code, ``[out]`` float32 > 0, with the clip's gradient."""
+        if self.learned:
+            clip = fake.scale_gradient(self.clip, self.gradient_scale)
+        else:
+            clip = self._largest()
+        return clip.clamp_min(TINY) / (((1 << self.n) - 1) / 2)
+
+    def codes(self) -> Tensor:
+        """Master codes, int8 ``[out, in, ...]``."""
+        with torch.no_grad():
+            return fake.weight_codes(self.weight, self.step(), self.n).to(torch.int8)
+
+    def narrowed(self, b: int) -> Tensor:
+        """The real weight at width ``b``, differentiable."""
+        return fake.narrow_weight(self.weight, self.step(), self.n, b, getattr(self, f"midpoint_{b}"))
+
+    def offset(self, b: int) -> Tensor:
+        """Bias and correction at the width that indexes the tables (the smaller of the two widths), ``[out]``."""
+        correction = self.correction[self.widths.index(b)]
+        return correction if self.bias is None else self.bias + correction
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer's product on any tensors of its shapes: real values when training, integers when exact."""
+        raise TypeError(f"{type(self).__name__} has no product")
+
+
+class Conv(WidthLayer):
+    """1-d or 2-d convolution. ``padding``: (top, bottom, left, right), or (left, right) in one dimension."""
+
+    def __init__(
+        self, name: str, weight: Tensor, bias: Tensor | None, n: int, widths: Sequence[int], clip: Literal["learned", "statistic"],
+        *, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
+    ) -> None:  # fmt: skip
+        super().__init__(name, weight, bias, n, widths, clip)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.symmetric = padding[0::2] == padding[1::2]
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolution; padding adds zeros."""
+        padding = self.padding[0::2]
+        if not self.symmetric:
+            x = F.pad(x, (*self.padding[2:], *self.padding[:2]))
+            padding = (0,) * len(padding)
+        run = F.conv2d if len(self.stride) == 2 else F.conv1d
+        return run(x, weight, bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
+
+
+class Linear(WidthLayer):
+    """Matrix product over the last dimension."""
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Matrix product."""
+        return F.linear(x, weight, bias)
+
+
+class NormSet(nn.Module):
+    """Affine and running statistics of one width, named as torch's batch norm names them."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones_like(mean) if weight is None else weight.detach().clone())
+        self.bias = nn.Parameter(torch.zeros_like(mean) if bias is None else bias.detach().clone())
+        self.register_buffer("running_mean", mean.detach().clone())
+        self.register_buffer("running_var", var.detach().clone())
+
+
+class Norm(NormSet):
+    """Batch norm over dimension 1 with a set for each width, or one for all.
+
+    The master's set has the names of the user's own batch norm; the others lie under ``at.<width>``.
+    """
+
+    def __init__(
+        self, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor,
+        *, eps: float, momentum: float, widths: Sequence[int], master: int,
+    ) -> None:  # fmt: skip
+        super().__init__(weight, bias, mean, var)
+        self.eps, self.momentum = eps, momentum
+        others = [b for b in widths if b != master]
+        self.at = nn.ModuleDict({str(b): NormSet(weight, bias, mean, var) for b in others})
+
+    def set_of(self, b: int) -> NormSet:
+        """The set that serves width ``b``."""
+        chosen = self.at[str(b)] if str(b) in self.at else self
+        assert isinstance(chosen, NormSet)
+        return chosen
+
+    def forward(self, x: Tensor, b: int, share: float = 1.0, batch_statistics: bool = False) -> Tensor:
+        """Normalize. ``share``: the part of the batch that ``x`` is, which weighs its vote on the statistics."""
+        s = self.set_of(b)
+        momentum = self.momentum * share
+        return F.batch_norm(x, s.running_mean, s.running_var, s.weight, s.bias, batch_statistics, momentum, self.eps)
+
+    def gain_and_bias(self, b: int) -> tuple[Tensor, Tensor]:
+        """The affine map of evaluation at width ``b``, ``gain * x + bias``, float64 ``[C]`` each."""
+        s = self.set_of(b)
+        gain = s.weight.double() / (s.running_var.double() + self.eps).sqrt()
+        return gain, s.bias.double() - s.running_mean.double() * gain

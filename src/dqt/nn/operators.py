@@ -1,0 +1,320 @@
+"""The operators of a prepared network: one table, each with its differentiable form and its integer form.
+
+The integer forms use the functions of :mod:`dqt.arith` on torch integers, so they are the same arithmetic as
+``dqt.interpret``. Their constants come from :mod:`dqt.nn.integers`, as do those of ``dqt.lower``.
+"""
+
+from __future__ import annotations
+
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dqt.arith.affine import add, multiply
+from dqt.arith.fixed import requantize
+from dqt.arith.plan import Pair
+from dqt.nn import exact, fake, integers
+from dqt.nn.functions import FUNCTIONS
+from dqt.nn.graph import Step
+from dqt.nn.layers import Norm, WidthLayer
+from dqt.nn.ranges import Signal
+
+if TYPE_CHECKING:
+    from dqt.nn.net import Net
+
+
+@dataclass
+class Choice:
+    """The widths that a controller chose.
+
+    Attributes:
+        layers: names of the layers it chose for.
+        widths: int64 ``[N, layers]``.
+        soft: float ``[N, layers, choices]``, the probabilities of this draw (noise and temperature included); rows
+            sum to 1. Empty in an exact run.
+        log_probability: float ``[N, layers]``, log of the noise-free probability of what was chosen.
+    """
+
+    layers: tuple[str, ...]
+    widths: Tensor
+    soft: Tensor
+    log_probability: Tensor
+
+    def of(self, layer: str) -> int | None:
+        """The column of a layer, ``None`` if its width is fixed."""
+        return self.layers.index(layer) if layer in self.layers else None
+
+
+@dataclass
+class Run:
+    """One pass through the network: the widths, and how it is computed.
+
+    Attributes:
+        widths: (weight, activation) width by layer; layers that the choice covers are not in it.
+        quantized: ``False``: the float model, for calibration.
+        batch_statistics: batch norms use and update the statistics of the batch; tracked ranges move.
+        choice: set by the "choose" step of a routed run.
+        temperature, noise: of the Gumbel-softmax; ``None``: the argmax.
+    """
+
+    widths: dict[str, Pair]
+    quantized: bool = True
+    batch_statistics: bool = False
+    choice: Choice | None = None
+    temperature: float | None = None
+    noise: Tensor | None = None
+    constants: dict[str, Any] = field(default_factory=dict)
+
+
+def by_width(chosen: Tensor, run: Callable[[Tensor, int, float], Tensor]) -> Tensor:
+    """Run groups of samples of equal width and put the results back in order: every sample is computed once.
+
+    Args:
+        chosen: int64 ``[N]``, the width of each sample.
+        run: (indices of the group, width, its share of the batch) -> result rows.
+    """
+    widths = torch.unique(chosen).tolist()
+    groups = [(chosen == b).nonzero().squeeze(1) for b in widths]
+    results = [run(rows, int(b), len(rows) / len(chosen)) for rows, b in zip(groups, widths, strict=True)]
+    if len(results) == 1:
+        return results[0]
+    return torch.cat(results).index_select(0, torch.cat(groups).argsort())
+
+
+# layers that carry a width
+
+
+def _layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    layer, norm = net.layer(step.layer), net.norm(step.norm)
+    (x,) = ins
+    if not run.quantized:
+        return Signal(_float_product(layer, norm, x), net.edge(step), False)
+    column = run.choice.of(step.layer) if run.choice else None
+    if run.choice is None or column is None:
+        return Signal(product(layer, norm, x, run.widths[step.layer], run.batch_statistics), net.edge(step))
+    raw = by_width(
+        run.choice.widths[:, column],
+        lambda rows, b, share: product(layer, norm, x.rows(rows), (b, b), run.batch_statistics, share),
+    )
+    if run.choice.soft.requires_grad:
+        soft = run.choice.soft[:, column]
+        raw = fake.carry_choice(raw, soft.gather(1, soft.argmax(1, keepdim=True)).squeeze(1))
+    return Signal(raw, net.edge(step))
+
+
+def product(
+    layer: WidthLayer, norm: Norm | None, x: Signal, pair: Pair, batch_statistics: bool, share: float = 1.0
+) -> Tensor:
+    """A layer at widths ``pair`` and the batch norm that follows it: real values, before the edge."""
+    bw, ba = pair
+    row = min(bw, ba)
+    y = layer.apply_weight(x.at(ba), layer.narrowed(bw), layer.offset(row))
+    if norm is None:
+        return y
+    enough = y.numel() > y.shape[1]
+    return norm(y, row, share, batch_statistics and enough)  # type: ignore[no-any-return]
+
+
+def _float_product(layer: WidthLayer, norm: Norm | None, x: Signal) -> Tensor:
+    y = layer.apply_weight(x.master, layer.weight, layer.bias)
+    return y if norm is None else norm(y, layer.n)  # type: ignore[no-any-return]
+
+
+def _layer_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    k: integers.LayerIntegers = run.constants[step.out]
+    layer, x = net.layer(step.layer), ins[0]
+    column = run.choice.of(step.layer) if run.choice else None
+    if run.choice is None or column is None:
+        return exact.layer(layer, k, x, run.widths[step.layer])
+    return by_width(run.choice.widths[:, column], lambda rows, b, _: exact.layer(layer, k, x[rows], (b, b)))
+
+
+# elementwise
+
+
+def _affine(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    norm = net.norm(step.norm)
+    assert norm is not None
+    y = norm(ins[0].master, net.space.master, batch_statistics=run.batch_statistics)
+    return Signal(y, net.edge(step), run.quantized)
+
+
+def _affine_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    k: integers.RescaleIntegers = run.constants[step.out]
+    shape = (-1, *(1 for _ in step.shape[1:]))
+    m, c = (torch.from_numpy(v).to(ins[0].device).reshape(shape) for v in (k.m, k.c))
+    return requantize(ins[0].long(), m.long(), c, k.shift, k.lo, k.hi).int()
+
+
+def _add(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    return Signal(ins[0].master + ins[1].master, net.edge(step), run.quantized)
+
+
+def _add_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    k: integers.AddIntegers = run.constants[step.out]
+    return add(ins[0].long(), ins[1].long(), k.constants, k.lo, k.hi).int()
+
+
+def _multiply(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    return Signal(ins[0].master * ins[1].master, net.edge(step), run.quantized)
+
+
+def _multiply_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    k: integers.MultiplyIntegers = run.constants[step.out]
+    return multiply(ins[0].long(), ins[1].long(), k.constants, k.lo, k.hi).int()
+
+
+def _concat(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    raw = torch.cat([x.master for x in ins], 1 + int(step.attrs["axis"]))
+    return Signal(raw, net.edge(step), run.quantized)
+
+
+def _concat_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    ks: list[integers.RescaleIntegers] = run.constants[step.out]
+    parts = [
+        requantize(x.long(), int(k.m[0]), int(k.c[0]), k.shift, k.lo, k.hi) for x, k in zip(ins, ks, strict=True)
+    ]
+    return torch.cat(parts, 1 + int(step.attrs["axis"])).int()
+
+
+def _table(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    raw = FUNCTIONS[step.attrs["function"]](ins[0].master, *step.attrs["args"])
+    return Signal(raw, net.edge(step), run.quantized)
+
+
+def _table_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    table = torch.from_numpy(run.constants[step.out]).to(ins[0].device)
+    return table[ins[0].long()].int()
+
+
+# pools
+
+
+def _avg_pool(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    return Signal(_average(ins[0].master, step), net.edge(step), run.quantized)
+
+
+def _average(x: Tensor, step: Step) -> Tensor:
+    a, one = step.attrs, len(step.shape) == 2
+    if "adaptive" in a:
+        run: Any = F.adaptive_avg_pool1d if one else F.adaptive_avg_pool2d
+        return run(x, a["adaptive"])  # type: ignore[no-any-return]
+    if one:
+        return F.avg_pool1d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"])
+    return F.avg_pool2d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"], a["divisor"])
+
+
+def _avg_pool_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    return exact.average(run.constants[step.out], ins[0])
+
+
+def _max_pool(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    a = step.attrs
+    pool: Any = F.max_pool1d if len(step.shape) == 2 else F.max_pool2d
+    return ins[0].like(pool(ins[0].raw, a["kernel"], a["stride"], a["padding"], a["dilation"], a["ceil"]))
+
+
+def _max_pool_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    a = step.attrs
+    pool: Any = F.max_pool1d if len(step.shape) == 2 else F.max_pool2d
+    return pool(ins[0].float(), a["kernel"], a["stride"], a["padding"], a["dilation"], a["ceil"]).int()  # type: ignore[no-any-return]
+
+
+# shapes: the same code for real values and for integers
+
+
+def _reshaped(x: Tensor, step: Step) -> Tensor:
+    return x.reshape(x.shape[0], *step.shape)
+
+
+def _sliced(x: Tensor, step: Step) -> Tensor:
+    a = step.attrs
+    cuts = [slice(*cut) for cut in zip(a["starts"], a["stops"], a["steps"], strict=True)]
+    return x[(slice(None), *cuts)]
+
+
+def _padded(x: Tensor, step: Step, value: float = 0.0) -> Tensor:
+    pairs = zip(reversed(step.attrs["before"]), reversed(step.attrs["after"]), strict=True)
+    return F.pad(x, [v for pair in pairs for v in pair], value=value)
+
+
+def _pad_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    return _padded(ins[0], step, run.constants[step.out])
+
+
+def _dropout(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    """On real values (the noise scales what is kept); the edge stays, so that codes saturate rather than move."""
+    if not run.batch_statistics:
+        return ins[0]
+    return ins[0].like(F.dropout(ins[0].raw, float(step.attrs["p"]), training=True))
+
+
+# the controller
+
+
+def _choose(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    logits = ins[0].raw.reshape(-1, len(net.space.chosen), len(net.space.choices))
+    noisy = logits if run.noise is None else logits + run.noise
+    soft = F.softmax(noisy / (run.temperature or 1.0), dim=-1)
+    hard = noisy.argmax(-1)
+    run.choice = _choice(net, hard, soft, F.log_softmax(logits, -1).gather(-1, hard[..., None]).squeeze(-1))
+    return ins[0]
+
+
+def _choose_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
+    logits = ins[0].reshape(-1, len(net.space.chosen), len(net.space.choices))
+    hard = exact.first_argmax(logits)
+    run.choice = _choice(net, hard, torch.empty(0), torch.empty(0))
+    return ins[0]
+
+
+def _choice(net: Net, hard: Tensor, soft: Tensor, log_probability: Tensor) -> Choice:
+    widths = torch.tensor(net.space.choices, device=hard.device)[hard]
+    return Choice(net.space.chosen, widths, soft, log_probability)
+
+
+Fake = Callable[["Net", Step, Sequence[Signal], Run], Signal]
+Exact = Callable[["Net", Step, Sequence[Tensor], Run], Tensor]
+Constants = Callable[["Net", Step], Any]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator: differentiable on signals, exact on integer codes, and the constants of the latter."""
+
+    fake: Fake
+    exact: Exact
+    constants: Constants = field(default=lambda net, step: None)
+
+
+def _shape(transform: Callable[[Tensor, Step], Tensor]) -> Operator:
+    """An operator that only moves elements."""
+    return Operator(
+        lambda net, step, ins, run: ins[0].like(transform(ins[0].raw, step)),
+        lambda net, step, ins, run: transform(ins[0], step),
+    )
+
+
+OPERATORS: dict[str, Operator] = {
+    "conv": Operator(_layer, _layer_exact, integers.layer_integers),
+    "linear": Operator(_layer, _layer_exact, integers.layer_integers),
+    "affine": Operator(_affine, _affine_exact, integers.affine_integers),
+    "add": Operator(_add, _add_exact, integers.add_integers),
+    "multiply": Operator(_multiply, _multiply_exact, integers.multiply_integers),
+    "concat": Operator(_concat, _concat_exact, integers.concat_integers),
+    "table": Operator(_table, _table_exact, integers.table_integers),
+    "avg_pool": Operator(_avg_pool, _avg_pool_exact, integers.average_integers),
+    "max_pool": Operator(_max_pool, _max_pool_exact),
+    "reshape": _shape(_reshaped),
+    "slice": _shape(_sliced),
+    "pad": Operator(_shape(_padded).fake, _pad_exact, integers.pad_integers),
+    "dropout": Operator(_dropout, lambda net, step, ins, run: ins[0]),
+    "choose": Operator(_choose, _choose_exact),
+}
+
+

@@ -1,0 +1,145 @@
+"""``dqt.prepare``: a float model becomes a :class:`~dqt.nn.net.Net`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dqt.arith.plan import Layer, Space
+from dqt.nn.calibrate import set_ranges
+from dqt.nn.capture import Builder, Captured, export
+from dqt.nn.config import Config
+from dqt.nn.controller import Plans, controller_layers, plan_controller
+from dqt.nn.errors import UnsupportedError
+from dqt.nn.graph import INPUT, Step
+from dqt.nn.layers import Conv, Linear, Norm
+from dqt.nn.net import Net, edge_key
+from dqt.nn.ranges import Edge
+
+POSITIVE = {"relu", "unsigned"}
+OWN_NAMES = ("edges", "controller")
+
+
+def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None) -> Net:
+    """Capture ``model`` and make it trainable and servable at every width.
+
+    Args:
+        model: any module that torch.export can capture, with one float tensor in and one out. It is not changed.
+        example_inputs: a tensor ``[N, ...]`` as the model takes it, or a tuple of that one tensor. Fixes every
+            dimension but the batch, and gives first ranges.
+        config: widths and how they are trained; default ``Config()``.
+
+    Returns:
+        the network, on the model's device and in its training mode.
+
+    Raises:
+        UnsupportedError: an operator, a shared weight or a control flow that cannot be quantized.
+    """
+    config = config or Config()
+    example = _example(example_inputs)
+    taken = [name for name, _ in model.named_children() if name in OWN_NAMES]
+    if taken:
+        raise UnsupportedError(f"the model has a submodule named {taken[0]!r}, a name that dqt uses: rename it")
+    captured = Builder(export(model, example), example).build()
+    _mark_positive(captured, config)
+    layer_steps = [step for step in captured.steps if step.layer]
+    if not layer_steps:
+        raise UnsupportedError("the model has no convolution and no linear layer: there is nothing to quantize")
+    layers = _layers(captured, layer_steps)
+    plans = _controller(captured, config, layers)
+    steps = captured.steps
+    if plans is not None:
+        steps[plans.after : plans.after] = plans.steps
+    own = controller_layers(plans) if plans else ()
+    edge_width = config.edge_width or config.master
+    space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
+    net = Net(config, space, steps, captured.input_shape)
+    _fill(net, captured, plans)
+    net.to(example.device)
+    set_ranges(net.eval(), [example])
+    return net.train(model.training)
+
+
+def _example(example_inputs: Any) -> Tensor:
+    example = example_inputs
+    if isinstance(example, (tuple, list)) and len(example) == 1:
+        example = example[0]
+    if not isinstance(example, Tensor) or not example.is_floating_point() or example.dim() < 2 or not len(example):
+        raise UnsupportedError("example_inputs must be one float tensor [N, ...] with N >= 1, or a tuple of that tensor")
+    if not bool(torch.isfinite(example).all()):
+        raise UnsupportedError("example_inputs contain NaN or infinity")
+    return example.detach()
+
+
+def _mark_positive(captured: Captured, config: Config) -> None:
+    """Sums, products, averages and joins of values that are never negative are never negative."""
+    positive = set() if config.input_signed else {INPUT}
+    for i, step in enumerate(captured.steps):
+        inherits = step.kind in ("add", "multiply", "concat", "avg_pool") or step.edge == "same"
+        if inherits and step.edge in ("signed", "same") and positive.issuperset(step.ins):
+            if step.edge == "signed":
+                captured.steps[i] = replace(step, edge="unsigned")
+            positive.add(step.out)
+        elif step.edge in POSITIVE:
+            positive.add(step.out)
+
+
+def _layers(captured: Captured, steps: Sequence[Step]) -> tuple[Layer, ...]:
+    layers = []
+    for step in steps:
+        weight = captured.layers[step.layer][0]
+        outputs, inputs = math.prod(step.shape), math.prod(captured.shapes[step.ins[0]])
+        edge = step is steps[0] or step is steps[-1]
+        layers.append(Layer(step.layer, outputs * weight[0].numel(), weight.numel(), inputs, outputs, edge))
+    return tuple(layers)
+
+
+def _controller(captured: Captured, config: Config, layers: tuple[Layer, ...]) -> Plans | None:
+    if config.controller is None:
+        return None
+    chosen = sum(not layer.edge for layer in layers)
+    if not chosen:
+        raise UnsupportedError("the model has no layer between its first and its last: a controller has nothing to choose")
+    parameters = sum(layer.weights for layer in layers)
+    return plan_controller(config.controller, len(config.choices), captured.steps, captured.shapes, chosen, parameters)
+
+
+def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
+    c = net.config
+    if c.norm == "per_width":
+        norm_widths: tuple[int, ...] = c.widths
+    else:
+        norm_widths = (c.master,)
+    for step in net.steps:
+        if step.layer:
+            own = plans is not None and step.layer in plans.layers
+            weight, bias = plans.layers[step.layer] if plans and own else captured.layers[step.layer]
+            widths = (c.master,) if own else c.widths
+            args = (step.layer, weight, bias, c.master, widths, c.weight_clip)
+            place(net, step.layer, Conv(*args, **step.attrs) if step.kind == "conv" else Linear(*args))
+        if step.norm:
+            s = captured.norms[step.norm]
+            widths = norm_widths if step.layer else (c.master,)
+            norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
+            place(net, step.norm, norm)
+        if step.edge in ("relu", "unsigned", "signed"):
+            net.edges[edge_key(step.out)] = Edge(
+                step.out, step.edge, c.master, math.prod(step.shape), c.momentum, step.cap  # type: ignore[arg-type]
+            )
+    kind = "signed" if c.input_signed else "unsigned"
+    net.edges[INPUT] = Edge(INPUT, kind, c.master, math.prod(net.input_shape), c.momentum)  # type: ignore[arg-type]
+
+
+def place(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Put ``module`` at a dotted path below ``root``, making containers on the way."""
+    *parents, leaf = path.split(".")
+    for name in parents:
+        if name not in root._modules:
+            root.add_module(name, nn.Module())
+        root = root.get_submodule(name)
+    root.add_module(leaf, module)

@@ -1,0 +1,114 @@
+"""Edges: where an activation becomes codes. Their ranges are learned (after a ReLU) or tracked (elsewhere)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dqt.arith.nested import signed_zero
+from dqt.nn import fake
+
+TINY = 1e-20
+Kind = Literal["relu", "unsigned", "signed"]
+
+
+class Edge(nn.Module):
+    """Quantizer of one activation: ``step = clip / levels``, zero point 0 or, where signs differ, ``2^(n-1)``.
+
+    Kinds: ``"relu"``, whose clamp is the activation and whose clip is learned; ``"unsigned"``, never negative, tracked;
+    ``"signed"``, tracked.
+
+    Attributes:
+        clip: 0-d float32, the largest magnitude that is represented. A parameter where it is learned (``kind`` is
+            ``"relu"``), a buffer that follows the data where it is tracked.
+        cap: a bound that the model itself sets (6 for ReLU6); the clip never passes it.
+        features: elements per sample, for the scale of the clip's gradient.
+    """
+
+    clip: Tensor
+    ratio: Tensor
+
+    def __init__(self, name: str, kind: Kind, n: int, features: int, momentum: float, cap: float = math.inf) -> None:
+        super().__init__()
+        self.name, self.kind, self.n, self.cap = name, kind, n, cap
+        self.zero = signed_zero(n) if kind == "signed" else 0
+        self.levels = (1 << n) - 1 - self.zero
+        self.momentum = momentum
+        self.gradient_scale = 1.0 / math.sqrt(features * self.levels)
+        if kind == "relu":
+            self.clip = nn.Parameter(torch.tensor(1.0))
+        else:
+            self.register_buffer("clip", torch.tensor(1.0))
+            self.register_buffer("ratio", torch.tensor(1.0))
+
+    @property
+    def learned(self) -> bool:
+        """Whether the clip is a parameter."""
+        return self.kind == "relu"
+
+    def step(self) -> Tensor:
+        """The real step of one master code, 0-d float32 > 0, with the clip's gradient."""
+        clip = fake.scale_gradient(self.clip, self.gradient_scale) if self.learned else self.clip
+        return clip.clamp(TINY, self.cap) / self.levels
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """The float model's own activation: ReLU (capped) or nothing."""
+        return raw.clamp(0.0, self.cap) if self.kind == "relu" else raw
+
+    @torch.no_grad()
+    def observe(self, raw: Tensor) -> None:
+        """Move a tracked range towards this batch: ``clip <- g * clip + (1 - g) * ratio * max|raw|``."""
+        largest = raw.detach().abs().amax().float() * self.ratio
+        self.clip.copy_(
+            torch.where(torch.isfinite(largest), self.momentum * self.clip + (1 - self.momentum) * largest, self.clip)
+        )
+
+    @torch.no_grad()
+    def set_range(self, clip: float, largest: float) -> None:
+        """Set the clip from calibration; ``largest`` is the largest magnitude seen (0: a dead edge, range 1)."""
+        value = min(clip, self.cap) if clip > TINY else 1.0
+        self.clip.fill_(value)
+        if not self.learned:
+            self.ratio.fill_(value / largest if largest > TINY else 1.0)
+
+
+class Signal:
+    """A value on its way through the network: the raw tensor, and its quantized forms, each made once when asked for.
+
+    The network's output and the controller's logits have no edge: they stay wide, and are not quantized here. Max
+    pooling, reshaping, slicing and zero padding commute with quantization, so they work on ``raw`` and keep the
+    edge.
+    """
+
+    def __init__(self, raw: Tensor, edge: Edge | None, quantized: bool = True) -> None:
+        self.raw, self.edge, self.quantized = raw, edge, quantized
+        self._cache: dict[int, Tensor] = {}
+
+    def at(self, b: int) -> Tensor:
+        """The real value at width ``b``; in an unquantized run the float activation itself."""
+        if b not in self._cache:
+            self._cache[b] = self._narrow(b)
+        return self._cache[b]
+
+    def _narrow(self, b: int) -> Tensor:
+        if self.edge is None:
+            return self.raw
+        if not self.quantized:
+            return self.edge.activate(self.raw)
+        return fake.narrow_activation(self.raw, self.edge.step(), self.edge.zero, self.edge.n, b)
+
+    @property
+    def master(self) -> Tensor:
+        """The real value at the master width."""
+        return self.at(self.edge.n) if self.edge is not None else self.raw
+
+    def rows(self, index: Tensor) -> Signal:
+        """The samples of ``index``."""
+        return Signal(self.raw.index_select(0, index), self.edge, self.quantized)
+
+    def like(self, raw: Tensor) -> Signal:
+        """Another raw tensor on the same edge."""
+        return Signal(raw, self.edge, self.quantized)

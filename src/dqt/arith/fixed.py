@@ -30,7 +30,7 @@ def choose_shift(scale: Any) -> int:
     if not np.isfinite(largest):
         raise ValueError("requantization scale is not finite")
     shift = SHIFT
-    while shift > 0 and round(largest * 2.0**shift) > M_MAX:
+    while shift > 0 and np.rint(largest * 2.0**shift) > M_MAX:
         shift -= 1
     if shift < 1:
         raise ValueError(f"requantization scale {largest:g} is too large: the output's range is far below its input's")

@@ -1,0 +1,145 @@
+"""Golden vectors: small inputs and the exact integers that every implementation of the arithmetic must give.
+
+``python tests/golden/make.py`` writes them anew, beside this file. Each file is a list of cases: a function of
+dqt.arith, its equation in docs/numerics.md, plain JSON inputs, and the expected integers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dqt.arith.affine import (
+    AddConstants,
+    MultiplyConstants,
+    add,
+    add_constants,
+    dot_from_codes,
+    multiply,
+    multiply_constants,
+)
+from dqt.arith.bounds import dot_bound, general_bits
+from dqt.arith.fixed import choose_shift, multiplier, offset, requantize
+from dqt.arith.nested import code_floor, code_nearest, midpoints, narrow_activation, narrow_weight
+
+HERE = Path(__file__).parent
+Inputs = dict[str, Any]
+
+
+def ints(values: list[int]) -> Any:
+    return np.array(values, dtype=np.int64)
+
+
+def run_scale(scales: list[float], bias: list[float], zero: int) -> Inputs:
+    shift = choose_shift(scales)
+    return {
+        "shift": shift,
+        "m": multiplier(scales, shift).tolist(),
+        "c": offset(bias, zero, shift).tolist(),
+    }
+
+
+def run_bound(weight: list[list[int]], x_lo: int, x_hi: int) -> Inputs:
+    bound = dot_bound(np.array(weight, dtype=np.int64), x_lo, x_hi)
+    return {"lo": bound.lo.tolist(), "hi": bound.hi.tolist(), "bits": bound.bits}
+
+
+FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
+    "code_floor": (3, lambda q, n, b: code_floor(ints(q), n, b).tolist()),
+    "narrow_weight": (4, lambda q, n, b, h: narrow_weight(ints(q), n, b, h).tolist()),
+    "midpoints": (5, lambda n, b, count: midpoints(n, b, count).tolist()),
+    "code_nearest": (6, lambda q, n, b: code_nearest(ints(q), n, b).tolist()),
+    "narrow_activation": (6, lambda q, n, b: narrow_activation(ints(q), n, b).tolist()),
+    "dot_from_codes": (7, lambda cw, cx, **k: dot_from_codes(ints(cw), ints(cx), **k).tolist()),
+    "requantize": (8, lambda acc, m, c, shift, lo, hi: requantize(ints(acc), m, c, shift, lo, hi).tolist()),
+    "scale": (9, run_scale),
+    "add_constants": (11, lambda *steps: asdict(add_constants(*steps))),
+    "add": (11, lambda q1, q2, k, lo, hi: add(ints(q1), ints(q2), AddConstants(**k), lo, hi).tolist()),
+    "multiply_constants": (12, lambda *steps: asdict(multiply_constants(*steps))),
+    "multiply": (12, lambda q1, q2, k, lo, hi: multiply(ints(q1), ints(q2), MultiplyConstants(**k), lo, hi).tolist()),
+    "general_bits": (13, general_bits),
+    "dot_bound": (14, run_bound),
+}
+"""Name in a vector file -> equation, function of the case's inputs."""
+
+
+def call(name: str, inputs: Inputs | list[Any]) -> Any:
+    """The expected value of one case, from plain JSON to plain JSON."""
+    function = FUNCTIONS[name][1]
+    return function(**inputs) if isinstance(inputs, dict) else function(*inputs)
+
+
+def nested_cases() -> Iterator[tuple[str, Any]]:
+    for n in (8, 5, 2):
+        signed, unsigned = list(range(-(2 ** (n - 1)), 2 ** (n - 1))), list(range(2**n))
+        for b in range(1, n + 1):
+            yield "midpoints", {"n": n, "b": b, "count": 5}
+            yield "code_floor", {"q": signed, "n": n, "b": b}
+            for h in midpoints(n, b, 2).tolist():
+                yield "narrow_weight", {"q": signed, "n": n, "b": b, "h": h}
+            yield "code_nearest", {"q": unsigned, "n": n, "b": b}
+            yield "narrow_activation", {"q": unsigned, "n": n, "b": b}
+
+
+def fixed_cases() -> Iterator[tuple[str, Any]]:
+    rng = np.random.default_rng(20)
+    half = 2**31
+    ties = [-5, -3, -1, 0, 1, 3, 5]  # odd multiples of one half, and zero
+    for m, c, shift in ((half, half, 32), (half - 1, half, 32), (1, 1, 1), (half - 1, -(2**61), 32), (0, 7 << 20, 20)):
+        yield "requantize", {"acc": ties, "m": m, "c": c, "shift": shift, "lo": -128, "hi": 127}
+    for shift in (32, 31, 24, 1):
+        acc = rng.integers(-(2**31), 2**31, size=16).tolist()
+        m, c = int(rng.integers(-half + 1, half)), int(rng.integers(-(2**61), 2**61))
+        yield "requantize", {"acc": acc, "m": m, "c": c, "shift": shift, "lo": -(2**23) + 1, "hi": 2**23 - 1}
+    for scales in ([0.25, 0.001], [0.5 - 2.0**-32], [0.5], [1.0, 3.75], [0.0], [2.0**30 - 0.5]):
+        yield "scale", {"scales": scales, "bias": [0.0, -1.5, 0.2501], "zero": 128}
+
+
+def affine_cases() -> Iterator[tuple[str, Any]]:
+    rng = np.random.default_rng(21)
+    for steps in ([0.5, 0, 0.25, 128, 1.0, 0], [0.013, 128, 0.021, 128, 0.03, 128], [1.0, 0, 1.0, 0, 1.0, 0]):
+        q1, q2 = rng.integers(0, 256, size=(2, 32)).tolist()
+        ends1, ends2 = [0, 0, 255, 255], [0, 255, 0, 255]
+        for name in ("add", "multiply"):
+            yield f"{name}_constants", steps
+            k = call(f"{name}_constants", steps)
+            yield name, {"q1": q1 + ends1, "q2": q2 + ends2, "k": k, "lo": 0, "hi": 255}
+    for bw, ba, z in ((8, 8, 0), (8, 8, 128), (4, 3, 0), (2, 5, 128), (7, 2, 128)):
+        cw = rng.integers(-(2 ** (bw - 1)), 2 ** (bw - 1), size=9).tolist()
+        cx = rng.integers(0, 2**ba, size=9).tolist()
+        yield "dot_from_codes", {"cw": cw, "cx": cx, "n": 8, "bw": bw, "ba": ba, "z": z}
+
+
+def bounds_cases() -> Iterator[tuple[str, Any]]:
+    for n, taps in ((8, 1), (8, 576), (8, 577), (2, 4), (5, 1025)):
+        yield "general_bits", {"n": n, "taps": taps}
+    weight = [[-128, 127, 0, 5], [1, 2, 3, 4], [-1, -2, -3, -4]]
+    for x_lo, x_hi in ((0, 255), (-128, 127), (0, 0)):
+        yield "dot_bound", {"weight": weight, "x_lo": x_lo, "x_hi": x_hi}
+
+
+FILES: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
+    "nested.json": nested_cases,
+    "fixed.json": fixed_cases,
+    "affine.json": affine_cases,
+    "bounds.json": bounds_cases,
+}
+
+
+def text(cases: Iterator[tuple[str, Any]]) -> str:
+    """The vector file of ``cases``, one case a line."""
+    lines = (
+        json.dumps({"function": name, "equation": FUNCTIONS[name][0], "in": inputs, "out": call(name, inputs)})
+        for name, inputs in cases
+    )
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+if __name__ == "__main__":
+    for file, cases in FILES.items():
+        (HERE / file).write_text(text(cases()))

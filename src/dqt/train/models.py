@@ -1,0 +1,77 @@
+"""Small float networks in plain PyTorch, ready for ``dqt.prepare``; names such as ``dqt.train.models:resnet20``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut without weights: every second pixel, new channels zero ("option A")."""
+
+    def __init__(self, channels: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.stride = stride
+        self.extra = (planes - channels) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, channels, H, W]`` to ``[N, planes, H / stride, W / stride]``."""
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.stride != 1 or self.extra:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.extra, self.extra))
+        return F.relu(out + x)
+
+
+class ResNet(nn.Module):
+    """The CIFAR ResNet of He et al. (arXiv 1512.03385, section 4.2): three stages of ``blocks`` blocks."""
+
+    def __init__(self, blocks: int, planes: Sequence[int] = (16, 32, 64), channels: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        first, second, third = planes
+        self.conv1 = nn.Conv2d(channels, first, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.layer1 = _stage(first, first, blocks, 1)
+        self.layer2 = _stage(first, second, blocks, 2)
+        self.layer3 = _stage(second, third, blocks, 2)
+        self.linear = nn.Linear(third, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[N, classes]`` of images ``[N, channels, H, W]``."""
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.layer3(self.layer2(self.layer1(out)))
+        logits: Tensor = self.linear(F.adaptive_avg_pool2d(out, 1).flatten(1))
+        return logits
+
+
+def _stage(channels: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
+    rest = [Block(planes, planes, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(Block(channels, planes, stride), *rest)
+
+
+def resnet20(classes: int = 10) -> ResNet:
+    """CIFAR ResNet-20 for ``[N, 3, 32, 32]``: 0.27 M weights, 41 M multiply-accumulates."""
+    return ResNet(3, classes=classes)
+
+
+def resnet56(classes: int = 10) -> ResNet:
+    """CIFAR ResNet-56 for ``[N, 3, 32, 32]``: 0.85 M weights."""
+    return ResNet(9, classes=classes)
+
+
+def digits_cnn(classes: int = 10, planes: Sequence[int] = (16, 32, 64)) -> ResNet:
+    """A residual CNN of one block a stage for the 8x8 digits, ``[N, 1, 8, 8]``."""
+    return ResNet(1, planes, channels=1, classes=classes)
+
+
+def fashion_cnn(classes: int = 10, planes: Sequence[int] = (16, 32, 64)) -> ResNet:
+    """A residual CNN of two blocks a stage for Fashion-MNIST, ``[N, 1, 28, 28]``."""
+    return ResNet(2, planes, channels=1, classes=classes)

@@ -1,0 +1,210 @@
+"""``dqt.lower``: the graph that trained, as a program. Constants come from :mod:`dqt.nn.integers`; none are made here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dqt.nn.errors import CalibrationError
+from dqt.nn.graph import INPUT, Step
+from dqt.nn.integers import WIDE_LIMIT, Codes, RescaleIntegers
+from dqt.nn.net import Net
+from dqt.program import ops
+from dqt.program.program import Program
+
+Emitter = Callable[["Emission", Step, Any], None]
+
+
+def lower(net: Net, *, info: Mapping[str, Any] | None = None) -> Program:
+    """Freeze a prepared network into the integer program that is served.
+
+    ``dqt.interpret(lower(net), x, plan)`` equals ``net(x, plan, exact=True)`` to the bit.
+
+    Args:
+        net: calibrated or trained.
+        info: what to keep beside the numbers: ``mean``, ``std``, ``classes``, ``data`` (see :class:`Program`).
+
+    Raises:
+        CalibrationError: the ranges come from the example input alone.
+        ProgramError: a layer cannot be proved free of overflow; names it and the bound.
+    """
+    if not net.calibrated:
+        raise CalibrationError("the ranges come from the example input alone: run dqt.calibrate(net, batches) or dqt.fit first")
+    emission = Emission(net)
+    constants = net.constants()
+    for step in net.steps:
+        EMIT[step.kind](emission, step, constants[step.out])
+    return emission.finish(info or {})
+
+
+class Emission:
+    """A program in the making: its values and instructions so far."""
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.values: dict[str, ops.Value] = {}
+        self.ops: list[ops.Op] = []
+        self.names = {INPUT: "input.codes"}
+        self.define("input.codes", net.input_shape, net.codes(INPUT))
+        self.ops.append(ops.Quantize(INPUT, "input.codes"))
+
+    def define(self, name: str, shape: tuple[int, ...], codes: Codes) -> str:
+        """Declare a value; ``codes`` says how its integers stand for reals."""
+        wide = codes.hi == WIDE_LIMIT
+        self.values[name] = ops.Value(name, shape, codes.step, codes.zero, wide)
+        return name
+
+    def source(self, step: Step, index: int = 0) -> str:
+        """The program's name of an operand."""
+        return self.names[step.ins[index]]
+
+    def result(self, step: Step, codes: Codes | None = None) -> str:
+        """Declare the result of a step."""
+        self.names[step.out] = step.out
+        return self.define(step.out, step.shape, codes or self.net.codes(step.out))
+
+    def reshaped(self, name: str, shape: tuple[int, ...], out: str) -> str:
+        """Append a reshape of a value."""
+        value = self.values[name]
+        self.values[out] = ops.Value(out, shape, value.step, value.zero, value.wide)
+        self.ops.append(ops.Reshape(name, out))
+        return out
+
+    def raised(self, step: Step) -> tuple[str, Callable[[str], None]]:
+        """A 1-d operator as a 2-d one of height 1: its operand with that height, and what takes the height away."""
+        channels, length = self.net.shapes[step.ins[0]]
+        return self.reshaped(self.source(step), (channels, 1, length), f"{step.out}.2d"), self._flattened(step)
+
+    def _flattened(self, step: Step) -> Callable[[str], None]:
+        def finish(name: str) -> None:
+            self.names[step.out] = self.reshaped(name, step.shape, step.out)
+
+        return finish
+
+    def finish(self, info: Mapping[str, Any]) -> Program:
+        """The verified program."""
+        self.ops.append(ops.Dequantize(self.names[self.net.steps[-1].out]))
+        return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), self.net.input_shape, dict(info))
+
+
+def _spatial(e: Emission, step: Step, codes: Codes) -> tuple[str, str, Callable[[str], None]]:
+    """Operand and result of an operator over space: as they are in 2-d, with a height of 1 in 1-d."""
+    if len(step.shape) == 3:
+        return e.source(step), e.result(step, codes), lambda name: None
+    x, finish = e.raised(step)
+    return x, e.define(f"{step.out}.flat", (step.shape[0], 1, step.shape[1]), codes), finish
+
+
+def _two(values: tuple[int, ...], first: int) -> tuple[int, int]:
+    return (values[0], values[1]) if len(values) == 2 else (first, values[0])
+
+
+def _conv(e: Emission, step: Step, k: Any) -> None:
+    a = step.attrs
+    x, out, finish = _spatial(e, step, k.out)
+    weight = k.weight if k.weight.ndim == 4 else k.weight[:, :, None, :]
+    padding = a["padding"] if len(a["padding"]) == 4 else (0, 0, *a["padding"])
+    stride, dilation = _two(a["stride"], 1), _two(a["dilation"], 1)
+    e.ops.append(
+        ops.Conv(
+            step.layer, x, out, weight, k.m, k.c, k.shift, k.out.lo, k.out.hi, stride, padding, dilation, a["groups"]
+        )
+    )
+    finish(out)
+
+
+def _linear(e: Emission, step: Step, k: Any) -> None:
+    x, out = e.source(step), e.result(step, k.out)
+    e.ops.append(ops.Linear(step.layer, x, out, k.weight, k.m, k.c, k.shift, k.out.lo, k.out.hi))
+
+
+def _affine(e: Emission, step: Step, k: RescaleIntegers) -> None:
+    e.ops.append(ops.Rescale(e.source(step), e.result(step), k.m, k.c, k.shift, k.lo, k.hi))
+
+
+def _add(e: Emission, step: Step, k: Any) -> None:
+    c = k.constants
+    e.ops.append(ops.Add(e.source(step), e.source(step, 1), e.result(step), c.k1, c.k2, c.k3, c.shift, k.lo, k.hi))
+
+
+def _multiply(e: Emission, step: Step, k: Any) -> None:
+    c = k.constants
+    a, b, out = e.source(step), e.source(step, 1), e.result(step)
+    e.ops.append(ops.Multiply(a, b, out, c.k1, c.k2, c.k3, c.k4, c.shift, k.lo, k.hi))
+
+
+def _concat(e: Emission, step: Step, ks: list[RescaleIntegers]) -> None:
+    parts = []
+    for i, (name, k) in enumerate(zip(step.ins, ks, strict=True)):
+        part = e.define(f"{step.out}.{i}", e.net.shapes[name], e.net.codes(step.out))
+        e.ops.append(ops.Rescale(e.names[name], part, k.m, k.c, k.shift, k.lo, k.hi))
+        parts.append(part)
+    e.ops.append(ops.Concat(tuple(parts), e.result(step), step.attrs["axis"]))
+
+
+def _table(e: Emission, step: Step, table: Any) -> None:
+    e.ops.append(ops.Table(e.source(step), e.result(step), table))
+
+
+def _avg_pool(e: Emission, step: Step, k: Any) -> None:
+    x, out, finish = _spatial(e, step, e.net.codes(step.out))
+    e.ops.append(ops.AvgPool(x, out, k.rows, k.columns, k.m, k.c, k.shift, k.lo, k.hi))
+    finish(out)
+
+
+def _max_pool(e: Emission, step: Step, _: Any) -> None:
+    a = step.attrs
+    size = e.net.shapes[step.ins[0]][1:]
+    x, out, finish = _spatial(e, step, e.net.codes(step.out))
+    kernel, stride, dilation = _two(a["kernel"], 1), _two(a["stride"], 1), _two(a["dilation"], 1)
+    pairs = [_pool_padding(step, axis, length) for axis, length in enumerate(size)]
+    (top, bottom), (left, right) = pairs if len(pairs) == 2 else [(0, 0), *pairs]
+    e.ops.append(ops.MaxPool(x, out, kernel, stride, (top, bottom, left, right), dilation))
+    finish(out)
+
+
+def _pool_padding(step: Step, axis: int, size: int) -> tuple[int, int]:
+    """Padding before and after along one axis; with ceil_mode the last window may reach further than the padding."""
+    a = step.attrs
+    before = a["padding"][axis]
+    reach = (step.shape[1 + axis] - 1) * a["stride"][axis] + a["dilation"][axis] * (a["kernel"][axis] - 1) + 1
+    return before, max(0, reach - size - before)
+
+
+def _reshape(e: Emission, step: Step, _: Any) -> None:
+    e.names[step.out] = e.reshaped(e.source(step), step.shape, step.out)
+
+
+def _slice(e: Emission, step: Step, _: Any) -> None:
+    a = step.attrs
+    e.ops.append(ops.Slice(e.source(step), e.result(step), a["starts"], a["stops"], a["steps"]))
+
+
+def _pad(e: Emission, step: Step, _: Any) -> None:
+    e.ops.append(ops.Pad(e.source(step), e.result(step), step.attrs["before"], step.attrs["after"]))
+
+
+def _dropout(e: Emission, step: Step, _: Any) -> None:
+    e.names[step.out] = e.source(step)
+
+
+def _choose(e: Emission, step: Step, _: Any) -> None:
+    e.ops.append(ops.Choose(e.source(step), e.net.space.chosen, e.net.space.choices))
+
+
+EMIT: dict[str, Emitter] = {
+    "conv": _conv,
+    "linear": _linear,
+    "affine": _affine,
+    "add": _add,
+    "multiply": _multiply,
+    "concat": _concat,
+    "table": _table,
+    "avg_pool": _avg_pool,
+    "max_pool": _max_pool,
+    "reshape": _reshape,
+    "slice": _slice,
+    "pad": _pad,
+    "dropout": _dropout,
+    "choose": _choose,
+}

@@ -1,0 +1,104 @@
+"""From a run to its prepared network: the float model, its weights, ``prepare``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from dqt.nn.net import Net
+from dqt.nn.prepare import prepare
+from dqt.train.data import Augment, Splits, load
+from dqt.train.recipe import ModelPart, RecipeError, Run
+
+
+def load_data(run: Run) -> Splits:
+    """The data of a run.
+
+    Raises:
+        DataError: see :func:`dqt.train.data.load`.
+    """
+    part = run.data
+    replaced = part.pad is not None or part.flip is not None
+    augment = Augment(part.pad or 0, bool(part.flip)) if replaced else None
+    return load(part.spec, valid=part.valid, augment=augment)
+
+
+def float_model(part: ModelPart) -> nn.Module:
+    """The float network of ``[model]`` with its weights, freshly initialized where it names none.
+
+    Raises:
+        RecipeError: a factory that cannot be found or called, or weights that are not the model's.
+    """
+    factory = _factory(part.factory)
+    try:
+        inspect.signature(factory).bind(**part.args)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"model.args: {part.factory} does not take {part.args}: {error}") from None
+    model = factory(**part.args)
+    if not isinstance(model, nn.Module):
+        raise RecipeError(f"model.factory {part.factory!r}: returned a {type(model).__name__}, not an nn.Module")
+    if part.weights:
+        _load_weights(model, Path(part.weights).expanduser())
+    return model
+
+
+def network(run: Run, shape: Sequence[int]) -> Net:
+    """The prepared, untrained network of a run for samples of ``shape``; its initial weights follow ``recipe.seed``.
+
+    Raises:
+        RecipeError: see :func:`float_model`. UnsupportedError: what cannot be quantized.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(run.recipe.seed)
+        model = float_model(run.model)
+        return prepare(model, (torch.zeros(2, *shape),), run.network)
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    source, _, attribute = name.rpartition(":")
+    try:
+        module = _file_module(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+    except (ImportError, OSError, SyntaxError) as error:
+        raise RecipeError(f"model.factory {name!r}: cannot import {source!r}: {error}") from None
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise RecipeError(f"model.factory {name!r}: {source!r} has no function or class {attribute!r}")
+    return factory
+
+
+def _file_module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except FileNotFoundError:
+        raise RecipeError(f"model.weights {path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise RecipeError(f"model.weights {path}: not a readable safetensors file: {error}") from None
+    try:
+        result = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RecipeError(f"model.weights {path}: shapes differ from the model's: {reason}") from None
+    missing = [key for key in result.missing_keys if not key.endswith("num_batches_tracked")]
+    wrong = [*(f"misses {key}" for key in missing), *(f"has unknown {key}" for key in result.unexpected_keys)]
+    if wrong:
+        raise RecipeError(f"model.weights {path}: {', '.join(wrong[:3])} ({len(wrong)} such names in all)")

@@ -1,0 +1,208 @@
+"""Checkpoints that are whole or absent: written beside the old one and renamed, read only if every byte is right.
+
+The file: magic (8 bytes), version (4), payload length (8), SHA-256 of the payload (32), all little-endian; then the
+payload, ``torch.save`` of plain values and tensors, which is read with ``weights_only=True`` and so runs no code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqt.nn.net import Net
+from dqt.train.recipe import RecipeError, Run, run_from
+
+MAGIC = b"DQTCKPT\0"
+VERSION = 1
+HEADER = struct.Struct("<8sIQ32s")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written or is not whole; names the file and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Everything that a run needs to go on as if it had never stopped.
+
+    Attributes:
+        run: ``Run.as_dict()``, or None where ``fit`` was called from Python.
+        recipe: the recipe, plain values.
+        net: state dict of the network; average: running average of its parameters, or None.
+        optimizer, precision: state dicts of the optimizer and of the loss scaler (empty but for 16-mixed).
+        epoch, step: epochs that are complete, steps done in all (inside an epoch where a run was cut off).
+        totals: sums for the epoch in progress. history: rows of the complete ones. watch: what the watch has seen.
+        shape: of one input sample. info: mean, std, classes and name of the data, for the program.
+    """
+
+    run: dict[str, Any] | None
+    recipe: dict[str, Any]
+    net: dict[str, Any]
+    average: dict[str, Tensor] | None
+    optimizer: dict[str, Any]
+    precision: dict[str, Any]
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    totals: dict[str, Any]
+    history: list[dict[str, Any]]
+    watch: dict[str, Any]
+    shape: list[int]
+    info: dict[str, Any]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write atomically: whatever happens, ``path`` is the old file or the new one.
+
+        Raises:
+            CheckpointError: the disk is full or the folder cannot be written; the old file is untouched.
+        """
+        write({item.name: getattr(self, item.name) for item in fields(self)}, Path(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Checkpoint:
+        """Read what :meth:`save` wrote, tensors on the CPU.
+
+        Raises:
+            CheckpointError: no such file, truncated, changed, or of another version.
+        """
+        payload = read(Path(path))
+        names = {item.name for item in fields(cls)}
+        if payload.keys() != names:
+            different = sorted(names.symmetric_difference(payload))
+            raise CheckpointError(f"{path}: holds another set of entries (differs in {', '.join(different)})")
+        return cls(**payload)
+
+
+def write(payload: Mapping[str, Any], path: Path) -> None:
+    """Write ``payload`` to ``path`` by way of a temporary file in the same folder. See :meth:`Checkpoint.save`."""
+    buffer = io.BytesIO()
+    torch.save(dict(payload), buffer)
+    data = buffer.getbuffer()
+    header = HEADER.pack(MAGIC, VERSION, len(data), hashlib.sha256(data).digest())
+    write_atomically(path, header, data)
+
+
+def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
+    """Replace ``path`` by the joined ``parts``, or leave it as it was.
+
+    Raises:
+        CheckpointError: the disk is full or the folder cannot be written.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+        temporary = ""
+        _sync_folder(path.parent)
+    except OSError as error:
+        kept = "; the previous file is kept" if path.exists() else ""
+        reason = error.strerror or type(error).__name__
+        raise CheckpointError(f"{path}: cannot be written ({reason}){kept}: free some space and resume") from error
+    finally:
+        if temporary:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The payload of :func:`write`, after its length and digest are found right.
+
+    Raises:
+        CheckpointError: see :meth:`Checkpoint.load`.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    payload = _verified(path, raw)
+    try:
+        loaded = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except Exception as error:  # the digest is right: only a file made by other hands can come here
+        raise CheckpointError(f"{path}: its payload is not plain tensors and values: {error}") from None
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path}: its payload is not a checkpoint")
+    return loaded
+
+
+def _verified(path: Path, raw: bytes) -> memoryview:
+    if len(raw) < HEADER.size or not raw.startswith(MAGIC):
+        raise CheckpointError(f"{path}: not a dqt checkpoint, or cut off in its header")
+    _, version, length, digest = HEADER.unpack_from(raw)
+    if version != VERSION:
+        raise CheckpointError(f"{path}: checkpoint version {version}; this release reads version {VERSION}")
+    payload = memoryview(raw)[HEADER.size :]
+    if len(payload) != length:
+        raise CheckpointError(
+            f"{path}: truncated or extended: {len(payload)} bytes of payload, the header says {length}"
+        )
+    if hashlib.sha256(payload).digest() != digest:
+        raise CheckpointError(f"{path}: damaged: its SHA-256 is not the recorded one; use another checkpoint")
+    return payload
+
+
+def restore(net: Net, checkpoint: Checkpoint, where: str = "the checkpoint") -> Net:
+    """Put the checkpoint's state into a network that was prepared the same way; returns ``net``.
+
+    Raises:
+        CheckpointError: the state belongs to another network.
+    """
+    try:
+        net.load_state_dict(checkpoint.net, strict=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1:2] or [str(error)]
+        raise CheckpointError(f"{where}: belongs to another network: {reason[0].strip()}") from None
+    return net
+
+
+def rebuild(path: str | os.PathLike[str]) -> tuple[Net, Checkpoint]:
+    """The trained network of a checkpoint that ``dqt train`` wrote, in evaluation mode.
+
+    Raises:
+        CheckpointError: see :meth:`Checkpoint.load`; or it names no model factory (``fit`` was called from Python:
+            prepare the network there and use :func:`restore`).
+    """
+    from dqt.train.build import network
+
+    checkpoint = Checkpoint.load(path)
+    if checkpoint.run is None:
+        raise CheckpointError(
+            f"{path}: names no model, because fit() was called without run=...; prepare the network in Python and "
+            "use dqt.train.checkpoint.restore(net, Checkpoint.load(path))"
+        )
+    try:
+        run = run_from(checkpoint.run, str(path))
+        net = network(_without_weights(run), checkpoint.shape)
+    except RecipeError as error:
+        raise CheckpointError(f"{path}: its network cannot be built again: {error}") from None
+    return restore(net, checkpoint, str(path)).eval(), checkpoint
+
+
+def _without_weights(run: Run) -> Run:
+    return run.model_copy(update={"model": run.model.model_copy(update={"weights": None})})

@@ -1,0 +1,203 @@
+"""The objective of dynamic quantization training, whole, for ``fit`` and for loops of the user's own.
+
+``J = J_task(own) + alpha * sum_b J_task^(b) + beta * J_cost`` (arXiv 2508.09176): ``own`` are the widths that the
+controller chooses for each sample, or the master's where there is none; ``b`` runs over fixed plans; ``J_cost``
+pulls the expected BitOPs to a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqt.arith.cost import controller_bitops, full_bitops
+from dqt.arith.plan import AUTO, Plan, Space
+from dqt.nn.net import Net
+from dqt.train.recipe import Recipe, RecipeError
+from dqt.train.seeds import generator, gumbel
+
+MIXED = "mixed"
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """One step's objective.
+
+    Attributes:
+        loss: J, 0-d with gradient (detached where ``backward`` was given).
+        losses: cross entropy of each pass, detached: ``"8"``, ``"2"``, ..., ``"mixed"`` (widths drawn by layer),
+            ``"auto"`` (the controller's).
+        share: expected BitOPs as a fraction of the master's, detached; None without a controller.
+        widths: what the controller chose, int64 ``[N, chosen layers]``, or None.
+    """
+
+    loss: Tensor
+    losses: dict[str, Tensor]
+    share: Tensor | None = None
+    widths: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass through the network: its label, its plan (None: the controller's), its weight in J."""
+
+    label: str
+    plan: int | Plan | None
+    weight: float
+
+
+def objective(
+    net: Net,
+    x: Tensor,
+    y: Tensor,
+    recipe: Recipe | None = None,
+    *,
+    step: int = 0,
+    total_steps: int = 1,
+    rank: int = 0,
+    backward: Callable[[Tensor], object] | None = None,
+) -> Objective:
+    """The objective on one batch. Random widths and Gumbel noise are functions of (seed, step, rank).
+
+    The master's pass runs once: it is a term of its own and, detached, what the other passes learn from.
+
+    Args:
+        x: float ``[N, ...]``.   y: labels int64 ``[N]``.
+        step, total_steps: place in training, for the draws and the temperature.
+        backward: called with each term as soon as it is known, after which its graph is freed: the memory of one
+            pass instead of all. ``torch.Tensor.backward`` will do; the returned loss then has no gradient.
+
+    Raises:
+        RecipeError: ``recipe.bitops`` lies outside what the controller can reach.
+    """
+    recipe = recipe or Recipe()
+    total = torch.zeros((), device=x.device)
+    losses: dict[str, Tensor] = {}
+    teacher: Tensor | None = None
+    share = widths = None
+    for each in passes(net.space, recipe, step):
+        if each.plan is None:
+            noise = gumbel((len(x), len(net.space.chosen), len(net.space.choices)), recipe.seed, "gumbel", step, rank)
+            logits, choice = net.route(x, temperature(recipe, step, total_steps), noise.to(x.device))
+            expected = expected_share(net.space, choice.soft)
+            share, widths = expected.detach(), choice.widths
+            term = recipe.beta * cost_penalty(net.space, expected, recipe)
+        else:
+            logits, term = net(x, each.plan), torch.zeros((), device=x.device)
+        task, losses[each.label] = task_loss(logits, y, teacher, recipe)
+        term = term + each.weight * task
+        if each.plan == net.space.master:
+            teacher = logits.detach()
+        if backward is not None:
+            backward(term)
+            term = term.detach()
+        total = total + term
+    return Objective(total, losses, share, widths)
+
+
+def passes(space: Space, recipe: Recipe, step: int) -> tuple[Pass, ...]:
+    """The passes of one step, the master's first where it is run.
+
+    Without a controller the master's pass is ``own`` and counts once; with one, it is one of the fixed plans. With
+    ``alpha = 0`` the fixed plans are not run.
+    """
+    routed = (Pass(AUTO, None, 1.0),) if space.choices else ()
+    own = () if routed else (Pass(str(space.master), space.master, 1.0),)
+    if recipe.alpha == 0 or recipe.consistency == "none":
+        return own + routed
+    lower = [b for b in space.widths if b != space.master]
+    first = own or (Pass(str(space.master), space.master, recipe.alpha),)
+    if recipe.consistency == "all":
+        return first + tuple(Pass(str(b), b, recipe.alpha) for b in reversed(lower)) + routed
+    lowest = tuple(Pass(str(b), b, recipe.alpha) for b in lower[:1])
+    return first + lowest + (routed or _drawn(space, recipe, step))
+
+
+def _drawn(space: Space, recipe: Recipe, step: int) -> tuple[Pass, ...]:
+    """The random pass of a sandwich: one width between the extremes for all layers, or any width for each layer."""
+    rng = generator(recipe.seed, "widths", step)
+    between = space.widths[1:-1]
+    by_layer = recipe.draw == "layer" or (recipe.draw == "both" and bool(torch.randint(2, (), generator=rng)))
+    if len(space.widths) == 1 or (not by_layer and not between):
+        return ()
+    if not by_layer:
+        b = between[int(torch.randint(len(between), (), generator=rng))]
+        return (Pass(str(b), b, recipe.alpha),)
+    picks = torch.randint(len(space.widths), (len(space.layers),), generator=rng).tolist()
+    chosen = {
+        layer.name: space.edge_width if layer.edge else space.widths[i]
+        for layer, i in zip(space.layers, picks, strict=True)
+    }
+    return (Pass(MIXED, Plan.of(chosen), recipe.alpha),)
+
+
+def task_loss(logits: Tensor, y: Tensor, teacher: Tensor | None, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """The task's loss of one pass, and its cross entropy, detached.
+
+    ``(1 - d) * CE(y) + d * T^2 * KL(softmax(teacher / T) || softmax(logits / T))`` (Hinton et al., 2015) with a
+    teacher; cross entropy alone without one.
+    """
+    entropy = F.cross_entropy(logits.float(), y, label_smoothing=recipe.label_smoothing)
+    if teacher is None or recipe.distill == 0:
+        return entropy, entropy.detach()
+    t = recipe.distill_temperature
+    soft, target = (F.log_softmax(z.float() / t, dim=1) for z in (logits, teacher))
+    divergence = F.kl_div(soft, target, reduction="batchmean", log_target=True) * t**2
+    return (1 - recipe.distill) * entropy + recipe.distill * divergence, entropy.detach()
+
+
+def temperature(recipe: Recipe, step: int, total_steps: int) -> float:
+    """The Gumbel-softmax temperature at ``step``: exponential from ``gumbel_start`` to ``gumbel_end``."""
+    part = min(1.0, step / max(1, total_steps - 1))
+    return float(recipe.gumbel_start * (recipe.gumbel_end / recipe.gumbel_start) ** part)
+
+
+@lru_cache(maxsize=16)
+def share_table(space: Space) -> tuple[Tensor, float]:
+    """BitOPs as a fraction of the master's: float64 ``[chosen layers, choices]``, and the part that is fixed.
+
+    Fixed are the first and last layer at ``edge_width`` and the controller itself (docs/numerics.md, equation 16).
+    """
+    full = full_bitops(space)
+    macs = [layer.macs for layer in space.layers if not layer.edge]
+    table = torch.tensor([[m * b * b / full for b in space.choices] for m in macs], dtype=torch.float64)
+    edges = sum(layer.macs for layer in space.layers if layer.edge) * space.edge_width**2
+    return table, (edges + controller_bitops(space)) / full
+
+
+def expected_share(space: Space, soft: Tensor) -> Tensor:
+    """Mean over the batch of the expected BitOPs, as a fraction of the master's; 0-d, with gradient.
+
+    Args:
+        soft: probabilities ``[N, chosen layers, choices]``.
+    """
+    table, fixed = share_table(space)
+    return (soft.float().mean(0) * table.to(soft.device, torch.float32)).sum() + fixed
+
+
+def chosen_share(space: Space, widths: Tensor) -> Tensor:
+    """BitOPs of each sample as a fraction of the master's, float64 ``[N]``; ``widths``: ``[N, chosen layers]``."""
+    table, fixed = share_table(space)
+    index = torch.searchsorted(torch.tensor(space.choices), widths.cpu())
+    return table.gather(1, index.T.contiguous()).sum(0) + fixed
+
+
+def cost_penalty(space: Space, share: Tensor, recipe: Recipe) -> Tensor:
+    """``(share / target - 1)^2``, and 0 below the target where ``budget`` is ``"limit"``.
+
+    Raises:
+        RecipeError: the target cannot be reached by any choice.
+    """
+    table, fixed = share_table(space)
+    least, most = float(table.amin(1).sum()) + fixed, float(table.amax(1).sum()) + fixed
+    if recipe.bitops < least or (recipe.budget == "target" and recipe.bitops > most):
+        raise RecipeError(
+            f"recipe.bitops {recipe.bitops:g}: the controller reaches {least:.4f} to {most:.4f} of the master's BitOPs"
+        )
+    excess = share / recipe.bitops - 1
+    return (F.relu(excess) if recipe.budget == "limit" else excess).square()

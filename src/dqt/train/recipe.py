@@ -1,0 +1,224 @@
+"""How a network is trained, as a checked and frozen value; and the TOML file that describes a whole run."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from dqt.nn.config import Config
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+SHOWN = 2
+
+
+class RecipeError(ValueError):
+    """A recipe or run file that is not acceptable: which file, which key, what is allowed."""
+
+
+class Recipe(BaseModel):
+    """Everything about training that is not the network: optimizer, objective, schedule, and where it runs.
+
+    The objective is ``J = J_task(own) + alpha * sum_b J_task^(b) + beta * J_cost`` (Dynamic Quantization Training,
+    arXiv 2508.09176): ``own`` are the controller's widths, or the master's where there is no controller.
+
+    Attributes:
+        epochs, batch_size: passes over the data; samples per step of each process.
+        optimizer: ``"sgd"`` (Nesterov, ``momentum``) or ``"adamw"``.
+        lr, weight_decay: peak learning rate; decay of the weights (clips, norms and biases have none).
+        warmup: part of all steps in which the rate rises linearly; it then falls as a cosine to 0.
+        clip_gradient: largest gradient norm; 0: no limit.
+        label_smoothing: of the cross entropy.
+        alpha: weight of the fixed widths. beta: weight of the cost, with a controller.
+        consistency: fixed widths of each step: ``"all"``; ``"sandwich"``: the master, the lowest, and one pass with
+            a width drawn at random (the routed pass takes its place where there is a controller); or ``"none"``.
+        draw: how the random pass of a sandwich draws: one width for all layers, one by layer, or either in turn.
+        distill: part of a low width's loss that comes from the master's own output, 0: labels alone.
+        distill_temperature: of the softmax of both outputs.
+        bitops: target of the mean BitOPs, as a fraction of the master's. budget: ``"target"`` pulls from both sides,
+            ``"limit"`` only from above.
+        gumbel_start, gumbel_end: temperature of the controller's soft choice, annealed exponentially.
+        controller_lr: factor on the learning rate of the controller.
+        ema: decay of the running average of the weights that is validated and kept, 0: no average.
+        calibration_batches: batches that set the ranges of a network that has none.
+        reestimate_batches: batches from which each width's norm statistics are taken anew before validation.
+        valid_widths: uniform widths to validate; empty: all. valid_every: epochs between validations.
+        checkpoint_steps, checkpoint_minutes: additional checkpoints inside an epoch; 0: none.
+        seed: of everything random.
+        channels_last: memory order of images. precision: Fabric's name; fake quantization itself stays float32.
+        accelerator, devices, strategy: Fabric's; several processes are started by ``torchrun``.
+        workers: processes that load a ``torch`` Dataset; sets held in memory need none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    epochs: AtLeastOne = 10
+    batch_size: AtLeastOne = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.02
+    momentum: Fraction = 0.9
+    weight_decay: NotNegative = 1e-4
+    warmup: Fraction = 0.05
+    clip_gradient: NotNegative = 0.0
+    label_smoothing: Fraction = 0.0
+    alpha: NotNegative = 1.0
+    beta: NotNegative = 1.0
+    consistency: Literal["all", "sandwich", "none"] = "sandwich"
+    draw: Literal["uniform", "layer", "both"] = "both"
+    distill: Share = 0.7
+    distill_temperature: Positive = 2.0
+    bitops: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    budget: Literal["target", "limit"] = "target"
+    gumbel_start: Positive = 2.0
+    gumbel_end: Positive = 0.5
+    controller_lr: Positive = 1.0
+    ema: Fraction = 0.0
+    calibration_batches: AtLeastOne = 4
+    reestimate_batches: Count = 16
+    valid_widths: tuple[int, ...] = ()
+    valid_every: AtLeastOne = 1
+    checkpoint_steps: Count = 0
+    checkpoint_minutes: NotNegative = 10.0
+    seed: Count = 0
+    channels_last: bool = True
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    devices: AtLeastOne | Literal["auto"] = "auto"
+    strategy: Literal["auto", "ddp"] = "auto"
+    workers: Count = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.valid_widths)) != len(self.valid_widths):
+            raise ValueError(f"valid_widths {self.valid_widths} names a width twice")
+        if self.gumbel_end > self.gumbel_start:
+            raise ValueError(
+                f"gumbel_end {self.gumbel_end} is above gumbel_start {self.gumbel_start}: it must not rise"
+            )
+        return self
+
+
+class ModelPart(BaseModel):
+    """``[model]``: the float network.
+
+    Attributes:
+        factory: ``"package.module:name"`` or ``"file.py:name"``, called with ``args``.
+        weights: a ``.safetensors`` file of its state dict, or none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factory: Annotated[str, Field(pattern=r"^.+:[A-Za-z_]\w*$")]
+    args: dict[str, Any] = Field(default_factory=dict)
+    weights: Annotated[str, Field(pattern=r"\.safetensors$")] | None = None
+
+
+class DataPart(BaseModel):
+    """``[data]``: ``spec`` as in :func:`dqt.train.data.load`, and ``valid`` samples that are held out.
+
+    ``flip`` and ``pad`` replace the set's own augmentation where either is given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: str
+    valid: Count = 0
+    pad: Count | None = None
+    flip: bool | None = None
+
+
+class Run(BaseModel):
+    """A whole training run: the TOML of ``dqt train``, section by section. ``network`` are the fields of ``Config``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelPart
+    data: DataPart
+    network: Config = Config()
+    recipe: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        unknown = [b for b in self.recipe.valid_widths if b not in self.network.widths]
+        if unknown:
+            raise ValueError(f"recipe.valid_widths {unknown} are not among network.widths {self.network.widths}")
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; :func:`run_from` reads them back."""
+        return self.model_dump(mode="json")
+
+
+def load_run(path: str | os.PathLike[str]) -> Run:
+    """Read a run file.
+
+    Raises:
+        RecipeError: no such file, not TOML, an unknown key, or a value out of range: file, key and what is allowed.
+    """
+    try:
+        data = tomllib.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    return run_from(data, str(path))
+
+
+def run_from(data: Mapping[str, Any], where: str) -> Run:
+    """A run from plain values, such as those of :meth:`Run.as_dict`.
+
+    Raises:
+        RecipeError: see :func:`load_run`; ``where`` opens the message.
+    """
+    try:
+        return Run.model_validate(dict(data))
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {describe(error, Run)}") from None
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first errors of ``error`` in one line: key, what is wrong, what is allowed."""
+    found = error.errors(include_url=False, include_context=False)
+    said = "; ".join(_one(item, model) for item in found[:SHOWN])
+    return said if len(found) <= SHOWN else f"{said}; and {len(found) - SHOWN} more"
+
+
+def _one(item: ErrorDetails, model: type[BaseModel]) -> str:
+    location = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden":
+        return _unknown(location, model)
+    key = ".".join(part for part in location if "[" not in part)
+    message = item["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    given = item["input"]
+    shown = f" (got {given!r})" if item["type"] != "missing" and isinstance(given, bool | int | float | str) else ""
+    return f"{key}: {message}{shown}" if key else f"{message}{shown}"
+
+
+def _unknown(location: list[str], model: type[BaseModel]) -> str:
+    fields = list(_fields(model, location[:-1]))
+    close = difflib.get_close_matches(location[-1], fields, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(fields)}"
+    return f"{'.'.join(location)}: unknown key; {hint}"
+
+
+def _fields(model: type[BaseModel], location: list[str]) -> Iterator[str]:
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        options = getattr(annotation, "__args__", (annotation,))
+        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+    yield from model.model_fields

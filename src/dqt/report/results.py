@@ -1,0 +1,234 @@
+"""The recorded results of a run: the schema of ``results.json``, checked when it is read.
+
+Fractions are in [0, 1]; widths are bits; ``bitops`` is the mean over samples where the widths depend on the input,
+and counts everything that ran (the controller, every pass of a cascade).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+FILE = "results.json"
+VERSION: Literal[1] = 1
+PNG = b"\x89PNG\r\n\x1a\n"
+
+Kind = Literal["uniform", "plan", "auto", "cascade", "random"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Bits = Annotated[int, Field(ge=1, le=8)]
+MeanBits = Annotated[float, Field(ge=1, le=8)]
+Pixel = Annotated[int, Field(ge=0, le=255)]
+Grey = list[list[Pixel]]
+Colour = list[list[list[Pixel]]]
+
+
+class ResultsError(ValueError):
+    """A results file that cannot be read; the message names the file, the place in it and what is wrong."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class LayerRecord(_Record):
+    """One layer that carries a width.
+
+    Attributes:
+        name: as in the model.
+        macs: multiply-accumulates per sample.
+        weights: number of weights.
+        accumulator_bits: two's complement bits that hold every accumulator, as proved when the program was made.
+    """
+
+    name: str
+    macs: Count
+    weights: Count
+    accumulator_bits: Annotated[int, Field(ge=1, le=64)]
+
+
+class Row(_Record):
+    """One way to run the network.
+
+    Attributes:
+        label: what to call it; no two rows share one.
+        kind: ``uniform`` widths, a static ``plan``, the controller's choice ``auto``, a ``cascade``, or a ``random``
+            choice by sample with the same mean cost, for comparison.
+        bits: the width, for a uniform row.
+        widths: layer name -> (weight width, activation width), the mean over samples where they differ; every layer
+            or none.
+        accuracy_trained: top-1 of the network as it was trained, in torch; None if it was not measured.
+        accuracy_integer: top-1 of the integer program.
+        agreement: share of samples on which the two give the same class.
+        bitops: per sample.
+        share: ``bitops`` as a share of the BitOPs with every layer at the master width.
+    """
+
+    label: Annotated[str, Field(min_length=1)]
+    kind: Kind
+    bits: Bits | None = None
+    widths: dict[str, tuple[MeanBits, MeanBits]] = {}
+    accuracy_trained: Fraction | None = None
+    accuracy_integer: Fraction
+    agreement: Fraction | None = None
+    bitops: Annotated[float, Field(ge=0)]
+    share: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _uniform_has_bits(self) -> Self:
+        if self.kind == "uniform" and self.bits is None:
+            raise ValueError('a row of kind "uniform" needs "bits"')
+        return self
+
+
+class Sample(_Record):
+    """One input and the widths it got.
+
+    Attributes:
+        image: rows of grey levels ``[H][W]`` or of colours ``[H][W][3]``, 0..255; or the base64 text of a PNG.
+        widths: one width per layer, in the order of ``Results.layers``.
+        label: the true class.   prediction: the program's.
+        difficulty: one of the inputs that took the fewest BitOPs (``easy``) or the most (``hard``).
+    """
+
+    image: str | Grey | Colour
+    widths: tuple[Bits, ...]
+    label: str
+    prediction: str
+    difficulty: Literal["easy", "hard"]
+
+    @model_validator(mode="after")
+    def _image_is_one(self) -> Self:
+        image = self.image
+        if isinstance(image, str):
+            try:
+                data = base64.b64decode(image, validate=True)
+            except (binascii.Error, ValueError):
+                data = b""
+            if not data.startswith(PNG):
+                raise ValueError("image is text, but not the base64 of a PNG file")
+        elif not image or not image[0] or any(len(row) != len(image[0]) for row in image):
+            raise ValueError("image needs at least one row, and rows of one length")
+        elif any(isinstance(pixel, list) and len(pixel) != 3 for row in image for pixel in row):
+            raise ValueError("a colour image needs three values a pixel")
+        return self
+
+
+class Auto(_Record):
+    """What the controller did over the test set.
+
+    Attributes:
+        histogram: layer name -> width -> number of samples that got it.
+        samples: some of the easiest and hardest inputs.
+    """
+
+    histogram: dict[str, dict[Bits, Count]]
+    samples: tuple[Sample, ...] = ()
+
+
+class Results(_Record):
+    """Everything that a report shows.
+
+    Attributes:
+        version: of this schema.
+        name: of the run.   data: the test set, in words.   samples: how many it has.
+        model_bytes: size of the ``.dqt`` file, one for every row.
+        master: the master width.
+        layers: in execution order.   rows: at least one.   auto: if the network has a controller.
+    """
+
+    version: Literal[1] = VERSION
+    name: str
+    data: str
+    samples: Annotated[int, Field(ge=1)]
+    model_bytes: Count
+    master: Bits = 8
+    layers: Annotated[tuple[LayerRecord, ...], Field(min_length=1)]
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    auto: Auto | None = None
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        names = [layer.name for layer in self.layers]
+        _distinct("layers", names)
+        _distinct("rows", [row.label for row in self.rows])
+        for row in self.rows:
+            if row.widths and set(row.widths) != set(names):
+                raise ValueError(f"row {row.label!r}: widths must name every layer, and no other")
+        if self.auto is not None:
+            self._check_auto(self.auto, names)
+        return self
+
+    def _check_auto(self, auto: Auto, names: list[str]) -> None:
+        unknown = set(auto.histogram) - set(names)
+        if unknown:
+            raise ValueError(f"auto.histogram names {sorted(unknown)[0]!r}, which is not a layer")
+        for layer, counts in auto.histogram.items():
+            if sum(counts.values()) == 0:
+                raise ValueError(f"auto.histogram of {layer!r} counts no sample")
+        for index, sample in enumerate(auto.samples):
+            if len(sample.widths) != len(names):
+                raise ValueError(f"auto.samples.{index}: {len(sample.widths)} widths for {len(names)} layers")
+
+
+def load_results(path: str | os.PathLike[str]) -> Results:
+    """Read a run folder's ``results.json``, or the file itself.
+
+    Raises:
+        ResultsError: there is none, or it is not one; says where in the file and what is wrong.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / FILE
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{file}: {error.strerror or error}: a run folder holds a {FILE}") from None
+    try:
+        return Results.model_validate_json(text)
+    except ValidationError as error:
+        raise ResultsError(f"{file}: {_first(error)}") from None
+
+
+def save_results(results: Results, path: str | os.PathLike[str]) -> Path:
+    """Write ``results.json`` into the folder ``path``, or to the file ``path``; gives the file's path."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / FILE
+    file.write_text(results.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
+    return file
+
+
+def frontier(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows that no other beats: by rising BitOPs, each more accurate than every cheaper one (Pareto)."""
+    best: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row.bitops, -row.accuracy_integer)):
+        if not best or row.accuracy_integer > best[-1].accuracy_integer:
+            best.append(row)
+    return tuple(best)
+
+
+def mean_width(counts: dict[int, int]) -> float:
+    """Mean of a histogram width -> count."""
+    return sum(width * count for width, count in counts.items()) / sum(counts.values())
+
+
+def _distinct(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {what} are called {name!r}")
+
+
+def _first(error: ValidationError) -> str:
+    """The first of pydantic's complaints, in one line, with its place in the file."""
+    first: Any = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("list[", "function-")))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place}: {message}{more}" if place else f"{message}{more}"

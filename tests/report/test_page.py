@@ -1,0 +1,196 @@
+"""The page and the tables, rendered from synthetic results."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from dqt.report import markdown, write_page
+from dqt.report.page import headline, page
+from dqt.report.plots import COLOURS, accuracy_svg, save_picture
+from dqt.report.tables import percent, quantity, weight_bytes
+from tests.report.build import NAMES, NASTY, other, plain, results, sample, uniform
+
+VOID = {"meta", "img", "br", "link"}
+
+
+class Reader(HTMLParser):
+    """Collects elements, checks that they nest, and keeps every attribute that could fetch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.count: dict[str, int] = {}
+        self.fetched: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag not in VOID:
+            self.open.append(tag)
+        self.fetched += [v or "" for k, v in attrs if k in {"src", "href", "xlink:href", "srcset", "data", "action"}]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
+    write_page(results(), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    reader = read(text)
+    assert "script" not in reader.count
+    assert "link" not in reader.count
+    assert all(url.startswith(("data:image/png;base64,", "#")) for url in reader.fetched)
+    assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org/)", text)  # namespaces are names, not addresses
+    assert "Content-Security-Policy" in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_the_page_shows_everything() -> None:
+    reader = read(page(results()))
+    assert reader.count["svg"] == 1
+    assert reader.count["img"] == 16
+    assert reader.count["h2"] == 6
+    for expected in (*NAMES, "cascade 2, 8", "searched plan, 25 %", "97.35 %", "read as 3", "15.0 %", "54.3 kB"):
+        assert expected in reader.text
+
+
+@pytest.mark.parametrize("kind", ["plan", "auto"])
+def test_names_are_text_whatever_they_contain(kind: str) -> None:
+    nasty = plain(name=NASTY, data=NASTY)
+    nasty["rows"][0]["label"] = NASTY + " $x^2$"
+    nasty["auto"]["samples"][0] |= {"label": NASTY, "prediction": NASTY + kind}
+    for layer in nasty["layers"]:
+        layer["name"] = layer["name"] + NASTY
+    for row in nasty["rows"]:
+        row["widths"] = {name + NASTY: widths for name, widths in row["widths"].items()}
+    nasty["auto"]["histogram"] = {name + NASTY: counts for name, counts in nasty["auto"]["histogram"].items()}
+    loaded = results(**nasty)
+    reader = read(page(loaded))
+    assert "script" not in reader.count
+    assert NASTY in reader.text
+    lines = [line for line in markdown(loaded).splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} <= {8, 5, 7}  # a bar in a name opens no column
+
+
+def test_a_small_result_has_a_small_page() -> None:
+    small = results(rows=[uniform(8) | {"widths": {}}], auto=None)
+    reader = read(page(small))
+    assert reader.count["h2"] == 3
+    assert "img" not in reader.count
+    assert "## Widths" not in markdown(small)
+
+
+def test_only_easy_inputs() -> None:
+    easy = results(auto={"histogram": {NAMES[1]: {"2": 3, "4": 0}}, "samples": [sample(0), sample(1)]})
+    text = read(page(easy)).text
+    assert "Easiest" in text
+    assert "Hardest" not in text
+
+
+def test_the_chart_takes_its_colours_from_the_page() -> None:
+    svg = accuracy_svg(results())
+    found = set(re.findall(r"#[0-9a-fA-F]{6}", svg))
+    assert not found & set(COLOURS.values())
+    for role in ("ink", "frontier", "uniform", "plan", "auto", "cascade", "random"):
+        assert f"var(--{role})" in svg
+    assert len(set(COLOURS.values())) == len(COLOURS)
+    assert "<metadata" not in svg
+
+
+def test_the_same_results_give_the_same_page() -> None:
+    assert page(results()) == page(results())
+
+
+def test_every_colour_of_the_chart_is_in_the_style_sheet_twice() -> None:
+    text = page(results())
+    for role in COLOURS:
+        assert len(re.findall(rf"--{role}:", text)) == 2  # light and dark
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_picture_for_documents(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"chart.{suffix}"
+    save_picture(results(), path)
+    if suffix == "png":
+        with Image.open(path) as image:
+            assert image.size[0] > 1000
+    else:
+        assert COLOURS["auto"] in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([uniform(8)], "8 bits: 97.60 % top-1 in integers alone."),
+        (
+            [uniform(8), other("auto", "auto", 4.0, 0.97)],
+            "8 bits: 97.60 % top-1 in integers alone. auto: 97.00 % at 4.0 times fewer BitOPs.",
+        ),
+        ([uniform(8), uniform(2)], "8 bits: 97.60 % top-1 in integers alone."),  # 2 bits is over a point away
+    ],
+)
+def test_the_headline(rows: list[dict[str, Any]], expected: str) -> None:
+    assert headline(results(rows=rows)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (999, "999"),
+        (1000, "1.00 k"),
+        (54321, "54.3 k"),
+        (999_499, "999 k"),
+        (999_500, "1.00 M"),  # no "1000 k"
+        (40_551_424, "40.6 M"),
+        (2.5e15, "2.50 P"),
+        (0.5, "0.500"),
+    ],
+)
+def test_quantities(value: float, expected: str) -> None:
+    assert quantity(value) == expected
+
+
+def test_a_unit_follows_its_prefix() -> None:
+    assert (quantity(12, "B"), quantity(1234, "B")) == ("12 B", "1.23 kB")
+
+
+def test_percentages() -> None:
+    assert (percent(0.91734), percent(1.0, 0), percent(None)) == ("91.73 %", "100 %", "–")
+
+
+def test_weights_read() -> None:
+    loaded = results()
+    by_label = {row.label: row for row in loaded.rows}
+    count = 9216
+    assert weight_bytes(loaded, by_label["8 bits"]) == 14 * count
+    assert weight_bytes(loaded, by_label["2 bits"]) == 2 * count + 12 * count / 4
+    assert weight_bytes(loaded, by_label["2 bits"].model_copy(update={"widths": {}})) is None
+
+
+def test_markdown_lists_every_row_and_layer() -> None:
+    text = markdown(results())
+    assert text.count("\n| ") == 2 + 11 + 2 + 14 + 2 + 12
+    assert "| **cascade 2, 8** | – | 97.45 % | – | 390 M | 15.0 % | 50.0 kB |" in text
+    assert "| layer1.0.conv1 | 2.40 M | 9.22 k |" in text

@@ -46,7 +46,7 @@ LAYER = {"name": "a", "macs": 1, "weights": 1, "accumulator_bits": 8}
         (plain(layers=[]), "layers: Tuple should have at least 1 item"),
         (plain(rows=[]), "rows: Tuple should have at least 1 item"),
         (
-            changed(layers=[LAYER, LAYER], rows=[other("x", "auto", 4, 0.9) | {"widths": {}}]),
+            plain(layers=[LAYER, LAYER], rows=[other("x", "auto", 4, 0.9) | {"widths": {}}]),
             "two layers are called 'a'",
         ),
         (plain(rows=[uniform(8), uniform(8)]), "two rows are called '8 bits'"),

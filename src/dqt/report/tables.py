@@ -16,7 +16,7 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 
 def quantity(value: float, unit: str = "") -> str:
-    """Three significant digits and a decimal prefix: ``40551424`` -> ``40.6 M``; below 1000, a whole number as it is."""
+    """Three significant digits, a decimal prefix: ``40551424`` -> ``40.6 M``; below 1000, whole numbers as they are."""
     for prefix in ("", "k", "M", "G", "T", "P", "E"):
         if value < 999.5 or prefix == "E":
             break

@@ -42,7 +42,7 @@ def general_bits(n: int, taps: int) -> int:
     return 2 * n + max(0, (taps - 1).bit_length())
 
 
-def dot_bound(weight: npt.NDArray[np.int64], x_lo: int, x_hi: int) -> Bound:
+def dot_bound(weight: npt.NDArray[np.signedinteger[Any]], x_lo: int, x_hi: int) -> Bound:
     """Bound of ``sum T(w) * (T(x) - z)`` over every input with ``T(x) - z`` in ``[x_lo, x_hi]`` (equation 14).
 
     Every partial sum, in any order, lies in the same interval widened to include 0, because ``x_lo <= 0 <= x_hi``.

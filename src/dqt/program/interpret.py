@@ -1,0 +1,171 @@
+"""The living definition: a program in NumPy integers. If a kernel disagrees with it, the kernel is wrong.
+
+Every value is an integer and every operation on values is one of :mod:`dqt.arith`; :mod:`dqt.program.instructions` has
+one function per operator, and says where a product may go through floating point and why that is exact. A batch runs
+in slices to bound memory; integers make the result independent of how it is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
+from dqt.program.graph import writes
+from dqt.program.instructions import EXECUTE
+from dqt.program.machine import Array, Floats, Machine, State
+from dqt.program.ops import Dequantize, Value
+from dqt.program.schema import size
+
+if TYPE_CHECKING:
+    from dqt.program.program import Program
+
+SLICE_ELEMENTS, SLICE_SAMPLES = 1 << 25, 256
+"""A slice has at most this many samples, and elements in its largest value."""
+
+
+class InputError(ValueError):
+    """An input that the program cannot take; the message says what it got, and what it needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a run gave, in integers.
+
+    Attributes:
+        codes: int32 ``[N, ...]``, the output before its dequantization.
+        widths: int8 ``[N, layers]``, the width of each layer for each sample, in the order of ``program.layers``. Where
+            a plan gives weights and activations different widths, the smaller; in a cascade, those of the last pass.
+        passes: int8 ``[N]``, how many times a sample went through the network: 1, but for cascades.
+        values: with ``keep``, every value that was computed, by name, ``[N, *shape]``; otherwise empty.
+    """
+
+    codes: npt.NDArray[np.int32]
+    widths: npt.NDArray[np.int8]
+    passes: npt.NDArray[np.int8]
+    values: Mapping[str, Array] = field(default_factory=dict)
+
+
+def interpret(program: Program, x: Any, plan: PlanLike = None) -> Floats:
+    """Run ``program`` on ``x`` under ``plan`` and dequantize once: ``float32(q - zero) * float32(step)``.
+
+    Args:
+        program: the integer program.
+        x: ``[N, *input_shape]``, an array or tensor of floats or integers, finite: what the float model takes.
+        plan: a width, a mapping, a ``Plan``, a ``Cascade`` or "auto"; the master width if left out.
+
+    Returns:
+        float32 ``[N, ...]``.
+
+    Raises:
+        InputError: ``x`` has another shape or dtype, is empty, or holds a NaN or an infinity.
+        PlanError: the plan does not fit the program.
+    """
+    out = _output_value(program)
+    return (execute(program, x, plan).codes - out.zero).astype(np.float32) * np.float32(out.step)
+
+
+def execute(program: Program, x: Any, plan: PlanLike = None, *, keep: bool = False) -> Result:
+    """Run ``program`` on ``x`` under ``plan`` and return its integers; arguments and errors as :func:`interpret`.
+
+    One batch may mix widths ("auto", a cascade); each sample gets what it would get alone.
+    """
+    resolved = resolve(program.space, plan)
+    inputs = as_input(x, program.input_shape)
+    if isinstance(resolved, Cascade):
+        return _cascade(program, inputs, resolved, keep=keep)
+    return _run(program, inputs, resolved, keep=keep)
+
+
+def as_input(x: Any, shape: tuple[int, ...]) -> Floats:
+    """``x`` as float32 ``[N, *shape]``.
+
+    Raises:
+        InputError: see :func:`interpret`.
+    """
+    need = f"[N, {', '.join(str(d) for d in shape)}]"
+    try:
+        array = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"the input is not an array of numbers ({error}): pass float32 {need}") from None
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"an input of dtype {array.dtype}: pass float32, or other real floats or integers, {need}")
+    if array.shape == shape:
+        raise InputError(f"an input of shape {list(shape)} has no batch dimension: pass {need}, such as x[None]")
+    if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
+        raise InputError(f"an input of shape {list(array.shape)}: this program takes {need}")
+    if len(array) == 0:
+        raise InputError(f"an empty batch: pass {need} with N of at least 1")
+    with np.errstate(over="ignore"):
+        inputs: Floats = array.astype(np.float32, copy=False)
+    if not np.isfinite(inputs).all():
+        first = int(np.argmin(np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)))
+        raise InputError(f"sample {first} of the input holds a NaN or a number beyond float32: clean the data first")
+    return inputs
+
+
+def margins(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """How sure each sample is: the difference of its two largest integer outputs, int64 ``[N]``.
+
+    Raises:
+        PlanError: the output is not a vector of two or more.
+    """
+    if codes.ndim != 2 or codes.shape[1] < 2:
+        raise PlanError(f"a cascade compares the two best outputs: it needs [N, classes], not {list(codes.shape)}")
+    best = np.partition(codes.astype(np.int64), -2, axis=1)
+    difference: npt.NDArray[np.int64] = best[:, -1] - best[:, -2]
+    return difference
+
+
+def _cascade(program: Program, inputs: Floats, cascade: Cascade, *, keep: bool) -> Result:
+    """Run all at the first width; those at or below the margin run again at the next."""
+    result = _run(program, inputs, uniform(program.space, cascade.widths[0]), keep=keep)
+    codes, widths, passes = result.codes, result.widths, result.passes
+    unsure = np.arange(len(inputs))
+    for b, threshold in zip(cascade.widths[1:], cascade.margins, strict=True):
+        unsure = unsure[margins(codes[unsure]) <= threshold]
+        if len(unsure) == 0:
+            break
+        again = _run(program, inputs[unsure], uniform(program.space, b), keep=keep)
+        codes[unsure], widths[unsure] = again.codes, again.widths
+        passes[unsure] += 1
+        for name, value in again.values.items():
+            result.values[name][unsure] = value
+    return Result(codes, widths, passes, result.values)
+
+
+def _output_value(program: Program) -> Value:
+    last = program.ops[-1].x if isinstance(program.ops[-1], Dequantize) else ""
+    return next(value for value in program.values if value.name == last)
+
+
+def _run(program: Program, inputs: Floats, plan: Plan | Literal["auto"], *, keep: bool) -> Result:
+    machine = Machine(program, plan)
+    largest = max(size(value.shape) for value in program.values)
+    count = max(1, min(SLICE_SAMPLES, SLICE_ELEMENTS // largest))
+    parts = [_run_slice(machine, inputs[i : i + count], keep=keep) for i in range(0, len(inputs), count)]
+    codes, widths = (np.concatenate([getattr(part, name) for part in parts]) for name in ("codes", "widths"))
+    kept = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
+    return Result(codes, widths, np.ones(len(inputs), dtype=np.int8), kept)
+
+
+def _run_slice(machine: Machine, x: Floats, *, keep: bool) -> Result:
+    """Execute every instruction once; a value is freed when nothing later reads it."""
+    state = State(machine, x)
+    kept: dict[str, Array] = {}
+    output = np.empty(0, dtype=np.int32)
+    for op, dead in zip(machine.ops, machine.dead, strict=True):
+        value = EXECUTE[type(op)](op, state)
+        out = writes(op)
+        if out is not None:
+            state.data[out] = value
+            kept |= {out: value} if keep else {}
+        elif isinstance(op, Dequantize):
+            output = value.astype(np.int32)
+        for name in dead:
+            del state.data[name]
+    return Result(output, state.widths(), np.ones(len(x), dtype=np.int8), kept)

@@ -1,0 +1,110 @@
+"""A program as a table for people, and as rows for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from dqt.program.graph import Layered, Scope, layer_of, writes
+from dqt.program.ops import Choose, Dequantize, Op
+from dqt.program.prove import accumulator_bits
+
+if TYPE_CHECKING:
+    from dqt.program.program import Program
+
+HEADINGS = ("op", "name", "output", "widths", "MACs", "weights", "acc bits")
+LEFT = 4
+"""The first columns hold text, aligned left; the others numbers, aligned right."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One instruction. The last five are ``None`` (``widths`` empty) where the instruction is no layer.
+
+    Attributes:
+        op: the operator's name.
+        name: the layer's name, or that of the value it defines.
+        shape: the output's shape without the batch.
+        widths: the widths that the layer may run at.
+        edge: the layer keeps ``space.edge_width`` under a uniform plan.
+        macs: multiply-accumulates per sample.
+        weights: number of weights.
+        accumulator_bits: two's complement bits proved to hold every accumulator.
+    """
+
+    op: str
+    name: str
+    shape: tuple[int, ...]
+    widths: tuple[int, ...] = ()
+    edge: bool = False
+    macs: int | None = None
+    weights: int | None = None
+    accumulator_bits: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def rows(program: Program) -> tuple[Row, ...]:
+    """One row per instruction, in execution order."""
+    scope, bits = Scope.of(program), accumulator_bits(program)
+    edges = {layer.name for layer in program.space.layers if layer.edge}
+    return tuple(_row(op, scope, bits, edges) for op in program.ops)
+
+
+def listing(program: Program) -> str:
+    """The program as a plain text table: what it is, one line per instruction, totals."""
+    space, table = program.space, rows(program)
+    cells = [HEADINGS, *(_cells(row) for row in table), _totals(table)]
+    lengths = [max(len(line[i]) for line in cells) for i in range(len(HEADINGS))]
+    lines = [_line(line, lengths) for line in cells]
+    rule = "-" * sum((*lengths, 2 * (len(lengths) - 1)))
+    controller = f", controller chooses from {_list(space.choices)}" if space.choices else ""
+    head = (
+        f"input {_shape(program.input_shape)}, master {space.master} bits, widths {_list(space.widths)}, "
+        f"{len(space.layers)} layers{controller}"
+    )
+    note = f"* first and last layers: {space.edge_width} bits under a uniform plan"
+    return "\n".join([head, "", lines[0], rule, *lines[1:-1], rule, lines[-1], "", note])
+
+
+def _row(op: Op, scope: Scope, bits: dict[str, int], edges: set[str]) -> Row:
+    name = writes(op)
+    if isinstance(op, Layered):
+        counts = layer_of(op, scope.values)
+        widths, shape = scope.widths(op.layer), scope.values[op.out].shape
+        edge = op.layer in edges
+        return Row(type(op).__name__, op.layer, shape, widths, edge, counts.macs, counts.weights, bits[op.layer])
+    if isinstance(op, Choose):
+        return Row("Choose", op.x, (len(op.layers),), op.widths)
+    read = op.x if isinstance(op, Dequantize) else ""
+    return Row(type(op).__name__, name or read, scope.values[name or read].shape)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    numbers = (row.macs, row.weights, row.accumulator_bits)
+    widths = _list(row.widths) + ("*" if row.edge else "")
+    return (row.op, row.name, _shape(row.shape), widths, *("" if k is None else f"{k:,}" for k in numbers))
+
+
+def _totals(table: Sequence[Row]) -> tuple[str, ...]:
+    macs, weights = (sum(getattr(row, name) or 0 for row in table) for name in ("macs", "weights"))
+    bits = max((row.accumulator_bits or 0 for row in table), default=0)
+    return ("total", "", "", "", f"{macs:,}", f"{weights:,}", f"{bits}")
+
+
+def _line(cells: Sequence[str], lengths: Sequence[int]) -> str:
+    pairs = enumerate(zip(cells, lengths, strict=True))
+    return "  ".join(c.ljust(n) if i < LEFT else c.rjust(n) for i, (c, n) in pairs).rstrip()
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(d) for d in shape)
+
+
+def _list(widths: tuple[int, ...]) -> str:
+    if len(widths) > 2 and widths == tuple(range(widths[0], widths[-1] + 1)):
+        return f"{widths[0]}-{widths[-1]}"
+    return ",".join(str(b) for b in widths)

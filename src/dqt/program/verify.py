@@ -1,0 +1,127 @@
+"""The verifier: a program that passes cannot crash, overflow, or allocate without reason when it is executed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, get_args
+
+from dqt.arith.plan import Layer, Space
+from dqt.program.graph import INPUT, Layered, Scope, layer_of, reads, require, title, writes
+from dqt.program.ops import Choose, Dequantize, Op, Quantize, Value
+from dqt.program.program import ProgramError
+from dqt.program.prove import prove
+from dqt.program.rules import check_value, output_shape
+from dqt.program.schema import check_json, check_shape, check_type
+
+if TYPE_CHECKING:
+    from dqt.program.program import Program
+
+
+def verify(program: Program) -> None:
+    """Check everything that execution relies on: types, order, shapes, ranges, scales, counts, and overflow.
+
+    Raises:
+        ProgramError: the first thing that is wrong, by instruction and value.
+    """
+    _check_types(program)
+    _check_space(program.space)
+    for value in program.values:
+        check_value(value, program.space)
+    _check_order(program.ops, program.values)
+    scope = Scope.of(program)
+    for index, op in enumerate(program.ops):
+        _check_op(index, op, scope)
+    _check_layers(program.ops, program.space, scope.values)
+    _check_choose(program.ops, program.space)
+
+
+def _check_types(program: Program) -> None:
+    check_type(program.space, Space, "space")
+    check_type(program.values, tuple[Value, ...], "values")
+    check_type(program.input_shape, tuple[int, ...], "input_shape")
+    check_shape(program.input_shape, "input_shape")
+    require(isinstance(program.info, Mapping), "info: need a mapping")
+    check_json(program.info, "info")
+    require(type(program.ops) is tuple, "ops: need a tuple of instructions")
+    for index, op in enumerate(program.ops):
+        require(type(op) in get_args(Op), f"op {index}: {type(op).__name__} is not an instruction")
+        check_type(op, type(op), f"op {index} {type(op).__name__}")
+
+
+def _check_space(space: Space) -> None:
+    names = [layer.name for layer in (*space.layers, *space.controller)]
+    require(len(set(names)) == len(names), "space: a layer is named twice among layers and controller")
+    ascending = tuple(sorted(set(space.choices))) == space.choices
+    legal = ascending and set(space.choices) <= set(space.widths)
+    require(legal, f"space: choices {space.choices}, need an ascending part of the widths {space.widths}")
+    require(bool(space.choices) or not space.controller, "space: controller layers, but no choices")
+
+
+def _check_order(ops: tuple[Op, ...], values: tuple[Value, ...]) -> None:
+    """Every value defined once, in the order of ``values``, before it is read; Quantize first, Dequantize last."""
+    ends = bool(ops) and isinstance(ops[0], Quantize) and isinstance(ops[-1], Dequantize)
+    once = sum(isinstance(op, Quantize | Dequantize) for op in ops) == 2
+    require(ends and once, "ops: need one Quantize, as the first, and one Dequantize, as the last")
+    declared = [value.name for value in values]
+    require(INPUT not in declared, f"values: {INPUT!r} is the name of the program's float input")
+    defined: set[str] = set()
+    for index, op in enumerate(ops):
+        for name in reads(op):
+            require(name in defined, f"{title(index, op)}: reads {name!r} before an instruction defines it")
+        out = writes(op)
+        if out is not None:
+            require(out not in defined, f"{title(index, op)}: defines {out!r} a second time")
+            expected = declared[len(defined)] if len(defined) < len(declared) else None
+            require(
+                out == expected, f"{title(index, op)}: defines {out!r}, but the next declared value is {expected!r}"
+            )
+            defined.add(out)
+    require(len(defined) == len(declared), f"values: no instruction defines {declared[len(defined) :][:1]}")
+
+
+def _check_op(index: int, op: Op, scope: Scope) -> None:
+    try:
+        shape = output_shape(op, scope)
+        out = writes(op)
+        if out is not None:
+            declared = scope.values[out].shape
+            require(shape == declared, f"its output has shape {shape}, but {out} is declared as {declared}")
+        prove(op, scope)
+    except ProgramError as error:
+        raise ProgramError(f"{title(index, op)}: {error}") from None
+
+
+def _check_layers(ops: tuple[Op, ...], space: Space, values: Mapping[str, Value]) -> None:
+    """Every layer of the space has one instruction, with the counts that the space states, and the reverse."""
+    stated = {layer.name: layer for layer in (*space.layers, *space.controller)}
+    found = Counter(op.layer for op in ops if isinstance(op, Layered))
+    for name, count in found.items():
+        require(name in stated, f"layer {name}: not among the space's layers or controller")
+        require(count == 1, f"layer {name}: {count} instructions, need one")
+    for name in stated:
+        require(name in found, f"layer {name}: in the space, but no instruction is this layer")
+    for op in ops:
+        if isinstance(op, Layered):
+            _check_counts(stated[op.layer], layer_of(op, values, edge=stated[op.layer].edge))
+
+
+def _check_counts(stated: Layer, counted: Layer) -> None:
+    for what in ("macs", "weights", "inputs", "outputs"):
+        a, b = getattr(stated, what), getattr(counted, what)
+        require(a == b, f"layer {stated.name}: the space states {a} {what}, its instruction has {b}")
+
+
+def _check_choose(ops: tuple[Op, ...], space: Space) -> None:
+    """One Choose where the space has choices, and none of the layers that it governs before it."""
+    where = list(_positions(ops))
+    count = 1 if space.choices else 0
+    require(len(where) == count, f"{len(where)} Choose instructions, need {count} for the choices {space.choices}")
+    governed = set(space.chosen)
+    for index, op in enumerate(ops[: where[0]] if where else ()):
+        late = isinstance(op, Layered) and op.layer in governed
+        require(not late, f"{title(index, op)}: comes before the Choose that sets its width")
+
+
+def _positions(ops: tuple[Op, ...]) -> Iterator[int]:
+    return (index for index, op in enumerate(ops) if isinstance(op, Choose))

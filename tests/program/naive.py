@@ -1,0 +1,168 @@
+"""An independent program executor in Python integers, one element at a time, sharing no arithmetic with the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from dqt.program import ops as o
+from dqt.program.program import Program
+
+Index = tuple[int, ...]
+Tensor = dict[Index, int]
+Pairs = Mapping[str, tuple[int, int]]
+
+
+class Naive:
+    """One sample at a time: ``run`` gives every value as ``{index: integer}``."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.n = program.space.master
+        self.values = {v.name: v for v in program.values}
+
+    def run(self, x: Any, pairs: Pairs | None) -> tuple[dict[str, Tensor], dict[str, tuple[int, int]]]:
+        """Values of one sample; ``pairs`` of widths by layer, ``None``: let the program choose."""
+        data: dict[str, Tensor] = {}
+        own = dict.fromkeys((layer.name for layer in self.program.space.controller), (self.n, self.n))
+        edges = {la.name: (self.program.space.edge_width,) * 2 for la in self.program.space.layers if la.edge}
+        widths = {**own, **(edges if pairs is None else pairs)}
+        for op in self.program.ops:
+            if isinstance(op, o.Quantize):
+                data[op.out] = self.quantize(op, x)
+            elif isinstance(op, o.Choose):
+                if pairs is None:
+                    widths.update(self.choose(op, data[op.x]))
+            elif not isinstance(op, o.Dequantize):
+                method: Callable[..., Tensor] = getattr(self, type(op).__name__.lower())
+                layer = (widths[op.layer],) if isinstance(op, o.Conv | o.Linear) else ()
+                data[op.out] = method(op, data, *layer)
+        return data, widths
+
+    def indices(self, name: str) -> Iterator[Index]:
+        return product(*(range(d) for d in self.values[name].shape))
+
+    def top(self) -> int:
+        return 2**self.n - 1
+
+    def quantize(self, op: o.Quantize, x: Any) -> Tensor:
+        value = self.values[op.out]
+        inverse = np.float32(1 / value.step)
+        codes = {i: round(float(np.float32(x[i]) * inverse)) + value.zero for i in self.indices(op.out)}
+        return {i: min(max(q, 0), self.top()) for i, q in codes.items()}
+
+    def activation(self, q: int, b: int) -> int:
+        width = 2 ** (self.n - b)
+        return min((q + width // 2) // width, 2**b - 1) * width
+
+    def weight(self, q: int, b: int, index: int) -> int:
+        width = 2 ** (self.n - b)
+        return q // width * width + (width // 2 - index % 2 if width > 1 else 0)
+
+    def rounded(self, op: Any, acc: int, m: Any, c: Any) -> int:
+        return min(max((acc * int(m) + int(c)) // 2**op.shift, op.lo), op.hi)
+
+    def row(self, op: Any, pair: tuple[int, int]) -> int:
+        return 0 if len(op.m) == 1 else self.program.space.widths.index(min(pair))
+
+    def conv(self, op: o.Conv, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
+        x, value, k = data[op.x], self.values[op.x], self.row(op, pair)
+        count, depth, high, wide = op.weight.shape
+        out = {}
+        for f, r, s in self.indices(op.out):
+            acc = 0
+            for i, u, v in product(range(depth), range(high), range(wide)):
+                channel = f // (count // op.groups) * depth + i
+                row = r * op.stride[0] - op.padding[0] + u * op.dilation[0]
+                column = s * op.stride[1] - op.padding[2] + v * op.dilation[1]
+                if (channel, row, column) in x:
+                    index = u * wide + v if depth == 1 else i
+                    q = self.activation(x[channel, row, column], pair[1]) - value.zero
+                    acc += self.weight(int(op.weight[f, i, u, v]), pair[0], index) * q
+            out[f, r, s] = self.rounded(op, acc, op.m[k, f], op.c[k, f])
+        return out
+
+    def linear(self, op: o.Linear, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
+        x, zero, k = data[op.x], self.values[op.x].zero, self.row(op, pair)
+        out = {}
+        for *lead, f in self.indices(op.out):
+            taps = ((i, self.activation(x[(*lead, i)], pair[1]) - zero) for i in range(op.weight.shape[1]))
+            acc = sum(self.weight(int(op.weight[f, i]), pair[0], i) * q for i, q in taps)
+            out[(*lead, f)] = self.rounded(op, acc, op.m[k, f], op.c[k, f])
+        return out
+
+    def operand(self, name: str, data: dict[str, Tensor], index: Index) -> int:
+        shape = self.values[name].shape
+        tail = index[len(index) - len(shape) :]
+        return data[name][tuple(0 if d == 1 else i for d, i in zip(shape, tail, strict=True))]
+
+    def add(self, op: o.Add, data: dict[str, Tensor]) -> Tensor:
+        out = {}
+        for i in self.indices(op.out):
+            a, b = self.operand(op.a, data, i), self.operand(op.b, data, i)
+            out[i] = self.rounded(op, op.k1 * a + op.k2 * b, 1, op.k3)
+        return out
+
+    def multiply(self, op: o.Multiply, data: dict[str, Tensor]) -> Tensor:
+        out = {}
+        for i in self.indices(op.out):
+            a, b = self.operand(op.a, data, i), self.operand(op.b, data, i)
+            out[i] = self.rounded(op, op.k1 * a * b + op.k2 * a + op.k3 * b, 1, op.k4)
+        return out
+
+    def rescale(self, op: o.Rescale, data: dict[str, Tensor]) -> Tensor:
+        k = {i: i[0] if len(op.m) > 1 else 0 for i in data[op.x]}
+        return {i: self.rounded(op, q, op.m[k[i]], op.c[k[i]]) for i, q in data[op.x].items()}
+
+    def concat(self, op: o.Concat, data: dict[str, Tensor]) -> Tensor:
+        out, start = {}, 0
+        for name in op.xs:
+            for i, q in data[name].items():
+                out[(*i[: op.axis], i[op.axis] + start, *i[op.axis + 1 :])] = q
+            start += self.values[name].shape[op.axis]
+        return out
+
+    def maxpool(self, op: o.MaxPool, data: dict[str, Tensor]) -> Tensor:
+        out = {}
+        for c, r, s in self.indices(op.out):
+            rows = (r * op.stride[0] - op.padding[0] + u * op.dilation[0] for u in range(op.kernel[0]))
+            columns = [s * op.stride[1] - op.padding[2] + v * op.dilation[1] for v in range(op.kernel[1])]
+            window = ((c, i, j) for i, j in product(rows, columns))
+            out[c, r, s] = max(data[op.x][i] for i in window if i in data[op.x])
+        return out
+
+    def avgpool(self, op: o.AvgPool, data: dict[str, Tensor]) -> Tensor:
+        zero, out = self.values[op.x].zero, {}
+        for c, r, s in self.indices(op.out):
+            window = product(range(*op.rows[r]), range(*op.columns[s]))
+            acc = sum(data[op.x][c, i, j] - zero for i, j in window)
+            k = (r, s) if op.m.size > 1 else (0, 0)
+            out[c, r, s] = self.rounded(op, acc, op.m[k], op.c[k])
+        return out
+
+    def table(self, op: o.Table, data: dict[str, Tensor]) -> Tensor:
+        return {i: int(op.table[q]) for i, q in data[op.x].items()}
+
+    def reshape(self, op: o.Reshape, data: dict[str, Tensor]) -> Tensor:
+        return dict(zip(self.indices(op.out), (data[op.x][i] for i in self.indices(op.x)), strict=True))
+
+    def slice(self, op: o.Slice, data: dict[str, Tensor]) -> Tensor:
+        triples = list(zip(op.starts, op.steps, strict=True))
+        where = {i: tuple(a + k * p for p, (a, k) in zip(i, triples, strict=True)) for i in self.indices(op.out)}
+        return {i: data[op.x][j] for i, j in where.items()}
+
+    def pad(self, op: o.Pad, data: dict[str, Tensor]) -> Tensor:
+        zero = self.values[op.x].zero
+        inner = {i: tuple(p - a for p, a in zip(i, op.before, strict=True)) for i in self.indices(op.out)}
+        return {i: data[op.x].get(j, zero) for i, j in inner.items()}
+
+    def choose(self, op: o.Choose, logits: Tensor) -> dict[str, tuple[int, int]]:
+        count, chosen = len(op.widths), {}
+        for i, layer in enumerate(op.layers):
+            some = [logits[(i * count + k,)] for k in range(count)]
+            b = op.widths[some.index(max(some))]
+            chosen[layer] = (b, b)
+        return chosen

@@ -1,0 +1,99 @@
+"""``dqt.fit``: the paper's training on Lightning Fabric, which can stop at any moment and go on as if it had not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dqt.nn.net import Net
+from dqt.train.checkpoint import Checkpoint, CheckpointError
+from dqt.train.processes import make_fabric, stop_flag
+from dqt.train.recipe import Recipe, Run
+from dqt.train.sources import Data, source_of
+from dqt.train.trainer import LAST, Trainer
+
+MAY_DIFFER = {"checkpoint_steps", "checkpoint_minutes", "workers", "accelerator", "devices", "strategy"}
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run did.
+
+    Attributes:
+        rows: one for each epoch, plain JSON values: ``epoch``, ``step``, ``lr``, ``losses`` (mean cross entropy by
+            pass), ``share`` (mean expected BitOPs share, or None), ``accuracy`` (top-1 in [0, 1] of the exact network
+            by plan, and ``auto_share``; empty where nothing was validated), ``warnings``, ``seconds``.
+        run_dir: where checkpoints are, or None.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    run_dir: Path | None = None
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """The last validated accuracy by plan; empty without validation."""
+        return next((dict(row["accuracy"]) for row in reversed(self.rows) if row["accuracy"]), {})
+
+
+def fit(
+    net: Net,
+    train: Data,
+    valid: Data | None = None,
+    recipe: Recipe | None = None,
+    *,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    run: Run | None = None,
+    progress: bool = True,
+) -> History:
+    """Train ``net`` in place.
+
+    A network that is not calibrated is calibrated first. The order of samples, augmentation, drawn widths and noise
+    follow ``recipe.seed`` alone. Warnings of known failures go to the logger ``dqt.train``.
+
+    Args:
+        train, valid: a data set of :mod:`dqt.train.data`, a torch Dataset or DataLoader of (input, label) pairs, or a
+            pair of tensors. Without ``valid`` nothing is validated and no ``best.ckpt`` is written.
+        recipe: default ``run.recipe``, or ``Recipe()``.
+        run_dir: gets ``last.ckpt``, ``best.ckpt`` (best mean accuracy over the validated plans), ``history.jsonl`` and
+            ``tensorboard``; None: nothing is written.
+        resume: go on from ``run_dir/last.ckpt``.
+        run: the run file's content, kept in checkpoints so that they can be rebuilt without this program.
+
+    Raises:
+        DataError, RecipeError: data or recipe that do not fit. CheckpointError: a checkpoint that cannot be read or
+            written, a folder that already holds a run, or nothing to resume. TrainingError: a loss that is not
+            finite. Stopped: interrupted (Ctrl-C, SIGTERM) and saved.
+    """
+    recipe = recipe or (run.recipe if run else Recipe())
+    fabric = make_fabric(recipe)
+    folder = None if run_dir is None else Path(run_dir)
+    checkpoint = _checkpoint(folder, resume, recipe)
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    training = net.training
+    with torch.random.fork_rng(devices=devices), stop_flag() as flag:
+        trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run)
+        trainer.valid = None if valid is None else source_of(valid, recipe)
+        trainer.run_dir, trainer.flag = folder, flag
+        trainer.train(progress)
+    net.train(training)
+    return History(tuple(trainer.rows), folder)
+
+
+def _checkpoint(folder: Path | None, resume: bool, recipe: Recipe) -> Checkpoint | None:
+    if resume:
+        if folder is None:
+            raise CheckpointError("resume needs run_dir, the folder of the run to go on with")
+        checkpoint = Checkpoint.load(folder / LAST)
+        now, before = recipe.model_dump(mode="json"), checkpoint.recipe
+        changed = [k for k in now if k not in MAY_DIFFER and now[k] != before.get(k)]
+        if changed:
+            what = ", ".join(f"{k} {before.get(k)!r} -> {now[k]!r}" for k in changed)
+            raise CheckpointError(f"{folder / LAST}: the recipe has changed ({what}): use the old one, or a new folder")
+        return checkpoint
+    if folder is not None and (folder / LAST).exists():
+        raise CheckpointError(f"{folder} already holds a run: resume it, or choose another folder")
+    return None

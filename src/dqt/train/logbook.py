@@ -1,0 +1,104 @@
+"""What a run leaves to read: a progress bar, TensorBoard scalars, one JSON line for each epoch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dqt.arith.plan import AUTO
+from dqt.train.checkpoint import write_atomically
+from dqt.train.validate import AUTO_SHARE
+
+HISTORY, BOARD = "history.jsonl", "tensorboard"
+EVERY = 10
+
+logger = logging.getLogger("dqt.train")
+
+
+class Logbook:
+    """Writes for one process; an inactive one does nothing.
+
+    Args:
+        run_dir: folder of the run, or None: nothing is written.
+        active: whether this is the process that writes.   progress: show a bar and a line for each epoch.
+        total_steps, step: of the run, and where it begins.
+    """
+
+    def __init__(
+        self, run_dir: Path | None, *, active: bool, progress: bool, total_steps: int, step: int, epochs: int
+    ) -> None:
+        self.run_dir = run_dir if active else None
+        self.active, self.epochs = active, epochs
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.progress = Progress(*columns, console=Console(stderr=True), disable=not (active and progress))
+        self.task = self.progress.add_task("training", total=total_steps, completed=step, note="")
+        self.board = _board(self.run_dir, step) if self.run_dir else None
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+        if self.board is not None:
+            self.board.close()
+
+    def step(self, step: int, lr: float, losses: Mapping[str, float], share: float | None) -> None:
+        """One step is done."""
+        note = " ".join(f"{label}: {value:.3f}" for label, value in losses.items())
+        self.progress.update(self.task, completed=step, note=note)
+        if self.board is None or step % EVERY:
+            return
+        self.board.add_scalar("lr", lr, step)
+        for label, value in losses.items():
+            self.board.add_scalar(f"loss/{label}", value, step)
+        if share is not None:
+            self.board.add_scalar("expected_share", share, step)
+
+    def warn(self, text: str) -> None:
+        """Say a warning, on the logger ``dqt.train``."""
+        if self.active:
+            logger.warning("%s", text)
+
+    def epoch(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """An epoch is done; ``rows`` are all epochs so far."""
+        row = rows[-1]
+        if not self.progress.disable:
+            self.progress.console.print(f"epoch {row['epoch']}/{self.epochs}  {describe(row)}", highlight=False)
+        if self.board is not None:
+            for label, value in row["accuracy"].items():
+                self.board.add_scalar(f"valid/{label}", value, row["step"])
+        if self.run_dir is not None:
+            text = "".join(json.dumps(each) + "\n" for each in rows)
+            write_atomically(self.run_dir / HISTORY, text.encode())
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """One epoch in one line: mean losses, and the accuracy of what would be served."""
+    losses = " ".join(f"{label}: {value:.3f}" for label, value in row["losses"].items())
+    accuracy = dict(row["accuracy"])
+    share = accuracy.pop(AUTO_SHARE, None)
+    shown = " ".join(f"{label}: {100 * value:.2f}" for label, value in accuracy.items())
+    cost = f" ({AUTO} at {100 * share:.1f} % of the BitOPs)" if share is not None else ""
+    return f"loss {losses}" + (f"  |  top-1 % {shown}{cost}" if shown else "")
+
+
+def _board(run_dir: Path, step: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    if step == 0:
+        shutil.rmtree(run_dir / BOARD, ignore_errors=True)
+    return SummaryWriter(str(run_dir / BOARD), purge_step=step or None)

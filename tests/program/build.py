@@ -72,7 +72,7 @@ class Builder:
     def either(self) -> int:
         return self.zero(bool(self.rng.integers(2)))
 
-    def clamp(self, *, wide: bool = False) -> dict[str, int]:
+    def clamp(self, *, wide: bool = False) -> dict[str, Any]:
         if wide:
             return {"lo": -(2**23 - 1), "hi": 2**23 - 1}
         lo = int(self.rng.choice([0, 0, 3 % (self.top + 1)]))
@@ -125,7 +125,7 @@ class Builder:
         out = self.value((*shape[:-1], count), zero=zero, wide=wide)
         return self.layer(Linear(self.name(), x, out, weight, **constants, **self.clamp(wide=wide)))
 
-    def binary(self, kind: type[Add] | type[Multiply], a: str, b: str) -> str:
+    def binary(self, kind: type[Add | Multiply], a: str, b: str) -> str:
         va, vb = self.values[a], self.values[b]
         out = self.value(np.broadcast_shapes(va.shape, vb.shape), zero=self.either())
         step = self.values[out].step if kind is Add else va.step * vb.step * self.top / 4

@@ -71,7 +71,7 @@ class Naive:
     def conv(self, op: o.Conv, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
         x, value, k = data[op.x], self.values[op.x], self.row(op, pair)
         count, depth, high, wide = op.weight.shape
-        out = {}
+        out: Tensor = {}
         for f, r, s in self.indices(op.out):
             acc = 0
             for i, u, v in product(range(depth), range(high), range(wide)):
@@ -87,7 +87,7 @@ class Naive:
 
     def linear(self, op: o.Linear, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
         x, zero, k = data[op.x], self.values[op.x].zero, self.row(op, pair)
-        out = {}
+        out: Tensor = {}
         for *lead, f in self.indices(op.out):
             taps = ((i, self.activation(x[(*lead, i)], pair[1]) - zero) for i in range(op.weight.shape[1]))
             acc = sum(self.weight(int(op.weight[f, i]), pair[0], i) * q for i, q in taps)
@@ -100,14 +100,14 @@ class Naive:
         return data[name][tuple(0 if d == 1 else i for d, i in zip(shape, tail, strict=True))]
 
     def add(self, op: o.Add, data: dict[str, Tensor]) -> Tensor:
-        out = {}
+        out: Tensor = {}
         for i in self.indices(op.out):
             a, b = self.operand(op.a, data, i), self.operand(op.b, data, i)
             out[i] = self.rounded(op, op.k1 * a + op.k2 * b, 1, op.k3)
         return out
 
     def multiply(self, op: o.Multiply, data: dict[str, Tensor]) -> Tensor:
-        out = {}
+        out: Tensor = {}
         for i in self.indices(op.out):
             a, b = self.operand(op.a, data, i), self.operand(op.b, data, i)
             out[i] = self.rounded(op, op.k1 * a * b + op.k2 * a + op.k3 * b, 1, op.k4)
@@ -118,7 +118,8 @@ class Naive:
         return {i: self.rounded(op, q, op.m[k[i]], op.c[k[i]]) for i, q in data[op.x].items()}
 
     def concat(self, op: o.Concat, data: dict[str, Tensor]) -> Tensor:
-        out, start = {}, 0
+        out: Tensor = {}
+        start = 0
         for name in op.xs:
             for i, q in data[name].items():
                 out[(*i[: op.axis], i[op.axis] + start, *i[op.axis + 1 :])] = q
@@ -126,7 +127,7 @@ class Naive:
         return out
 
     def maxpool(self, op: o.MaxPool, data: dict[str, Tensor]) -> Tensor:
-        out = {}
+        out: Tensor = {}
         for c, r, s in self.indices(op.out):
             rows = (r * op.stride[0] - op.padding[0] + u * op.dilation[0] for u in range(op.kernel[0]))
             columns = [s * op.stride[1] - op.padding[2] + v * op.dilation[1] for v in range(op.kernel[1])]
@@ -135,7 +136,8 @@ class Naive:
         return out
 
     def avgpool(self, op: o.AvgPool, data: dict[str, Tensor]) -> Tensor:
-        zero, out = self.values[op.x].zero, {}
+        zero = self.values[op.x].zero
+        out: Tensor = {}
         for c, r, s in self.indices(op.out):
             window = product(range(*op.rows[r]), range(*op.columns[s]))
             acc = sum(data[op.x][c, i, j] - zero for i, j in window)
@@ -160,7 +162,8 @@ class Naive:
         return {i: data[op.x].get(j, zero) for i, j in inner.items()}
 
     def choose(self, op: o.Choose, logits: Tensor) -> dict[str, tuple[int, int]]:
-        count, chosen = len(op.widths), {}
+        count = len(op.widths)
+        chosen: dict[str, tuple[int, int]] = {}
         for i, layer in enumerate(op.layers):
             some = [logits[(i * count + k,)] for k in range(count)]
             b = op.widths[some.index(max(some))]

@@ -40,8 +40,8 @@ from dqt.program.ops import (
 from dqt.program.prove import row
 from dqt.program.schema import size
 
-BLOCK = 1 << 19
-"""Elements of the largest temporary of a block: 2 MiB of float32."""
+BLOCK = 1 << 18
+"""Elements of the largest temporary of a block: 1 MiB of float32."""
 
 
 def blocks(count: int, elements: int) -> Iterator[slice]:
@@ -92,20 +92,20 @@ def _conv_at(op: Conv, state: State, x: Array, pair: Pair) -> Array:
         q = np.pad(q, ((0, 0), (0, 0), (top, bottom), (left, right)))
         for rows in blocks(height, patch * len(q)):
             taps = _patches(op, q, range(*rows.indices(height)), width)
-            acc = matrix @ taps.reshape(len(q), op.groups, matrix.shape[2], -1)
-            shape = (len(q), len(op.weight), taps.shape[-2], width)
-            out[some, :, rows] = _requantized(op, state, acc.reshape(shape), min(pair), (1, 2))
+            acc = matrix @ taps.reshape(op.groups, matrix.shape[2], -1)
+            codes = _requantized(op, state, acc.reshape(len(op.weight), *taps.shape[3:]), min(pair), (1, 2, 3))
+            out[some, :, rows] = codes.swapaxes(0, 1)
     return out
 
 
 def _patches(op: Conv, q: Array, rows: range, width: int) -> Array:
-    """What each tap sees at output rows ``rows``: ``[N, C, KH, KW, rows, width]`` from padded ``[N, C, H, W]``."""
+    """What each tap sees at output rows ``rows``: ``[C, KH, KW, N, rows, width]`` from padded ``[N, C, H, W]``."""
     (down, right), kernel = op.stride, op.weight.shape[2:]
-    taps = np.empty((*q.shape[:2], *kernel, len(rows), width), dtype=q.dtype)
+    taps = np.empty((q.shape[1], *kernel, len(q), len(rows), width), dtype=q.dtype)
     for i, j in np.ndindex(*kernel):
         top, left = rows.start * down + i * op.dilation[0], j * op.dilation[1]
         bottom, end = top + (len(rows) - 1) * down + 1, left + (width - 1) * right + 1
-        taps[:, :, i, j] = q[:, :, top:bottom:down, left:end:right]
+        taps[:, i, j] = q[:, :, top:bottom:down, left:end:right].swapaxes(0, 1)
     return taps
 
 
@@ -183,8 +183,7 @@ def _avg_pool(op: AvgPool, state: State) -> Array:
 
 
 def _table(op: Table, state: State) -> Array:
-    result: Array = op.table.take(state.data[op.x])
-    return result
+    return op.table[state.data[op.x]]
 
 
 def _reshape(op: Reshape, state: State) -> Array:

@@ -19,12 +19,13 @@ from dqt.program.graph import writes
 from dqt.program.instructions import EXECUTE
 from dqt.program.machine import Array, Floats, Machine, State
 from dqt.program.ops import Dequantize, Value
+from dqt.program.parallel import cores, each
 from dqt.program.schema import size
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
 
-SLICE_ELEMENTS, SLICE_SAMPLES = 1 << 25, 256
+SLICE_ELEMENTS, SLICE_SAMPLES = 1 << 25, 128
 """A slice has at most this many samples, and elements in its largest value."""
 
 
@@ -146,8 +147,9 @@ def _output_value(program: Program) -> Value:
 def _run(program: Program, inputs: Floats, plan: Plan | Literal["auto"], *, keep: bool) -> Result:
     machine = Machine(program, plan)
     largest = max(size(value.shape) for value in program.values)
-    count = max(1, min(SLICE_SAMPLES, SLICE_ELEMENTS // largest))
-    parts = [_run_slice(machine, inputs[i : i + count], keep=keep) for i in range(0, len(inputs), count)]
+    count = max(1, min(SLICE_SAMPLES, SLICE_ELEMENTS // largest, -(-len(inputs) // cores())))
+    slices = [inputs[i : i + count] for i in range(0, len(inputs), count)]
+    parts = each(lambda some: _run_slice(machine, some, keep=keep), slices)
     codes, widths = (np.concatenate([getattr(part, name) for part in parts]) for name in ("codes", "widths"))
     kept = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
     return Result(codes, widths, np.ones(len(inputs), dtype=np.int8), kept)

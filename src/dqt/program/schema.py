@@ -66,9 +66,10 @@ def check_type(value: Any, hint: Any, where: str) -> None:
 
 
 def _check_fields(value: Any, cls: Any, where: str) -> None:
+    types = field_types(cls)
     if type(value) is not cls:
         raise ProgramError(f"{where}: {_type_of(value)}, need a {cls.__name__}")
-    for name, kind in field_types(cls).items():
+    for name, kind in types.items():
         check_type(getattr(value, name), kind, f"{where}.{name}")
 
 

@@ -177,7 +177,7 @@ def _clip(edge: Edge, values: Sequence[Tensor], largest: float, observer: Observ
 
 
 def _narrow(x: Tensor, step: Tensor, edge: Edge, b: int) -> Tensor:
-    return fake.narrow_activation(x, step.float(), edge.zero, edge.n, b).double()
+    return fake.narrow_activation(x, step.float(), edge.zero, edge.n, b).double() * step
 
 
 def _weight_clip(layer: WidthLayer, observer: Observer) -> Tensor:
@@ -191,7 +191,8 @@ def _weight_clip(layer: WidthLayer, observer: Observer) -> Tensor:
     for share in torch.linspace(0.3, 1.0, 36).tolist():
         clip = largest * share
         step = clip / (((1 << layer.n) - 1) / 2)
-        error = (fake.narrow_weight(layer.weight, step, layer.n, b, h) - layer.weight).square().flatten(1).sum(1)
+        real = fake.narrow_weight(layer.weight, step, layer.n, b, h) * fake.per_channel(step, layer.weight)
+        error = (real - layer.weight).square().flatten(1).sum(1)
         best = torch.where(error < best_error, clip, best)
         best_error = torch.minimum(error, best_error)
     return best

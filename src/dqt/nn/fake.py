@@ -1,8 +1,9 @@
 """Straight-through fake quantization: the differentiable mirror of :mod:`dqt.arith.nested`.
 
-Forward passes give the real value ``x_b = step * (T_b(q) - zero)`` that the integer program works with; gradients
-are 1 inside the clip range and 0 outside, and the step gets the LSQ gradient (Esser et al., 2020), which outside the
-range is PACT's (Choi et al., 2018).
+Forward passes give integers ``T_b(q) - zero`` in float32, so that a layer's product of them is the program's own
+accumulator, exactly, and the real scale multiplies it once, after. Gradients of ``step * (T_b(q) - zero)`` are 1
+inside the clip range and 0 outside, and the step gets the LSQ gradient (Esser et al., 2020), which outside the range
+is PACT's (Choi et al., 2018).
 """
 
 from __future__ import annotations
@@ -29,34 +30,34 @@ class _NarrowActivation(torch.autograd.Function):
 
     ``floor((floor(u + 1/2) + half) / 2^s) = floor((u + 1/2 + half) / 2^s)`` for integer ``half``, so both roundings
     are one. The order of the in-place passes is chosen for memory traffic: one allocation for ``u`` (kept for the
-    backward pass), one for the result.
+    backward pass), one for the result. Outside the range the result does not depend on the step.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, zero: int, n: int, b: int) -> Tensor:
         s = shift_of(n, b)
         half = (1 << s) >> 1
-        low, high = -(zero >> s), ((1 << b) - 1) - (zero >> s)
         u = x * step.reciprocal()
-        y = u + 0.5 if s == 0 else u.mul(2.0**-s).add_((half + 0.5) * 2.0**-s)
-        y.floor_().clamp_(low, high).mul_(step * 2.0**s)
-        ctx.save_for_backward(u, y, step)
+        if s == 0:
+            y = (u + 0.5).floor_().clamp_(-zero, (1 << n) - 1 - zero)
+        else:
+            y = u.mul(2.0**-s).add_((half + 0.5) * 2.0**-s).floor_()
+            y.clamp_(-(zero >> s), ((1 << b) - 1) - (zero >> s)).mul_(2.0**s)
+        ctx.save_for_backward(u, step)
         ctx.range = (float(-zero), float((1 << n) - 1 - zero))
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         (grad,) = grads
-        u, y, step = ctx.saved_tensors
-        grad_x: Tensor = torch.ops.aten.hardtanh_backward(grad, u, *ctx.range)
-        grad_step = None
-        if ctx.needs_input_grad[1]:
-            grad_step = (_inner(grad, y) / step - _inner(grad_x, u)).reshape(step.shape)
+        u, step = ctx.saved_tensors
+        grad_x: Tensor = torch.ops.aten.hardtanh_backward(grad, u, *ctx.range).mul_(step.reciprocal())
+        grad_step = -_inner(grad_x, u).reshape(step.shape) if ctx.needs_input_grad[1] else None
         return grad_x, grad_step, None, None, None
 
 
 def narrow_activation(x: Tensor, step: Tensor, zero: int, n: int, b: int) -> Tensor:
-    """Real ``x`` -> real ``x_b`` at width ``b`` of master ``n``: float32, any shape; ``step`` a 0-d tensor > 0."""
+    """Real ``x`` -> ``T_b(q) - zero`` at width ``b`` of master ``n``, integers in float32; ``step`` 0-d > 0."""
     result: Tensor = _NarrowActivation.apply(x.float(), step, zero, n, b)  # type: ignore[no-untyped-call]
     return result
 
@@ -71,20 +72,19 @@ def weight_codes(weight: Tensor, step: Tensor, n: int) -> Tensor:
 
 
 def narrow_weight(weight: Tensor, step: Tensor, n: int, b: int, h: Tensor) -> Tensor:
-    """Real weights -> real weights at width ``b`` (equation 4), with straight-through and LSQ gradients.
+    """Real weights -> ``T_b(q)``, integers in float32 (equation 4), with straight-through and LSQ gradients.
 
     Args:
         step: ``[out]``.   h: midpoints that broadcast over the weight, float32.
     """
     lo, hi = limits(n, signed=True)
-    size = per_channel(step, weight)
-    u = (weight / size).clamp(lo, hi)
+    u = (weight / per_channel(step, weight)).clamp(lo, hi)
     with torch.no_grad():
         correction = u.round()
         if b < n:
             correction.mul_(2.0 ** (b - n)).floor_().mul_(2.0 ** (n - b)).add_(h)
         correction.sub_(u)
-    return (u + correction) * size
+    return u + correction
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class WidthLayer(nn.Module):
             return fake.weight_codes(self.weight, self.step(), self.n).to(torch.int8)
 
     def narrowed(self, b: int) -> Tensor:
-        """The real weight at width ``b``, differentiable."""
+        """``T_b`` of the weight, integers in float32, differentiable."""
         return fake.narrow_weight(self.weight, self.step(), self.n, b, getattr(self, f"midpoint_{b}"))
 
     def offset(self, b: int) -> Tensor:

@@ -110,14 +110,21 @@ def _layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
 def product(
     layer: WidthLayer, norm: Norm | None, x: Signal, pair: Pair, batch_statistics: bool, share: float = 1.0
 ) -> Tensor:
-    """A layer at widths ``pair`` and the batch norm that follows it: real values, before the edge."""
+    """A layer at widths ``pair`` and the batch norm that follows it: real values, before the edge.
+
+    The product is of integers, so in float32 it is the program's accumulator itself; ``unit`` makes it real. Batch
+    statistics do not depend on a channel's scale, so there the unit carries no gradient, and no copy is kept for it.
+    """
     bw, ba = pair
     row = min(bw, ba)
-    y = layer.apply_weight(x.at(ba), layer.narrowed(bw), layer.offset(row))
+    unit = layer.step() * x.step
+    acc = layer.apply_weight(x.at(ba), layer.narrowed(bw), layer.offset(row) / unit)
+    scale = unit.reshape(-1, *(1 for _ in range(layer.weight.dim() - 2))) if layer.weight.dim() > 2 else unit
     if norm is None:
-        return y
-    enough = y.numel() > y.shape[1]
-    return norm(y, row, share, batch_statistics and enough)  # type: ignore[no-any-return]
+        return acc * scale
+    if batch_statistics and acc.numel() > acc.shape[1]:
+        return norm(acc.mul_(scale.detach()), row, share, True)  # type: ignore[no-any-return]
+    return norm(acc * scale, row)  # type: ignore[no-any-return]
 
 
 def _float_product(layer: WidthLayer, norm: Norm | None, x: Signal) -> Tensor:

@@ -86,9 +86,10 @@ class Signal:
     def __init__(self, raw: Tensor, edge: Edge | None, quantized: bool = True) -> None:
         self.raw, self.edge, self.quantized = raw, edge, quantized
         self._cache: dict[int, Tensor] = {}
+        self._step: Tensor | None = None
 
     def at(self, b: int) -> Tensor:
-        """The real value at width ``b``; in an unquantized run the float activation itself."""
+        """``T_b(q) - zero`` at width ``b``, integers in float32; in an unquantized run the float activation itself."""
         if b not in self._cache:
             self._cache[b] = self._narrow(b)
         return self._cache[b]
@@ -98,12 +99,20 @@ class Signal:
             return self.raw
         if not self.quantized:
             return self.edge.activate(self.raw)
-        return fake.narrow_activation(self.raw, self.edge.step(), self.edge.zero, self.edge.n, b)
+        return fake.narrow_activation(self.raw, self.step, self.edge.zero, self.edge.n, b)
+
+    @property
+    def step(self) -> Tensor:
+        """The real size of 1 in :meth:`at`, 0-d."""
+        if self._step is None:
+            real = self.edge is None or not self.quantized
+            self._step = torch.ones((), device=self.raw.device) if real or self.edge is None else self.edge.step()
+        return self._step
 
     @property
     def master(self) -> Tensor:
         """The real value at the master width."""
-        return self.at(self.edge.n) if self.edge is not None else self.raw
+        return self.at(self.edge.n) * self.step if self.edge is not None and self.quantized else self.at(0)
 
     def rows(self, index: Tensor) -> Signal:
         """The samples of ``index``."""

@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -99,26 +98,22 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     Raises:
         CheckpointError: the disk is full or the folder cannot be written.
     """
-    temporary = ""
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("wb") as file:
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        temporary = ""
+        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         kept = "; the previous file is kept" if path.exists() else ""
         reason = error.strerror or type(error).__name__
         raise CheckpointError(f"{path}: cannot be written ({reason}){kept}: free some space and resume") from error
-    finally:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
 
 
 def _sync_folder(folder: Path) -> None:

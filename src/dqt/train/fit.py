@@ -24,8 +24,8 @@ class History:
 
     Attributes:
         rows: one for each epoch, plain JSON values: ``epoch``, ``step``, ``lr``, ``losses`` (mean cross entropy by
-            pass), ``share`` (mean expected BitOPs share, or None), ``accuracy`` (top-1 in [0, 1] of the exact network
-            by plan, and ``auto_share``; empty where nothing was validated), ``warnings``, ``seconds``.
+            pass), ``share`` (mean BitOPs share of the choices, or None), ``accuracy`` (top-1 in [0, 1] of the exact
+            network by plan, and ``auto_share``; empty where nothing was validated), ``warnings``, ``seconds``.
         run_dir: where checkpoints are, or None.
     """
 

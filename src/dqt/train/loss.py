@@ -32,7 +32,7 @@ class Objective:
         loss: J, 0-d with gradient (detached where ``backward`` was given).
         losses: cross entropy of each pass, detached: ``"8"``, ``"2"``, ..., ``"mixed"`` (widths drawn by layer),
             ``"auto"`` (the controller's).
-        share: expected BitOPs as a fraction of the master's, detached; None without a controller.
+        share: mean BitOPs of the choice as a fraction of the master's, detached; None without a controller.
         widths: what the controller chose, int64 ``[N, chosen layers]``, or None.
     """
 
@@ -83,10 +83,11 @@ def objective(
     for each in passes(net.space, recipe, step):
         if each.plan is None:
             noise = gumbel((len(x), len(net.space.chosen), len(net.space.choices)), recipe.seed, "gumbel", step, rank)
+            noise *= noise_scale(recipe, step, total_steps)
             logits, choice = net.route(x, temperature(recipe, step, total_steps), noise.to(x.device))
-            expected = expected_share(net.space, choice.soft)
-            share, widths = expected.detach(), choice.widths
-            term = recipe.beta * cost_penalty(net.space, expected, recipe)
+            paid = expected_share(net.space, choice.soft, choice.widths)
+            share, widths = paid.detach(), choice.widths
+            term = recipe.beta * cost_penalty(net.space, paid, recipe) if recipe.beta else 0.0 * paid
         else:
             logits, term = net(x, each.plan), torch.zeros((), device=x.device)
         task, losses[each.label] = task_loss(logits, y, teacher, recipe)
@@ -157,6 +158,15 @@ def temperature(recipe: Recipe, step: int, total_steps: int) -> float:
     return float(recipe.gumbel_start * (recipe.gumbel_end / recipe.gumbel_start) ** part)
 
 
+def noise_scale(recipe: Recipe, step: int, total_steps: int) -> float:
+    """Factor on the Gumbel noise at ``step``: 1 at first, 0 over the last ``recipe.settle`` of all steps.
+
+    The controller serves the argmax; it trains on it, too, before it ends, so that its cost is the cost that is served.
+    """
+    part = step / max(1, total_steps)
+    return max(0.0, 1 - part / (1 - recipe.settle))
+
+
 @lru_cache(maxsize=16)
 def share_table(space: Space) -> tuple[Tensor, float]:
     """BitOPs as a fraction of the master's: float64 ``[chosen layers, choices]``, and the part that is fixed.
@@ -170,14 +180,17 @@ def share_table(space: Space) -> tuple[Tensor, float]:
     return table, (edges + controller_bitops(space)) / full
 
 
-def expected_share(space: Space, soft: Tensor) -> Tensor:
-    """Mean over the batch of the expected BitOPs, as a fraction of the master's; 0-d, with gradient.
+def expected_share(space: Space, soft: Tensor, widths: Tensor) -> Tensor:
+    """Mean BitOPs over the batch as a fraction of the master's, 0-d: the value of the widths that were chosen, the
+    gradient of the expectation (straight-through).
 
     Args:
-        soft: probabilities ``[N, chosen layers, choices]``.
+        soft: probabilities ``[N, chosen layers, choices]``.   widths: the choice, int64 ``[N, chosen layers]``.
     """
     table, fixed = share_table(space)
-    return (soft.float().mean(0) * table.to(soft.device, torch.float32)).sum() + fixed
+    expected = (soft.float().mean(0) * table.to(soft.device, torch.float32)).sum() + fixed
+    paid = chosen_share(space, widths).mean().to(expected.device, torch.float32)
+    return expected + (paid - expected).detach()
 
 
 def chosen_share(space: Space, widths: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ class Recipe(BaseModel):
         bitops: target of the mean BitOPs, as a fraction of the master's. budget: ``"target"`` pulls from both sides,
             ``"limit"`` only from above.
         gumbel_start, gumbel_end: temperature of the controller's soft choice, annealed exponentially.
+        settle: last part of training in which the choice has no noise; before, the noise shrinks linearly to 0.
         controller_lr: factor on the learning rate of the controller.
         ema: decay of the running average of the weights that is validated and kept, 0: no average.
         calibration_batches: batches that set the ranges of a network that has none.
@@ -83,6 +84,7 @@ class Recipe(BaseModel):
     budget: Literal["target", "limit"] = "target"
     gumbel_start: Positive = 2.0
     gumbel_end: Positive = 0.5
+    settle: Fraction = 0.2
     controller_lr: Positive = 1.0
     ema: Fraction = 0.0
     calibration_batches: AtLeastOne = 4

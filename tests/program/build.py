@@ -276,5 +276,6 @@ def inputs(program: Program, count: int, seed: int = 0) -> npt.NDArray[np.float3
     rng = np.random.default_rng(seed)
     step, zero = program.values[0].step, program.values[0].zero
     top = (1 << program.space.master) - 1
-    codes = rng.integers(-2 * top, 4 * top, (count, *program.input_shape)) / 2 - zero
+    low = rng.integers(-2 * top, 2 * top, (count, *(1 for _ in program.input_shape)))  # dark and bright samples
+    codes = (low + rng.integers(0, 3 * top, (count, *program.input_shape))) / 2 - zero
     return (codes * step).astype(np.float32)

@@ -144,7 +144,8 @@ def _rescale(op: Rescale, scope: Scope) -> Shape:
     x = scope.codes(op.x)
     shapes = ((1,), x.shape[:1])
     require(
-        op.m.shape in shapes and op.c.shape == op.m.shape, f"m, c of shapes {op.m.shape}, {op.c.shape}: need {shapes}"
+        op.m.shape in shapes and op.c.shape == op.m.shape,
+        f"m, c of shapes {op.m.shape}, {op.c.shape}: need one of {shapes}",
     )
     return x.shape
 

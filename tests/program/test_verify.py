@@ -1,0 +1,348 @@
+"""The verifier: legal programs pass, and each defect, made by one change, is named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dqt.arith.bounds import signed_bits
+from dqt.arith.plan import Layer, Space
+from dqt.program.graph import layer_of
+from dqt.program.ops import (
+    Add,
+    AvgPool,
+    Choose,
+    Concat,
+    Conv,
+    Dequantize,
+    Linear,
+    MaxPool,
+    Multiply,
+    Op,
+    Pad,
+    Quantize,
+    Rescale,
+    Reshape,
+    Slice,
+    Table,
+    Value,
+)
+from dqt.program.program import Program, ProgramError
+from dqt.program.prove import accumulator_bits, layer_bound
+from tests.program.build import Builder, inputs, random_program
+from tests.program.naive import Naive
+
+Change = Callable[[Program], Mapping[str, Any]]
+
+
+@cache
+def sample() -> Program:
+    """One instruction of every kind: Quantize .. Dequantize, with a controller."""
+    b = Builder(20, (2, 6, 6))
+    x = b.conv("v0", 4)
+    b.control(x, 1, (2, 8))
+    x = b.conv(x, 4, groups=2)
+    x = b.binary(Multiply, b.avg_pool(x, (2, 2)), b.max_pool(x, (3, 3), (3, 3)))
+    x = b.concat([b.binary(Add, x, b.rescale(x))] * 2)
+    x = b.slice(b.pad(b.table(x), (0, 1, 0), (0, 0, 1)), (0, 0, 0), (8, 3, 3), (3, 1, 1))
+    return b.build(b.linear(b.flatten(x), 3, wide=True), choices=(2, 8))
+
+
+def fields(**new: Any) -> Change:
+    """Replace fields of the program."""
+    return lambda _: new
+
+
+def at(program: Program, kind: type[Any], which: int = 0) -> int:
+    return [i for i, op in enumerate(program.ops) if isinstance(op, kind)][which]
+
+
+def op(kind: type[Any], which: int = 0, **fields: Any) -> Change:
+    """Replace fields of the ``which``-th instruction of a kind; a callable gets the old value."""
+
+    def change(program: Program) -> Mapping[str, Any]:
+        i = at(program, kind, which)
+        old = program.ops[i]
+        new = {name: value(getattr(old, name)) if callable(value) else value for name, value in fields.items()}
+        return {"ops": (*program.ops[:i], replace(old, **new), *program.ops[i + 1 :])}
+
+    return change
+
+
+def result(kind: type[Any], which: int = 0, **fields: Any) -> Change:
+    """Replace fields of the value that the ``which``-th instruction of a kind defines."""
+
+    def change(program: Program) -> Mapping[str, Any]:
+        name = program.ops[at(program, kind, which)].out  # type: ignore[union-attr]
+        new = (replace(value, **fields) if value.name == name else value for value in program.values)
+        return {"values": tuple(new)}
+
+    return change
+
+
+def space(**fields: Any) -> Change:
+    return lambda program: {"space": replace(program.space, **fields)}
+
+
+def layers(change: Callable[[Layer], Layer]) -> Change:
+    """Change the first layer of the space."""
+    return lambda p: {"space": replace(p.space, layers=(change(p.space.layers[0]), *p.space.layers[1:]))}
+
+
+def moved(first: int, second: int) -> Change:
+    """Exchange two instructions."""
+
+    def change(program: Program) -> Mapping[str, Any]:
+        ops: list[Op] = list(program.ops)
+        ops[first], ops[second] = ops[second], ops[first]
+        return {"ops": tuple(ops)}
+
+    return change
+
+
+def put(index: Any, value: int) -> Callable[[Any], Any]:
+    """A copy of an array with one entry changed."""
+
+    def change(array: Any) -> Any:
+        copy = array.copy()
+        copy[index] = value
+        return copy
+
+    return change
+
+
+HUGE = 2**63 - 1
+DEFECTS: dict[str, tuple[Change, str]] = {
+    # order and names
+    "no quantize": (lambda p: {"ops": p.ops[1:]}, "one Quantize, as the first"),
+    "no dequantize": (lambda p: {"ops": p.ops[:-1]}, "one Dequantize, as the last"),
+    "no instruction": (fields(ops=()), "one Quantize"),
+    "two dequantize": (lambda p: {"ops": (*p.ops, p.ops[-1])}, "one Dequantize"),
+    "other input": (op(Quantize, x="image"), "reads 'image', need 'input'"),
+    "cycle": (op(Conv, x="v1"), "op 1 Conv 'block.0': reads 'v1' before"),
+    "read before definition": (op(Add, a="v14"), r"op \d+ Add 'v\d+': reads 'v14' before"),
+    "unknown value": (op(Add, b="nowhere"), "reads 'nowhere' before"),
+    "defined twice": (op(Conv, 1, out="v0"), "defines 'v0' a second time"),
+    "not declared": (op(Table, out="other"), "defines 'other', but the next declared value is 'v"),
+    "declared twice": (lambda p: {"values": (*p.values, p.values[0])}, "no instruction defines"),
+    "never defined": (lambda p: {"values": (*p.values, Value("x", (1,), 1.0, 0))}, r"no instruction defines \['x'\]"),
+    "value named input": (lambda p: {"values": (*p.values, Value("input", (1,), 1.0, 0))}, "'input' is the name"),
+    "exchanged": (moved(2, 3), "before an instruction defines it"),
+    # types
+    "float for int": (op(Add, k1=1.0), "k1: a value of type float, need int"),
+    "bool for int": (op(Add, shift=True), "shift: a value of type bool, need int"),
+    "numpy int": (op(Add, k3=np.int64(1)), "k3: a value of type int64, need int"),
+    "65 bits": (op(Add, k3=2**63), "beyond 64 bits"),
+    "list for tuple": (op(Conv, stride=[1, 1]), "stride: a value of type list, need a tuple"),
+    "three strides": (op(Conv, stride=(1, 1, 1)), "stride: 3 items, need 2"),
+    "int for name": (op(Conv, layer=3), "layer: a value of type int, need str"),
+    "empty name": (op(Conv, layer=""), "need a name of 1 to 512 printable"),
+    "long name": (op(Conv, layer="x" * 513), "need a name of 1 to 512 printable"),
+    "unprintable name": (op(Conv, layer="a\nb"), "printable"),
+    "int16 weight": (op(Conv, weight=lambda w: w.astype(np.int16)), "an array of int16, need an array of int8"),
+    "int64 m": (op(Linear, m=lambda m: m.astype(np.int64)), "an array of int64, need an array of int32"),
+    "list for array": (op(Table, table=lambda t: t.tolist()), "type list, need an array of uint8"),
+    "a stranger": (lambda p: {"ops": (*p.ops, p.space)}, "op 2.*: Space is not an instruction"),
+    "ops in a list": (lambda p: {"ops": list(p.ops)}, "need a tuple of instructions"),
+    "values in a list": (lambda p: {"values": list(p.values)}, "values: a value of type list"),
+    "info with an array": (fields(info={"mean": np.ones(3)}), "info.mean: an array of float64, need plain JSON"),
+    "info with NaN": (fields(info={"mean": [float("nan")]}), "need plain JSON"),
+    "info with number keys": (fields(info={1: 2}), "a key is not text"),
+    "info in a list": (fields(info=[]), "info: need a mapping"),
+    # values
+    "zero step": (result(Conv, step=0.0), r"step 0.0 is not in \[2\^-100"),
+    "negative step": (result(Conv, step=-0.1), "step -0.1"),
+    "infinite step": (result(Conv, step=float("inf")), "step: inf, need a finite number"),
+    "step below float32": (result(Conv, step=1e-38), "is not in"),
+    "odd zero": (result(Conv, zero=7), r"value v1: zero 7, need one of \(0, 128\)"),
+    "wide with zero": (result(Linear, -1, zero=128), r"zero 128, need one of \(0,\)"),
+    "no dimension": (result(Conv, shape=()), "shape"),
+    "empty dimension": (result(Conv, shape=(0, 6, 6)), "need dimensions in"),
+    "absurd dimension": (result(Conv, shape=(2**25, 1, 1)), "need dimensions in"),
+    "absurd size": (result(Conv, shape=(2**12, 2**12, 2**12)), "elements, the most is"),
+    "input shape": (fields(input_shape=(2, 6, 5)), r"output has shape \(2, 6, 5\), but v0 is declared as"),
+    "empty input shape": (fields(input_shape=()), "input_shape: shape"),
+    # wide where codes are needed, and the reverse
+    "wide quantize": (result(Quantize, wide=True, zero=0), "writes the wide value v0"),
+    "wide add": (result(Add, wide=True, zero=0), "writes the wide value"),
+    "wide table": (result(Table, wide=True, zero=0), "writes the wide value"),
+    "wide reshape": (result(Reshape, wide=True, zero=0), "is wide: this operator keeps them"),
+    "wide read": (result(Conv, 1, wide=True, zero=0), "reads the wide value"),
+    "codes chosen from": (result(Linear, 1, wide=False), "clamp"),
+    # rounding
+    "shift 0": (op(Linear, shift=0), "shift 0, need 1 to 32"),
+    "shift 33": (op(Rescale, shift=33), "shift 33, need 1 to 32"),
+    "lo below": (op(Conv, lo=-1), r"clamp \[-1, "),
+    "hi above": (op(AvgPool, hi=256), r"clamp \[.*, 256\] does not lie in \[0, 255\]"),
+    "hi below lo": (op(Multiply, lo=9, hi=8), r"clamp \[9, 8\]"),
+    "wide beyond 24 bits": (op(Linear, -1, hi=2**23), "does not lie in"),
+    # layers
+    "flat kernel": (op(Conv, weight=lambda w: w[0]), r"need \[O, I / groups, KH, KW\]"),
+    "channels": (op(Conv, 1, groups=1), "1 groups of 2 channels, but the input has 4"),
+    "groups": (op(Conv, 1, weight=lambda w: w[:3], m=lambda m: m[:, :3], c=lambda c: c[:, :3]), "3 output channels do"),
+    "no group": (op(Conv, groups=0), r"groups \(0,\)"),
+    "stride 0": (op(Conv, stride=(0, 1)), r"stride \(0, 1\), need 1"),
+    "dilation 0": (op(Conv, dilation=(1, 0)), "dilation"),
+    "negative padding": (op(Conv, padding=(0, 0, -1, 0)), "padding .* need 0"),
+    "absurd padding": (op(Conv, padding=(2**24, 0, 2**23, 0)), "padded input"),
+    "kernel beyond input": (op(Conv, dilation=(9, 1)), "larger than the padded input 8 x 8"),
+    "conv shape": (op(Conv, stride=(2, 1)), r"output has shape \(4, 3, 6\), but v1 is declared as \(4, 6, 6\)"),
+    "empty kernel": (op(Conv, weight=lambda w: w[:, :, :0]), "need dimensions in"),
+    "rows": (op(Conv, m=lambda m: np.repeat(m[:1], 3, 0)), r"m of shape \(3, 4\), need one of \(\(1, 4\), \(4, 4\)\)"),
+    "unequal rows": (op(Linear, c=lambda c: c[:0]), "c of shape"),
+    "features": (op(Linear, weight=lambda w: w[:, 1:]), "features, but v"),
+    "matrix": (op(Linear, weight=lambda w: w[0]), r"need \[O, I\]"),
+    # other instructions
+    "broadcast": (op(Add, a="v1"), r"op \d+ Add 'v\d+': shapes .* do not broadcast"),
+    "rescale rows": (op(Rescale, m=np.ones(3, np.int32), c=np.ones(3, np.int64)), r"need one of \(\(1,\), \(4,\)\)"),
+    "concat axis": (op(Concat, axis=3), "axis 3, need 0 to 2"),
+    "concat nothing": (op(Concat, xs=()), "xs is empty"),
+    "concat shape": (op(Concat, xs=("v1", "v9")), "another step or zero|does not join"),
+    "concat step": (result(Concat, step=0.3), "another step or zero"),
+    "pool step": (result(MaxPool, step=0.3), "another step or zero"),
+    "pool padding": (op(MaxPool, padding=(3, 0, 0, 0)), "padding .* alone"),
+    "pool kernel": (op(MaxPool, kernel=(0, 3)), "kernel"),
+    "empty window": (op(AvgPool, -1, rows=put((0, 1), 0)), "rows: a window is empty"),
+    "window outside": (op(AvgPool, -1, columns=put((-1, 1), 9)), r"columns: a window is empty or not inside \[0, 6\]"),
+    "window before": (op(AvgPool, -1, rows=put((0, 0), -1)), "rows: a window"),
+    "window list": (op(AvgPool, -1, rows=lambda r: r.ravel()), r"need \[count, 2\]"),
+    "divisors": (op(AvgPool, -1, m=np.ones((3, 1), np.int32)), "m, c of shapes"),
+    "short table": (op(Table, table=lambda t: t[:-1]), r"table of shape \(255,\), need \[256\]"),
+    "reshape count": (result(Reshape, -1, shape=(5,)), "different numbers of elements"),
+    "reshape step": (result(Reshape, step=0.3), "another step or zero"),
+    "slice dims": (op(Slice, starts=(0, 0)), "one start, stop and step for each dimension"),
+    "slice step": (op(Slice, steps=(0, 1, 1)), "steps"),
+    "slice outside": (op(Slice, stops=(9, 3, 3)), "is empty or not inside"),
+    "slice empty": (op(Slice, starts=(0, 3, 0)), "is empty or not inside"),
+    "slice zero": (result(Slice, step=0.3), "another step or zero"),
+    "pad dims": (op(Pad, before=(0, 1)), "one pair for each dimension"),
+    "pad negative": (op(Pad, after=(0, 0, -1)), "after"),
+    "pad step": (result(Pad, step=0.3), "another step or zero"),
+    # the space and its layers
+    "macs": (layers(lambda a: replace(a, macs=a.macs + 1)), "layer block.0: the space states 2593 macs, .* has 2592"),
+    "weights": (layers(lambda a: replace(a, weights=1)), "states 1 weights"),
+    "inputs": (layers(lambda a: replace(a, inputs=1)), "states 1 inputs"),
+    "outputs": (layers(lambda a: replace(a, outputs=1)), "states 1 outputs"),
+    "missing layer": (space(layers=()), "Choose: its layers are not those"),
+    "more layers": (layers(lambda a: replace(a, name="lost")), "layer block.0: not among"),
+    "layer twice": (op(Conv, 1, layer="block.0"), "layer block.0: 2 instructions, need one"),
+    "named twice": (lambda p: space(controller=p.space.layers)(p), "named twice among layers and controller"),
+    "choices repeat": (space(choices=(8, 2)), "need an ascending part"),
+    "no choices": (space(choices=()), "controller layers, but no choices"),
+    "two choose": (lambda p: {"ops": (*p.ops[:8], p.ops[at(p, Choose)], *p.ops[8:])}, "2 Choose instructions, need 1"),
+    "no choose": (lambda p: {"ops": tuple(o for o in p.ops if not isinstance(o, Choose))}, "0 Choose .* need 1"),
+    "choose layers": (op(Choose, layers=("block.0",)), "not those of the space"),
+    "choose widths": (op(Choose, widths=(2, 4)), r"widths \(2, 4\), but the space's choices are \(2, 8\)"),
+    "choose codes": (op(Choose, x="v1"), "reads v1, which is not wide"),
+    "choose too late": (moved(6, 7), "comes before the Choose that sets its width"),
+    # overflow
+    "add overflows": (op(Add, k3=HUGE), r"k1\*a \+ k2\*b \+ k3 reaches"),
+    "add multiplier": (op(Add, k1=2**31), "a multiplier reaches 2147483648, the most is 2147483647"),
+    "multiply overflows": (op(Multiply, k4=-HUGE), r"k1\*a\*b .* reaches"),
+    "multiply multiplier": (op(Multiply, k1=-(2**31)), "the multiplier k1 reaches"),
+    "rescale overflows": (op(Rescale, c=put(0, HUGE), m=put(0, 2**31 - 1)), "of channel 0 does not fit int64"),
+    "pool overflows": (op(AvgPool, -1, c=lambda c: c * 0 + HUGE, m=lambda m: m * 0 + 1), "does not fit int64"),
+    "conv overflows": (op(Conv, c=put((-1, 2), HUGE), m=put((-1, 2), 9)), "block.0': at .* of channel 2 does not"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_each_defect_is_named(defect: str) -> None:
+    change, message = DEFECTS[defect]
+    program = sample()
+    with pytest.raises(ProgramError, match=message) as caught:
+        replace(program, **change(program))
+    assert len(str(caught.value)) < 400
+
+
+def test_the_sample_has_every_instruction() -> None:
+    kinds = {type(op) for op in sample().ops}
+    assert len(kinds) == 15
+    assert isinstance(sample().ops[-1], Dequantize)
+
+
+def test_instructions_are_read_only() -> None:
+    array = next(op for op in sample().ops if isinstance(op, Conv)).weight
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 0
+
+
+def test_a_table_and_weights_of_a_small_master() -> None:
+    b = Builder(21, (2, 3, 3), master=4, widths=(2, 4))
+    program = b.build(b.linear(b.flatten(b.table(b.conv("v0", 2))), 2))
+    for change, message in (
+        (op(Table, table=put(3, 16)), "a table entry is above 15"),
+        (op(Conv, weight=put((1, 0, 0, 0), 8)), r"a weight is not in \[-8, 7\]"),
+        (op(Linear, weight=put((0, 0), -9)), r"a weight is not in \[-8, 7\]"),
+    ):
+        with pytest.raises(ProgramError, match=message):
+            replace(program, **change(program))
+
+
+def test_an_accumulator_beyond_int32_names_channel_and_bound() -> None:
+    taps = 2**31 // (127 * 255) + 1  # 66,313 taps of the largest product, the first count that does not fit
+    value, out = Value("v0", (taps,), 1.0, 0), Value("v1", (2,), 1.0, 0, wide=True)
+    weight = np.zeros((2, taps), np.int8)
+    m, c = np.ones((1, 2), np.int32), np.zeros((1, 2), np.int64)
+    layer = Linear("fc", "v0", "v1", weight, m, c, 32, -5, 5)
+    values = {"v0": value, "v1": out}
+
+    def build(weight: Any) -> Program:
+        fc = replace(layer, weight=weight)
+        space = Space(8, (2, 8), 8, (layer_of(fc, values, edge=True),))
+        return Program(space, (value, out), (Quantize("input", "v0"), fc, Dequantize("v1")), (taps,))
+
+    most = weight.copy()
+    most[1, : taps - 1] = 127
+    assert accumulator_bits(build(most)) == {"fc": 32}
+    most = most.copy()
+    most[1] = 127
+    with pytest.raises(ProgramError, match=f"'fc': at 8 bits the accumulator of channel 1 reaches {127 * 255 * taps}"):
+        build(most)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_bound_is_attained_by_the_worst_input(seed: int) -> None:
+    """At every width: the input that is largest where the weight is positive gives the upper bound, and the reverse."""
+    rng = np.random.default_rng(seed)
+    n, zero = (8, 128) if seed % 2 else (8, 0)
+    weight = rng.integers(-128, 128, (1, 3, 2, 2)).astype(np.int8)
+    naive = Naive(random_program(0))
+    naive.n = n
+    for b in (2, 3, 5, 8):
+        narrow = [naive.weight(int(weight[0, i, u, v]), b, i) for i, u, v in np.ndindex(3, 2, 2)]
+        bound = layer_bound(weight, n, b, zero)
+        low, high = -zero, 255 - zero
+        assert int(bound.hi[0]) == sum(w * (high if w > 0 else low) for w in narrow)
+        assert int(bound.lo[0]) == sum(w * (low if w > 0 else high) for w in narrow)
+        assert bound.bits == signed_bits(int(bound.lo[0]), int(bound.hi[0]))
+
+
+def test_a_pool_window_in_the_padding_between_dilated_taps() -> None:
+    b = Builder(22, (1, 1, 1))
+    with pytest.raises(ProgramError, match="alone"):  # taps at -2 and 1 of a single row: both outside
+        b.build(b.max_pool("v0", (2, 1), (1, 1), (2, 1, 0, 0), (3, 1)))
+
+
+def test_a_program_without_layers_is_legal() -> None:
+    program = Builder(23, (1, 2, 2)).build("v0")
+    assert accumulator_bits(program) == {}
+    assert program(inputs(program, 1)).shape == (1, 1, 2, 2)
+
+
+def test_thousands_of_instructions_and_millions_of_weights_are_fast() -> None:
+    b = Builder(24, (1, 1, 1))
+    x = "v0"
+    for _ in range(3000):
+        x = b.table(x)
+    x = b.reshape(b.pad(x, (0, 0, 0), (999, 0, 0)), (1000,))
+    program_parts = b.linear(x, 4000)
+    start = time.process_time()
+    b.build(program_parts)
+    assert time.process_time() - start < 3

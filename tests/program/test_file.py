@@ -26,6 +26,7 @@ from dqt.program import file
 from dqt.program.file import dumps, load, loads, save
 from dqt.program.interpret import execute
 from dqt.program.program import Program, ProgramError
+from dqt.program.schema import field_types
 from tests.program.build import Builder, inputs, random_program
 
 
@@ -114,6 +115,14 @@ def test_the_digest_covers_name_dtype_shape_and_bytes() -> None:
 def test_tensors_carry_the_names_of_what_they_serve() -> None:
     names = set(load_tensors(dumps(sample())))
     assert {"v1.weight", "v1.m", "v1.c"} <= names
+
+
+@pytest.mark.parametrize("kind", file.OPS)
+def test_the_page_lists_every_field(kind: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{kind}` |")).replace("`k1` to `k4`", "`k1`")
+    names = set(field_types(file.OPS[kind]))
+    assert names - {"k2", "k3", "k4"} <= set(re.findall(r"`(\w+)`", row))
 
 
 def test_info_comes_back() -> None:

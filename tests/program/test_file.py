@@ -9,7 +9,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -26,7 +26,6 @@ from dqt.program import file
 from dqt.program.file import dumps, load, loads, save
 from dqt.program.interpret import execute
 from dqt.program.program import Program, ProgramError
-from dqt.program.schema import field_types
 from tests.program.build import Builder, inputs, random_program
 
 
@@ -121,7 +120,7 @@ def test_tensors_carry_the_names_of_what_they_serve() -> None:
 def test_the_page_lists_every_field(kind: str) -> None:
     page = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith(f"| `{kind}` |")).replace("`k1` to `k4`", "`k1`")
-    names = set(field_types(file.OPS[kind]))
+    names = {item.name for item in fields(file.OPS[kind])}
     assert names - {"k2", "k3", "k4"} <= set(re.findall(r"`(\w+)`", row))
 
 

@@ -112,19 +112,19 @@ def product(
 ) -> Tensor:
     """A layer at widths ``pair`` and the batch norm that follows it: real values, before the edge.
 
-    The product is of integers, so in float32 it is the program's accumulator itself; ``unit`` makes it real. Batch
-    statistics do not depend on a channel's scale, so there the unit carries no gradient, and no copy is kept for it.
+    In evaluation the product is of integers, so in float32 it is the program's accumulator itself, and ``unit`` makes
+    it real once, after. In training both operands are real, which saves passes over memory.
     """
     bw, ba = pair
     row = min(bw, ba)
+    weight, offset = layer.narrowed(bw), layer.offset(row)
+    if batch_statistics:
+        y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.step(), weight), offset)
+        return y if norm is None else norm(y, row, share, y.numel() > y.shape[1])  # type: ignore[no-any-return]
     unit = layer.step() * x.step
-    acc = layer.apply_weight(x.at(ba), layer.narrowed(bw), layer.offset(row) / unit)
-    scale = unit.reshape(-1, *(1 for _ in range(layer.weight.dim() - 2))) if layer.weight.dim() > 2 else unit
-    if norm is None:
-        return acc * scale
-    if batch_statistics and acc.numel() > acc.shape[1]:
-        return norm(acc.mul_(scale.detach()), row, share, True)  # type: ignore[no-any-return]
-    return norm(acc * scale, row)  # type: ignore[no-any-return]
+    acc = layer.apply_weight(x.codes(ba), weight, offset / unit)
+    y = acc * unit.reshape(-1, *(1 for _ in range(weight.dim() - 2)))
+    return y if norm is None else norm(y, row)  # type: ignore[no-any-return]
 
 
 def _float_product(layer: WidthLayer, norm: Norm | None, x: Signal) -> Tensor:

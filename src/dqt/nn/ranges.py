@@ -12,6 +12,7 @@ from dqt.arith.nested import signed_zero
 from dqt.nn import fake
 
 TINY = 1e-20
+OBSERVED = 32
 Kind = Literal["relu", "unsigned", "signed"]
 
 
@@ -60,8 +61,12 @@ class Edge(nn.Module):
 
     @torch.no_grad()
     def observe(self, raw: Tensor) -> None:
-        """Move a tracked range towards this batch: ``clip <- g * clip + (1 - g) * ratio * max|raw|``."""
-        largest = raw.detach().abs().amax().float() * self.ratio
+        """Move a tracked range towards this batch: ``clip <- g * clip + (1 - g) * ratio * max|raw|``.
+
+        A few dozen samples tell the batch's maximum well enough, at a part of the memory traffic.
+        """
+        low, high = raw.detach()[:OBSERVED].aminmax()
+        largest = torch.maximum(-low, high).float() * self.ratio
         self.clip.copy_(
             torch.where(torch.isfinite(largest), self.momentum * self.clip + (1 - self.momentum) * largest, self.clip)
         )
@@ -85,34 +90,41 @@ class Signal:
 
     def __init__(self, raw: Tensor, edge: Edge | None, quantized: bool = True) -> None:
         self.raw, self.edge, self.quantized = raw, edge, quantized
-        self._cache: dict[int, Tensor] = {}
+        self._cache: dict[tuple[int, bool], Tensor] = {}
         self._step: Tensor | None = None
 
-    def at(self, b: int) -> Tensor:
-        """``T_b(q) - zero`` at width ``b``, integers in float32; in an unquantized run the float activation itself."""
-        if b not in self._cache:
-            self._cache[b] = self._narrow(b)
-        return self._cache[b]
+    def codes(self, b: int) -> Tensor:
+        """``T_b(q) - zero`` at width ``b``, integers in float32."""
+        return self._narrow(b, False)
 
-    def _narrow(self, b: int) -> Tensor:
-        if self.edge is None:
-            return self.raw
-        if not self.quantized:
-            return self.edge.activate(self.raw)
-        return fake.narrow_activation(self.raw, self.step, self.edge.zero, self.edge.n, b)
-
-    @property
-    def step(self) -> Tensor:
-        """The real size of 1 in :meth:`at`, 0-d."""
-        if self._step is None:
-            real = self.edge is None or not self.quantized
-            self._step = torch.ones((), device=self.raw.device) if real or self.edge is None else self.edge.step()
-        return self._step
+    def real(self, b: int) -> Tensor:
+        """``step * (T_b(q) - zero)`` at width ``b``; in an unquantized run the float activation itself."""
+        return self._narrow(b, True)
 
     @property
     def master(self) -> Tensor:
         """The real value at the master width."""
-        return self.at(self.edge.n) * self.step if self.edge is not None and self.quantized else self.at(0)
+        return self.raw if self.edge is None else self.real(self.edge.n)
+
+    def _narrow(self, b: int, real: bool) -> Tensor:
+        if (b, real) not in self._cache:
+            self._cache[b, real] = self._made(b, real)
+        return self._cache[b, real]
+
+    def _made(self, b: int, real: bool) -> Tensor:
+        if self.edge is None:
+            return self.raw
+        if not self.quantized:
+            return self.edge.activate(self.raw)
+        return fake.narrow_activation(self.raw, self.step, self.edge.zero, self.edge.n, b, real=real)
+
+    @property
+    def step(self) -> Tensor:
+        """The real size of 1 in :meth:`codes`, 0-d."""
+        if self._step is None:
+            real = self.edge is None or not self.quantized
+            self._step = torch.ones((), device=self.raw.device) if real or self.edge is None else self.edge.step()
+        return self._step
 
     def rows(self, index: Tensor) -> Signal:
         """The samples of ``index``."""

@@ -150,3 +150,21 @@ def carry_choice(y: Tensor, probability: Tensor) -> Tensor:
     """
     result: Tensor = _CarryChoice.apply(y, probability)  # type: ignore[no-untyped-call]
     return result
+
+
+class _Reorder(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(order, inverse)
+        return x.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        _, inverse = ctx.saved_tensors
+        return grads[0].index_select(0, inverse), None, None
+
+
+def reorder(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    """The samples of ``x`` in another order. ``inverse`` undoes ``order``, so the gradient is a gather, not a sum."""
+    result: Tensor = _Reorder.apply(x, order, inverse)  # type: ignore[no-untyped-call]
+    return result

@@ -109,15 +109,21 @@ class Net(nn.Module):
 
     def layer(self, name: str) -> WidthLayer:
         """The layer of a step."""
-        module = self.get_submodule(name)
+        module = self._find(name)
         assert isinstance(module, WidthLayer)
+        return module
+
+    def _find(self, path: str) -> nn.Module | None:
+        module: nn.Module | None = self
+        for name in path.split("."):
+            module = module._modules.get(name) if module is not None else None
         return module
 
     def norm(self, path: str) -> Norm | None:
         """The batch norm of a step, if it has one."""
         if not path:
             return None
-        module = self.get_submodule(path)
+        module = self._find(path)
         assert isinstance(module, Norm)
         return module
 

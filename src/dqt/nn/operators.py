@@ -71,19 +71,22 @@ class Run:
     constants: dict[str, Any] = field(default_factory=dict)
 
 
-def by_width(chosen: Tensor, run: Callable[[Tensor, int, float], Tensor]) -> Tensor:
+def by_width(chosen: Tensor, x: Tensor, run: Callable[[Tensor, int, float], Tensor]) -> Tensor:
     """Run groups of samples of equal width and put the results back in order: every sample is computed once.
 
     Args:
         chosen: int64 ``[N]``, the width of each sample.
-        run: (indices of the group, width, its share of the batch) -> result rows.
+        x: ``[N, ...]``.
+        run: (rows of ``x`` of one width, that width, their share of the batch) -> result rows.
     """
-    widths = torch.unique(chosen).tolist()
-    groups = [(chosen == b).nonzero().squeeze(1) for b in widths]
-    results = [run(rows, int(b), len(rows) / len(chosen)) for rows, b in zip(groups, widths, strict=True)]
-    if len(results) == 1:
-        return results[0]
-    return torch.cat(results).index_select(0, torch.cat(groups).argsort())
+    widths, counts = torch.unique(chosen, return_counts=True)
+    if len(widths) == 1:
+        return run(x, int(widths), 1.0)
+    order = chosen.argsort(stable=True)
+    inverse = order.argsort()
+    groups = zip(fake.reorder(x, order, inverse).split(counts.tolist()), widths.tolist(), strict=True)
+    results = [run(rows, b, len(rows) / len(chosen)) for rows, b in groups]
+    return fake.reorder(torch.cat(results), inverse, order)
 
 
 # layers that carry a width
@@ -99,7 +102,8 @@ def _layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
         return Signal(product(layer, norm, x, run.widths[step.layer], run.batch_statistics), net.edge(step))
     raw = by_width(
         run.choice.widths[:, column],
-        lambda rows, b, share: product(layer, norm, x.rows(rows), (b, b), run.batch_statistics, share),
+        x.raw,
+        lambda rows, b, share: product(layer, norm, x.like(rows), (b, b), run.batch_statistics, share),
     )
     if run.choice.soft.requires_grad:
         soft = run.choice.soft[:, column]
@@ -138,7 +142,7 @@ def _layer_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tenso
     column = run.choice.of(step.layer) if run.choice else None
     if run.choice is None or column is None:
         return exact.layer(layer, k, x, run.widths[step.layer])
-    return by_width(run.choice.widths[:, column], lambda rows, b, _: exact.layer(layer, k, x[rows], (b, b)))
+    return by_width(run.choice.widths[:, column], x, lambda rows, b, _: exact.layer(layer, k, rows, (b, b)))
 
 
 # elementwise

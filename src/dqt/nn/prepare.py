@@ -136,10 +136,11 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
 
 
 def place(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Put ``module`` at a dotted path below ``root``, making containers on the way."""
+    """Put ``module`` at a dotted path below ``root``, making containers on the way.
+
+    Written to the module tables directly: a user's module may be called as an attribute of ours is (``layers``).
+    """
     *parents, leaf = path.split(".")
     for name in parents:
-        if name not in root._modules:
-            root.add_module(name, nn.Module())
-        root = root.get_submodule(name)
-    root.add_module(leaf, module)
+        root = root._modules.setdefault(name, nn.Module()) or root
+    root._modules[leaf] = module

@@ -126,10 +126,6 @@ class Signal:
             self._step = torch.ones((), device=self.raw.device) if real or self.edge is None else self.edge.step()
         return self._step
 
-    def rows(self, index: Tensor) -> Signal:
-        """The samples of ``index``."""
-        return Signal(self.raw.index_select(0, index), self.edge, self.quantized)
-
     def like(self, raw: Tensor) -> Signal:
         """Another raw tensor on the same edge."""
         return Signal(raw, self.edge, self.quantized)

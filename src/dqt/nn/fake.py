@@ -16,18 +16,42 @@ from torch import Tensor
 from dqt.arith.nested import limits, shift_of
 
 
+def _channels_last(x: Tensor) -> bool:
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _in_memory_order(x: Tensor) -> Tensor:
+    """A view whose dimensions lie as memory does, so that torch takes its straight paths."""
+    return x.permute(0, 2, 3, 1) if _channels_last(x) else x
+
+
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     """``sum(a * b)``; one pass where both are dense in the same memory order."""
-    if a.dim() == 4 and a.is_contiguous(memory_format=torch.channels_last):
-        a, b = a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)
+    if _channels_last(a) == _channels_last(b):
+        a, b = _in_memory_order(a), _in_memory_order(b)
     if a.is_contiguous() and b.is_contiguous():
         return torch.dot(a.view(-1), b.view(-1))
     return (a * b).sum()
 
 
+def _inner_by_sample(a: Tensor, b: Tensor) -> Tensor:
+    """``sum(a * b)`` of each sample, ``[N]``, without an intermediate."""
+    if _channels_last(a) == _channels_last(b):
+        a, b = _in_memory_order(a), _in_memory_order(b)
+    count = len(a)
+    return torch.bmm(a.reshape(count, 1, -1), b.reshape(count, -1, 1)).view(count)
+
+
+def _gather(x: Tensor, index: Tensor) -> Tensor:
+    """``x[index]`` in the memory order of ``x``."""
+    if not _channels_last(x):
+        return x.index_select(0, index)
+    return x.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+
+
 def _laid_out_as(grad: Tensor, like: Tensor) -> Tensor:
     """``grad`` in the memory order of ``like``: pooling hands back another one, and mixed orders cost ten times more."""
-    if like.dim() == 4 and like.is_contiguous(memory_format=torch.channels_last):
+    if _channels_last(like):
         return grad.contiguous(memory_format=torch.channels_last)
     return grad
 
@@ -81,6 +105,37 @@ def narrow_activation(x: Tensor, step: Tensor, zero: int, n: int, b: int, *, rea
     ``real``: times ``step``, the value that the integers stand for.
     """
     result: Tensor = _NarrowActivation.apply(x.float(), step, zero, n, b, real)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _NarrowMaster(torch.autograd.Function):
+    """From the real master value to the real value at width b. The clip range is the master's business."""
+
+    @staticmethod
+    def forward(ctx: Any, master: Tensor, step: Tensor, zero: int, n: int, b: int) -> Tensor:
+        s = shift_of(n, b)
+        y = master * (step.reciprocal() * 2.0**-s)
+        y.add_((((1 << s) >> 1) + 0.25) * 2.0**-s).floor_()  # the quarter outweighs the rounding of master / step
+        y.clamp_(-(zero >> s), ((1 << b) - 1) - (zero >> s)).mul_(step * 2.0**s)
+        ctx.save_for_backward(*((master, y, step) if ctx.needs_input_grad[1] else ()))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        (grad,) = grads
+        if not ctx.needs_input_grad[1]:
+            return grad, None, None, None, None
+        master, y, step = ctx.saved_tensors
+        change = (_inner(grad, y) - _inner(grad, master)) / step
+        return grad, change.reshape(step.shape), None, None, None
+
+
+def narrow_master(master: Tensor, step: Tensor, zero: int, n: int, b: int) -> Tensor:
+    """``narrow_activation(x, ..., real=True)`` from its own result at b = n, where that is needed too.
+
+    The gradients are the same; the work in the backward pass is done once.
+    """
+    result: Tensor = _NarrowMaster.apply(master, step, zero, n, b)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -140,7 +195,7 @@ class _CarryChoice(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         (grad,), (y,) = grads, ctx.saved_tensors
-        return grad, (grad * y).flatten(1).sum(1)
+        return grad, _inner_by_sample(grad, y)
 
 
 def carry_choice(y: Tensor, probability: Tensor) -> Tensor:
@@ -156,12 +211,12 @@ class _Reorder(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(order, inverse)
-        return x.index_select(0, order)
+        return _gather(x, order)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         _, inverse = ctx.saved_tensors
-        return grads[0].index_select(0, inverse), None, None
+        return _gather(grads[0], inverse), None, None
 
 
 def reorder(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:

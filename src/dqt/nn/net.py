@@ -41,6 +41,8 @@ class Net(nn.Module):
         self.ready: Tensor
         self.register_buffer("ready", torch.tensor(False))
         self._dead = last_uses(self.steps)
+        readers = [(name, bool(step.layer)) for step in self.steps for name in step.ins]
+        self._shared = {name for name, _ in readers if {(name, True), (name, False)} <= set(readers)}
         self._constants: tuple[Any, dict[str, Any]] = (None, {})
 
     @property
@@ -174,7 +176,7 @@ class Net(nn.Module):
     def fake_step(self, step: Step, ins: list[Signal], run: Run) -> Signal:
         """One step, differentiable; a tracked range sees its batch first."""
         signal = OPERATORS[step.kind].fake(self, step, ins, run)
-        edge = signal.edge
+        edge, signal.shared = signal.edge, step.out in self._shared
         if run.batch_statistics and edge is not None and not edge.learned and step.edge not in ("same", "wide"):
             edge.observe(signal.raw)
         return signal

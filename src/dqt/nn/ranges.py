@@ -85,11 +85,11 @@ class Signal:
 
     The network's output and the controller's logits have no edge: they stay wide, and are not quantized here. Max
     pooling, reshaping, slicing and zero padding commute with quantization, so they work on ``raw`` and keep the
-    edge.
+    edge. ``shared``: both layers and operators at the master width read it.
     """
 
     def __init__(self, raw: Tensor, edge: Edge | None, quantized: bool = True) -> None:
-        self.raw, self.edge, self.quantized = raw, edge, quantized
+        self.raw, self.edge, self.quantized, self.shared = raw, edge, quantized, False
         self._cache: dict[tuple[int, bool], Tensor] = {}
         self._step: Tensor | None = None
 
@@ -116,6 +116,8 @@ class Signal:
             return self.raw
         if not self.quantized:
             return self.edge.activate(self.raw)
+        if real and self.shared and b < self.edge.n:
+            return fake.narrow_master(self.master, self.step, self.edge.zero, self.edge.n, b)
         return fake.narrow_activation(self.raw, self.step, self.edge.zero, self.edge.n, b, real=real)
 
     @property

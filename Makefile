@@ -2,7 +2,7 @@
 # make demo    a small real network, from training to integer inference, in minutes
 # make test    lint, types, import rules and every test: what CI runs
 # make lint    the same without the tests
-# make bench   the scripts that print every number of the documents
+# make bench   the scripts that print every number of the documents; DQT_DATA=folder for those that need a data set
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -38,4 +38,4 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 bench: setup
-	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python -m bench

@@ -1,0 +1,134 @@
+"""What the scripts share: the machine, spreads, targets, where data is, and one JSON file for each script."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("dqt", "numpy", "scipy", "torch", "torchvision", "lightning-fabric", "scikit-learn")
+CIFAR10, RESNET20 = "cifar-10-batches-bin", "cifar10-resnet20.safetensors"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number beside its target."""
+
+    what: str
+    value: float
+    relation: Literal["<=", ">="]
+    target: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met."""
+        return self.value <= self.target if self.relation == "<=" else self.value >= self.target
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Repeated measurements: how many, median, and the 10th and 90th percentiles."""
+
+    count: int
+    median: float
+    p10: float
+    p90: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of ``values``, rounded to five significant digits."""
+        low, middle, high = (float(f"{v:.5g}") for v in np.percentile(values, (10, 50, 90)))
+        return cls(len(values), middle, low, high)
+
+
+def machine() -> dict[str, Any]:
+    """What ran: processor, cores, system, versions, and the date (UTC)."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: found for name in LIBRARIES if (found := _version(name))},
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return platform.processor() or "unknown"
+    facts = dict(
+        part for line in cpuinfo.read_text().splitlines() if len(part := line.replace("\t", "").split(": ", 1)) == 2
+    )
+    name = facts.get("model name", platform.processor() or "unknown")
+    if "cpu family" in facts:
+        name += f" (family {facts['cpu family']}, model {facts.get('model', '?')})"
+    flags = facts.get("flags", "").split()
+    return name + "".join(f", {flag}" for flag in ("avx2", "avx512f", "avx512_vnni", "amx_int8") if flag in flags)
+
+
+def _memory() -> float | None:
+    if not hasattr(os, "sysconf"):
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def write(name: str, *, settings: dict[str, Any], results: dict[str, Any], checks: Sequence[Check]) -> bool:
+    """Print targets, write ``results/NAME.json``; whether every target is met."""
+    for check in checks:
+        mark = "met   " if check.met else "MISSED"
+        print(f"{mark} {check.what}: {check.value:.6g} (target {check.relation} {check.target:g})")
+    RESULTS.mkdir(exist_ok=True)
+    targets = [asdict(check) | {"met": check.met} for check in checks]
+    document = {"bench": name, "machine": machine(), "settings": settings, "targets": targets, "results": results}
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"wrote {path.relative_to(Path(__file__).parent.parent)}", flush=True)
+    return all(check.met for check in checks)
+
+
+def parser(description: str | None, *, data: bool = False) -> argparse.ArgumentParser:
+    """A script's arguments; with ``data``, also where the data set and the weights are."""
+    made = argparse.ArgumentParser(description=description)
+    if data:
+        place = os.environ.get("DQT_DATA", "data")
+        made.add_argument(
+            "--data", type=Path, default=Path(place), help=f"folder that holds {CIFAR10} (default $DQT_DATA)"
+        )
+        made.add_argument("--weights", type=Path, help=f"float weights of ResNet-20 (default DATA/{RESNET20})")
+    return made
+
+
+def weights_of(arguments: argparse.Namespace) -> Path:
+    """The path of the float weights."""
+    path: Path = arguments.weights or arguments.data / RESNET20
+    return path
+
+
+def child(module: str, *arguments: str, **environment: str) -> Any:
+    """Run ``python -m MODULE ARGUMENTS`` with more environment; the JSON of its last line of output."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])

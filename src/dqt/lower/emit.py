@@ -1,4 +1,6 @@
-"""``dqt.lower``: the graph that trained, as a program. Constants come from :mod:`dqt.nn.integers`; none are made here."""
+"""``dqt.lower``: the graph that trained, as a program. Its constants come from :mod:`dqt.nn.integers`."""
+
+# ruff: noqa: ARG005 - a table's functions have one signature
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def lower(net: Net, *, info: Mapping[str, Any] | None = None) -> Program:
         ProgramError: a layer cannot be proved free of overflow; names it and the bound.
     """
     if not net.calibrated:
-        raise CalibrationError("the ranges come from the example input alone: run dqt.calibrate(net, batches) or dqt.fit first")
+        raise CalibrationError(
+            "the ranges come from the example input alone: run dqt.calibrate(net, batches) or dqt.fit first"
+        )
     emission = Emission(net)
     constants = net.constants()
     for step in net.steps:
@@ -44,9 +48,15 @@ class Emission:
         self.net = net
         self.values: dict[str, ops.Value] = {}
         self.ops: list[ops.Op] = []
-        self.names = {INPUT: "input.codes"}
-        self.define("input.codes", net.input_shape, net.codes(INPUT))
-        self.ops.append(ops.Quantize(INPUT, "input.codes"))
+        codes = self.define(self.fresh("input.codes"), net.input_shape, net.codes(INPUT))
+        self.names = {INPUT: codes}
+        self.ops.append(ops.Quantize(INPUT, codes))
+
+    def fresh(self, name: str) -> str:
+        """A name for a value that the network does not have, unlike every name that it has."""
+        while name in self.net.shapes or name in self.values:
+            name += "_"
+        return name
 
     def define(self, name: str, shape: tuple[int, ...], codes: Codes) -> str:
         """Declare a value; ``codes`` says how its integers stand for reals."""
@@ -73,7 +83,8 @@ class Emission:
     def raised(self, step: Step) -> tuple[str, Callable[[str], None]]:
         """A 1-d operator as a 2-d one of height 1: its operand with that height, and what takes the height away."""
         channels, length = self.net.shapes[step.ins[0]]
-        return self.reshaped(self.source(step), (channels, 1, length), f"{step.out}.2d"), self._flattened(step)
+        high = self.reshaped(self.source(step), (channels, 1, length), self.fresh(f"{step.out}.2d"))
+        return high, self._flattened(step)
 
     def _flattened(self, step: Step) -> Callable[[str], None]:
         def finish(name: str) -> None:
@@ -92,7 +103,7 @@ def _spatial(e: Emission, step: Step, codes: Codes) -> tuple[str, str, Callable[
     if len(step.shape) == 3:
         return e.source(step), e.result(step, codes), lambda name: None
     x, finish = e.raised(step)
-    return x, e.define(f"{step.out}.flat", (step.shape[0], 1, step.shape[1]), codes), finish
+    return x, e.define(e.fresh(f"{step.out}.flat"), (step.shape[0], 1, step.shape[1]), codes), finish
 
 
 def _two(values: tuple[int, ...], first: int) -> tuple[int, int]:
@@ -136,7 +147,7 @@ def _multiply(e: Emission, step: Step, k: Any) -> None:
 def _concat(e: Emission, step: Step, ks: list[RescaleIntegers]) -> None:
     parts = []
     for i, (name, k) in enumerate(zip(step.ins, ks, strict=True)):
-        part = e.define(f"{step.out}.{i}", e.net.shapes[name], e.net.codes(step.out))
+        part = e.define(e.fresh(f"{step.out}.{i}"), e.net.shapes[name], e.net.codes(step.out))
         e.ops.append(ops.Rescale(e.names[name], part, k.m, k.c, k.shift, k.lo, k.hi))
         parts.append(part)
     e.ops.append(ops.Concat(tuple(parts), e.result(step), step.attrs["axis"]))

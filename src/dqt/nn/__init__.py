@@ -1,1 +1,1 @@
-"""The float world that mirrors arith: capturing a model, training it on nested widths, and its exact integers in torch."""
+"""The float world that mirrors arith: capturing a model, training it on nested widths, its exact integers in torch."""

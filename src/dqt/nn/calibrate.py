@@ -80,7 +80,7 @@ def _inputs(net: Net, batches: Iterable[Any]) -> Batches:
             raise CalibrationError(f"calibration batch {i} contains NaN or infinity")
     if not net.config.input_signed and min(float(x.min()) for x in inputs) < 0:
         raise CalibrationError("the input has negative values, but Config(input_signed=False) promises none")
-    return [x.to(device) for x in inputs]
+    return [x.to(device, torch.float32) for x in inputs]
 
 
 def _layers(net: Net) -> list[WidthLayer]:
@@ -122,7 +122,9 @@ def set_ranges(net: Net, inputs: Batches, observer: Observer = "max") -> dict[st
             return ins[0]
         if step.layer:
             layer = net.layer(step.layer)
-            means[step.layer] = _mean([layer.apply_weight(x.master, layer.weight, layer.bias) for (x,) in zip(*ins, strict=True)], step)
+            means[step.layer] = _mean(
+                [layer.apply_weight(x.master, layer.weight, layer.bias) for (x,) in zip(*ins, strict=True)], step
+            )
         signals = [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
         if step.edge in ("relu", "unsigned", "signed"):
             _set_range(net.edge_of(step.out), [s.master for s in signals], observer)
@@ -170,9 +172,7 @@ def _clip(edge: Edge, values: Sequence[Tensor], largest: float, observer: Observ
     counts[0] = 0.0
     clips = largest * torch.linspace(1 / CANDIDATES, 1.0, CANDIDATES, dtype=torch.float64)
     b = min(ACTIVATION_WIDTH, edge.n)
-    errors = [
-        float((counts * (_narrow(centres, c / edge.levels, edge, b) - centres) ** 2).sum()) for c in clips
-    ]
+    errors = [float((counts * (_narrow(centres, c / edge.levels, edge, b) - centres) ** 2).sum()) for c in clips]
     return float(clips[int(torch.tensor(errors).argmin())])
 
 

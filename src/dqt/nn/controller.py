@@ -42,7 +42,9 @@ def plan_controller(
         grid = tuple(min(spec.grid, size) for size in shape[1:])
         pooled = (shape[0], *grid)
         edge = "unsigned" if positive else "signed"
-        made.append(Step("avg_pool", "controller.pool", (read,), pooled, edge=edge, attrs={"adaptive": grid}, controller=True))
+        made.append(
+            Step("avg_pool", "controller.pool", (read,), pooled, edge=edge, attrs={"adaptive": grid}, controller=True)
+        )
         shape = (math.prod(pooled),)
         made.append(Step("reshape", "controller.features", ("controller.pool",), shape, edge="same", controller=True))
         read = "controller.features"

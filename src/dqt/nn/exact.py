@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,13 +40,22 @@ def integer_product(module: WidthLayer, x: Tensor, weight: Tensor, magnitude: in
     """The layer's product of integers, int64, exact.
 
     Computed in float32 where the bound proves every partial sum below 2^24 and the processor's convolution is a plain
-    sum of products (x86: oneDNN's direct algorithm); otherwise in float64, whose error is far below 1/2 for any
-    algorithm, and rounded.
+    sum of products (x86: oneDNN's direct algorithm, at full precision); otherwise in float64, whose error is far below
+    1/2 for any algorithm, and rounded.
     """
-    plain = x.device.type == "cpu" and platform.machine() in ("x86_64", "AMD64")
-    dtype = torch.float32 if magnitude < FLOAT32_EXACT and plain else torch.float64
+    dtype = torch.float32 if magnitude < FLOAT32_EXACT and _plain_sums(x.device) else torch.float64
     with torch.autocast(x.device.type, enabled=False):
         return module.apply_weight(x.to(dtype), weight.to(dtype), None).round().long()
+
+
+def _plain_sums(device: torch.device) -> bool:
+    """Whether float32 products are sums of float32 products: no Winograd transform, no operands rounded to bfloat16."""
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    library: Any = torch.backends.mkldnn
+    reduced = {getattr(getattr(library, kind, None), "fp32_precision", "none") for kind in ("conv", "matmul")}
+    full = torch.get_float32_matmul_precision() == "highest" and reduced <= {"none", "ieee"}
+    return full and bool(library.is_available()) and bool(library.enabled)
 
 
 def average(k: AverageIntegers, x: Tensor) -> Tensor:

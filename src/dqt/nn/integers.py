@@ -124,7 +124,9 @@ def _gain_and_bias(layer: WidthLayer, norm: Norm | None) -> tuple[Floats, Floats
     gains, biases = [], []
     for b in layer.widths:
         offset = _double(layer.offset(b))
-        gain, bias = (np.ones_like(offset), np.zeros_like(offset)) if norm is None else map(_double, norm.gain_and_bias(b))
+        gain, bias = (
+            (np.ones_like(offset), np.zeros_like(offset)) if norm is None else map(_double, norm.gain_and_bias(b))
+        )
         gains.append(gain)
         biases.append(bias + offset * gain)
     return np.stack(gains), np.stack(biases)

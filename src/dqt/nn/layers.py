@@ -14,6 +14,12 @@ from dqt.arith.nested import weight_midpoints
 from dqt.nn import fake
 
 TINY = 1e-12
+WeightClip = Literal["learned", "statistic"]
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A float32 copy: a prepared network trains in float32, whatever the model was in."""
+    return tensor.detach().to(torch.float32, copy=True)
 
 
 class WidthLayer(nn.Module):
@@ -34,12 +40,12 @@ class WidthLayer(nn.Module):
         bias: Tensor | None,
         n: int,
         widths: Sequence[int],
-        clip: Literal["learned", "statistic"],
+        clip: WeightClip,
     ) -> None:
         super().__init__()
         self.name, self.n, self.widths = name, n, tuple(widths)
-        self.weight = nn.Parameter(weight.detach().clone())
-        self.bias = nn.Parameter(bias.detach().clone()) if bias is not None else None
+        self.weight = nn.Parameter(_own(weight))
+        self.bias = nn.Parameter(_own(bias)) if bias is not None else None
         self.learned = clip == "learned"
         start = self._largest()
         if self.learned:
@@ -86,7 +92,7 @@ class Conv(WidthLayer):
     """1-d or 2-d convolution. ``padding``: (top, bottom, left, right), or (left, right) in one dimension."""
 
     def __init__(
-        self, name: str, weight: Tensor, bias: Tensor | None, n: int, widths: Sequence[int], clip: Literal["learned", "statistic"],
+        self, name: str, weight: Tensor, bias: Tensor | None, n: int, widths: Sequence[int], clip: WeightClip,
         *, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
     ) -> None:  # fmt: skip
         super().__init__(name, weight, bias, n, widths, clip)
@@ -100,7 +106,7 @@ class Conv(WidthLayer):
             x = F.pad(x, (*self.padding[2:], *self.padding[:2]))
             padding = (0,) * len(padding)
         run = F.conv2d if len(self.stride) == 2 else F.conv1d
-        return run(x, weight, bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
+        return run(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Linear(WidthLayer):
@@ -119,10 +125,10 @@ class NormSet(nn.Module):
 
     def __init__(self, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones_like(mean) if weight is None else weight.detach().clone())
-        self.bias = nn.Parameter(torch.zeros_like(mean) if bias is None else bias.detach().clone())
-        self.register_buffer("running_mean", mean.detach().clone())
-        self.register_buffer("running_var", var.detach().clone())
+        self.weight = nn.Parameter(torch.ones_like(mean, dtype=torch.float32) if weight is None else _own(weight))
+        self.bias = nn.Parameter(torch.zeros_like(mean, dtype=torch.float32) if bias is None else _own(bias))
+        self.register_buffer("running_mean", _own(mean))
+        self.register_buffer("running_var", _own(var))
 
 
 class Norm(NormSet):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Cascade, Pair, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
@@ -16,9 +17,7 @@ from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operators import OPERATORS, Choice, Run
 from dqt.nn.ranges import Edge, Signal
 
-
-class InputError(ValueError):
-    """An input that the network cannot take; says what it got and what it needs."""
+__all__ = ["InputError", "Net", "edge_key"]
 
 
 class Net(nn.Module):
@@ -97,7 +96,8 @@ class Net(nn.Module):
         """
         resolve(self.space, AUTO)
         edges = {layer.name: (self.space.edge_width,) * 2 for layer in self.space.layers if layer.edge}
-        run = Run(edges | self._controller_widths(), batch_statistics=self.training, temperature=temperature, noise=noise)
+        widths = edges | self._controller_widths()
+        run = Run(widths, batch_statistics=self.training, temperature=temperature, noise=noise)
         y = self.exact_run(x, run, True)[0] if exact else self._run(x, run, True)
         assert run.choice is not None
         return y, run.choice
@@ -154,7 +154,8 @@ class Net(nn.Module):
             kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
             raise InputError(f"input of type {kind}: need a floating-point tensor, as the float model took it")
         if tuple(x.shape[1:]) != self.input_shape or x.dim() != len(self.input_shape) + 1 or x.shape[0] == 0:
-            raise InputError(f"input of shape {tuple(x.shape)}: this network takes (N, {', '.join(map(str, self.input_shape))}), N >= 1")
+            need = ", ".join(map(str, self.input_shape))
+            raise InputError(f"input of shape {tuple(x.shape)}: this network takes (N, {need}), N >= 1")
 
     def _run(self, x: Tensor, run: Run, routed: bool) -> Tensor:
         self.check_input(x)
@@ -168,7 +169,7 @@ class Net(nn.Module):
 
     def read(self, x: Tensor, run: Run) -> Signal:
         """The input as a signal."""
-        edge = self.edge_of(INPUT)
+        x, edge = x.float(), self.edge_of(INPUT)
         if run.batch_statistics:
             edge.observe(x)
         return Signal(x, edge, run.quantized)
@@ -240,8 +241,12 @@ class Net(nn.Module):
 
 
 def edge_key(name: str) -> str:
-    """The name of an edge in ``Net.edges``: a module's name may not contain a dot."""
-    return name.replace(".", "/")
+    """The name of an edge in ``Net.edges``, one to one: no dot in it, and nothing that ``ModuleDict`` itself is called.
+
+    ``/`` stands for a dot; ``~0`` and ``~1`` for ``~`` and ``/``, as in a JSON pointer.
+    """
+    key = name.replace("~", "~0").replace("/", "~1").replace(".", "/")
+    return f"{key}/" if hasattr(nn.ModuleDict, key) or key == "training" else key
 
 
 def _edge_owners(steps: tuple[Step, ...]) -> dict[str, str]:
@@ -249,5 +254,3 @@ def _edge_owners(steps: tuple[Step, ...]) -> dict[str, str]:
     for step in steps:
         owners[step.out] = owners[step.ins[0]] if step.edge == "same" else step.out
     return owners
-
-

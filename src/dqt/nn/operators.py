@@ -4,8 +4,9 @@ The integer forms use the functions of :mod:`dqt.arith` on torch integers, so th
 ``dqt.interpret``. Their constants come from :mod:`dqt.nn.integers`, as do those of ``dqt.lower``.
 """
 
-from __future__ import annotations
+# ruff: noqa: ARG001, ARG005 - a table's functions have one signature
 
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ def by_width(chosen: Tensor, x: Tensor, run: Callable[[Tensor, int, float], Tens
         return run(x, int(widths), 1.0)
     order = chosen.argsort(stable=True)
     inverse = order.argsort()
-    groups = zip(fake.reorder(x, order, inverse).split(counts.tolist()), widths.tolist(), strict=True)
+    groups = zip(fake.reorder(x, order, inverse).split_with_sizes(counts.tolist()), widths.tolist(), strict=True)
     results = [run(rows, b, len(rows) / len(chosen)) for rows, b in groups]
     return fake.reorder(torch.cat(results), inverse, order)
 
@@ -124,16 +125,16 @@ def product(
     weight, offset = layer.narrowed(bw), layer.offset(row)
     if batch_statistics:
         y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.step(), weight), offset)
-        return y if norm is None else norm(y, row, share, y.numel() > y.shape[1])  # type: ignore[no-any-return]
+        return y if norm is None else norm(y, row, share, y.numel() > y.shape[1])
     unit = layer.step() * x.step
     acc = layer.apply_weight(x.codes(ba), weight, offset / unit)
     y = acc * unit.reshape(-1, *(1 for _ in range(weight.dim() - 2)))
-    return y if norm is None else norm(y, row)  # type: ignore[no-any-return]
+    return y if norm is None else norm(y, row)
 
 
 def _float_product(layer: WidthLayer, norm: Norm | None, x: Signal) -> Tensor:
     y = layer.apply_weight(x.master, layer.weight, layer.bias)
-    return y if norm is None else norm(y, layer.n)  # type: ignore[no-any-return]
+    return y if norm is None else norm(y, layer.n)
 
 
 def _layer_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
@@ -214,7 +215,7 @@ def _average(x: Tensor, step: Step) -> Tensor:
     a, one = step.attrs, len(step.shape) == 2
     if "adaptive" in a:
         run: Any = F.adaptive_avg_pool1d if one else F.adaptive_avg_pool2d
-        return run(x, a["adaptive"])  # type: ignore[no-any-return]
+        return run(x, a["adaptive"])
     if one:
         return F.avg_pool1d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"])
     return F.avg_pool2d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"], a["divisor"])
@@ -233,7 +234,7 @@ def _max_pool(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
 def _max_pool_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
     a = step.attrs
     pool: Any = F.max_pool1d if len(step.shape) == 2 else F.max_pool2d
-    return pool(ins[0].float(), a["kernel"], a["stride"], a["padding"], a["dilation"], a["ceil"]).int()  # type: ignore[no-any-return]
+    return pool(ins[0].float(), a["kernel"], a["stride"], a["padding"], a["dilation"], a["ceil"]).int()
 
 
 # shapes: the same code for real values and for integers
@@ -262,7 +263,8 @@ def _dropout(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
     """On real values (the noise scales what is kept); the edge stays, so that codes saturate rather than move."""
     if not run.batch_statistics:
         return ins[0]
-    return ins[0].like(F.dropout(ins[0].raw, float(step.attrs["p"]), training=True))
+    drop: Any = torch.feature_dropout if step.attrs["whole"] else torch.dropout
+    return ins[0].like(drop(ins[0].raw, float(step.attrs["p"]), True))
 
 
 # the controller

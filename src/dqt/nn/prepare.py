@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from dqt.arith.plan import Layer, Space
+from dqt.nn.aten import ATEN
 from dqt.nn.calibrate import set_ranges
 from dqt.nn.capture import Builder, Captured, export
 from dqt.nn.config import Config
@@ -19,10 +20,9 @@ from dqt.nn.errors import UnsupportedError
 from dqt.nn.graph import INPUT, Step
 from dqt.nn.layers import Conv, Linear, Norm
 from dqt.nn.net import Net, edge_key
-from dqt.nn.ranges import Edge
+from dqt.nn.ranges import Edge, Kind
 
 POSITIVE = {"relu", "unsigned"}
-OWN_NAMES = ("edges", "controller")
 
 
 def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None) -> Net:
@@ -42,10 +42,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     """
     config = config or Config()
     example = _example(example_inputs)
-    taken = [name for name, _ in model.named_children() if name in OWN_NAMES]
-    if taken:
-        raise UnsupportedError(f"the model has a submodule named {taken[0]!r}, a name that dqt uses: rename it")
-    captured = Builder(export(model, example), example).build()
+    captured = Builder(export(model, example), example).build(ATEN)
     _mark_positive(captured, config)
     layer_steps = [step for step in captured.steps if step.layer]
     if not layer_steps:
@@ -61,7 +58,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     net = Net(config, space, steps, captured.input_shape)
     _fill(net, captured, plans)
     net.to(example.device)
-    set_ranges(net.eval(), [example])
+    set_ranges(net.eval(), [example.float()])
     return net.train(model.training)
 
 
@@ -70,7 +67,9 @@ def _example(example_inputs: Any) -> Tensor:
     if isinstance(example, (tuple, list)) and len(example) == 1:
         example = example[0]
     if not isinstance(example, Tensor) or not example.is_floating_point() or example.dim() < 2 or not len(example):
-        raise UnsupportedError("example_inputs must be one float tensor [N, ...] with N >= 1, or a tuple of that tensor")
+        raise UnsupportedError(
+            "example_inputs must be one float tensor [N, ...] with N >= 1, or a tuple of that tensor"
+        )
     if not bool(torch.isfinite(example).all()):
         raise UnsupportedError("example_inputs contain NaN or infinity")
     return example.detach()
@@ -104,7 +103,9 @@ def _controller(captured: Captured, config: Config, layers: tuple[Layer, ...]) -
         return None
     chosen = sum(not layer.edge for layer in layers)
     if not chosen:
-        raise UnsupportedError("the model has no layer between its first and its last: a controller has nothing to choose")
+        raise UnsupportedError(
+            "the model has no layer between its first and its last: a controller has nothing to choose"
+        )
     parameters = sum(layer.weights for layer in layers)
     return plan_controller(config.controller, len(config.choices), captured.steps, captured.shapes, chosen, parameters)
 
@@ -128,11 +129,10 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
             place(net, step.norm, norm)
         if step.edge in ("relu", "unsigned", "signed"):
-            net.edges[edge_key(step.out)] = Edge(
-                step.out, step.edge, c.master, math.prod(step.shape), c.momentum, step.cap  # type: ignore[arg-type]
-            )
+            kind, features = cast("Kind", step.edge), math.prod(step.shape)
+            net.edges[edge_key(step.out)] = Edge(step.out, kind, c.master, features, c.momentum, step.cap)
     kind = "signed" if c.input_signed else "unsigned"
-    net.edges[INPUT] = Edge(INPUT, kind, c.master, math.prod(net.input_shape), c.momentum)  # type: ignore[arg-type]
+    net.edges[edge_key(INPUT)] = Edge(INPUT, kind, c.master, math.prod(net.input_shape), c.momentum)
 
 
 def place(root: nn.Module, path: str, module: nn.Module) -> None:
@@ -143,4 +143,7 @@ def place(root: nn.Module, path: str, module: nn.Module) -> None:
     *parents, leaf = path.split(".")
     for name in parents:
         root = root._modules.setdefault(name, nn.Module()) or root
+    earlier = root._modules.get(leaf)
+    if earlier is not None:  # a container that was made for its children
+        module._modules.update(earlier._modules)
     root._modules[leaf] = module

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.graph import writes
 from dqt.program.instructions import EXECUTE
@@ -25,12 +26,9 @@ from dqt.program.schema import size
 if TYPE_CHECKING:
     from dqt.program.program import Program
 
+__all__ = ["InputError", "Result", "as_input", "execute", "interpret", "margins"]
 SLICE_ELEMENTS, SLICE_SAMPLES = 1 << 25, 128
 """A slice has at most this many samples, and elements in its largest value."""
-
-
-class InputError(ValueError):
-    """An input that the program cannot take; the message says what it got, and what it needs."""
 
 
 @dataclass(frozen=True, eq=False)

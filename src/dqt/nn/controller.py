@@ -12,7 +12,7 @@ from dqt.arith.plan import Layer
 from dqt.nn.config import Controller
 from dqt.nn.graph import INPUT, Step
 
-HIDDEN, LOGITS = "controller.hidden", "controller.logits"
+HIDDEN, NORM, LOGITS = "controller.hidden", "controller.norm", "controller.logits"
 SHARE = 0.01
 
 
@@ -29,6 +29,9 @@ def plan_controller(
     spec: Controller, choices: int, steps: list[Step], shapes: dict[str, tuple[int, ...]], chosen: int, parameters: int
 ) -> Plans:
     """Steps of a controller for ``chosen`` layers with ``choices`` widths each.
+
+    Its hidden layer has a batch norm: what it reads differs little from sample to sample beside its mean, and without
+    the norm it learns the mean alone, which is one plan for every input.
 
     Args:
         parameters: of the model; the hidden layer takes at most 1 % of them unless its size is given.
@@ -51,7 +54,7 @@ def plan_controller(
     features, logits = shape[0], chosen * choices
     hidden = spec.hidden or max(4, int(SHARE * parameters - logits) // (features + logits + 1))
     made += [
-        Step("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, edge="relu", controller=True),
+        Step("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, norm=NORM, edge="relu", controller=True),
         Step("linear", LOGITS, (HIDDEN,), (logits,), layer=LOGITS, edge="wide", controller=True),
         Step("choose", "controller.choice", (LOGITS,), (logits,), edge="same", controller=True),
     ]

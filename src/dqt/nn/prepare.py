@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from dqt.arith.plan import Layer, Space
 from dqt.nn.aten import ATEN
 from dqt.nn.calibrate import set_ranges
-from dqt.nn.capture import Builder, Captured, export
+from dqt.nn.capture import Builder, Captured, NormSpec, export
 from dqt.nn.config import Config
-from dqt.nn.controller import Plans, controller_layers, plan_controller
+from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.graph import INPUT, Step
 from dqt.nn.layers import Conv, Linear, Norm
@@ -107,7 +107,10 @@ def _controller(captured: Captured, config: Config, layers: tuple[Layer, ...]) -
             "the model has no layer between its first and its last: a controller has nothing to choose"
         )
     parameters = sum(layer.weights for layer in layers)
-    return plan_controller(config.controller, len(config.choices), captured.steps, captured.shapes, chosen, parameters)
+    plans = plan_controller(config.controller, len(config.choices), captured.steps, captured.shapes, chosen, parameters)
+    hidden = len(plans.layers[HIDDEN][0])
+    captured.norms[NORM] = NormSpec(None, None, torch.zeros(hidden), torch.ones(hidden), 0.1, 1e-5)
+    return plans
 
 
 def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
@@ -125,7 +128,7 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             place(net, step.layer, Conv(*args, **step.attrs) if step.kind == "conv" else Linear(*args))
         if step.norm:
             s = captured.norms[step.norm]
-            widths = norm_widths if step.layer else (c.master,)
+            widths = (c.master,) if step.controller or not step.layer else norm_widths
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
             place(net, step.norm, norm)
         if step.edge in ("relu", "unsigned", "signed"):

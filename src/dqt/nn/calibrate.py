@@ -15,7 +15,7 @@ from dqt.nn.graph import INPUT, Step
 from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
 from dqt.nn.operators import Run, product
-from dqt.nn.ranges import TINY, Edge, Signal
+from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
 
 Observer = Literal["mse", "percentile", "max"]
 BINS = 2048
@@ -157,7 +157,9 @@ def _set_range(edge: Edge, values: Sequence[Tensor], observer: Observer) -> None
     largest = max(float(v.abs().max()) for v in values)
     if not largest < float("inf"):
         raise CalibrationError(f"the activation {edge.name} is not finite on the calibration data")
-    edge.set_range(_clip(edge, values, largest, observer) if largest > TINY else 0.0, largest)
+    peaks = [float(part.abs().max()) for v in values for part in v.split(OBSERVED)]
+    clip = _clip(edge, values, largest, observer) if largest > TINY else 0.0
+    edge.set_range(clip, sum(peaks) / len(peaks))
 
 
 def _clip(edge: Edge, values: Sequence[Tensor], largest: float, observer: Observer) -> float:

@@ -72,12 +72,16 @@ class Edge(nn.Module):
         )
 
     @torch.no_grad()
-    def set_range(self, clip: float, largest: float) -> None:
-        """Set the clip from calibration; ``largest`` is the largest magnitude seen (0: a dead edge, range 1)."""
+    def set_range(self, clip: float, peak: float) -> None:
+        """Set the clip from calibration (0: a dead edge, range 1).
+
+        ``peak`` is the mean of the largest magnitudes of as many samples as :meth:`observe` looks at: the tracked range
+        starts where it stands.
+        """
         value = min(clip, self.cap) if clip > TINY else 1.0
         self.clip.fill_(value)
         if not self.learned:
-            self.ratio.fill_(value / largest if largest > TINY else 1.0)
+            self.ratio.fill_(value / peak if peak > TINY else 1.0)
 
 
 class Signal:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from dqt.nn.errors import CalibrationError
@@ -35,7 +36,7 @@ def lower(net: Net, *, info: Mapping[str, Any] | None = None) -> Program:
             "the ranges come from the example input alone: run dqt.calibrate(net, batches) or dqt.fit first"
         )
     emission = Emission(net)
-    constants = net.constants()
+    constants = deepcopy(net.constants())  # a program freezes its arrays; the network goes on using its own
     for step in net.steps:
         EMIT[step.kind](emission, step, constants[step.out])
     return emission.finish(info or {})

@@ -37,7 +37,10 @@ AGREE = {8: 99.9, 7: 99.9, 6: 99.9, 5: 99.9, 4: 99.9, 3: 99.5, 2: 99.5}
 
 def main() -> None:
     """Measure, print, write."""
-    arguments = parser(__doc__, data=True).parse_args()
+    options = parser(__doc__, data=True)
+    options.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch; interpret has its own")
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
     splits = load(f"cifar10={arguments.data / CIFAR10}")
     model = float_model(ModelPart(factory="dqt.train.models:resnet20", weights=str(weights_of(arguments)))).eval()
     x, labels = splits.test.inputs(), splits.test.labels
@@ -65,7 +68,7 @@ def main() -> None:
         "batch": BATCH,
         "test_images": len(x),
         "observer": "mse",
-        "threads": torch.get_num_threads(),
+        "torch_threads": arguments.threads,
     }
     write("cifar10_ptq", settings=settings, results=results, checks=checks(results))
 

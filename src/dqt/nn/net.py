@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dqt.arith.errors import InputError
-from dqt.arith.plan import AUTO, Cascade, Pair, Plan, PlanLike, Space, resolve
+from dqt.arith.plan import AUTO, Cascade, Pair, Plan, PlanError, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
 from dqt.nn.graph import INPUT, Step, last_uses
@@ -225,7 +225,10 @@ class Net(nn.Module):
 
     @torch.no_grad()
     def _cascade(self, x: Tensor, cascade: Cascade) -> Tensor:
-        """Low width first, unsure samples again (METHOD: the margin of the two largest integers decides)."""
+        """Low width first, unsure samples again: the margin of the two largest integers decides."""
+        shape = self.steps[-1].shape
+        if cascade.margins and (len(shape) != 1 or shape[0] < 2):
+            raise PlanError(f"a cascade compares the two best outputs: it needs [N, classes], not {['N', *shape]}")
         result, rows = None, torch.arange(len(x), device=x.device)
         for i, b in enumerate(cascade.widths):
             run = Run(dict(resolve(self.space, b).items_) | self._controller_widths())  # type: ignore[union-attr]

@@ -23,6 +23,7 @@ from dqt.nn.net import Net, edge_key
 from dqt.nn.ranges import Edge, Kind
 
 POSITIVE = {"relu", "unsigned"}
+DEFAULT_MOMENTUM = 0.1
 
 
 def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None) -> Net:
@@ -43,6 +44,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     config = config or Config()
     example = _example(example_inputs)
     captured = Builder(export(model, example), example).build(ATEN)
+    _set_momentum(captured, model)
     _mark_positive(captured, config)
     layer_steps = [step for step in captured.steps if step.layer]
     if not layer_steps:
@@ -73,6 +75,14 @@ def _example(example_inputs: Any) -> Tensor:
     if not bool(torch.isfinite(example).all()):
         raise UnsupportedError("example_inputs contain NaN or infinity")
     return example.detach()
+
+
+def _set_momentum(captured: Captured, model: nn.Module) -> None:
+    """A cumulative average (``momentum=None``), which evaluation cannot tell from a frozen one, follows at 0.1."""
+    modules = dict(model.named_modules())
+    for path, spec in captured.norms.items():
+        if getattr(modules.get(path), "momentum", spec.momentum) is None:
+            captured.norms[path] = replace(spec, momentum=DEFAULT_MOMENTUM)
 
 
 def _mark_positive(captured: Captured, config: Config) -> None:

@@ -1,0 +1,336 @@
+"""What capture makes of awkward models: in-place changes, names, and everything that must be refused with words."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dqt.lower.emit import lower
+from dqt.nn.config import Config, Controller
+from dqt.nn.errors import UnsupportedError
+from dqt.nn.net import Net
+from dqt.nn.operators import Run
+from dqt.nn.prepare import prepare
+from dqt.program.program import Program
+from tests.parity.build import Model, conv, ready, unsettle
+
+
+def served(model: nn.Module, shape: tuple[int, ...] = (4, 6, 6), tmp: Any = None) -> Net:
+    """The prepared network, after its float form, its integers and its file have been compared."""
+    net, x = ready(model, shape, widths=(2, 4, 8))
+    with torch.no_grad():
+        expected = model.eval()(x.clone())
+        torch.testing.assert_close(net._run(x, Run({}, quantized=False), False), expected, rtol=1e-4, atol=1e-5)
+    program = lower(net)
+    np.testing.assert_array_equal(program(x, 4), net(x, 4, exact=True).numpy())
+    if tmp is not None:
+        program.save(tmp / "net.dqt")
+        np.testing.assert_array_equal(Program.load(tmp / "net.dqt")(x, 4), net(x, 4, exact=True).numpy())
+    return net
+
+
+# in place
+
+
+def clone_then_relu(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    z = y.clone()
+    F.relu_(y)
+    return m.b(z + y)
+
+
+def relu_then_clone(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    F.relu_(y)
+    return m.b(y.clone() + y)
+
+
+def read_before_and_after(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    z = y + x
+    F.relu_(y)
+    return m.b(z + y)
+
+
+def residual(m: Any, x: Tensor) -> Tensor:
+    x = m.a(x)
+    kept = x
+    x = m.b(x)
+    x += kept
+    return F.relu_(x) + kept
+
+
+def alias_grows(m: Any, x: Tensor) -> Tensor:
+    """Both names are one tensor: the sum counts the increment twice."""
+    x = m.a(x)
+    y = x
+    y += m.b(x)
+    return m.b2(x + y)
+
+
+def twice(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    y += y
+    y *= y
+    return m.b(y)
+
+
+def input_changes(m: Any, x: Tensor) -> Tensor:
+    F.relu_(x)
+    return m.a(x) + m.b(x)
+
+
+def view_last_read(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x).flatten(1)
+    return m.fc(F.relu_(y))
+
+
+def unused_change(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    z = m.b(y)
+    F.relu_(y)
+    return z
+
+
+def dropped(m: Any, x: Tensor) -> Tensor:
+    return m.b(F.relu_(F.dropout(m.a(x), 0.3, m.training)))
+
+
+IN_PLACE = [
+    clone_then_relu, relu_then_clone, read_before_and_after, residual, alias_grows, twice, input_changes,
+    view_last_read, unused_change, dropped,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", IN_PLACE)
+def test_in_place(function: Callable[[Any, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    served(Model(function, a=conv(), b=conv(), b2=conv(), fc=nn.Linear(144, 3)))
+
+
+def view_read_after(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    v = y.flatten(1)
+    F.relu_(y)
+    return m.fc(v)
+
+
+def base_read_after(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    F.relu_(y[:, :2])
+    return m.b(y)
+
+
+def view_of_view(m: Any, x: Tensor) -> Tensor:
+    y = m.a(x)
+    v = y[:, :3].flatten(1)[:, :72].reshape(-1, 2, 6, 6)
+    y += x
+    return torch.cat([m.b(y), v], 1)
+
+
+@pytest.mark.parametrize("function", [view_read_after, base_read_after, view_of_view])
+def test_views_changed_in_place_are_refused(function: Callable[[Any, Tensor], Tensor]) -> None:
+    with pytest.raises(UnsupportedError, match="in place, and with it .* which is read again"):
+        prepare(Model(function, a=conv(), b=conv(), fc=nn.Linear(144, 3)), torch.randn(2, 4, 6, 6))
+
+
+# names
+
+
+class Root(nn.Module):
+    """A weight and statistics of its own, and a child with the name that they would get."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 4, 3, 3) / 6)
+        self.running_mean, self.running_var = nn.Buffer(torch.randn(4)), nn.Buffer(torch.rand(4) + 0.5)
+        self.model = conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.batch_norm(F.conv2d(x, self.weight, padding=1), self.running_mean, self.running_var)
+        result: Tensor = self.model(x)
+        return result
+
+
+class Parent(nn.Module):
+    """A weight beside children, one of which is used first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 4, 3, 3) / 6)
+        self.norm = nn.BatchNorm2d(4)
+        unsettle(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(torch.sigmoid(self.norm(torch.tanh(x))), self.weight, padding=1)
+
+
+def named(*names: str) -> nn.Module:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        for i, name in enumerate(names):
+            x = m._modules[f"then {i}"](m._modules[name](x))
+        return x
+
+    then: dict[str, nn.Module] = {f"then {i}": nn.Sigmoid() for i in range(len(names))}
+    return Model(forward, **{name: conv() for name in names}, **then)
+
+
+def test_a_weight_of_the_model_itself_stays_apart_from_its_children() -> None:
+    net = served(Root())
+    assert set(net.layers) == {"model", "model_"}
+    net = served(nn.Sequential(conv(), Parent(), conv()))
+    assert net.layers == ("0", "1", "2")
+    assert {"1.weight", "1.norm.running_mean"} <= set(net.state_dict())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("input", "layers", "steps", "config"),  # a value's name, and attributes of Net
+        ("keys", "values", "pop", "items"),  # methods of ModuleDict, where edges live
+        ("a b", "größe", "x/y", "x~1y", "x~y"),  # odd characters
+        ("ready", "space", "shapes", "owners"),  # a buffer of Net
+    ],
+)
+def test_module_names_that_mean_something_to_the_library(names: tuple[str, ...], tmp_path: Any) -> None:
+    net = served(named(*names), tmp=tmp_path)
+    assert net.layers == names
+    copy = prepare(named(*names), torch.randn(2, 4, 6, 6), net.config)
+    copy.load_state_dict(net.state_dict())
+    x = torch.randn(2, 4, 6, 6)
+    assert torch.equal(copy.eval()(x, 4, exact=True), net(x, 4, exact=True))
+
+
+def test_values_of_a_program_have_names_of_their_own() -> None:
+    """``input.codes`` and ``cat.0`` are names that lowering makes; here a user has them too."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        inner = getattr(m.input, "codes")(x)
+        return torch.cat([getattr(m.cat, "0")(inner), inner], 1)
+
+    inner, parts = nn.Module(), nn.Module()
+    inner.add_module("codes", conv())
+    parts.add_module("0", conv())
+    served(Model(forward, input=inner, cat=parts))
+
+
+@pytest.mark.parametrize("name", ["edges", "controller"])
+def test_names_that_are_taken(name: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"submodule named '{name}'.*rename it"):
+        prepare(nn.Sequential(OrderedDict([(name, conv())])), torch.randn(2, 4, 6, 6))
+
+
+# what must be refused, in words
+
+
+def branch(m: Any, x: Tensor) -> Tensor:
+    return m.a(x) if x.sum() > 0 else m.b(x)
+
+
+def fixed_batch(m: Any, x: Tensor) -> Tensor:
+    return m.fc(m.a(x).reshape(2, 144))
+
+
+def other_way(m: Any, x: Tensor) -> Tensor:
+    return m.fc(m.a(x).flatten(1).reshape(-1, 144)).reshape(2, 3)
+
+
+REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
+    "operator": (lambda m, x: m.b(torch.sin(m.a(x))), r"aten\.sin\.default in the model's forward is not among"),
+    "nested": (lambda m, x: m.deep(x), r"aten\.softmax\.int in deep\.1 .*At .*`return F\.softmax"),
+    "transpose": (lambda m, x: m.b(m.a(x).transpose(2, 3)), r"aten\.transpose\.int"),
+    "constant": (lambda m, x: m.b(m.a(x) + 1), "an operand that is a constant or a parameter"),
+    "parameter": (lambda m, x: m.b(m.a(x) * m.b.weight[0, 0, 0, 0]), "not among|constant or a parameter"),
+    "alpha": (lambda m, x: m.b(torch.add(m.a(x), x, alpha=2)), "scales an operand"),
+    "shared layer": (lambda m, x: m.a(m.a(x)), r"shares its weight 'a\.weight' with another layer"),
+    "tied weights": (lambda m, x: m.b(F.conv2d(m.a(x), m.b.weight, padding=1)), "shares its weight"),
+    "computed weight": (lambda m, x: F.conv2d(m.a(x), m.b.weight * 2), "constant or a parameter"),
+    "branch on data": (branch, "control flow depends on its data"),
+    "batch in a shape": (fixed_batch, "does not accept every batch size"),
+    "batch at the end": (other_way, "does not accept every batch size"),
+    "batch merged": (lambda m, x: m.one(m.a(x).reshape(-1, 6)), "the batch must stay the first dimension, alone"),
+    "batch mixed": (lambda m, x: m.fc(m.a(x).flatten(1)).flatten(0), "the batch must stay the first dimension"),
+    "batch sliced": (lambda m, x: m.a(x)[1:], "slices the batch|batch"),
+    "batch joined": (lambda m, x: torch.cat([m.a(x), x]), "the batch|batch size"),
+    "two outputs": (lambda m, x: (m.a(x), m.b(x)), "returns 2 values"),
+    "nothing": (lambda m, x: x, "does nothing"),
+    "no layer": (lambda m, x: torch.relu(x), "no convolution and no linear layer"),
+    "reflection": (lambda m, x: m.a(F.pad(x, (1, 1, 1, 1), "reflect")), "only zeros can be added"),
+    "padding of ones": (lambda m, x: m.a(F.pad(x, (1, 1), value=1.0)), "only zeros can be added"),
+    "cropping": (lambda m, x: m.a(F.pad(x, (-1, 1))), "only zeros can be added"),
+    "channel mean": (lambda m, x: m.a(x).mean(1), r"averages over dimensions \[1\]"),
+    "batch statistics": (lambda m, x: F.batch_norm(m.a(x), None, None, training=True), "no running statistics"),
+}
+
+
+class Softmax(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(x, 1)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str) -> None:
+    function, message = REFUSED[case]
+    modules = {"a": conv(), "b": conv(), "fc": nn.Linear(144, 3), "one": nn.Linear(6, 3)}
+    model = Model(function, **modules, deep=nn.Sequential(conv(), Softmax()))
+    with pytest.raises(UnsupportedError, match=message) as caught:
+        prepare(model, torch.randn(2, 4, 6, 6))
+    assert len(str(caught.value)) < 900
+
+
+class Two(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (torch.zeros(2, 4, 6, 6, dtype=torch.int64), "one float tensor"),
+        (torch.zeros(0, 4, 6, 6), "one float tensor"),
+        (torch.zeros(4), "one float tensor"),
+        (torch.full((2, 4, 6, 6), float("nan")), "NaN or infinity"),
+        (torch.full((2, 4, 6, 6), float("inf")), "NaN or infinity"),
+        ((torch.zeros(2, 4, 6, 6), torch.zeros(2, 4, 6, 6)), "one float tensor"),
+        ("picture.png", "one float tensor"),
+        (torch.zeros(2, 3, 6, 6), "cannot capture the model"),  # channels
+    ],
+)
+def test_example_inputs_that_cannot_be(example: Any, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        prepare(conv(), example)
+
+
+def test_a_model_of_two_inputs() -> None:
+    with pytest.raises(UnsupportedError, match="cannot capture.*y"):
+        prepare(Two(), torch.randn(2, 4))
+
+
+def test_a_controller_with_nothing_to_choose() -> None:
+    with pytest.raises(UnsupportedError, match="nothing to choose"):
+        prepare(nn.Sequential(conv(), conv()), torch.randn(2, 4, 6, 6), Config(controller=Controller()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_in_another_precision_trains_in_float32(dtype: torch.dtype) -> None:
+    model = nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU(), conv()).to(dtype)
+    net = prepare(model, torch.randn(2, 4, 6, 6, dtype=dtype))
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    assert net(torch.randn(2, 4, 6, 6, dtype=dtype), 4).dtype == torch.float32
+
+
+def test_an_average_that_is_cumulative_keeps_moving() -> None:
+    model = nn.Sequential(conv(), nn.BatchNorm2d(4, momentum=None), nn.ReLU(), conv())
+    net = prepare(model, torch.randn(2, 4, 6, 6)).train()
+    norm = net.norm("1")
+    assert norm is not None
+    before = norm.running_mean.clone()
+    net(torch.randn(2, 4, 6, 6))
+    assert not torch.equal(before, norm.running_mean)

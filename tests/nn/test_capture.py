@@ -137,7 +137,7 @@ def view_of_view(m: Any, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("function", [view_read_after, base_read_after, view_of_view])
 def test_views_changed_in_place_are_refused(function: Callable[[Any, Tensor], Tensor]) -> None:
-    with pytest.raises(UnsupportedError, match="in place, and with it .* which is read again"):
+    with pytest.raises(UnsupportedError, match=r"in place, and with it .* which is read again"):
         prepare(Model(function, a=conv(), b=conv(), fc=nn.Linear(144, 3)), torch.randn(2, 4, 6, 6))
 
 
@@ -212,7 +212,7 @@ def test_values_of_a_program_have_names_of_their_own() -> None:
     """``input.codes`` and ``cat.0`` are names that lowering makes; here a user has them too."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
-        inner = getattr(m.input, "codes")(x)
+        inner = m.input.codes(x)
         return torch.cat([getattr(m.cat, "0")(inner), inner], 1)
 
     inner, parts = nn.Module(), nn.Module()
@@ -260,8 +260,8 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "batch sliced": (lambda m, x: m.a(x)[1:], "slices the batch|batch"),
     "batch joined": (lambda m, x: torch.cat([m.a(x), x]), "the batch|batch size"),
     "two outputs": (lambda m, x: (m.a(x), m.b(x)), "returns 2 values"),
-    "nothing": (lambda m, x: x, "does nothing"),
-    "no layer": (lambda m, x: torch.relu(x), "no convolution and no linear layer"),
+    "nothing": (lambda _, x: x, "does nothing"),
+    "no layer": (lambda _, x: torch.relu(x), "no convolution and no linear layer"),
     "reflection": (lambda m, x: m.a(F.pad(x, (1, 1, 1, 1), "reflect")), "only zeros can be added"),
     "padding of ones": (lambda m, x: m.a(F.pad(x, (1, 1), value=1.0)), "only zeros can be added"),
     "cropping": (lambda m, x: m.a(F.pad(x, (-1, 1))), "only zeros can be added"),
@@ -309,7 +309,7 @@ def test_example_inputs_that_cannot_be(example: Any, message: str) -> None:
 
 
 def test_a_model_of_two_inputs() -> None:
-    with pytest.raises(UnsupportedError, match="cannot capture.*y"):
+    with pytest.raises(UnsupportedError, match=r"cannot capture.*y"):
         prepare(Two(), torch.randn(2, 4))
 
 

@@ -53,7 +53,7 @@ def train(net: Net, x: torch.Tensor) -> None:
     net.train()
     for b in (net.space.widths[0], net.space.widths[-1], net.space.widths[0]):
         optimizer.zero_grad()
-        (net(x, b) - target).square().mean().backward()  # type: ignore[no-untyped-call]
+        (net(x, b) - target).square().mean().backward()
         optimizer.step()
     net.eval()
 
@@ -77,7 +77,7 @@ def test_the_controller_chooses_the_same_widths(reads: str, options: dict[str, A
     assert logits.bias is not None
     with torch.no_grad():  # a controller that has learned nothing likes one width: let the input alone decide
         values = exact_values(net, x, routed=True)
-        logits.bias -= values["controller.logits"].float().mean(0) * net.constants()["controller.logits"].out.step
+        logits.bias.sub_(values["controller.logits"].float().mean(0) * net.constants()["controller.logits"].out.step)
     program = check(net, x)
     _, choice = net.route(x, exact=True)
     result = execute(program, x, "auto")

@@ -50,7 +50,7 @@ def _gather(x: Tensor, index: Tensor) -> Tensor:
 
 
 def _laid_out_as(grad: Tensor, like: Tensor) -> Tensor:
-    """``grad`` in the memory order of ``like``: pooling hands back another one, and mixed orders cost ten times more."""
+    """``grad`` in the memory order of ``like``: pooling hands back another, and mixed orders cost ten times more."""
     if _channels_last(like):
         return grad.contiguous(memory_format=torch.channels_last)
     return grad
@@ -59,8 +59,8 @@ def _laid_out_as(grad: Tensor, like: Tensor) -> Tensor:
 class _NarrowActivation(torch.autograd.Function):
     """Quantize to n bits and narrow to b with the nearest rule, in one go (docs/numerics.md, equation 6).
 
-    ``floor((floor(u + 1/2) + half) / 2^s) = floor((u + 1/2 + half) / 2^s)`` for integer ``half`` and ``u = x / step``, so
-    both roundings are one. Memory traffic decides the speed: one allocation in each direction, as a ReLU has.
+    ``floor((floor(u + 1/2) + half) / 2^s) = floor((u + 1/2 + half) / 2^s)`` for integer ``half`` and ``u = x / step``,
+    so both roundings are one. Memory traffic decides the speed: one allocation in each direction, as a ReLU has.
     """
 
     @staticmethod
@@ -148,6 +148,18 @@ def weight_codes(weight: Tensor, step: Tensor, n: int) -> Tensor:
     return (weight / per_channel(step, weight)).round().clamp(lo, hi)
 
 
+class _StraightThrough(torch.autograd.Function):
+    """The codes, to the bit (``u + (codes - u)`` is not), with the gradient of what they stand for."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, codes: Tensor) -> Tensor:
+        return codes.view_as(codes)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
 def narrow_weight(weight: Tensor, step: Tensor, n: int, b: int, h: Tensor) -> Tensor:
     """Real weights -> ``T_b(q)``, integers in float32 (equation 4), with straight-through and LSQ gradients.
 
@@ -157,11 +169,11 @@ def narrow_weight(weight: Tensor, step: Tensor, n: int, b: int, h: Tensor) -> Te
     lo, hi = limits(n, signed=True)
     u = (weight / per_channel(step, weight)).clamp(lo, hi)
     with torch.no_grad():
-        correction = u.round()
+        codes = u.round()
         if b < n:
-            correction.mul_(2.0 ** (b - n)).floor_().mul_(2.0 ** (n - b)).add_(h)
-        correction.sub_(u)
-    return u + correction
+            codes.mul_(2.0 ** (b - n)).floor_().mul_(2.0 ** (n - b)).add_(h)
+    result: Tensor = _StraightThrough.apply(u, codes)  # type: ignore[no-untyped-call]
+    return result
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:

@@ -188,9 +188,7 @@ def _concat(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
 
 def _concat_exact(net: Net, step: Step, ins: Sequence[Tensor], run: Run) -> Tensor:
     ks: list[integers.RescaleIntegers] = run.constants[step.out]
-    parts = [
-        requantize(x.long(), int(k.m[0]), int(k.c[0]), k.shift, k.lo, k.hi) for x, k in zip(ins, ks, strict=True)
-    ]
+    parts = [requantize(x.long(), int(k.m[0]), int(k.c[0]), k.shift, k.lo, k.hi) for x, k in zip(ins, ks, strict=True)]
     return torch.cat(parts, 1 + int(step.attrs["axis"])).int()
 
 
@@ -329,5 +327,3 @@ OPERATORS: dict[str, Operator] = {
     "dropout": Operator(_dropout, lambda net, step, ins, run: ins[0]),
     "choose": Operator(_choose, _choose_exact),
 }
-
-

@@ -1,0 +1,81 @@
+"""The verbs under one command, and the one place where errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from dqt._version import __version__
+from dqt.cli import demo, evaluate, inspect, lower, report, run, search, train
+from dqt.cli.errors import describe, stoppable
+
+VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
+    "demo": (demo.demo, ("dqt demo",)),
+    "train": (train.train, ("dqt train recipe.toml --run runs/mine", "dqt train recipe.toml --run runs/mine --resume")),
+    "lower": (lower.lower, ("dqt lower runs/mine -o net.dqt",)),
+    "eval": (
+        evaluate.evaluate,
+        ("dqt eval net.dqt digits", "dqt eval net.dqt digits --bits 8,4,2 --auto --out runs/mine"),
+    ),
+    "run": (run.run, ("dqt run net.dqt images --bits 4", "dqt run net.dqt x.npy --bits auto -o y.npy")),
+    "inspect": (inspect.inspect, ("dqt inspect net.dqt",)),
+    "search": (search.search, ("dqt search runs/mine --bitops 0.25 -o plan.json",)),
+    "report": (report.report, ("dqt report runs/mine -o page.html",)),
+}
+"""Verb -> its function and the examples that its help shows."""
+
+app = typer.Typer(
+    help="Networks that hold every bit width in one integer program: train, lower, run, report.",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    context.obj = debug  # main has acted on it before this parser saw it
+    if version:
+        typer.echo(f"dqt {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    return "\n\n".join(f"Example: {line}" for line in examples)
+
+
+for _name, (_function, _examples) in VERBS.items():
+    app.command(_name, epilog=_epilog(_examples))(stoppable(_function))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; what went wrong is one or two lines on standard error, never a traceback.
+
+    Args:
+        arguments: without the program's name; default ``sys.argv``.
+
+    Returns:
+        the exit code: 0; 1 for input that cannot be; 2 for a command that cannot be; 3 for a defect of dqt itself;
+        130 when interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        result = app([word for word in given if word != "--debug"], prog_name="dqt", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except Exception as error:
+        if debug:
+            raise
+        message, code = describe(error)
+        if message:
+            print(message, file=sys.stderr)
+        return code

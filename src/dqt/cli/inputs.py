@@ -1,0 +1,148 @@
+"""What verbs read: checkpoints, data sets, plans, and samples from files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dqt.arith.plan import AUTO, Plan, PlanError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from dqt.arith.plan import Space
+    from dqt.program.program import Program
+    from dqt.train.recipe import Run
+
+ARRAYS = {".npy", ".npz"}
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint file: ``path`` itself, or the best of the run in the folder ``path``, or else its last."""
+    if not path.is_dir():
+        return path
+    from dqt.train.trainer import BEST, LAST
+
+    return path / BEST if (path / BEST).exists() else path / LAST
+
+
+def rooted(run: Run, root: Path | None) -> Run:
+    """The run with the path of its data under ``root``, if that path is relative."""
+    name, separator, path = run.data.spec.partition("=")
+    if root is None or not separator:
+        return run
+    spec = f"{name}={root / path}"
+    return run.model_copy(update={"data": run.data.model_copy(update={"spec": spec})})
+
+
+def widths_of(text: str) -> list[int]:
+    """``"8,4,2"`` as integers.
+
+    Raises:
+        PlanError: something else.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise PlanError(f"--bits {text!r}: need widths with commas between, such as 8,4,2") from None
+
+
+def plan_of(space: Space, bits: str | None, file: Path | None) -> Any:
+    """The one plan that ``--bits`` or ``--plan`` names; the master width by default.
+
+    Raises:
+        PlanError: both are given, or neither a width nor "auto".
+    """
+    if bits is not None and file is not None:
+        raise PlanError("--bits and --plan: give one of them")
+    if file is not None:
+        return Plan.load(file)
+    if bits is None:
+        return space.master
+    if bits == AUTO:
+        return AUTO
+    if len(widths_of(bits)) != 1:
+        raise PlanError(f"--bits {bits}: give one width or auto")
+    return widths_of(bits)[0]
+
+
+def samples_of(program: Program, path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
+    """Samples from a file or from all files of a folder: their names, and float32 ``[N, *input_shape]``.
+
+    Images, and arrays of uint8, are pixels and are normalized as in training; other arrays are what the model takes.
+
+    Raises:
+        DataError: nothing to read, or a file that cannot be read. InputError: of another shape.
+    """
+    import numpy as np
+
+    from dqt.train.formats import IMAGE_SUFFIXES, DataError
+
+    files = [path]
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES | ARRAYS)
+    if not files:
+        raise DataError(f"{path}: no images or arrays in this folder ({', '.join(sorted(IMAGE_SUFFIXES | ARRAYS))})")
+    names: list[str] = []
+    parts: list[npt.NDArray[np.float32]] = []
+    for file in files:
+        x = _read(program, file)
+        parts.append(x)
+        names += [file.name] if len(x) == 1 else [f"{file.name}[{i}]" for i in range(len(x))]
+    return names, np.concatenate(parts)
+
+
+def _read(program: Program, file: Path) -> npt.NDArray[np.float32]:
+    from dqt.program.interpret import as_input
+    from dqt.program.pixels import as_pixels
+    from dqt.train.formats import read_image
+
+    shape = program.input_shape
+    if file.suffix.lower() in ARRAYS:
+        array = _array(file)
+    else:
+        array = read_image(file, like=_image_shape(file, shape))
+    if array.shape == shape:
+        array = array[None]
+    try:
+        if array.dtype == "uint8" and array.ndim == 4:
+            as_input(array[:1], shape)  # the shape is checked before the channels are
+            return as_pixels(program, array)
+        return as_input(array, shape)
+    except ValueError as error:
+        raise type(error)(f"{file}: {error}") from None
+
+
+def _image_shape(file: Path, shape: Sequence[int]) -> tuple[int, ...]:
+    from dqt.program.interpret import InputError
+
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise InputError(f"{file}: this program takes samples of shape {list(shape)}, which no image has: pass .npy")
+    return tuple(shape)
+
+
+def _array(file: Path) -> npt.NDArray[Any]:
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    from dqt.train.formats import DataError
+
+    try:
+        held = np.load(file, allow_pickle=False)
+        if isinstance(held, np.ndarray):
+            return held
+        with held:
+            if "x" not in held.files and len(held.files) != 1:
+                raise DataError(f"{file}: holds {held.files}; need one array, or one that is named x")
+            array: npt.NDArray[Any] = held["x" if "x" in held.files else held.files[0]]
+            return array
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{file}: not a readable file of plain arrays: {error}") from None

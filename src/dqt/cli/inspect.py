@@ -1,0 +1,46 @@
+"""``dqt inspect``: the program as a table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from dqt.cli.output import Json, ProgramFile, emit
+
+
+def inspect(net: ProgramFile, as_json: Json = False) -> None:
+    """The program as a table: operators, shapes, widths, MACs, and the accumulator bits that are proved."""
+    from dqt.arith.cost import controller_bitops, cost
+    from dqt.program.listing import listing, rows
+    from dqt.program.program import Program
+
+    program = Program.load(net)
+    space = program.space
+    costs = {b: cost(program, b) for b in reversed(space.widths)}
+    data = {
+        "file": str(net),
+        "bytes": net.stat().st_size,
+        "input_shape": list(program.input_shape),
+        "info": dict(program.info),
+        "master": space.master,
+        "widths": list(space.widths),
+        "edge_width": space.edge_width,
+        "choices": list(space.choices),
+        "controller_bitops": controller_bitops(space),
+        "layers": [asdict(layer) for layer in space.layers],
+        "instructions": [row.as_dict() for row in rows(program)],
+        "cost": {str(b): found.as_dict() for b, found in costs.items()},
+    }
+
+    def human() -> None:
+        typer.echo(listing(program))
+        shares = ", ".join(f"{b}: {100 * found.share:.1f} %" for b, found in costs.items())
+        typer.echo(f"BitOPs by uniform width: {shares}")
+        typer.echo(f"{net}: {data['bytes']:,} bytes" + _trained_on(program.info.get("data")))
+
+    emit(data, as_json, human)
+
+
+def _trained_on(data: object) -> str:
+    return f", trained on {data}" if data else ""

@@ -1,0 +1,46 @@
+"""``dqt lower``: from a checkpoint to an integer program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dqt.cli.inputs import checkpoint_of
+from dqt.cli.output import CheckpointFile, Json, emit
+
+
+def lower(
+    checkpoint: CheckpointFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="NET.dqt", help="Default: the checkpoint's name with .dqt.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Freeze a trained network into the integer program that is served; proves that no sum overflows."""
+    import dqt
+    from dqt.train.checkpoint import rebuild
+
+    source = checkpoint_of(checkpoint)
+    net, held = rebuild(source)
+    program = dqt.lower(net, info=held.info)
+    target = out or source.with_suffix(".dqt")
+    program.save(target)
+    data = {
+        "file": str(target),
+        "bytes": target.stat().st_size,
+        "checkpoint": str(source),
+        "epoch": held.epoch,
+        "layers": len(program.layers),
+        "widths": list(program.space.widths),
+        "controller": bool(program.space.choices),
+    }
+    emit(
+        data,
+        as_json,
+        lambda: typer.echo(
+            f"{target}: {data['bytes']:,} bytes, {len(program.layers)} layers, widths "
+            f"{', '.join(str(b) for b in program.space.widths)}" + (", a controller" if data["controller"] else "")
+        ),
+    )

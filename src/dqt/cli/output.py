@@ -1,0 +1,69 @@
+"""What verbs share: their common options, tables for people, JSON for machines, progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to standard output.")]
+ProgramFile = Annotated[Path, typer.Argument(metavar="NET.dqt", help="An integer program, made by dqt lower.")]
+CheckpointFile = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of dqt train, or the folder of its run.")
+]
+DataRoot = Annotated[
+    Path | None, typer.Option("--data-root", metavar="DIR", help="Where a relative path of the data begins.")
+]
+
+PIPE_COLUMNS = 140
+"""How wide a table may be where no terminal says it."""
+
+
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """The console for people."""
+    from rich.console import Console
+
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if terminal else PIPE_COLUMNS, highlight=False, quiet=quiet)
+
+
+def emit(data: Any, as_json: bool, human: Callable[[], object]) -> None:
+    """Print ``data`` as JSON, or call what prints it for people."""
+    if as_json:
+        typer.echo(json.dumps(data, indent=1, allow_nan=False))
+    else:
+        human()
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
+    """Print a table whose first ``left`` columns are text and whose others are numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, head in enumerate(heads):
+        shown.add_column(head, justify="left" if i < left else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    console().print(shown)
+
+
+@contextmanager
+def progress(words: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while the block runs, if that is a terminal; gives the function that moves it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    where = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=where, transient=True, disable=not where.is_terminal) as shown:
+        task = shown.add_task(words, total=total)
+        yield lambda count: shown.advance(task, count)

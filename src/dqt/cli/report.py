@@ -1,0 +1,28 @@
+"""``dqt report``: one self-contained HTML page and Markdown tables of a run's recorded results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dqt.cli.output import Json, emit
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder with results.json, or such a file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PAGE.html", help="Default: report.html beside the results.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Accuracy against BitOPs, widths by layer and by sample: a page, and Markdown tables beside it."""
+    from dqt.report import load_results, markdown, write_page
+
+    results = load_results(run)
+    page = out or (run if run.is_dir() else run.parent) / "report.html"
+    tables = page.with_suffix(".md")
+    write_page(results, page)
+    tables.write_text(markdown(results), encoding="utf-8")
+    emit({"page": str(page), "markdown": str(tables)}, as_json, lambda: typer.echo(f"{page}\n{tables}"))

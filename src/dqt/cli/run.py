@@ -1,0 +1,71 @@
+"""``dqt run``: answers for one input or a folder of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dqt.cli.inputs import plan_of, samples_of
+from dqt.cli.output import Json, ProgramFile, emit, progress, table
+
+
+def run(
+    net: ProgramFile,
+    inputs: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="An image, a .npy or .npz array, or a folder of them. uint8 are pixels."),
+    ],
+    bits: Annotated[str | None, typer.Option("--bits", help="A width, or auto. Default: the master.")] = None,
+    plan: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A plan from dqt search.")] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many classes to show.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="Write the outputs, float32 [N, ...].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the integer program, on integers alone from the quantized input to the one dequantization."""
+    import numpy as np
+
+    from dqt.arith.plan import AUTO, resolve
+    from dqt.program.evaluate import run_batches
+    from dqt.program.program import Program
+
+    program = Program.load(net)
+    chosen = plan_of(program.space, bits, plan)
+    resolve(program.space, chosen)
+    names, x = samples_of(program, inputs)
+    with progress("running", len(x)) as advance:
+        outputs, widths = run_batches(program, x, chosen, advance=advance)
+    if out is not None:
+        with out.open("wb") as file:
+            np.save(file, outputs)
+    found = [_answer(program, name, y, top) for name, y in zip(names, outputs, strict=True)]
+    if chosen == AUTO:
+        for answer, row in zip(found, widths.tolist(), strict=True):
+            answer["widths"] = dict(zip(program.layers, row, strict=True))
+    data = {"samples": found} | ({"out": str(out)} if out is not None else {})
+    emit(data, as_json, lambda: _show(found, out))
+
+
+def _answer(program: Any, name: str, y: Any, top: int) -> dict[str, Any]:
+    from dqt.program.pixels import class_name
+
+    if y.ndim != 1:
+        return {"name": name, "shape": list(y.shape)}
+    order = (-y).argsort(kind="stable")[:top]
+    return {"name": name, "top": [{"class": class_name(program, int(i)), "output": float(y[i])} for i in order]}
+
+
+def _show(found: list[dict[str, Any]], out: Path | None) -> None:
+    auto = any("widths" in answer for answer in found)
+    rows = []
+    for answer in found:
+        best = answer.get("top", [])
+        widths = " ".join(str(b) for b in answer.get("widths", {}).values())
+        said = [f"{one['class']} ({one['output']:.2f})" for one in best] or [f"output {answer['shape']}"]
+        rows.append((answer["name"], said[0], ", ".join(said[1:]), *([widths] if auto else [])))
+    table(("input", "class", "then", *(["widths by layer"] if auto else [])), rows, left=4)
+    if out is not None:
+        typer.echo(str(out))

@@ -1,0 +1,64 @@
+"""``dqt train``: a run file to a trained network with checkpoints."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dqt.cli.inputs import rooted
+from dqt.cli.output import DataRoot, Json, emit
+
+
+def train(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="A TOML run file, or the name of one that ships: see --list.")
+    ] = "",
+    run_dir: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="Folder of the run; default: runs/ and CONFIG's name.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    data_root: DataRoot = None,
+    list_recipes: Annotated[bool, typer.Option("--list", help="Show the run files that ship, and exit.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train all widths of a network, and its controller. Ctrl-C saves; --resume goes on as if it had not stopped."""
+    if list_recipes:
+        names = shipped()
+        return emit(sorted(names), as_json, lambda: typer.echo("\n".join(f"{k}  {names[k]}" for k in sorted(names))))
+    from dqt.train.build import load_data, network
+    from dqt.train.fit import fit
+    from dqt.train.recipe import RecipeError, load_run
+    from dqt.train.trainer import BEST, LAST
+
+    if not config:
+        raise RecipeError(f"no run file: dqt train CONFIG, or one of those that ship: {', '.join(sorted(shipped()))}")
+    path = find_recipe(config)
+    run = rooted(load_run(path), data_root)
+    data = load_data(run)
+    net = network(run, data.train.shape)
+    folder = run_dir or Path("runs") / path.stem
+    history = fit(net, data.train, data.valid, run=run, run_dir=folder, resume=resume, progress=not as_json)
+    best = folder / BEST if (folder / BEST).exists() else folder / LAST
+    summary: dict[str, Any] = {
+        "run": str(folder),
+        "checkpoint": str(best),
+        "accuracy": history.accuracy,
+        "epochs": len(history.rows),
+        "warnings": [text for row in history.rows for text in row["warnings"]],
+    }
+    emit(summary, as_json, lambda: typer.echo(f"{best}\nnext: dqt lower {folder}"))
+    return None
+
+
+def shipped() -> dict[str, Path]:
+    """The run files that ship with the package, by name."""
+    folder = Path(str(files("dqt.train").joinpath("recipes")))
+    return {path.stem: path for path in folder.glob("*.toml")}
+
+
+def find_recipe(config: str) -> Path:
+    """The file ``config``, or the shipped one of that name."""
+    return Path(config) if Path(config).exists() else shipped().get(config, Path(config))

@@ -1,0 +1,129 @@
+"""What a program answers on a set of samples, and what each answer cost. Labels are compared, never read by the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from dqt.arith.cost import chosen_bitops, cost, full_bitops
+from dqt.arith.plan import AUTO, Cascade, Plan, PlanError, PlanLike, resolve
+from dqt.program.interpret import InputError, Result, as_input, execute
+from dqt.program.ops import Dequantize
+
+if TYPE_CHECKING:
+    from dqt.program.program import Program
+
+Ints = npt.NDArray[np.int64]
+BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The answers of one plan.
+
+    Attributes:
+        predictions: int64 ``[N]``, the class with the largest integer output.
+        widths: int8 ``[N, layers]``, as in :class:`dqt.program.interpret.Result`.
+        bitops: int64 ``[N]``, of everything that ran: the controller, every pass of a cascade.
+        share: mean BitOPs as a fraction of every layer at the master.
+    """
+
+    predictions: Ints
+    widths: npt.NDArray[np.int8]
+    bitops: Ints
+    share: float
+
+    def accuracy(self, labels: npt.ArrayLike) -> float:
+        """Top-1 in [0, 1]; ``labels``: integers ``[N]``."""
+        return self.agreement(labels)
+
+    def agreement(self, others: npt.ArrayLike) -> float:
+        """The share of samples on which these answers and ``others``, integers ``[N]``, are the same."""
+        return float((self.predictions == np.asarray(others)).mean())
+
+
+def evaluate(
+    program: Program,
+    inputs: npt.ArrayLike,
+    plan: PlanLike = None,
+    *,
+    advance: Callable[[int], object] | None = None,
+) -> Evaluation:
+    """Run ``program`` on ``inputs``, float ``[N, *input_shape]``, under ``plan``; ``advance`` is told what is done.
+
+    Raises:
+        InputError, PlanError: as :func:`dqt.interpret`; or the output is not a vector of classes.
+    """
+    resolve(program.space, plan)
+    parts = _execute(program, as_input(inputs, program.input_shape), plan, advance)
+    widths, passes, codes = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("widths", "passes", "codes")
+    )
+    return _evaluation(program, _answers(codes), widths, _paid(program, plan, widths, passes))
+
+
+def evaluate_widths(program: Program, inputs: npt.ArrayLike, widths: npt.NDArray[np.int8]) -> Evaluation:
+    """Each sample at widths that are given for it, ``[N, layers]``; samples of equal widths run together.
+
+    For comparison with a controller: the same choices dealt to other samples. They cost what they cost the
+    controller, its own operations included.
+
+    Raises:
+        InputError, PlanError: as :func:`evaluate`.
+    """
+    x = as_input(inputs, program.input_shape)
+    if widths.shape != (len(x), len(program.layers)):
+        raise PlanError(f"widths of shape {list(widths.shape)}: need [{len(x)}, {len(program.layers)}]")
+    kinds, group = np.unique(widths, axis=0, return_inverse=True)
+    predictions = np.empty(len(x), dtype=np.int64)
+    for i, row in enumerate(kinds):
+        mine = group.ravel() == i
+        plan = Plan.of({name: int(b) for name, b in zip(program.layers, row, strict=True)})
+        predictions[mine] = _answers(execute(program, x[mine], plan).codes)
+    return _evaluation(program, predictions, widths, chosen_bitops(program.space, widths))
+
+
+def run_batches(
+    program: Program, inputs: npt.ArrayLike, plan: PlanLike = None, *, advance: Callable[[int], object] | None = None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
+    """Outputs as :func:`dqt.interpret` gives them, float32 ``[N, ...]``, and the widths that each sample got."""
+    done = _execute(program, as_input(inputs, program.input_shape), plan, advance)
+    codes, widths = (np.concatenate([getattr(part, name) for part in done]) for name in ("codes", "widths"))
+    last = program.ops[-1]
+    out = next(value for value in program.values if isinstance(last, Dequantize) and value.name == last.x)
+    return (codes - out.zero).astype(np.float32) * np.float32(out.step), widths
+
+
+def _execute(
+    program: Program, x: npt.NDArray[np.float32], plan: PlanLike, advance: Callable[[int], object] | None
+) -> list[Result]:
+    parts: list[Result] = []
+    for start in range(0, len(x), BATCH):
+        parts.append(execute(program, x[start : start + BATCH], plan))
+        if advance is not None:
+            advance(len(parts[-1].codes))
+    return parts
+
+
+def _answers(codes: npt.NDArray[np.int32]) -> Ints:
+    if codes.ndim != 2:
+        raise InputError(f"an output of shape {list(codes.shape)}: top-1 needs class scores, [N, classes]")
+    return codes.argmax(axis=1).astype(np.int64)
+
+
+def _evaluation(program: Program, predictions: Ints, widths: npt.NDArray[np.int8], bitops: Ints) -> Evaluation:
+    return Evaluation(predictions, widths, bitops, float(bitops.mean()) / full_bitops(program.space))
+
+
+def _paid(program: Program, plan: PlanLike, widths: npt.NDArray[np.int8], passes: npt.NDArray[np.int8]) -> Ints:
+    fixed = resolve(program.space, plan)
+    if fixed == AUTO:
+        return chosen_bitops(program.space, widths)
+    if isinstance(fixed, Cascade):
+        prices = np.cumsum([cost(program, b).bitops for b in fixed.widths], dtype=np.int64)
+        return prices[passes.astype(np.int64) - 1]
+    return np.full(len(widths), cost(program, fixed).bitops, dtype=np.int64)

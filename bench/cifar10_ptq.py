@@ -7,7 +7,6 @@ through ``dqt.interpret`` at each width.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,25 @@ import torch
 from torch import Tensor
 
 import dqt
-from bench.common import CIFAR10, Check, parser, weights_of, write
+from bench.common import CIFAR10, RESULTS, Check, parser, weights_of, write
+from dqt.arith.plan import uniform as uniform_plan
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
 from dqt.nn.operators import Run
 from dqt.nn.ranges import Signal
 from dqt.program.interpret import execute
 from dqt.program.program import Program
+from dqt.report.collect import results_of
+from dqt.report.results import Results, Row, save_results
 from dqt.train.build import float_model
-from dqt.train.data import DataSet, load
+from dqt.train.data import DataSet, Splits, load
 from dqt.train.recipe import ModelPart
+from dqt.train.search import sensitivity, solve
 
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
-IMAGES, BATCH, OTHER_SETS, LAYER_IMAGES = 512, 128, 2, 256
+IMAGES, BATCH, OTHER_SETS, LAYER_IMAGES, SEARCHED = 512, 128, 2, 256, 256
+LIKE = (4, 3)
+REPORT = "cifar10_ptq_report.json"
 BELOW_FLOAT = {8: 0.3, 6: 0.7, 5: 1.0}
 AT_LEAST = {4: 88.0, 3: 80.0}
 AGREE = {8: 99.9, 7: 99.9, 6: 99.9, 5: 99.9, 4: 99.9, 3: 99.5, 2: 99.5}
@@ -47,29 +52,27 @@ def main() -> None:
     reference = top1(in_batches(model, x), labels)
     print(f"float: {reference:.2f} %", flush=True)
 
-    prepared = dqt.prepare(model, x[:2])
-    images = splits.train.inputs(slice(0, IMAGES))
-    net, seconds = calibrated(prepared, images)
+    net, seconds = calibrated(dqt.prepare(model, x[:2]), splits.train.inputs(slice(0, IMAGES)))
     program = dqt.lower(net, info=splits.test.info)
     print(f"calibrated on {IMAGES} images in {seconds:.1f} s", flush=True)
-    rows = {str(b): row(net, program, x, labels, b) for b in WIDTHS}
-    layers = {str(b): layer_differences(net, program, x[:LAYER_IMAGES], b) for b in WIDTHS}
-    spread = other_sets(prepared, splits.train, x, labels)
-    results = {
+    results: dict[str, Any] = {
         "float_top1": reference,
         "calibration_seconds": seconds,
         "program_bytes": file_size(program),
-        "widths": rows,
-        "layers_fed_the_same_codes": layers,
-        "other_calibration_sets": spread,
+        "layers_fed_the_same_codes": {str(b): layer_differences(net, program, x[:LAYER_IMAGES], b) for b in WIDTHS},
+        "widths": {str(b): row(net, program, x, labels, b) for b in WIDTHS},
+        "plans": searched(net, program, splits, x, labels),
     }
-    settings = {
+    save_results(report_of(program, results, len(x)), RESULTS / REPORT)
+    settings: dict[str, Any] = {
         "calibration_images": IMAGES,
+        "search_images": SEARCHED,
         "batch": BATCH,
         "test_images": len(x),
-        "observer": "mse",
-        "torch_threads": arguments.threads,
     }
+    settings |= {"observer": "mse", "torch_threads": arguments.threads}
+    write("cifar10_ptq", settings=settings, results=results, checks=checks(results))
+    results["other_calibration_sets"] = other_sets(net, splits.train, x, labels)
     write("cifar10_ptq", settings=settings, results=results, checks=checks(results))
 
 
@@ -92,8 +95,8 @@ def top1(logits: Tensor | npt.NDArray[np.float32], labels: Tensor) -> float:
     return round(100 * float((answers == labels).double().mean()), 2)
 
 
-def row(net: Net, program: Program, x: Tensor, labels: Tensor, b: int) -> dict[str, Any]:
-    """One width: accuracies, how long the test set took, and whether what trains is what serves."""
+def row(net: Net, program: Program, x: Tensor, labels: Tensor, b: int | dqt.Plan) -> dict[str, Any]:
+    """One width or plan: accuracies, how long the test set took, and whether what trains is what serves."""
     start = time.perf_counter()
     served = dqt.interpret(program, x, b)
     seconds = time.perf_counter() - start
@@ -112,15 +115,51 @@ def row(net: Net, program: Program, x: Tensor, labels: Tensor, b: int) -> dict[s
         "bitops": cost.bitops,
         "share": round(cost.share, 5),
     }
-    print(f"{b} bits: {found}", flush=True)
+    print(f"{b if isinstance(b, int) else 'a plan'}: {found}", flush=True)
     return found
+
+
+def searched(net: Net, program: Program, splits: Splits, x: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Plans by layer at the BitOPs of uniform widths, from images without labels."""
+    images = torch.split(splits.train.inputs(slice(0, SEARCHED)), BATCH)
+    measured = sensitivity(net, images)
+    found = {}
+    for b in LIKE:
+        plan = solve(measured, net.space, bitops=dqt.cost(net, b).share)
+        found[f"plan, as {b} bits"] = row(net, program, x, labels, plan) | {
+            "plan": {k: list(v) for k, v in plan.items()}
+        }
+    return found
+
+
+def report_of(program: Program, results: dict[str, Any], samples: int) -> Results:
+    """The rows as ``dqt report`` reads them."""
+    rows = []
+    for label, found in {**results["widths"], **results["plans"]}.items():
+        uniform = label.isdigit()
+        widths = uniform_plan(program.space, int(label)) if uniform else dqt.Plan.of(found["plan"])
+        rows.append(
+            Row(
+                label=f"{label} bits" if uniform else label,
+                kind="uniform" if uniform else "plan",
+                bits=int(label) if uniform else None,
+                widths={name: (float(bw), float(ba)) for name, (bw, ba) in widths.items()},
+                accuracy_trained=found["top1_trained"] / 100,
+                accuracy_integer=found["top1_integer"] / 100,
+                agreement=found["top1_agreement"] / 100,
+                bitops=found["bitops"],
+                share=found["share"],
+            )
+        )
+    name, data, size = "ResNet-20 without training", "the CIFAR-10 test set", results["program_bytes"]
+    return results_of(program, rows, name=name, data=data, samples=samples, model_bytes=size, auto=None)
 
 
 @torch.no_grad()
 def layer_differences(net: Net, program: Program, x: Tensor, b: int) -> dict[str, Any]:
     """Feed every operator the program's own codes; how often its differentiable form gives another code."""
     values = execute(program, x, b, keep=True).values
-    run = Run(dict(widths_of(net, b)))
+    run = Run(dict(uniform_plan(net.space, b)))
     elements = differing = largest = 0
     by_layer: dict[str, float] = {}
     for step in net.steps:
@@ -142,13 +181,6 @@ def layer_differences(net: Net, program: Program, x: Tensor, b: int) -> dict[str
     }
 
 
-def widths_of(net: Net, b: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Layer and pair of widths of the uniform plan."""
-    for layer in net.space.layers:
-        width = net.space.edge_width if layer.edge else b
-        yield layer.name, (width, width)
-
-
 def signal(net: Net, name: str, values: Any) -> Signal:
     """The program's codes of a value, as the differentiable network sees them."""
     edge = net.edge_of(name)
@@ -156,11 +188,11 @@ def signal(net: Net, name: str, values: Any) -> Signal:
     return Signal((codes - edge.zero) * edge.step(), edge)
 
 
-def other_sets(prepared: Net, train: DataSet, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
-    """The spread: top-1 of the served integers when other sets of 512 images give the ranges."""
+def other_sets(net: Net, train: DataSet, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+    """The spread: top-1 of the served integers when other sets of 512 images give the ranges; changes ``net``."""
     found = []
     for i in range(1, OTHER_SETS + 1):
-        net, seconds = calibrated(prepared, train.inputs(slice(i * IMAGES, (i + 1) * IMAGES)))
+        net, seconds = calibrated(net, train.inputs(slice(i * IMAGES, (i + 1) * IMAGES)))
         program = dqt.lower(net)
         by_width = {str(b): top1(dqt.interpret(program, x, b), labels) for b in WIDTHS}
         found.append({"first_image": i * IMAGES, "calibration_seconds": seconds, "top1_integer": by_width})
@@ -190,8 +222,9 @@ def checks(results: dict[str, Any]) -> list[Check]:
     made += [
         Check(f"top-1 agreement at {b} bits", rows[str(b)]["top1_agreement"], ">=", least) for b, least in AGREE.items()
     ]
-    equal = sum(rows[str(b)]["exact_equals_interpret"] for b in WIDTHS)
-    made.append(Check("widths at which exact equals interpret to the bit, of 7", equal, ">=", len(WIDTHS)))
+    runs = [*rows.values(), *results["plans"].values()]
+    equal = sum(run["exact_equals_interpret"] for run in runs)
+    made.append(Check("widths and plans at which exact equals interpret to the bit", equal, ">=", len(runs)))
     largest = max(entry["largest_difference"] for entry in results["layers_fed_the_same_codes"].values())
     made.append(Check("largest difference of one operator's codes", largest, "<=", 1))
     slowest = max(rows[str(b)]["interpret_seconds"] for b in WIDTHS)

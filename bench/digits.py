@@ -10,15 +10,12 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.common import RESULTS, Check, parser, write
-from dqt.report.results import Results, save_results
+from bench.common import Check, parser, write
 
 RECIPE = Path(__file__).parent.parent / "src" / "dqt" / "train" / "recipes" / "digits.toml"
 DEMO = "import sys; from dqt.cli import main; raise SystemExit(main(['demo', *sys.argv[1:]]))"
 AT_LEAST = {8: 97, 7: 97, 6: 97, 5: 97, 4: 97, 3: 95, 2: 90}
 MINUTES = 4
-FIRST = "digits_first_seed.json"
-"""The first seed's results, as ``dqt report`` reads them: what the picture of the front page is drawn from."""
 
 
 def main() -> None:
@@ -29,8 +26,6 @@ def main() -> None:
     runs = []
     for seed in range(seeds):
         found = demo(seed)
-        if seed == 0:
-            save_results(Results.model_validate(found["results"]), RESULTS / FIRST)
         runs.append(summary(seed, found))
         print(runs[-1], flush=True)
     write("digits", settings={"recipe": RECIPE.name, "seeds": seeds}, results={"runs": runs}, checks=checks(runs))

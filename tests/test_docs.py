@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import typer
+from typer.core import TyperGroup as Group
 
+from dqt.cli.app import app
 from dqt.nn.aten import ATEN
 from dqt.train.recipe import Run, load_run
 
@@ -51,6 +55,23 @@ def test_the_guide_lists_the_operators_that_are_supported() -> None:
     rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert listed == {name.split(".")[1].removesuffix("_") for name in ATEN}
+
+
+def commands() -> list[str]:
+    """Every command line of the guide; two spaces or more end it."""
+    lines = [line for page in GUIDE for line in re.findall(r"^ {4}.*?\b(dqt \w+.*)$", page.read_text(), re.MULTILINE)]
+    return sorted({re.split(r"\s{2,}", line)[0] for line in lines})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_command_lines_of_the_guide_parse(line: str) -> None:
+    verb, *words = shlex.split(line)[1:]
+    command = typer.main.get_command(app)
+    assert isinstance(command, Group)
+    context = command.make_context("dqt", [verb, *words])
+    found = command.get_command(context, verb)
+    assert found is not None, verb
+    found.make_context(verb, words)  # raises for an unknown option
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -21,8 +21,8 @@ Observer = Literal["mse", "percentile", "max"]
 BINS = 2048
 CANDIDATES = 64
 PERCENTILE = 0.9999
-ACTIVATION_WIDTH = 5
-WEIGHT_WIDTH = 5
+MIDDLE_WIDTH = 5
+"""One clip serves all widths: it is chosen at the one nearest to this."""
 Batches = list[Tensor]
 
 
@@ -44,9 +44,11 @@ def calibrate(
         ``net``, changed in place.
 
     Raises:
-        CalibrationError: no data, NaN or infinity in it, or an activation that is not finite.
+        CalibrationError: no data, NaN or infinity in it, an activation that is not finite, or an unknown observer.
         InputError: a batch of the wrong shape or dtype.
     """
+    if observer not in get_args(Observer):
+        raise CalibrationError(f"observer {observer!r}: choose one of {', '.join(get_args(Observer))}")
     inputs = _inputs(net, batches)
     training = net.training
     net.eval()
@@ -116,6 +118,7 @@ def set_ranges(net: Net, inputs: Batches, observer: Observer = "max") -> dict[st
     """
     run = Run({}, quantized=False)
     means: dict[str, Tensor] = {}
+    b = _middle(net.config.widths)
 
     def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
         if step.kind == "choose":
@@ -127,11 +130,11 @@ def set_ranges(net: Net, inputs: Batches, observer: Observer = "max") -> dict[st
             )
         signals = [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
         if step.edge in ("relu", "unsigned", "signed"):
-            _set_range(net.edge_of(step.out), [s.master for s in signals], observer)
+            _set_range(net.edge_of(step.out), [s.master for s in signals], observer, b)
         return signals
 
     edge = net.edge_of(INPUT)
-    _set_range(edge, inputs, "max")
+    _set_range(edge, inputs, "max", b)
     _walk(net, [Signal(x, edge, False) for x in inputs], visit)
     return means
 
@@ -153,16 +156,20 @@ def _mean(outputs: Sequence[Tensor], step: Step) -> Tensor:
     return (total / sum(len(y) for y in outputs)).float()
 
 
-def _set_range(edge: Edge, values: Sequence[Tensor], observer: Observer) -> None:
+def _middle(widths: Sequence[int]) -> int:
+    return min(widths, key=lambda b: abs(b - MIDDLE_WIDTH))
+
+
+def _set_range(edge: Edge, values: Sequence[Tensor], observer: Observer, b: int) -> None:
     largest = max(float(v.abs().max()) for v in values)
     if not largest < float("inf"):
         raise CalibrationError(f"the activation {edge.name} is not finite on the calibration data")
-    peaks = [float(part.abs().max()) for v in values for part in v.split(OBSERVED)]
-    clip = _clip(edge, values, largest, observer) if largest > TINY else 0.0
+    peaks = [float(part.abs().max()) for v in values for part in torch.split(v, OBSERVED)]
+    clip = _clip(edge, values, largest, observer, b) if largest > TINY else 0.0
     edge.set_range(clip, sum(peaks) / len(peaks))
 
 
-def _clip(edge: Edge, values: Sequence[Tensor], largest: float, observer: Observer) -> float:
+def _clip(edge: Edge, values: Sequence[Tensor], largest: float, observer: Observer, b: int) -> float:
     if observer == "max":
         return largest
     counts = sum(torch.histc(v.abs().float(), BINS, 0.0, largest).double().cpu() for v in values)
@@ -173,7 +180,6 @@ def _clip(edge: Edge, values: Sequence[Tensor], largest: float, observer: Observ
         return float(centres[min(index, BINS - 1)])
     counts[0] = 0.0
     clips = largest * torch.linspace(1 / CANDIDATES, 1.0, CANDIDATES, dtype=torch.float64)
-    b = min(ACTIVATION_WIDTH, edge.n)
     errors = [float((counts * (_narrow(centres, c / edge.levels, edge, b) - centres) ** 2).sum()) for c in clips]
     return float(clips[int(torch.tensor(errors).argmin())])
 
@@ -187,8 +193,8 @@ def _weight_clip(layer: WidthLayer, observer: Observer) -> Tensor:
     largest = layer._largest()
     if observer != "mse" or not layer.learned:
         return largest
-    b = min(WEIGHT_WIDTH, layer.n)
-    h = getattr(layer, f"midpoint_{b}") if b in layer.widths else torch.zeros(())
+    b = _middle(layer.widths)
+    h = getattr(layer, f"midpoint_{b}")
     best, best_error = largest, torch.full_like(largest, float("inf"))
     for share in torch.linspace(0.3, 1.0, 36).tolist():
         clip = largest * share

@@ -21,7 +21,7 @@ class Controller(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    choices: tuple[int, ...] | None = None
+    choices: tuple[int, ...] | None = Field(default=None, min_length=1)
     hidden: int | None = Field(default=None, ge=1)
     reads: Literal["stem", "input"] = "stem"
     grid: int = Field(default=2, ge=1, le=16)

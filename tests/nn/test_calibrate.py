@@ -1,0 +1,207 @@
+"""Ranges from data, and biases that give every layer the float model's mean at every width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dqt.arith.errors import InputError
+from dqt.arith.plan import uniform
+from dqt.lower.emit import lower
+from dqt.nn.calibrate import _mean, calibrate, set_ranges
+from dqt.nn.config import Config
+from dqt.nn.errors import CalibrationError
+from dqt.nn.graph import INPUT
+from dqt.nn.net import Net
+from dqt.nn.operators import Run, product
+from dqt.nn.prepare import prepare
+from tests.parity.build import conv, head, ready, small, with_controller
+
+
+def net_and_data(**options: Any) -> tuple[Net, Tensor]:
+    x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+    return prepare(small(), x[:2], Config(**options)).eval(), x
+
+
+@torch.no_grad()
+def layer_means(net: Net, x: Tensor, b: int) -> dict[str, Tensor]:
+    """Mean of every layer's output before its batch norm, at uniform width ``b`` of the whole network."""
+    run = Run(dict(uniform(net.space, b).items_))
+    values, means = {INPUT: net.read(x, run)}, {}
+    for step in net.steps:
+        ins = [values[name] for name in step.ins]
+        if step.layer:
+            means[step.layer] = _mean([product(net.layer(step.layer), None, ins[0], (b, b), False)], step)
+        values[step.out] = net.fake_step(step, ins, run)
+    return means
+
+
+def test_bias_correction_gives_every_layer_the_float_mean() -> None:
+    net, x = net_and_data()
+    calibrate(net, [x])
+    expected = {name: mean.clone() for name, mean in set_ranges(net, [x], "mse").items()}
+    calibrate(net, [x])
+    for b in net.config.widths:
+        for name, mean in layer_means(net, x, b).items():
+            torch.testing.assert_close(mean, expected[name], rtol=1e-4, atol=1e-5)
+    plain = calibrate(net_and_data()[0], [x], correct_bias=False)
+    off = [(layer_means(plain, x, 2)[name] - expected[name]).abs().max() for name in net.layers]
+    assert max(off) > 1e-3
+    assert all((plain.layer(name).correction == 0).all() for name in net.layers)
+
+
+@pytest.mark.parametrize("observer", ["mse", "percentile", "max"])
+def test_observers_give_sensible_clips(observer: Any) -> None:
+    net, x = net_and_data()
+    calibrate(net, [x], observer=observer)
+    largest = {name: clip.clone() for name, clip in calibrate(net_and_data()[0], [x], observer="max").clips().items()}
+    for name, clip in net.clips().items():
+        assert (clip <= largest[name] * (1 + 1e-6)).all()
+        assert (clip >= 0.1 * largest[name]).all()
+    assert net.codes(INPUT).step == pytest.approx(float(x.abs().max()) / 127)
+
+
+def test_a_lone_outlier_is_clipped() -> None:
+    model = nn.Sequential(conv(1, 1, 1, bias=False), nn.ReLU(), conv(1, 2, 1))
+    nn.init.ones_(model[0].weight)
+    x = torch.rand(64, 1, 16, 16)
+    x[0, 0, 0, 0] = 20.0
+    net = prepare(model, x)
+    for observer, least, most in (("max", 19.0, 21.0), ("percentile", 0.9, 1.2), ("mse", 0.9, 10.0)):
+        calibrate(net, [x], observer=observer)  # type: ignore[arg-type]
+        assert least < float(net.clips()["0"]) < most
+
+
+def test_the_clip_is_chosen_at_a_width_that_exists() -> None:
+    """Midpoints of a width that the network lacks are not those of any of its weights."""
+    few, x = net_and_data(widths=(2, 8))
+    calibrate(few, [x])
+    one, _ = net_and_data(widths=(8,))
+    calibrate(one, [x], observer="mse")
+    biggest = {name: one.layer(name)._largest() for name in one.layers}
+    assert all((one.layer(name).clip > 0.9 * biggest[name]).all() for name in one.layers)
+    error = (one(x) - one._run(x, Run({}, quantized=False), False)).norm() / one(x).norm()
+    assert error < 0.05
+
+
+def batches(x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in torch.split(x, 3):
+        yield part, torch.zeros(len(part))
+
+
+def test_any_iterable_of_batches_serves() -> None:
+    x = net_and_data()[1]
+    labels = torch.zeros(8)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, labels), batch_size=3)
+    results = []
+    for data in (batches(x), loader, list(torch.split(x, 3)), [x], x, [x.double()], [[x, labels]]):
+        net = calibrate(net_and_data()[0], data)
+        results.append((torch.cat([clip.flatten() for clip in net.clips().values()]), net(x, 3, exact=True)))
+    for clips, _ in results:
+        torch.testing.assert_close(clips, results[0][0], rtol=1e-4, atol=1e-6)
+
+
+def test_it_leaves_the_mode_and_the_parameters() -> None:
+    net, x = net_and_data()
+    before = {name: p.clone() for name, p in net.named_parameters() if "clip" not in name}
+    calibrate(net.train(), [x])
+    assert net.training
+    assert all(torch.equal(p, dict(net.named_parameters())[name]) for name, p in before.items())
+    assert net.calibrated
+    assert not net_and_data()[0].calibrated
+
+
+def test_twice_is_once() -> None:
+    net, x = net_and_data(**with_controller())
+    first = {key: value.clone() for key, value in calibrate(net, [x]).state_dict().items()}
+    calibrate(net, [x * 3])
+    again = calibrate(net, [x]).state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in first.items())
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ([], CalibrationError, "no calibration data"),
+        (iter(()), CalibrationError, "no calibration data"),
+        ([torch.full((2, 3, 8, 8), float("nan"))], CalibrationError, "batch 0 contains NaN"),
+        ([torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), float("inf"))], CalibrationError, "batch 1 contains NaN"),
+        ([torch.full((2, 3, 8, 8), 3e38)], CalibrationError, "activation .* is not finite"),
+        ([torch.zeros(2, 4, 8, 8)], InputError, r"shape \(2, 4, 8, 8\): this network takes \(N, 3, 8, 8\)"),
+        ([torch.zeros(3, 8, 8)], InputError, "takes"),
+        ([torch.zeros(0, 3, 8, 8)], InputError, "N >= 1"),
+        ([torch.zeros(2, 3, 8, 8, dtype=torch.int64)], InputError, "floating-point"),
+        ([np.zeros((2, 3, 8, 8))], InputError, "type ndarray"),
+        ([{"image": torch.zeros(2, 3, 8, 8)}], InputError, "type dict"),
+    ],
+)
+def test_data_that_cannot_serve(data: Any, error: type[Exception], message: str) -> None:
+    net, _ = net_and_data()
+    with pytest.raises(error, match=message):
+        calibrate(net, data)
+    assert not net.calibrated
+
+
+def test_an_unknown_observer() -> None:
+    with pytest.raises(CalibrationError, match="observer 'minmax': choose one of mse, percentile, max"):
+        calibrate(net_and_data()[0], [torch.zeros(1, 3, 8, 8)], observer="minmax")  # type: ignore[arg-type]
+
+
+def test_a_promise_about_the_input() -> None:
+    x = torch.rand(2, 3, 8, 8)
+    net = prepare(small(), x, Config(input_signed=False))
+    with pytest.raises(CalibrationError, match="negative"):
+        calibrate(net, [x - 1])
+
+
+# what has no range, or no life
+
+
+def dead(kind: str) -> nn.Module:
+    torch.manual_seed(0)
+    first, norm, last = conv(3, 6, bias=False), nn.BatchNorm2d(6), nn.Linear(6, 5)
+    with torch.no_grad():
+        if kind == "channel":
+            first.weight[2] = 0
+        elif kind == "weights":
+            first.weight.zero_()
+        elif kind == "variance":
+            assert norm.running_var is not None
+            norm.running_var.zero_()
+        elif kind == "relu":
+            norm.bias.fill_(-1e4)
+        elif kind == "gamma":
+            norm.weight.zero_()
+        elif kind == "tiny":
+            first.weight.mul_(1e-25)
+    return nn.Sequential(first, norm, nn.ReLU(), conv(6, 6), nn.ReLU(), *head("linear", 6)[:2], last)
+
+
+@pytest.mark.parametrize("kind", ["channel", "weights", "variance", "relu", "gamma", "tiny"])
+def test_dead_channels_and_layers(kind: str) -> None:
+    net, x = ready(dead(kind), (3, 6, 6))
+    program = lower(net)
+    for b in (8, 3):
+        served = program(x, b)
+        assert np.isfinite(served).all()
+        np.testing.assert_array_equal(served, net(x, b, exact=True).numpy())
+        assert torch.isfinite(net(x, b)).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 0.7, 1e20])
+def test_an_input_that_is_constant(value: float) -> None:
+    x = torch.full((2, 3, 8, 8), value)
+    net = calibrate(prepare(small(), x).eval(), [x])
+    np.testing.assert_array_equal(lower(net)(x, 4), net(x, 4, exact=True).numpy())
+
+
+def test_an_edge_that_calibration_never_saw_alive() -> None:
+    """A range of 1 stands in: a later input that wakes the channel saturates and does not divide by zero."""
+    net, x = ready(dead("relu"), (3, 6, 6))
+    assert float(net.clips()["0"]) == 1.0
+    assert torch.isfinite(net(x * 1e6, 8, exact=True)).all()

@@ -25,6 +25,7 @@ from safetensors.numpy import save as save_tensors
 from dqt.program import file
 from dqt.program.file import dumps, load, loads, save
 from dqt.program.interpret import execute
+from dqt.program.ops import Conv, Linear
 from dqt.program.program import Program, ProgramError
 from tests.program.build import Builder, inputs, random_program
 
@@ -390,6 +391,14 @@ def test_a_graph_with_a_true_digest_is_still_checked(case: str) -> None:
         return new if isinstance(new, str) else None
 
     rejected(forged(text_or_changed), message)
+
+
+def test_arrays_of_any_memory_order_are_written_by_value() -> None:
+    program = sample()
+    turned = [
+        replace(op, weight=np.asfortranarray(op.weight)) if isinstance(op, Conv | Linear) else op for op in program.ops
+    ]
+    assert dumps(replace(program, ops=tuple(turned))) == dumps(program)
 
 
 def test_an_unverified_program_cannot_be_written_back() -> None:

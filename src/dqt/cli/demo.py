@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,11 +42,12 @@ def demo(
     """
     began = time.monotonic()
     say = console(stderr=True, quiet=as_json).print
-    road = _train(out, recipe, quiet=as_json, say=say)
-    _lower(road, say)
-    _plan(road, say)
-    say("running the test samples through the integer program")
-    results = _evaluate(road)
+    with _one_thread():
+        road = _train(out, recipe, quiet=as_json, say=say)
+        _lower(road, say)
+        _plan(road, say)
+        say("running the test samples through the integer program")
+        results = _evaluate(road)
     written = _write(road, results)
     seconds = time.monotonic() - began
     data = results.model_dump(mode="json", exclude_none=True)
@@ -57,6 +59,19 @@ def demo(
         "seconds": round(seconds, 1),
     }
     emit(summary, as_json, lambda: _show(road, results, written, seconds))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: with images of 8x8 a second one waits more than it works, and long where a core is busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass
@@ -79,14 +94,11 @@ class _Road:
 
 
 def _train(out: Path, recipe: str, *, quiet: bool, say: Callable[[str], object]) -> _Road:
-    import torch
-
     from dqt.train.build import load_data, network
     from dqt.train.fit import fit
     from dqt.train.recipe import load_run
     from dqt.train.trainer import BEST, LAST
 
-    torch.set_num_threads(1)  # images of 8x8: a second thread would wait more than it works
     path = find_recipe(recipe)
     run = load_run(path)
     splits = load_data(run)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqt.arith.plan import AUTO, Plan, PlanError
-
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -43,6 +41,8 @@ def widths_of(text: str) -> list[int]:
     Raises:
         PlanError: something else.
     """
+    from dqt.arith.plan import PlanError
+
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
@@ -55,6 +55,8 @@ def plan_of(space: Space, bits: str | None, file: Path | None) -> Any:
     Raises:
         PlanError: both are given, or neither a width nor "auto".
     """
+    from dqt.arith.plan import AUTO, Plan, PlanError
+
     if bits is not None and file is not None:
         raise PlanError("--bits and --plan: give one of them")
     if file is not None:

@@ -164,7 +164,7 @@ def _encode(value: Any, owner: str, tensors: Tensors) -> Any:
         for name in field_types(type(value)):
             item = getattr(value, name)
             if isinstance(item, np.ndarray):
-                tensors[f"{owner}.{name}"] = item
+                tensors[f"{owner}.{name}"] = np.asarray(item, order="C")  # safetensors writes memory as it lies
                 item = f"{owner}.{name}"
             result[name] = _encode(item, owner, tensors)
         return result

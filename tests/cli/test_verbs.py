@@ -1,0 +1,179 @@
+"""Every verb does its work on a trained network, for people and for machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dqt
+from dqt.arith.plan import PlanLike
+from dqt.cli.train import shipped
+from dqt.report import load_results
+from dqt.train.checkpoint import rebuild
+from dqt.train.data import load
+from dqt.train.processes import Stopped
+
+from .conftest import Call
+
+
+@pytest.fixture(autouse=True)
+def _here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run in a folder of their own, where the trained things can be read by their names."""
+    for entry in made.iterdir():
+        if entry.name != "runs":
+            (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+
+def test_train_says_where_the_checkpoint_is_and_what_is_next(call: Call) -> None:
+    done = call("train", "recipe.toml")
+    assert done.code == 0
+    assert done.out.splitlines() == ["runs/recipe/best.ckpt", "next: dqt lower runs/recipe"]
+    again = call("train", "recipe.toml")
+    assert again.code == 1
+    assert "already holds a run: resume it" in again.err
+    resumed = call("train", "recipe.toml", "--resume", "--json")
+    assert resumed.code == 0
+    assert resumed.json["epochs"] == 1
+    assert set(resumed.json["accuracy"]) == {"8", "4", "2", "auto", "auto_share"}
+
+
+def test_an_interrupted_training_says_what_was_saved(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise Stopped("stopped after step 3 of 9; saved in there: resume")
+
+    monkeypatch.setattr("dqt.train.fit.fit", stopped)
+    done = call("train", "recipe.toml")
+    assert (done.code, done.out, done.err) == (130, "", "dqt: stopped after step 3 of 9; saved in there: resume\n")
+
+
+def test_shipped_recipes_are_listed_and_found(call: Call) -> None:
+    assert call("train", "--list", "--json").json == sorted(shipped())
+    assert "digits" in call("train", "--list").out
+    assert "digits" in shipped()
+
+
+def test_a_data_root_moves_relative_paths(call: Call, made: Path, tmp_path: Path) -> None:
+    text = (made / "recipe.toml").read_text().replace('"digits"', '"npz=sets/small.npz"').replace("valid = 40", "")
+    (tmp_path / "small.toml").write_text(text)
+    test = load("digits").test
+    root = tmp_path / "root"
+    (root / "sets").mkdir(parents=True)
+    np.savez(root / "sets" / "small.npz", x=test.images.numpy(), y=test.labels.numpy())
+    assert "no such file" in call("train", "small.toml").err
+    assert call("train", "small.toml", "--data-root", root, "--json").code == 0
+    found = call("search", "runs/small", "--bitops", 0.9, "--data-root", root, "--samples", 8, "--json")
+    assert found.json["samples"] == 8
+
+
+def test_lower_takes_a_run_or_a_checkpoint(call: Call, made: Path) -> None:
+    for source in (made / "runs/mine", made / "runs/mine/best.ckpt"):
+        done = call("lower", source, "--out", "mine.dqt", "--json")
+        assert done.code == 0
+        assert done.json["bytes"] == Path("mine.dqt").stat().st_size
+        assert Path("mine.dqt").read_bytes() == (made / "net.dqt").read_bytes()
+    assert call("lower", made / "runs/mine", "-o", "mine.dqt").out.startswith("mine.dqt: ")
+    info = dqt.Program.load("mine.dqt").info
+    assert info["data"] == "digits"
+    assert info["classes"] == [str(i) for i in range(10)]
+
+
+def test_inspect_shows_the_program(call: Call) -> None:
+    shown = call("inspect", "net.dqt")
+    assert shown.code == 0
+    assert str(dqt.Program.load("net.dqt")) in shown.out
+    data = call("inspect", "net.dqt", "--json").json
+    assert [layer["name"] for layer in data["layers"]] == list(dqt.Program.load("net.dqt").layers)
+    assert data["cost"]["8"]["share"] == 1.0
+    assert data["instructions"][0]["op"] == "Quantize"
+
+
+def test_eval_is_the_accuracy_of_interpret(call: Call) -> None:
+    data = call("eval", "net.dqt", "digits", "--json").json
+    assert [row["label"] for row in data["rows"]] == ["8 bits", "4 bits", "2 bits", "auto"]
+    program, test = dqt.Program.load("net.dqt"), load("digits").test
+    plans: list[PlanLike] = [8, 4, 2, "auto"]
+    for row, plan in zip(data["rows"], plans, strict=True):
+        right = dqt.interpret(program, test.inputs(), plan).argmax(1) == test.labels.numpy()
+        assert row["accuracy_integer"] == right.mean()
+    assert data["rows"][1]["share"] == dqt.cost(program, 4).share
+    assert sum(data["auto"]["histogram"]["layer1.0.conv1"].values()) == len(test)
+    assert {sample["difficulty"] for sample in data["auto"]["samples"]} == {"easy", "hard"}
+
+
+def test_eval_runs_what_is_asked_for_and_writes_results(call: Call) -> None:
+    dqt.Plan.of(dict.fromkeys(dqt.Program.load("net.dqt").layers, 4)).save("all4.json")
+    words = ("eval", "net.dqt", "digits", "--bits", "4,2", "--plan", "all4.json", "--limit", "50", "--out", "runs/new")
+    done = call(*words)
+    assert done.code == 0
+    assert "next: dqt report runs/new" in done.out
+    results = load_results("runs/new")
+    assert [row.label for row in results.rows] == ["4 bits", "2 bits", "plan all4.json"]
+    assert [str(row.kind) for row in results.rows] == ["uniform", "uniform", "plan"]
+    assert results.samples == 50
+    assert results.rows[2].widths["conv1"] == (4.0, 4.0)
+    assert results.model_bytes == Path("net.dqt").stat().st_size
+
+
+def test_report_writes_the_page_and_the_tables(call: Call, made: Path) -> None:
+    done = call("report", made / "runs/mine", "-o", "page.html")
+    assert (done.code, done.out.split()) == (0, ["page.html", "page.md"])
+    assert Path("page.html").read_text().startswith("<!doctype html>")
+    assert "| 8 bits" in Path("page.md").read_text()
+    assert call("report", made / "runs/mine/results.json", "-o", "p.html", "--json").json == {
+        "page": "p.html",
+        "markdown": "p.md",
+    }
+
+
+def test_search_writes_a_plan_within_its_budget(call: Call, made: Path) -> None:
+    words = ("search", made / "runs/mine", "--bitops", 0.5, "-o", "plan.json", "--sensitivity", "s.json")
+    data = call(*words, "--samples", 32, "--json").json
+    assert data["samples"] == 32
+    program = dqt.Program.load("net.dqt")
+    plan = dqt.Plan.load("plan.json")
+    assert dqt.cost(program, plan).share <= 0.5
+    assert data["cost"] == dqt.cost(program, plan).as_dict()
+    again = call(*words)
+    assert again.code == 0
+    assert "next: dqt eval NET.dqt DATA --plan plan.json" in again.out
+    assert dqt.Plan.load("plan.json") == plan
+    assert call("run", "net.dqt", "x.npy", "--plan", "plan.json").code == 0
+
+
+@pytest.mark.parametrize("source", ["x.npy", "x.npz", "pixels.npy", "images"])
+@pytest.mark.parametrize("bits", ["8", "2", "auto"])
+def test_run_gives_what_interpret_gives(call: Call, source: str, bits: str) -> None:
+    data = call("run", "net.dqt", source, "--bits", bits, "--top", "3", "-o", "y.npy", "--json").json
+    program = dqt.Program.load("net.dqt")
+    plan: PlanLike = "auto" if bits == "auto" else int(bits)
+    expected = dqt.interpret(program, np.load("x.npy"), plan)
+    assert np.array_equal(np.load("y.npy"), expected)
+    assert data["out"] == "y.npy"
+    assert len(data["samples"]) == 4
+    for sample, y in zip(data["samples"], expected, strict=True):
+        assert sample["top"][0] == {"class": str(y.argmax()), "output": float(y.max())}
+        assert len(sample["top"]) == 3
+        assert ("widths" in sample) == (bits == "auto")
+
+
+def test_run_takes_one_image_or_one_sample(call: Call) -> None:
+    expected = call("run", "net.dqt", "images/1.png", "--json").json["samples"][0]
+    np.save("one.npy", np.load("x.npy")[1])
+    found = call("run", "net.dqt", "one.npy", "--json").json["samples"][0]
+    assert found["top"] == expected["top"]
+    assert expected["name"] == "1.png"
+    shown = call("run", "net.dqt", "images/1.png", "--bits", "auto")
+    assert shown.code == 0
+    assert "widths by layer" in shown.out
+
+
+def test_the_checkpoint_and_the_program_agree(made: Path) -> None:
+    net, _ = rebuild(made / "runs/mine/best.ckpt")
+    test = load("digits").test
+    exact = net(test.inputs(), 4, exact=True).numpy()
+    assert np.array_equal(exact, dqt.interpret(dqt.Program.load("net.dqt"), test.inputs(), 4))

@@ -1,0 +1,75 @@
+"""The road from end to end on real data: train, lower, search, run, report; shortened to seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import dqt
+from dqt.arith.plan import PlanLike
+from dqt.cli import main
+from dqt.cli.train import shipped
+from dqt.report import load_results
+from dqt.train.data import load
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("road")
+    text = shipped()["digits"].read_text()
+    lines = [line for line in text.splitlines() if not line.startswith(("epochs", "valid_every"))]
+    (folder / "digits.toml").write_text("\n".join([*lines, "epochs = 2", "valid_every = 2"]))
+    for _ in range(2):  # a demo begins anew over what an earlier one left
+        assert main(["demo", "--out", str(folder / "demo"), "--recipe", str(folder / "digits.toml")]) == 0
+    return folder / "demo"
+
+
+def test_everything_is_written(out: Path) -> None:
+    names = {path.name for path in out.iterdir()}
+    assert names == {"digits.dqt", "plan.json", "report.html", "report.md", "results.json", "run"}
+
+
+def test_the_results_are_those_of_the_program(out: Path) -> None:
+    results, program = load_results(out), dqt.Program.load(out / "digits.dqt")
+    test = load("digits").test
+    assert (results.samples, results.model_bytes) == (len(test), (out / "digits.dqt").stat().st_size)
+    rows = {row.label: row for row in results.rows}
+    plans: dict[str, PlanLike] = {f"{b} bits": b for b in program.space.widths}
+    plans |= {"plan, as 3 bits": dqt.Plan.load(out / "plan.json"), "auto": "auto"}
+    for label, plan in plans.items():
+        answers = dqt.interpret(program, test.inputs(), plan).argmax(1)
+        assert rows[label].accuracy_integer == (answers == test.labels.numpy()).mean()
+    assert rows["plan, as 3 bits"].share <= dqt.cost(program, 3).share
+    assert rows["random, as auto"].bitops == rows["auto"].bitops
+
+
+def test_it_learns_and_serves_what_it_learned(out: Path) -> None:
+    rows = {row.label: row for row in load_results(out).rows}
+    assert rows["8 bits"].accuracy_integer > 0.6  # two epochs; chance is 0.1
+    for row in rows.values():
+        assert row.agreement is None or row.agreement >= 0.99
+    assert load_results(out).auto is not None
+
+
+def test_the_page_shows_it(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    assert "<svg" in page
+    assert "Easiest" in page
+    assert "| auto" in (out / "report.md").read_text().replace("*", "")
+
+
+def test_json_is_all_there_is_on_standard_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        '[model]\nfactory = "dqt.train.models:digits_cnn"\nargs = { planes = [4, 4, 4] }\n[data]\nspec = "digits"\n'
+        "[network]\nwidths = [2, 8]\n[recipe]\nepochs = 1\nreestimate_batches = 1\n"
+    )
+    capsys.readouterr()
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--recipe", str(recipe), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert set(data["exact_equals_interpret"]) == {"8 bits", "2 bits", "plan, as 2 bits"}
+    assert all(data["exact_equals_interpret"].values())
+    assert all(Path(path).exists() for path in data["files"].values())
+    assert data["uniform_at_auto_share"] is None

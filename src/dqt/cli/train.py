@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import logging
+from collections.abc import Sequence
+from contextlib import redirect_stderr
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dqt.cli.inputs import rooted
 from dqt.cli.output import DataRoot, Json, emit
+
+if TYPE_CHECKING:
+    from dqt.nn.net import Net
+    from dqt.train.recipe import Run
 
 
 def train(
@@ -28,7 +36,7 @@ def train(
     if list_recipes:
         names = shipped()
         return emit(sorted(names), as_json, lambda: typer.echo("\n".join(f"{k}  {names[k]}" for k in sorted(names))))
-    from dqt.train.build import load_data, network
+    from dqt.train.build import load_data
     from dqt.train.fit import fit
     from dqt.train.recipe import RecipeError, load_run
     from dqt.train.trainer import BEST, LAST
@@ -38,7 +46,7 @@ def train(
     path = find_recipe(config)
     run = rooted(load_run(path), data_root)
     data = load_data(run)
-    net = network(run, data.train.shape)
+    net = built(run, data.train.shape)
     folder = run_dir or Path("runs") / path.stem
     history = fit(net, data.train, data.valid, run=run, run_dir=folder, resume=resume, progress=not as_json)
     best = folder / BEST if (folder / BEST).exists() else folder / LAST
@@ -51,6 +59,22 @@ def train(
     }
     emit(summary, as_json, lambda: typer.echo(f"{best}\nnext: dqt lower {folder}"))
     return None
+
+
+def built(run: Run, shape: Sequence[int]) -> Net:
+    """The prepared network of a run. What torch prints about a model that it cannot capture is not shown: the error
+    says it in a line.
+    """
+    from dqt.train.build import network
+
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            return network(run, shape)
+    finally:
+        logger.setLevel(before)
 
 
 def shipped() -> dict[str, Path]:

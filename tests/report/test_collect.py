@@ -1,0 +1,95 @@
+"""From evaluations to results: what is counted, and what is compared."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from dqt.arith.cost import cost
+from dqt.arith.plan import Plan
+from dqt.program.evaluate import Evaluation, evaluate
+from dqt.program.program import Program
+from dqt.program.prove import accumulator_bits
+from dqt.report.collect import SHOWN, auto_of, results_of, row_of, uniform_at
+from tests.program.build import Builder, inputs
+
+
+@cache
+def classifier() -> Program:
+    b = Builder(10, (2, 6, 6))
+    x = b.conv(b.conv("v0", 8), 8)
+    return b.build(b.linear(b.flatten(b.conv(x, 2)), 4, wide=True))
+
+
+def test_a_row_counts_right_answers_and_agreement() -> None:
+    program = classifier()
+    found = evaluate(program, inputs(program, 10), 4)
+    labels, trained = found.predictions.copy(), found.predictions.copy()
+    labels[:3] += 1
+    trained[0] += 1
+    row = row_of(program, "4 bits", "uniform", found, labels, bits=4, trained=trained)
+    assert (row.accuracy_integer, row.agreement) == (0.7, 0.9)
+    assert row.accuracy_trained == 0.8  # sample 0 was wrong in the program alone
+    assert row.bitops == cost(program, 4).bitops
+    assert set(row.widths) == set(program.layers)
+
+
+def test_a_plan_shows_both_widths() -> None:
+    program = classifier()
+    plan = Plan.of(dict.fromkeys(program.layers, (8, 4)))
+    found = evaluate(program, inputs(program, 4), plan)
+    row = row_of(program, "p", "plan", found, found.predictions, plan=plan)
+    assert set(row.widths.values()) == {(8.0, 4.0)}
+    assert row.accuracy_trained is row.agreement is None
+
+
+def fake(program: Program, count: int) -> Evaluation:
+    """As a controller might choose: sample i costs i, and has 2 + i % 3 bits everywhere."""
+    widths = np.repeat(2 + np.arange(count)[:, None] % 3, len(program.layers), axis=1).astype(np.int8)
+    return Evaluation(np.zeros(count, np.int64), widths, np.arange(count), 0.5)
+
+
+@pytest.mark.parametrize(("channels", "count"), [(1, 40), (3, 40), (1, 5)])
+def test_auto_shows_the_cheapest_and_the_dearest(channels: int, count: int) -> None:
+    program = classifier()
+    images = np.arange(count * channels * 4, dtype=np.uint8).reshape(count, channels, 2, 2)
+    labels = np.arange(count) % 3
+    auto = auto_of(program, fake(program, count), labels, images)
+    shown = min(SHOWN, count // 2)
+    assert [sample.difficulty for sample in auto.samples] == ["easy"] * shown + ["hard"] * shown
+    assert [int(sample.label) for sample in auto.samples[:shown]] == labels[:shown].tolist()
+    assert [int(sample.label) for sample in auto.samples[shown:]] == labels[::-1][:shown].tolist()
+    assert all(sum(counts.values()) == count for counts in auto.histogram.values())
+    assert set(auto.histogram) == set(program.space.chosen)
+
+
+def test_samples_that_are_no_pictures_are_not_shown() -> None:
+    program = classifier()
+    labels = np.zeros(9, np.int64)
+    assert auto_of(program, fake(program, 9), labels).samples == ()
+    assert auto_of(program, fake(program, 9), labels, np.zeros((9, 2, 3, 3), np.uint8)).samples == ()
+
+
+def test_results_carry_what_was_proved_of_each_layer() -> None:
+    program = classifier()
+    found = evaluate(program, inputs(program, 4), 8)
+    rows = [row_of(program, "8 bits", "uniform", found, found.predictions, bits=8)]
+    results = results_of(program, rows, name="n", data="d", samples=4, model_bytes=7, auto=None)
+    assert {layer.name: layer.accumulator_bits for layer in results.layers} == {
+        name: accumulator_bits(program)[name] for name in program.layers
+    }
+
+
+def test_uniform_widths_are_interpolated_between_neighbours() -> None:
+    program = classifier()
+    rows = []
+    for b, right in ((2, 2), (8, 4)):
+        found = evaluate(program, inputs(program, 4), b)
+        labels = found.predictions + (np.arange(4) >= right)
+        rows.append(row_of(program, f"{b} bits", "uniform", found, labels, bits=b))
+    low, high = (row.share for row in rows)
+    assert uniform_at(rows, (low + high) / 2) == pytest.approx(0.75)
+    assert uniform_at(rows, low / 2) == 0.5
+    assert uniform_at(rows, 2.0) == 1.0

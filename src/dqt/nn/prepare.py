@@ -125,10 +125,7 @@ def _controller(captured: Captured, config: Config, layers: tuple[Layer, ...]) -
 
 def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
     c = net.config
-    if c.norm == "per_width":
-        norm_widths: tuple[int, ...] = c.widths
-    else:
-        norm_widths = (c.master,)
+    chosen = set(net.space.chosen) if c.norm == "per_width" else set()  # edges run at one width, and learn there
     for step in net.steps:
         if step.layer:
             own = plans is not None and step.layer in plans.layers
@@ -138,7 +135,7 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             place(net, step.layer, Conv(*args, **step.attrs) if step.kind == "conv" else Linear(*args))
         if step.norm:
             s = captured.norms[step.norm]
-            widths = (c.master,) if step.controller or not step.layer else norm_widths
+            widths = c.widths if step.layer in chosen else (c.master,)
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
             place(net, step.norm, norm)
         if step.edge in ("relu", "unsigned", "signed"):

@@ -104,7 +104,9 @@ def objective(
 def passes(space: Space, recipe: Recipe, step: int) -> tuple[Pass, ...]:
     """The passes of one step, the master's first where it is run.
 
-    Without a controller the master's pass is ``own`` and counts once; with one, it is one of the fixed plans. With
+    Without a controller the master's pass is ``own`` and counts once; with one, it is one of the fixed plans. A
+    sandwich has three passes: with a controller the lowest width and the random pass take turns, because the
+    controller's own pass is the third, and without them the widths that it does not like would not be trained. With
     ``alpha = 0`` the fixed plans are not run.
     """
     routed = (Pass(AUTO, None, 1.0),) if space.choices else ()
@@ -116,7 +118,9 @@ def passes(space: Space, recipe: Recipe, step: int) -> tuple[Pass, ...]:
     if recipe.consistency == "all":
         return first + tuple(Pass(str(b), b, recipe.alpha) for b in reversed(lower)) + routed
     lowest = tuple(Pass(str(b), b, recipe.alpha) for b in lower[:1])
-    return first + lowest + (routed or _drawn(space, recipe, step))
+    if not routed:
+        return first + lowest + _drawn(space, recipe, step)
+    return first + ((_drawn(space, recipe, step) or lowest) if step % 2 else lowest) + routed
 
 
 def _drawn(space: Space, recipe: Recipe, step: int) -> tuple[Pass, ...]:

@@ -43,7 +43,7 @@ class Recipe(BaseModel):
         label_smoothing: of the cross entropy.
         alpha: weight of the fixed widths. beta: weight of the cost, with a controller.
         consistency: fixed widths of each step: ``"all"``; ``"sandwich"``: the master, the lowest, and one pass with
-            a width drawn at random (the routed pass takes its place where there is a controller); or ``"none"``.
+            a width drawn at random (where there is a controller, the two take turns beside its pass); or ``"none"``.
         draw: how the random pass of a sandwich draws: one width for all layers, one by layer, or either in turn.
         distill: part of a low width's loss that comes from the master's own output, 0: labels alone.
         distill_temperature: of the softmax of both outputs.

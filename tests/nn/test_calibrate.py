@@ -67,8 +67,9 @@ def test_observers_give_sensible_clips(observer: Any) -> None:
 
 
 def test_a_lone_outlier_is_clipped() -> None:
-    model = nn.Sequential(conv(1, 1, 1, bias=False), nn.ReLU(), conv(1, 2, 1))
-    nn.init.ones_(model[0].weight)
+    first = conv(1, 1, 1, bias=False)
+    nn.init.ones_(first.weight)
+    model = nn.Sequential(first, nn.ReLU(), conv(1, 2, 1))
     x = torch.rand(64, 1, 16, 16)
     x[0, 0, 0, 0] = 20.0
     net = prepare(model, x)

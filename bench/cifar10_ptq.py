@@ -109,7 +109,7 @@ def row(net: Net, program: Program, x: Tensor, labels: Tensor, b: int | dqt.Plan
         "top1_integer": top1(served, labels),
         "top1_trained": top1(trained, labels),
         "exact_equals_interpret": bool(np.array_equal(served, exact.numpy())),
-        "top1_agreement": 100 * float((trained.argmax(1) == torch.from_numpy(served).argmax(1)).double().mean()),
+        "top1_agreement": top1(trained, torch.from_numpy(served).argmax(1)),
         "interpret_seconds": round(seconds, 1),
         "exact_seconds": round(exact_seconds, 1),
         "bitops": cost.bitops,

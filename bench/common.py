@@ -54,11 +54,12 @@ class Spread:
 
 
 def machine() -> dict[str, Any]:
-    """What ran: processor, cores, system, versions, and the date (UTC)."""
+    """What ran: processor, cores, how busy it is (ours included), system, versions, and the date (UTC)."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory(),
+        "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: found for name in LIBRARIES if (found := _version(name))},

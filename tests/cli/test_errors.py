@@ -212,7 +212,6 @@ def test_auto_needs_a_controller(call: Call) -> None:
         (["--bitops", "0.0001"], ["the least that a plan can take"]),
         (["--bitops", "-1"], ["bitops -1.0", "fraction"]),
         (["--bitops", "nan"], ["bitops nan"]),
-        (["--bitops", "0.5", "--sensitivity", "x.npy"], ["x.npy", "not a sensitivity"]),
     ],
 )
 def test_a_budget_that_cannot_be_is_refused(call: Call, made: Path, words: list[str], parts: list[str]) -> None:

@@ -16,7 +16,7 @@ from dqt.arith.cost import cost, full_bitops
 from dqt.arith.plan import Layer, Plan, PlanError, Space, uniform
 from dqt.nn.net import InputError, Net
 from dqt.train.formats import DataError
-from dqt.train.search import Sensitivity, search, sensitivity, solve
+from dqt.train.search import Sensitivity, measure, search, sensitivity, solve
 
 from .conftest import tiny_data, tiny_net
 
@@ -42,7 +42,7 @@ def space_of(seed: int, layers: int = 5) -> Space:
 def measured_on(space: Space, seed: int) -> Sensitivity:
     rng = np.random.default_rng(seed + 100)
     loss = np.sort(rng.exponential(size=(len(space.layers), len(WIDTHS))) ** 3)[:, ::-1]
-    return Sensitivity(space.names, WIDTHS, tuple(map(tuple, loss.tolist())), 0.1, "cross entropy", 10)
+    return Sensitivity(space.names, WIDTHS, 8, tuple(map(tuple, loss.tolist())), 0.1, "cross entropy", 10)
 
 
 def brute_force(measured: Sensitivity, space: Space, allowed: Callable[[Plan], bool], *, edges: bool) -> float:
@@ -113,7 +113,7 @@ def test_the_cost_of_a_uniform_plan_is_budget_enough_for_it(b: int) -> None:
     for seed in range(20):
         space = space_of(seed)
         rows = tuple(tuple(float(width != b) for width in WIDTHS) for _ in space.layers)
-        measured = Sensitivity(space.names, WIDTHS, rows, 0.0, "divergence", 1)
+        measured = Sensitivity(space.names, WIDTHS, 8, rows, 0.0, "divergence", 1)
         assert solve(measured, space, bitops=cost(Holder(space), b).share) == uniform(space, b)
 
 
@@ -199,6 +199,30 @@ def test_search_on_a_network_meets_its_budget(net: Net) -> None:
     plan = dqt.search(net, [(x, y)], bitops=0.5, edges=True)
     assert cost(net, plan).share <= 0.5
     assert search(net, [(x, y)], bitops=1.0) == uniform(net.space, 8) or cost(net, plan).share < 1
+
+
+def test_the_plan_never_measures_worse_than_a_uniform_width_that_fits() -> None:
+    for seed in range(6):
+        net = tiny_net(widths=(2, 3, 4, 8), seed=seed)
+        x, _ = tiny_data(48, seed)
+        for b in (2, 3, 4):
+            plan = search(net, [x], bitops=cost(net, b).share)
+            assert cost(net, plan).share <= cost(net, b).share
+            losses, kind, samples = measure(net, [x], [plan, uniform(net.space, b)])
+            assert losses[0] <= losses[1]
+            assert (kind, samples) == ("divergence", 48)
+
+
+def test_a_sensitivity_may_be_measured_around_any_width(net: Net) -> None:
+    x, y = tiny_data(24)
+    measured = sensitivity(net, [(x, y)], around=4)
+    assert measured.around == 4
+    assert measured.increase[net.layers.index("conv")][net.space.widths.index(4)] == 0
+    found, _, _ = measure(net, [(x, y)], [uniform(net.space, 4), Plan.of({**uniform(net.space, 4), "conv": 2})])
+    assert measured.base == found[0]
+    assert measured.increase[net.layers.index("conv")][net.space.widths.index(2)] == found[1] - found[0]
+    with pytest.raises(PlanError, match="width 7"):
+        sensitivity(net, [(x, y)], around=7)
 
 
 def test_edges_stay_where_they_are_unless_asked(net: Net) -> None:

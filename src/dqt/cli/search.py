@@ -11,10 +11,10 @@ from dqt.cli.inputs import checkpoint_of, rooted
 from dqt.cli.output import CheckpointFile, DataRoot, Json, emit, table
 
 if TYPE_CHECKING:
-    from dqt.nn.net import Net
+    from torch import Tensor
+
     from dqt.train.checkpoint import Checkpoint
     from dqt.train.data import DataSet
-    from dqt.train.search import Sensitivity
 
 BATCH = 128
 
@@ -35,35 +35,25 @@ def search(
     ),
     edges: Annotated[bool, typer.Option("--edges", help="Search the first and last layer, too.")] = False,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples to measure on.")] = 512,
-    sensitivity: Annotated[
-        Path | None,
-        typer.Option("--sensitivity", metavar="FILE", help="Read the measurements from here, or write them here."),
-    ] = None,
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Choose a width for each layer: measure what each loses, then solve exactly for the least loss in the budget."""
+    """Choose a width for each layer under a budget: measured sensitivities, solved exactly, the best plan kept."""
     from dqt.arith.cost import cost
+    from dqt.train import search as room
     from dqt.train.checkpoint import rebuild
-    from dqt.train.search import Sensitivity, budgets, solve
 
     net, held = rebuild(checkpoint_of(checkpoint))
-    budgets(net.space, bitops=bitops, size=size, edges=edges)
-    if sensitivity is not None and sensitivity.exists():
-        measured = Sensitivity.load(sensitivity)
-    else:
-        measured = _measure(net, _data(held, data, data_root), samples, quiet=as_json)
-        if sensitivity is not None:
-            measured.save(sensitivity)
-    plan = solve(measured, net.space, bitops=bitops, size=size, edges=edges)
+    room.budgets(net.space, bitops=bitops, size=size, edges=edges)  # before the data is read
+    batches = _batches(_data(held, data, data_root), samples)
+    plan = room.search(net, batches, bitops=bitops, size=size, edges=edges, progress=not as_json)
     plan.save(out)
     paid = cost(net, plan)
     result: dict[str, Any] = {
         "plan": str(out),
         "layers": {name: list(pair) for name, pair in plan.items()},
         "cost": paid.as_dict(),
-        "samples": measured.samples,
-        "objective": measured.objective,
+        "samples": sum(len(labels) for _, labels in batches),
     }
 
     def human() -> None:
@@ -86,13 +76,11 @@ def _data(held: Checkpoint, spec: str | None, root: Path | None) -> DataSet:
     return splits.valid or splits.train
 
 
-def _measure(net: Net, data: DataSet, samples: int, *, quiet: bool) -> Sensitivity:
-    """By a fixed draw of ``samples``; inputs are normalized as the network was trained."""
+def _batches(data: DataSet, samples: int) -> list[tuple[Tensor, Tensor]]:
+    """A fixed draw of ``samples``."""
     import torch
 
-    from dqt.train.search import sensitivity
     from dqt.train.seeds import permutation
 
     order = permutation(len(data), 0, "search")[:samples]
-    batches = [data.batch(part) for part in torch.split(order, BATCH)]
-    return sensitivity(net, batches, progress=not quiet)
+    return [data.batch(part) for part in torch.split(order, BATCH)]

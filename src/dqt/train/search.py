@@ -1,7 +1,8 @@
 """``dqt.search``: static mixed precision. What each layer loses at each width, then an exact integer program.
 
-The model is additive: the loss of a plan is taken as the sum of what its layers lose alone, the others at the master.
-It can be wrong where several layers are at 2 bits; evaluate the plan before you serve it.
+The model is additive: the loss of a plan is taken as the sum of what its layers lose alone, all others at one width.
+That can be wrong where many layers differ from that width, so the search measures around the master and around the best
+uniform width that fits, solves both, and takes the plan that measures best of these and of the uniform ones.
 """
 
 from __future__ import annotations
@@ -34,18 +35,20 @@ Objective = Literal["cross entropy", "divergence"]
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What each layer loses at each width while all others stay at the master; serves any number of budgets.
+    """What each layer loses at each width while all others stay at one width; serves any number of budgets.
 
     Attributes:
         layers, widths: names in order; ascending widths.
-        increase: ``[layers][widths]``, the loss above ``base``; below 0 where chance helps.
-        base: mean loss of the master.
-        objective: the loss: cross entropy to labels, or divergence (KL) from the master's output, whose base is 0.
+        around: the width of all others (the first and last: ``edge_width``).
+        increase: ``[layers][widths]``, the loss above ``base``; below 0 where the layer gains.
+        base: mean loss of the uniform plan ``around``.
+        objective: the loss: cross entropy to labels, or divergence (KL) from the master's output.
         samples: how many it was measured on.
     """
 
     layers: tuple[str, ...]
     widths: tuple[int, ...]
+    around: int
     increase: tuple[tuple[float, ...], ...]
     base: float
     objective: Objective
@@ -89,7 +92,7 @@ def search(
     edges: bool = False,
     progress: bool = False,
 ) -> Plan:
-    """The static plan that loses least on ``batches`` under a budget: :func:`sensitivity`, then :func:`solve`.
+    """The static plan that loses least on ``batches`` under a budget; never more there than a uniform width that fits.
 
     Args:
         net: calibrated or trained.
@@ -104,32 +107,59 @@ def search(
         DataError: no data, or labels that do not fit. InputError: inputs that do not fit.
         PlanError: no budget, or one that no plan meets: says the least that one can.
     """
-    limits = budgets(net.space, bitops=bitops, size=size, edges=edges)
-    measured = sensitivity(net, batches, progress=progress)
-    return _solve(measured, net.space, limits, edges)
+    space = net.space
+    limits = budgets(space, bitops=bitops, size=size, edges=edges)
+    data = batches if isinstance(batches, Tensor) else list(batches)
+    plans = {b: uniform(space, b) for b in space.widths}
+    fitting = [b for b in space.widths if all(row.of(_widths(plans[b])) <= row.limit for row in limits)]
+    candidates = [plans[b] for b in fitting]
+    around = [space.master]
+    if fitting:
+        near = fitting[int(measure(net, data, candidates)[0].argmin())]
+        around += [near] if near != space.master else []
+    measured = (sensitivity(net, data, around=b, progress=progress) for b in around)
+    candidates += [_solve(each, space, limits, edges) for each in measured]
+    return candidates[int(measure(net, data, candidates)[0].argmin())]
+
+
+def _widths(plan: Plan) -> list[int]:
+    return [pair[0] for pair in plan.values()]
 
 
 # measuring
 
 
-@torch.no_grad()
-def sensitivity(net: Net, batches: Iterable[Any], *, progress: bool = False) -> Sensitivity:
-    """Measure every layer at every width, in evaluation mode; ``net`` is as it was afterwards.
+def sensitivity(net: Net, batches: Iterable[Any], *, around: int | None = None, progress: bool = False) -> Sensitivity:
+    """Measure every layer at every width while all others are at ``around`` (the master by default).
 
-    Arguments and errors as :func:`search`.
+    Other arguments and errors as :func:`search`.
     """
     space = net.space
-    base = uniform(space, space.master)
+    reference = space.master if around is None else around
+    base = uniform(space, reference)
     plans = [_changed(base, name, b) for name in space.names for b in space.widths]
-    sums = np.zeros(len(plans) + 1)
+    mean, kind, samples = measure(net, batches, [base, *plans], progress=progress)
+    rows = (mean[1:] - mean[0]).reshape(len(space.names), len(space.widths)).tolist()
+    return Sensitivity(space.names, space.widths, reference, tuple(map(tuple, rows)), float(mean[0]), kind, samples)
+
+
+@torch.no_grad()
+def measure(
+    net: Net, batches: Iterable[Any], plans: Sequence[Plan], *, progress: bool = False
+) -> tuple[npt.NDArray[np.float64], Objective, int]:
+    """The mean loss of each plan in evaluation mode, which loss it is, and of how many samples.
+
+    ``net`` is as it was afterwards. Arguments and errors as :func:`search`.
+    """
+    sums = np.zeros(len(plans))
     kinds: set[Objective] = set()
     samples = 0
-    training, steps = net.training, _count(batches, len(plans) + 1)
+    training, steps = net.training, _count(batches, len(plans))
     net.eval()
     try:
         with _bar(progress, steps) as advance:
             for x, labels in _batches(net, batches):
-                losses, kind = _losses(net, x, labels, [base, *plans], advance)
+                losses, kind = _losses(net, x, labels, plans, advance)
                 sums += losses
                 samples += len(x)
                 kinds.add(kind)
@@ -139,9 +169,7 @@ def sensitivity(net: Net, batches: Iterable[Any], *, progress: bool = False) -> 
         raise DataError("no data: measuring sensitivities needs at least one batch (a few hundred samples)")
     if len(kinds) != 1:
         raise DataError("some batches have labels and some have none: give labels for all or for none")
-    mean = sums / samples
-    rows = (mean[1:] - mean[0]).reshape(len(space.names), len(space.widths)).tolist()
-    return Sensitivity(space.names, space.widths, tuple(map(tuple, rows)), float(mean[0]), kinds.pop(), samples)
+    return sums / samples, kinds.pop(), samples
 
 
 def _changed(base: Plan, name: str, b: int) -> Plan:
@@ -151,16 +179,16 @@ def _changed(base: Plan, name: str, b: int) -> Plan:
 def _losses(
     net: Net, x: Tensor, labels: Tensor | None, plans: Sequence[Plan], advance: Callable[[], object]
 ) -> tuple[npt.NDArray[np.float64], Objective]:
-    """The sum of the loss over the batch for each plan; the first plan is the reference. A plan runs once."""
-    master = net(x, plans[0])
+    """The sum of the loss over the batch for each plan; equal plans run once."""
+    master = net(x)
     if master.dim() != 2:
         raise DataError(f"an output of shape {list(master.shape)}: the search compares class scores, [N, classes]")
     if labels is not None:
         _check_labels(labels, *master.shape)
-    found: dict[Plan, float] = {}
+    found = {uniform(net.space, net.space.master): _loss(master, master, labels)}
     for plan in plans:
         if plan not in found:
-            found[plan] = _loss(master if plan == plans[0] else net(x, plan), master, labels)
+            found[plan] = _loss(net(x, plan), master, labels)
         advance()
     return np.array([found[plan] for plan in plans]), "divergence" if labels is None else "cross entropy"
 

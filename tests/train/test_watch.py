@@ -23,7 +23,7 @@ def test_healthy_training_is_silent() -> None:
         fall = math.exp(-step / 50)
         assert watch.losses(step, {"8": 2 * fall, "2": 2.3 * fall + 0.2, "auto": 2.1 * fall}) == []
         assert watch.clips(step, {"a": torch.tensor(1 + step / 100), "w": torch.tensor([1.0, 0.5])}, {"a"}) == []
-        widths = torch.tensor([2, 4, 8])[torch.arange(12).view(4, 3) % 3]
+        widths = torch.tensor([2, 4, 8])[torch.arange(12).view(3, 4) % 3]  # rows differ
         assert watch.choices(step, widths, (2, 4, 8)) == []
 
 
@@ -79,9 +79,20 @@ def test_clips_that_die_explode_or_drift() -> None:
 def test_a_collapsed_controller() -> None:
     watch = Watch(8, 100)
     said = [text for step in range(60) for text in watch.choices(step, torch.full((8, 3), 4), (2, 4, 8))]
-    assert len(said) == 1
+    assert len(said) == 2
     assert said[0].startswith("step 19: the controller collapsed: 4 bits in 100.0% of its choices")
+    assert said[1].startswith("step 19: the controller ignores its input")
     assert Watch(8, 100).choices(0, torch.full((8, 3), 4), (4,)) == []
+
+
+def test_a_controller_with_one_plan_for_all() -> None:
+    watch = Watch(8, 100)
+    plan = torch.tensor([[2, 4, 8]]).expand(8, 3)
+    said = [text for step in range(60) for text in watch.choices(step, plan, (2, 4, 8))]
+    assert len(said) == 1
+    assert said[0].startswith("step 19: the controller ignores its input")
+    other = torch.tensor([[2, 4, 8], [2, 4, 4]])
+    assert [text for step in range(60) for text in watch.choices(step, other, (2, 4, 8))] == []
 
 
 def test_its_memory_travels_with_a_checkpoint() -> None:

@@ -17,6 +17,7 @@ DIVERGED_FROM_BEST, BEST_FLOOR = 1.5, 0.3
 DIVERGED_FROM_MASTER, MASTER_FLOOR, LATE = 3.0, 1.0, 0.3
 DEAD, EXPLODED, DRIFTED = 1e-2, 30.0, 4.0
 COLLAPSED = 0.98
+SAME = "one plan for all"
 
 
 class TrainingError(RuntimeError):
@@ -132,7 +133,19 @@ class Watch:
             f"step {step}: the controller collapsed: {among[top]} bits in {self.parts[top]:.1%} of its choices; "
             "move bitops away from that width's cost, lower beta or controller_lr, or start with a higher gumbel_start"
         )
-        return self._event("collapsed", collapsed, text)
+        return self._event("collapsed", collapsed, text) + self._ignores(step, widths)
+
+    def _ignores(self, step: int, widths: Tensor) -> list[str]:
+        """One plan for every sample of a batch, and so for steps on end: a static plan at a controller's price."""
+        same = float((widths == widths[:1]).all())
+        keep = min(SMOOTH, 1 - 1 / self.seen["choices"])
+        self.mean[SAME] = keep * self.mean.get(SAME, 0.0) + (1 - keep) * same
+        ignores = self.seen["choices"] >= PATIENCE and self.mean[SAME] > COLLAPSED
+        text = (
+            f"step {step}: the controller ignores its input: every sample gets the same plan; train longer, raise "
+            "controller_lr, let it read more (Controller(grid=...)), or use dqt.search: a static plan costs less"
+        )
+        return self._event("one plan", ignores, text)
 
     def _event(self, key: str, present: bool, text: str) -> list[str]:
         if present and key not in self.active:

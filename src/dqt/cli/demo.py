@@ -13,7 +13,7 @@ import typer
 
 from dqt.cli.evaluate import show
 from dqt.cli.output import Json, console, emit
-from dqt.cli.train import built, find_recipe
+from dqt.cli.train import find_recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,15 +94,17 @@ class _Road:
 
 
 def _train(out: Path, recipe: str, *, quiet: bool, say: Callable[[str], object]) -> _Road:
-    from dqt.train.build import load_data
+    from dqt.train.build import load_data, network
     from dqt.train.fit import fit
+    from dqt.train.processes import keep_freed_memory
     from dqt.train.recipe import load_run
     from dqt.train.trainer import BEST, LAST
 
+    keep_freed_memory()
     path = find_recipe(recipe)
     run = load_run(path)
     splits = load_data(run)
-    net = built(run, splits.train.shape)
+    net = network(run, splits.train.shape)
     say(f"training on {len(splits.train):,} of {splits.train.name}: all widths at once, with {path}")
     folder = out / "run"
     for name in (LAST, BEST):

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import logging
-from collections.abc import Sequence
-from contextlib import redirect_stderr
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from dqt.cli.inputs import rooted
 from dqt.cli.output import DataRoot, Json, emit
-
-if TYPE_CHECKING:
-    from dqt.nn.net import Net
-    from dqt.train.recipe import Run
 
 
 def train(
@@ -36,17 +28,19 @@ def train(
     if list_recipes:
         names = shipped()
         return emit(sorted(names), as_json, lambda: typer.echo("\n".join(f"{k}  {names[k]}" for k in sorted(names))))
-    from dqt.train.build import load_data
+    from dqt.train.build import load_data, network
     from dqt.train.fit import fit
+    from dqt.train.processes import keep_freed_memory
     from dqt.train.recipe import RecipeError, load_run
     from dqt.train.trainer import BEST, LAST
 
     if not config:
         raise RecipeError(f"no run file: dqt train CONFIG, or one of those that ship: {', '.join(sorted(shipped()))}")
+    keep_freed_memory()
     path = find_recipe(config)
     run = rooted(load_run(path), data_root)
     data = load_data(run)
-    net = built(run, data.train.shape)
+    net = network(run, data.train.shape)
     folder = run_dir or Path("runs") / path.stem
     history = fit(net, data.train, data.valid, run=run, run_dir=folder, resume=resume, progress=not as_json)
     best = folder / BEST if (folder / BEST).exists() else folder / LAST
@@ -59,22 +53,6 @@ def train(
     }
     emit(summary, as_json, lambda: typer.echo(f"{best}\nnext: dqt lower {folder}"))
     return None
-
-
-def built(run: Run, shape: Sequence[int]) -> Net:
-    """The prepared network of a run. What torch prints about a model that it cannot capture is not shown: the error
-    says it in a line.
-    """
-    from dqt.train.build import network
-
-    logger = logging.getLogger("torch")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with redirect_stderr(io.StringIO()):
-            return network(run, shape)
-    finally:
-        logger.setLevel(before)
 
 
 def shipped() -> dict[str, Path]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,7 +63,8 @@ def export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
     try:
         model.eval()
         free = torch.export.Dim("batch", min=1)
-        return torch.export.export(model, (batch,), dynamic_shapes=({0: free},), strict=False)
+        with _quiet():
+            return torch.export.export(model, (batch,), dynamic_shapes=({0: free},), strict=False)
     except Exception as error:  # torch.export raises many types, some of them private
         raise UnsupportedError(_capture_failure(error)) from error
     finally:
@@ -67,9 +72,29 @@ def export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
             module.training = training[name]
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch.export prints about a failure (its whole graph) is not shown: our error says it in a line."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+def _where(error: Exception) -> str:
+    """The innermost line of the user's own that the export came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename != __file__ and not re.search(r"[/\\](torch|sympy)[/\\]", f.filename)]
+    return f" At {own[-1].filename}:{own[-1].lineno}: `{own[-1].line}`" if own and own[-1].line else ""
+
+
 def _capture_failure(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
-    first = text.splitlines()[0][:300]
+    first = text.splitlines()[0][:300] + _where(error)
     if re.search(
         r"data-dependent|GuardOnDataDependent|DynamicControlFlow", f"{type(error).__name__} {text}", re.IGNORECASE
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -17,9 +18,27 @@ from torch import Tensor, nn
 
 from dqt.train.recipe import Recipe, RecipeError
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
 
 class Stopped(KeyboardInterrupt):
     """Training was interrupted and its state is saved; the message says where and how to go on."""
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees (glibc alone); for commands that train and nothing else.
+
+    A training step allocates and frees the same large tensors again and again. glibc hands them back to the system,
+    whose fresh pages can cost more than the arithmetic on them (bench/training_speed.py measures both).
+
+    Returns:
+        whether the allocator was told.
+    """
+    try:
+        libc = ctypes.CDLL(None)
+        return bool(libc.mallopt(_M_MMAP_MAX, 0)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    except (AttributeError, OSError, TypeError):  # another C library
+        return False
 
 
 def make_fabric(recipe: Recipe) -> Fabric:

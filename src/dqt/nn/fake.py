@@ -100,11 +100,12 @@ def _inside(grad: Tensor, x: Tensor, step: Tensor, low: float, high: float) -> T
 
 
 def narrow_activation(x: Tensor, step: Tensor, zero: int, n: int, b: int, *, real: bool = False) -> Tensor:
-    """Real ``x`` -> ``T_b(q) - zero`` at width ``b`` of master ``n``, integers in float32; ``step`` 0-d > 0.
+    """Real ``x`` -> ``T_b(q) - zero`` at width ``b`` of master ``n``; float64 stays, the rest is float32.
 
-    ``real``: times ``step``, the value that the integers stand for.
+    ``step``: 0-d > 0. ``real``: times ``step``, the value that the integers stand for.
     """
-    result: Tensor = _NarrowActivation.apply(x.float(), step, zero, n, b, real)  # type: ignore[no-untyped-call]
+    x = x if x.dtype == torch.float64 else x.float()
+    result: Tensor = _NarrowActivation.apply(x, step.to(x.dtype), zero, n, b, real)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -135,7 +136,7 @@ def narrow_master(master: Tensor, step: Tensor, zero: int, n: int, b: int) -> Te
 
     The gradients are the same; the work in the backward pass is done once.
     """
-    result: Tensor = _NarrowMaster.apply(master, step, zero, n, b)  # type: ignore[no-untyped-call]
+    result: Tensor = _NarrowMaster.apply(master, step.to(master.dtype), zero, n, b)  # type: ignore[no-untyped-call]
     return result
 
 

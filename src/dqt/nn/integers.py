@@ -20,7 +20,6 @@ from dqt.arith.bounds import Bound, dot_bound
 from dqt.arith.nested import narrow_weight, weight_midpoints
 from dqt.nn.functions import FUNCTIONS
 from dqt.nn.graph import Step
-from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.ranges import Edge
 
 if TYPE_CHECKING:
@@ -119,19 +118,6 @@ def accumulator_bounds(weight: npt.NDArray[np.int8], n: int, widths: tuple[int, 
     ]
 
 
-def _gain_and_bias(layer: WidthLayer, norm: Norm | None) -> tuple[Floats, Floats]:
-    """The real affine map from the layer's product to its result, by width: ``[widths, out]`` each."""
-    gains, biases = [], []
-    for b in layer.widths:
-        offset = _double(layer.offset(b))
-        gain, bias = (
-            (np.ones_like(offset), np.zeros_like(offset)) if norm is None else map(_double, norm.gain_and_bias(b))
-        )
-        gains.append(gain)
-        biases.append(bias + offset * gain)
-    return np.stack(gains), np.stack(biases)
-
-
 def layer_integers(net: Net, step: Step) -> LayerIntegers:
     """Constants of a convolution or linear layer at every width.
 
@@ -142,7 +128,8 @@ def layer_integers(net: Net, step: Step) -> LayerIntegers:
     weight = layer.codes().cpu().numpy()
     bounds = accumulator_bounds(weight, layer.n, layer.widths, source.zero)
     unit = _double(layer.step()) * source.step
-    gain, bias = _gain_and_bias(layer, net.norm(step.norm))
+    affine = [layer.gain_and_bias(net.norm(step.norm), b) for b in layer.widths]
+    gain, bias = (np.stack([_double(part) for part in parts]) for parts in zip(*affine, strict=True))
     edge = net.edge(step)
     out = edge_codes(edge) if edge is not None else _wide_codes(bounds, unit * gain, bias)
     try:

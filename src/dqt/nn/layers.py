@@ -83,6 +83,14 @@ class WidthLayer(nn.Module):
         correction = self.correction[self.widths.index(b)]
         return correction if self.bias is None else self.bias + correction
 
+    def gain_and_bias(self, norm: Norm | None, b: int) -> tuple[Tensor, Tensor]:
+        """The affine map from the layer's real product to its result in evaluation, float64 ``[out]`` each."""
+        offset = self.offset(b).double()
+        if norm is None:
+            return torch.ones_like(offset), offset
+        gain, bias = norm.gain_and_bias(b)
+        return gain, bias + offset * gain
+
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer's product on any tensors of its shapes: real values when training, integers when exact."""
         raise TypeError(f"{type(self).__name__} has no product")
@@ -153,8 +161,14 @@ class Norm(NormSet):
         return chosen
 
     def forward(self, x: Tensor, b: int, share: float = 1.0, batch_statistics: bool = False) -> Tensor:
-        """Normalize. ``share``: the part of the batch that ``x`` is, which weighs its vote on the statistics."""
+        """Normalize. ``share``: the part of the batch that ``x`` is, which weighs its vote on the statistics.
+
+        A float64 ``x`` (evaluation) takes the affine map that the program folds, in float64.
+        """
         s = self.set_of(b)
+        if x.dtype == torch.float64 and not batch_statistics:
+            gain, bias = (v.reshape(-1, *(1 for _ in range(x.dim() - 2))) for v in self.gain_and_bias(b))
+            return x * gain + bias
         momentum = self.momentum * share
         return F.batch_norm(x, s.running_mean, s.running_var, s.weight, s.bias, batch_statistics, momentum, self.eps)
 

@@ -165,7 +165,7 @@ class Net(nn.Module):
                 values[step.out] = self.fake_step(step, [values[name] for name in step.ins], run)
             for name in dead:
                 values.pop(name, None)
-        return values[self.steps[-1].out].master
+        return values[self.steps[-1].out].master.float()
 
     def read(self, x: Tensor, run: Run) -> Signal:
         """The input as a signal."""

@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dqt.arith.affine import add, multiply
-from dqt.arith.fixed import requantize
+from dqt.arith.fixed import M_MAX, SHIFT, requantize
 from dqt.arith.plan import Pair
 from dqt.nn import exact, fake, integers
 from dqt.nn.functions import FUNCTIONS
 from dqt.nn.graph import Step
 from dqt.nn.layers import Norm, WidthLayer
-from dqt.nn.ranges import Signal
+from dqt.nn.ranges import Edge, Signal
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -100,11 +100,12 @@ def _layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
         return Signal(_float_product(layer, norm, x), net.edge(step), False)
     column = run.choice.of(step.layer) if run.choice else None
     if run.choice is None or column is None:
-        return Signal(product(layer, norm, x, run.widths[step.layer], run.batch_statistics), net.edge(step))
+        raw = product(layer, norm, x, run.widths[step.layer], run.batch_statistics, edge=net.edge(step))
+        return Signal(raw, net.edge(step))
     raw = by_width(
         run.choice.widths[:, column],
         x.raw,
-        lambda rows, b, share: product(layer, norm, x.like(rows), (b, b), run.batch_statistics, share),
+        lambda rows, b, share: product(layer, norm, x.like(rows), (b, b), run.batch_statistics, share, net.edge(step)),
     )
     if run.choice.soft.requires_grad:
         soft = run.choice.soft[:, column]
@@ -113,12 +114,19 @@ def _layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def product(
-    layer: WidthLayer, norm: Norm | None, x: Signal, pair: Pair, batch_statistics: bool, share: float = 1.0
+    layer: WidthLayer,
+    norm: Norm | None,
+    x: Signal,
+    pair: Pair,
+    batch_statistics: bool,
+    share: float = 1.0,
+    edge: Edge | None = None,
 ) -> Tensor:
     """A layer at widths ``pair`` and the batch norm that follows it: real values, before the edge.
 
-    In evaluation the product is of integers, so in float32 it is the program's accumulator itself, and ``unit`` makes
-    it real once, after. In training both operands are real, which saves passes over memory.
+    In evaluation the product is of integers, so in float32 it is the program's accumulator itself; what follows is
+    float64 with the program's multiplier, so that the two almost never round apart. In training both operands are real
+    and float32, which saves passes over memory. ``edge``: where the result goes.
     """
     bw, ba = pair
     row = min(bw, ba)
@@ -126,10 +134,22 @@ def product(
     if batch_statistics:
         y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.step(), weight), offset)
         return y if norm is None else norm(y, row, share, y.numel() > y.shape[1])
-    unit = layer.step() * x.step
-    acc = layer.apply_weight(x.codes(ba), weight, offset / unit)
-    y = acc * unit.reshape(-1, *(1 for _ in range(weight.dim() - 2)))
-    return y if norm is None else norm(y, row)
+    acc = layer.apply_weight(x.codes(ba).float(), weight, None).double()
+    shape = (-1, *(1 for _ in range(weight.dim() - 2)))
+    gain, bias = layer.gain_and_bias(norm, row)
+    scale = layer.step().double() * x.step.double() * gain
+    if edge is not None and not torch.compiler.is_compiling():  # 2^-33 of a step: not worth a break in the graph
+        scale = scale + _multiplier_error(layer, norm, x, edge, scale)
+    return acc * scale.reshape(shape) + bias.reshape(shape)
+
+
+def _multiplier_error(layer: WidthLayer, norm: Norm | None, x: Signal, edge: Edge, scale: Tensor) -> Tensor:
+    """What the program's multiplier ``round(scale * 2^S)`` makes of ``scale``, less ``scale`` (equation 9)."""
+    units = layer.step().double() * x.step.double() / edge.step().double()
+    largest = torch.stack([(units * layer.gain_and_bias(norm, b)[0]).abs().amax() for b in layer.widths]).amax()
+    shifts = torch.tensor([2.0**s for s in range(SHIFT, 0, -1)], dtype=torch.float64, device=scale.device)
+    unit = shifts[((largest * shifts).round() <= M_MAX).int().argmax()] / edge.step().double()
+    return ((scale * unit).round() / unit - scale).detach()
 
 
 def _float_product(layer: WidthLayer, norm: Norm | None, x: Signal) -> Tensor:
@@ -269,7 +289,7 @@ def _dropout(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def _choose(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    logits = ins[0].raw.reshape(-1, len(net.space.chosen), len(net.space.choices))
+    logits = ins[0].raw.float().reshape(-1, len(net.space.chosen), len(net.space.choices))
     noisy = logits if run.noise is None else logits + run.noise
     soft = F.softmax(noisy / (run.temperature or 1.0), dim=-1)
     hard = noisy.argmax(-1)

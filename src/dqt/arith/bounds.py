@@ -12,6 +12,8 @@ INT32 = 2**31 - 1
 INT64 = 2**63 - 1
 FLOAT32_EXACT = 2**24
 FLOAT64_EXACT = 2**53
+WIDE_LIMIT = 2**23 - 1
+"""A wide value lies in ``[-WIDE_LIMIT, WIDE_LIMIT]``, so that its float32 is exact."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
+from dqt.arith.bounds import WIDE_LIMIT
 from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import INPUT, Step
-from dqt.nn.integers import WIDE_LIMIT, Codes, RescaleIntegers
+from dqt.nn.integers import Codes, RescaleIntegers
 from dqt.nn.net import Net
 from dqt.program import ops
 from dqt.program.program import Program

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dqt.arith import fixed
 from dqt.arith.affine import AddConstants, MultiplyConstants, add_constants, multiply_constants
-from dqt.arith.bounds import Bound, dot_bound
+from dqt.arith.bounds import WIDE_LIMIT, Bound, dot_bound
 from dqt.arith.nested import narrow_weight, weight_midpoints
 from dqt.nn.functions import FUNCTIONS
 from dqt.nn.graph import Step
@@ -25,7 +25,6 @@ from dqt.nn.ranges import Edge
 if TYPE_CHECKING:
     from dqt.nn.net import Net
 
-WIDE_LIMIT = 2**23 - 1
 Floats = npt.NDArray[np.float64]
 
 

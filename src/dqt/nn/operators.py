@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dqt.arith.affine import add, multiply
-from dqt.arith.fixed import M_MAX, SHIFT, requantize
+from dqt.arith.fixed import choose_shift, requantize
 from dqt.arith.plan import Pair
 from dqt.nn import exact, fake, integers
 from dqt.nn.functions import FUNCTIONS
@@ -147,8 +147,7 @@ def _multiplier_error(layer: WidthLayer, norm: Norm | None, x: Signal, edge: Edg
     """What the program's multiplier ``round(scale * 2^S)`` makes of ``scale``, less ``scale`` (equation 9)."""
     units = layer.step().double() * x.step.double() / edge.step().double()
     largest = torch.stack([(units * layer.gain_and_bias(norm, b)[0]).abs().amax() for b in layer.widths]).amax()
-    shifts = torch.tensor([2.0**s for s in range(SHIFT, 0, -1)], dtype=torch.float64, device=scale.device)
-    unit = shifts[((largest * shifts).round() <= M_MAX).int().argmax()] / edge.step().double()
+    unit = 2.0 ** choose_shift(float(largest.detach())) / edge.step().double()
     return ((scale * unit).round() / unit - scale).detach()
 
 

@@ -20,9 +20,6 @@ UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
-WIDE_LIMIT = 2**23 - 1
-"""A wide value lies in ``[-WIDE_LIMIT, WIDE_LIMIT]``, so that its float32 is exact."""
-
 
 @dataclass(frozen=True)
 class Value:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from dqt.arith.bounds import WIDE_LIMIT
 from dqt.arith.nested import limits, signed_zero
 from dqt.arith.plan import Space
 from dqt.program.graph import INPUT, Layered, Scope, Shape, require
 from dqt.program.ops import (
-    WIDE_LIMIT,
     Add,
     AvgPool,
     Choose,

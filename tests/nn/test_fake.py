@@ -134,8 +134,8 @@ def test_memory_order_changes_nothing() -> None:
         assert a.grad is not None
         assert step.grad is not None
         results.append((y.detach(), a.grad, step.grad))
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other)
+    for one, other in zip(*results, strict=True):  # the step's gradient is a float sum, and its order differs
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_scaled_gradient() -> None:

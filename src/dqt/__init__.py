@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dqt.program.cascade import calibrate_cascade
     from dqt.program.interpret import InputError, interpret
     from dqt.program.program import Program, ProgramError
+    from dqt.runtime.runtime import Runtime, RuntimeUnavailableError
     from dqt.train.fit import fit
     from dqt.train.loss import objective
     from dqt.train.recipe import Recipe
@@ -37,6 +38,8 @@ __all__ = [
     "Program",
     "ProgramError",
     "Recipe",
+    "Runtime",
+    "RuntimeUnavailableError",
     "UnsupportedError",
     "__version__",
     "calibrate",
@@ -60,6 +63,8 @@ _HOME = {
     "Program": "dqt.program.program",
     "ProgramError": "dqt.program.program",
     "Recipe": "dqt.train.recipe",
+    "Runtime": "dqt.runtime.runtime",
+    "RuntimeUnavailableError": "dqt.runtime.runtime",
     "UnsupportedError": "dqt.nn.errors",
     "calibrate": "dqt.nn.calibrate",
     "calibrate_cascade": "dqt.program.cascade",

@@ -7,7 +7,7 @@ in slices to bound memory; integers make the result independent of how it is cut
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,7 +76,7 @@ def execute(program: Program, x: Any, plan: PlanLike = None, *, keep: bool = Fal
     resolved = resolve(program.space, plan)
     inputs = as_input(x, program.input_shape)
     if isinstance(resolved, Cascade):
-        return _cascade(program, inputs, resolved, keep=keep)
+        return cascaded(inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), keep=keep))
     return _run(program, inputs, resolved, keep=keep)
 
 
@@ -120,16 +120,16 @@ def margins(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     return difference
 
 
-def _cascade(program: Program, inputs: Floats, cascade: Cascade, *, keep: bool) -> Result:
-    """Run all at the first width; those at or below the margin run again at the next."""
-    result = _run(program, inputs, uniform(program.space, cascade.widths[0]), keep=keep)
+def cascaded(inputs: Floats, cascade: Cascade, run: Callable[[Floats, int], Result]) -> Result:
+    """Run all at the first width; those at or below the margin run again at the next. ``run``: samples at a width."""
+    result = run(inputs, cascade.widths[0])
     codes, widths, passes = result.codes, result.widths, result.passes
     unsure = np.arange(len(inputs))
     for b, threshold in zip(cascade.widths[1:], cascade.margins, strict=True):
         unsure = unsure[margins(codes[unsure]) <= threshold]
         if len(unsure) == 0:
             break
-        again = _run(program, inputs[unsure], uniform(program.space, b), keep=keep)
+        again = run(inputs[unsure], b)
         codes[unsure], widths[unsure] = again.codes, again.widths
         passes[unsure] += 1
         for name, value in again.values.items():

@@ -1,0 +1,32 @@
+/* The C99 twin of dqt/arith: every integer rule that kernels and exported C share. docs/numerics.md has the equations. */
+#ifndef DQT_ARITH_H
+#define DQT_ARITH_H
+
+#include <stdint.h>
+
+/* The mask that keeps the top b of n bits of a byte (s = n - b): T_b(w) = (w & mask) | h. Equation 4. */
+static inline uint8_t dqt_weight_mask(int s) { return (uint8_t)(0xFFu << s); }
+
+/* The balanced midpoint h_b of input channel (or tap) i. Equation 5. */
+static inline uint8_t dqt_midpoint(int s, int i) { return (uint8_t)(s ? (1 << (s - 1)) - (i & 1) : 0); }
+
+/* T_b of a weight. Equation 4. */
+static inline int8_t dqt_narrow_weight(int8_t w, int s, int i) {
+    return (int8_t)(((uint8_t)w & dqt_weight_mask(s)) | dqt_midpoint(s, i));
+}
+
+/* T_b of an unsigned n-bit activation, nearest: min((q + half) >> s, 2^b - 1) << s. Equation 6. */
+static inline uint8_t dqt_narrow_activation(uint8_t q, int n, int s) {
+    const int code = (q + ((1 << s) >> 1)) >> s, top = (1 << (n - s)) - 1;
+    return (uint8_t)((code < top ? code : top) << s);
+}
+
+static inline int64_t dqt_clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
+
+/* Requantization: clamp((acc * m + c) >> shift, lo, hi). Equation 8. Arithmetic shift of a negative number is what
+   every compiler that we build with does (and C++20 demands). */
+static inline int32_t dqt_requantize(int64_t acc, int64_t m, int64_t c, int shift, int64_t lo, int64_t hi) {
+    return (int32_t)dqt_clamp((acc * m + c) >> shift, lo, hi);
+}
+
+#endif

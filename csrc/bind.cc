@@ -1,0 +1,92 @@
+// The Python module dqt._native: the only file that knows Python.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <string>
+
+#include "engine.h"
+#include "load/load.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using Input = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Codes = nb::ndarray<int32_t, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using Chosen = nb::ndarray<int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+std::unique_ptr<dqt::Engine> make(nb::bytes data, int threads, const std::string& isa) {
+    const dqt::Kernels* kernels = dqt::choose_kernels(isa.empty() ? nullptr : isa.c_str());
+    if (!kernels) throw nb::value_error(("no kernels called '" + isa + "' that this processor runs").c_str());
+    return std::make_unique<dqt::Engine>(dqt::load(reinterpret_cast<const uint8_t*>(data.data()), data.size()), threads,
+                                         *kernels);
+}
+
+// `weight` and `activation`: a width for each layer, the controller's own after them.
+dqt::Widths widths_of(const dqt::Engine& engine, const std::vector<int>& weight, const std::vector<int>& activation,
+                      bool automatic) {
+    const auto& space = engine.program().space;
+    const size_t layers = space.layers.size() + space.controller.size();
+    if (weight.size() != layers || activation.size() != layers) throw nb::value_error("one width for each layer");
+    for (const auto* widths : {&weight, &activation})
+        for (const int b : *widths)
+            if (std::find(space.widths.begin(), space.widths.end(), b) == space.widths.end())
+                throw nb::value_error("a width that the program does not have");
+    return {{weight.begin(), weight.end()}, {activation.begin(), activation.end()}, automatic};
+}
+
+void run(dqt::Engine& engine, const Input& x, const dqt::Widths& widths, int32_t* codes, float* floats, Chosen& chosen) {
+    int64_t size = 1;
+    for (const int64_t d : engine.program().input_shape) size *= d;
+    const auto count = static_cast<int64_t>(x.shape(0));
+    if (static_cast<int64_t>(x.size()) != count * size ||
+        static_cast<int64_t>(chosen.size()) != count * static_cast<int64_t>(engine.program().space.layers.size()))
+        throw nb::value_error("arrays of the wrong size");
+    const nb::gil_scoped_release release;
+    engine.run(x.data(), count, widths, codes, floats, chosen.data());
+}
+
+size_t output_size(const dqt::Engine& engine) {
+    size_t result = 1;
+    for (const int64_t d : engine.output().shape) result *= d;
+    return result;
+}
+
+std::vector<std::string> kernel_sets() {
+    std::vector<std::string> names;
+#define DQT_KERNELS(each) \
+    if (dqt::kernels_##each.usable()) names.emplace_back(dqt::kernels_##each.name);
+#include "kernels.inc"
+#undef DQT_KERNELS
+    return names;
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.doc() = "The native engine: a program's integers, run fast.";
+    m.def("kernel_sets", &kernel_sets, "Names of the kernel sets that this processor runs, best first.");
+    nb::class_<dqt::Widths>(m, "Widths");
+    nb::class_<dqt::Engine>(m, "Engine")
+        .def("widths", &widths_of, "weight"_a, "activation"_a, "automatic"_a)
+        .def("codes",
+             [](dqt::Engine& engine, const Input& x, const dqt::Widths& widths, Codes out, Chosen chosen) {
+                 if (out.size() != x.shape(0) * output_size(engine)) throw nb::value_error("an output of the wrong size");
+                 run(engine, x, widths, out.data(), nullptr, chosen);
+             })
+        .def("floats",
+             [](dqt::Engine& engine, const Input& x, const dqt::Widths& widths, Floats out, Chosen chosen) {
+                 if (out.size() != x.shape(0) * output_size(engine)) throw nb::value_error("an output of the wrong size");
+                 run(engine, x, widths, nullptr, out.data(), chosen);
+             })
+        .def_prop_ro("isa", [](const dqt::Engine& engine) { return std::string(engine.kernels().name); })
+        .def_prop_ro("threads", &dqt::Engine::threads)
+        .def_prop_ro("weight_bytes", &dqt::Engine::weight_bytes)
+        .def("arena_bytes", &dqt::Engine::arena_bytes);
+    m.def("engine", &make, "data"_a, "threads"_a, "isa"_a, "An engine from the bytes of a .dqt file.");
+}

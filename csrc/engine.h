@@ -1,0 +1,104 @@
+// A loaded program, ready to run. The program and the packed weights are shared and never change; each run borrows one
+// Arena, so several threads may run one engine at once.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "kernels.h"
+#include "layer.h"
+#include "program.h"
+#include "tensor.h"
+#include "threads.h"
+
+namespace dqt {
+
+// Where each value lies, for one sample; images of a value are `Tensor::image` apart.
+struct MemoryPlan {
+    std::vector<Tensor> values;      // data: offset for one sample
+    std::vector<int64_t> offset;     // of each value, in bytes per sample of the arena
+    int64_t bytes = 0;               // of one sample
+    int64_t stage = 0;               // of the narrowed input of a layer, per sample
+    int64_t landing = 0;             // of a linear layer's rows on their way into an image, per sample
+    std::vector<int> fused;          // by op: the Add that a convolution does at its end, or -1; -2: done by another
+};
+
+// The widths of a run: of each layer (controller layers after them), weights and activations; or those of a choice.
+struct Widths {
+    std::vector<uint8_t> weight, activation;
+    bool automatic = false;
+};
+
+// Memory and threads of one run at a time.
+struct Arena {
+    explicit Arena(int threads) : threads(threads) {}
+    Threads threads;
+    Bytes memory, stage, landing;
+    int64_t capacity = 0;            // samples
+    const MemoryPlan* plan = nullptr;
+    std::vector<Tensor> values;      // those of `plan`, with real addresses
+    std::vector<int8_t> chosen;      // [layers][samples] width, where automatic
+    std::vector<int32_t> order;      // samples of one group of widths
+};
+
+class Engine {
+  public:
+    Engine(Program program, int threads, const Kernels& kernels);
+
+    const Program& program() const { return program_; }
+    const Kernels& kernels() const { return *kernels_; }
+    int threads() const { return thread_count_; }
+    int64_t arena_bytes(int64_t samples) const;
+    int64_t weight_bytes() const;
+    const Value& output() const;
+
+    // x: [count, *input_shape] float32, finite. One of `codes` (int32) and `floats` gets [count, *output shape]; `widths`
+    // (or null) gets int8 [count, layers].
+    void run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths);
+
+  private:
+    friend class Execution;
+    std::unique_ptr<Arena> borrow();
+    void give_back(std::unique_ptr<Arena> arena);
+
+    Program program_;
+    const Kernels* kernels_;
+    int thread_count_;
+    MemoryPlan plan_, plan_auto_;
+    std::vector<PackedLayer> layers_;  // by op; empty where the op is no layer
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<Arena>> idle_;
+};
+
+// plan.cc
+Tensor as_matrix(const Tensor& t);  // the same elements row-major, its last dimension innermost, nowhere yet
+MemoryPlan make_plan(const Program& program, bool automatic);
+std::vector<char> needed(const Program& program, bool automatic);
+std::vector<int> reads(const Op& op);
+int writes(const Op& op);
+bool is_depthwise(const Conv& op, const Program& program);
+
+// shapes.cc: the operators that are no layers, on every sample of a slice.
+struct Context {
+    const Program& program;
+    const Kernels& kernels;
+    Arena& arena;
+    int64_t count;
+    const float* x;
+};
+void fill_border(const Tensor& t, int64_t n);
+void copy_elements(const Tensor& from, const Tensor& to, int64_t n);  // of the same logical shape
+void execute_quantize(const Context& run, const Quantize& op);
+void execute_add(const Context& run, const Add& op);
+void execute_multiply(const Context& run, const Multiply& op);
+void execute_rescale(const Context& run, const Rescale& op);
+void execute_concat(const Context& run, const Concat& op);
+void execute_max_pool(const Context& run, const MaxPool& op);
+void execute_avg_pool(const Context& run, const AvgPool& op);
+void execute_table(const Context& run, const Table& op);
+void execute_reshape(const Context& run, const Reshape& op);
+void execute_slice(const Context& run, const Slice& op);
+void execute_pad(const Context& run, const Pad& op);
+
+}  // namespace dqt

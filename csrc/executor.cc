@@ -1,0 +1,399 @@
+// Runs a program: instruction by instruction, every layer as blocks of output pixels times panels of output channels.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <stdexcept>
+
+#include "arith.h"
+#include "engine.h"
+
+namespace dqt {
+namespace {
+
+constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{256} << 20;
+
+int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
+
+int index_of(const std::vector<int>& widths, int width) {
+    return static_cast<int>(std::find(widths.begin(), widths.end(), width) - widths.begin());
+}
+
+// How a layer reads its input: geometry that does not depend on the widths.
+struct Window {
+    Tensor in, out;                  // `in` as staged
+    int stride[2], padding[2];
+    std::vector<int32_t> taps;
+    int depth;                       // bytes of a segment
+    int64_t group_bytes;             // from group to group in a pixel
+};
+
+}  // namespace
+
+// One run of one slice of the batch.
+class Execution {
+  public:
+    Execution(Engine& engine, Arena& arena, const MemoryPlan& plan, const Widths& widths, const float* x, int64_t count)
+        : engine_(engine), arena_(arena), plan_(plan), widths_(widths),
+          run_{engine.program_, *engine.kernels_, arena, count, x} {}
+
+    void all() {
+        const auto& ops = engine_.program_.ops;
+        const std::vector<char> live = needed(engine_.program_, widths_.automatic);
+        for (size_t i = 0; i < ops.size(); ++i) {
+            if (!live[i] || plan_.fused[i] == -2) continue;
+            const int out = plan_.fused[i] >= 0 ? writes(ops[plan_.fused[i]]) : writes(ops[i]);
+            if (out >= 0) border(arena_.values[out]);
+            step(ops[i], static_cast<int>(i));
+        }
+    }
+
+  private:
+    void border(const Tensor& t) {
+        if (t.top + t.left + t.bottom + t.right == 0 && (t.wide || t.pixel == t.channels)) return;
+        for (int64_t n = 0; n < run_.count; ++n) fill_border(t, n);
+    }
+
+    void step(const Op& op, int i) {
+        if (const auto* each = std::get_if<Conv>(&op)) return layer(each->layer, i, window(*each, i));
+        if (const auto* each = std::get_if<Linear>(&op)) return layer(each->layer, i, window(*each));
+        if (const auto* each = std::get_if<Quantize>(&op)) return execute_quantize(run_, *each);
+        if (const auto* each = std::get_if<Add>(&op)) return execute_add(run_, *each);
+        if (const auto* each = std::get_if<Multiply>(&op)) return execute_multiply(run_, *each);
+        if (const auto* each = std::get_if<Rescale>(&op)) return execute_rescale(run_, *each);
+        if (const auto* each = std::get_if<Concat>(&op)) return execute_concat(run_, *each);
+        if (const auto* each = std::get_if<MaxPool>(&op)) return execute_max_pool(run_, *each);
+        if (const auto* each = std::get_if<AvgPool>(&op)) return execute_avg_pool(run_, *each);
+        if (const auto* each = std::get_if<Table>(&op)) return execute_table(run_, *each);
+        if (const auto* each = std::get_if<Reshape>(&op)) return execute_reshape(run_, *each);
+        if (const auto* each = std::get_if<Slice>(&op)) return execute_slice(run_, *each);
+        if (const auto* each = std::get_if<Pad>(&op)) return execute_pad(run_, *each);
+        if (const auto* each = std::get_if<Choose>(&op)) return choose(*each);
+    }
+
+    // The first of the largest logits gives each layer its width.
+    void choose(const Choose& op) {
+        const Tensor& logits = arena_.values[op.x];
+        const int options = static_cast<int>(op.widths.size());
+        for (int64_t n = 0; n < run_.count; ++n) {
+            const auto* values = reinterpret_cast<const int32_t*>(logits.at(n, 0, 0));
+            for (size_t i = 0; i < op.layers.size(); ++i) {
+                const int32_t* first = values + i * options;
+                const auto best = std::max_element(first, first + options) - first;
+                arena_.chosen[op.layers[i] * run_.count + n] = static_cast<int8_t>(op.widths[best]);
+            }
+        }
+    }
+
+    Window window(const Conv& op, int i) {
+        const PackedLayer& packed = engine_.layers_[i];
+        Window w{arena_.values[op.x], arena_.values[op.out], {op.stride[0], op.stride[1]},
+                 {op.padding[0], op.padding[2]}, {}, packed.depth, 0};
+        const int inputs = static_cast<int>(op.weight.shape[1]);
+        if (op.groups > 1 && !packed.depthwise) {
+            w.group_bytes = packed.depth;
+            if (inputs != packed.depth) restride(w.in, packed.depth * op.groups);
+        }
+        const int64_t down = op.dilation[0] * w.in.row, across = int64_t{op.dilation[1]} * w.in.pixel;
+        const bool rows = op.groups == 1 && op.dilation[1] == 1 && !packed.by_tap;  // a row of taps is contiguous
+        for (int y = 0; y < packed.kernel_height; ++y)
+            for (int x = 0; x < (rows ? 1 : packed.kernel_width); ++x)
+                w.taps.push_back(static_cast<int32_t>(y * down + x * across));
+        if (rows) w.depth *= packed.kernel_width;
+        return w;
+    }
+
+    Window window(const Linear& op) {
+        const Tensor &x = arena_.values[op.x], &out = arena_.values[op.out];
+        Window w{x, out, {1, 1}, {0, 0}, {0}, 0, 0};
+        if (x.planar) w.in = as_matrix(x);
+        if (out.planar) {
+            w.out = as_matrix(out);
+            w.out.data = arena_.landing.data();
+        }
+        w.depth = static_cast<int>((w.in.channels + 3) / 4 * 4);
+        return w;
+    }
+
+    // The layout of a stage whose groups are padded to 4 channels each.
+    static void restride(Tensor& t, int pixel) {
+        t.pixel = pixel;
+        t.row = (t.left + t.width + t.right) * pixel;
+        t.image = ((t.top + t.height + t.bottom) * t.row + 63) / 64 * 64;
+    }
+
+    // Every sample of the slice at its widths: grouped by them where the plan is automatic.
+    void layer(int index, int i, Window w) {
+        const auto& space = engine_.program_.space;
+        std::vector<int32_t>& order = arena_.order;
+        const bool chosen = widths_.automatic && index < static_cast<int>(space.layers.size()) &&
+                            arena_.chosen[index * run_.count] != 0;
+        if (!chosen) {
+            order.resize(run_.count);
+            std::iota(order.begin(), order.end(), 0);
+            return at_widths(i, w, widths_.weight[index], widths_.activation[index]);
+        }
+        for (const int b : space.choices) {
+            order.clear();
+            for (int n = 0; n < run_.count; ++n)
+                if (arena_.chosen[index * run_.count + n] == b) order.push_back(n);
+            if (!order.empty()) at_widths(i, w, b, b);
+        }
+    }
+
+    void at_widths(int i, Window w, int weight, int activation) {
+        const PackedLayer& packed = engine_.layers_[i];
+        const auto& space = engine_.program_.space;
+        const Narrowing narrowing = packed.narrowing(weight);
+        const int row = index_of(space.widths, std::min(weight, activation));
+        stage(i, w, packed, activation);
+        const int32_t* start = packed.start[index_of(space.widths, weight)].data();
+        if (packed.depthwise) return depthwise(std::get<Conv>(engine_.program_.ops[i]), packed, w, narrowing, start, row);
+        blocks(i, packed, w, narrowing, start, row);
+        const Tensor& out = arena_.values[writes(engine_.program_.ops[i])];
+        if (out.planar && !w.out.planar)
+            for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
+    }
+
+    // Narrows the input's samples of this group, and pads its groups of channels where the kernel wants that.
+    void stage(int i, Window& w, const PackedLayer& packed, int activation) {
+        const int x = reads(engine_.program_.ops[i])[0];
+        const Tensor& from = arena_.values[x];
+        const int s = engine_.program_.space.master - activation;
+        const auto& order = arena_.order;
+        const bool matrix = w.in.planar != from.planar, regroup = w.in.pixel != from.pixel;
+        if (!matrix && !regroup && s == 0) return;
+        w.in.data = arena_.stage.data();
+        if (matrix) {
+            std::memset(w.in.data, 0, run_.count * w.in.image);
+            for (const int32_t n : order) {
+                copy_elements(from, w.in, n);
+                uint8_t* p = w.in.at(n, 0, 0);
+                run_.kernels.narrow(p, p, w.in.image, packed.master, s);
+            }
+            return;
+        }
+        const int64_t rows = from.top + from.height + from.bottom, pixels = from.left + from.width + from.right;
+        arena_.threads.each([&](int t) {
+            const Range range = split(static_cast<int64_t>(order.size()) * rows, t, arena_.threads.count());
+            for (int64_t at = range.first; at < range.last; ++at) {
+                const int64_t n = order[at / rows], y = at % rows;
+                const uint8_t* in = from.data + n * from.image + y * from.row;
+                uint8_t* out = w.in.data + n * w.in.image + y * w.in.row;
+                if (!regroup) {
+                    run_.kernels.narrow(in, out, from.row, packed.master, s);
+                    continue;
+                }
+                const int64_t inputs = from.channels / packed.groups;
+                for (int64_t p = 0; p < pixels; ++p)
+                    for (int g = 0; g < packed.groups; ++g)
+                        for (int64_t c = 0; c < packed.depth; ++c)
+                            out[p * w.in.pixel + g * packed.depth + c] =
+                                c < inputs ? dqt_narrow_activation(in[p * from.pixel + g * inputs + c], packed.master, s)
+                                           : 0;
+            }
+        });
+    }
+
+    void depthwise(const Conv& op, const PackedLayer& packed, const Window& w, const Narrowing& narrowing,
+                   const int32_t* start, int row) {
+        const auto& order = arena_.order;
+        DepthwiseRow common{};
+        common.in_row = op.dilation[0] * w.in.row;
+        common.in_column = op.dilation[1] * w.in.pixel;
+        common.in_pixel = op.stride[1] * w.in.pixel;
+        common.out_pixel = w.out.pixel;
+        common.channels = static_cast<int32_t>(w.out.channels);
+        common.count = static_cast<int32_t>(w.out.width);
+        common.kernel_height = packed.kernel_height;
+        common.kernel_width = packed.kernel_width;
+        common.weight = reinterpret_cast<const int8_t*>(packed.weight.data());
+        common.mask = narrowing.mask;
+        std::copy_n(narrowing.middle, 2, common.middle);
+        common.start = start;
+        common.rounding = packed.rounding(row, 0);
+        arena_.threads.each([&](int t) {
+            DepthwiseRow each = common;
+            const Range range = split(static_cast<int64_t>(order.size()) * w.out.height, t, arena_.threads.count());
+            for (int64_t at = range.first; at < range.last; ++at) {
+                const int64_t n = order[at / w.out.height], y = at % w.out.height;
+                each.in = w.in.at(n, y * op.stride[0] - op.padding[0], -op.padding[2]);
+                each.out = w.out.at(n, y, 0);
+                run_.kernels.depthwise(each);
+            }
+        });
+    }
+
+    void blocks(int i, const PackedLayer& packed, const Window& w, const Narrowing& narrowing, const int32_t* start,
+                int row) {
+        const int parts = arena_.threads.count();
+        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * w.out.height * w.out.width;
+        const auto panels = static_cast<int64_t>(packed.panels.size());
+        const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
+        arena_.threads.each([&](int t) {
+            const Range some = by_pixel ? split(pixels, t, parts) : Range{0, pixels};
+            const Range those = by_pixel ? Range{0, panels} : split(panels, t, parts);
+            if (some.first == some.last) return;
+            for (int64_t p = those.first; p < those.last; ++p)
+                panel(i, packed, packed.panels[p], w, narrowing, start, row, some);
+        });
+    }
+
+    // One panel of channels over a range of output pixels, in blocks of nearly equal height.
+    void panel(int i, const PackedLayer& packed, const Panel& panel, const Window& w, const Narrowing& narrowing,
+               const int32_t* start, int row, Range pixels) {
+        const int kind = kind_of(panel.vectors), most = run_.kernels.most_rows[kind];
+        Block block{};
+        block.taps = w.taps.data();
+        block.tap_count = static_cast<int>(w.taps.size());
+        block.depth = w.depth;
+        block.panel = reinterpret_cast<const int8_t*>(packed.weight.data()) + panel.weight;
+        block.mask = narrowing.mask;
+        std::copy_n(narrowing.middle, 2, block.middle);
+        block.start = start + panel.at;
+        block.rounding = packed.rounding(row, panel.at);
+        Residual residual;
+        Tensor out = w.out, other;
+        if (plan_.fused[i] >= 0) {
+            const auto& add = std::get<Add>(engine_.program_.ops[plan_.fused[i]]);
+            const bool first = add.a == writes(engine_.program_.ops[i]);
+            residual = {first ? add.k1 : add.k2, first ? add.k2 : add.k1, add.k3, add.shift,
+                        static_cast<int32_t>(add.lo), static_cast<int32_t>(add.hi)};
+            block.residual = &residual;
+            other = arena_.values[first ? add.b : add.a];
+            out = arena_.values[add.out];
+        }
+        block.wide = out.wide;
+        block.columns = panel.columns;
+        const bool last = panel.first + panel.columns == packed.out_channels;
+        block.stored = last && !out.wide ? panel.columns + static_cast<int>(out.pixel - out.channels) : panel.columns;
+        const int64_t bytes = out.wide ? 4 : 1, total = pixels.last - pixels.first, count = (total + most - 1) / most;
+        for (int64_t k = 0; k < count; ++k) {
+            const Range rows = {pixels.first + total * k / count, pixels.first + total * (k + 1) / count};
+            int64_t n = rows.first / (out.height * out.width), y = rows.first / out.width % out.height;
+            int64_t x = rows.first % out.width;
+            for (int64_t r = 0; r < rows.last - rows.first; ++r) {
+                const int64_t sample = arena_.order[n];
+                block.in[r] = w.in.at(sample, y * w.stride[0] - w.padding[0], x * w.stride[1] - w.padding[1]) +
+                              panel.group * w.group_bytes;
+                block.out[r] = out.at(sample, y, x) + panel.first * bytes;
+                if (block.residual) block.other[r] = other.at(sample, y, x) + panel.first;
+                if (++x == out.width) x = 0, ++y;
+                if (y == out.height) y = 0, ++n;
+            }
+            run_.kernels.block[kind][narrowing.narrowed][rows.last - rows.first - 1](block);
+        }
+    }
+
+    Engine& engine_;
+    Arena& arena_;
+    const MemoryPlan& plan_;
+    const Widths& widths_;
+    Context run_;
+};
+
+Engine::Engine(Program program, int threads, const Kernels& kernels)
+    : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)),
+      plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+        if (auto* conv = std::get_if<Conv>(&program_.ops[i])) {
+            layers_[i] = pack(conv->weight, conv->requant, conv->groups, is_depthwise(*conv, program_), false,
+                              program_.values[conv->x].zero, program_.space);
+        } else if (auto* linear = std::get_if<Linear>(&program_.ops[i])) {
+            layers_[i] = pack(linear->weight, linear->requant, 1, false, true, program_.values[linear->x].zero,
+                              program_.space);
+        }
+    }
+    for (Op& op : program_.ops) {  // the packed form is the only copy of the weights
+        if (auto* conv = std::get_if<Conv>(&op)) std::vector<int8_t>().swap(conv->weight.data);
+        if (auto* linear = std::get_if<Linear>(&op)) std::vector<int8_t>().swap(linear->weight.data);
+    }
+}
+
+const Value& Engine::output() const { return program_.values[std::get<Dequantize>(program_.ops.back()).x]; }
+
+int64_t Engine::arena_bytes(int64_t samples) const {
+    return samples * (std::max(plan_.bytes, plan_auto_.bytes) + std::max(plan_.stage, plan_auto_.stage));
+}
+
+int64_t Engine::weight_bytes() const {
+    int64_t total = 0;
+    for (const PackedLayer& layer : layers_) total += static_cast<int64_t>(layer.weight.size());
+    return total;
+}
+
+std::unique_ptr<Arena> Engine::borrow() {
+    {
+        std::lock_guard lock(mutex_);
+        if (!idle_.empty()) {
+            auto arena = std::move(idle_.back());
+            idle_.pop_back();
+            return arena;
+        }
+    }
+    return std::make_unique<Arena>(thread_count_);
+}
+
+void Engine::give_back(std::unique_ptr<Arena> arena) {
+    std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(arena));
+}
+
+namespace {
+
+void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* codes, float* floats) {
+    const auto step = static_cast<float>(value.step);
+    int64_t size = 1;
+    for (const int64_t d : t.shape) size *= d;
+    const std::vector<int64_t> strides = t.strides();
+    for (int64_t n = 0; n < count; ++n)
+        for (int64_t i = 0; i < size; ++i) {
+            int64_t rest = i, at = 0;
+            for (size_t d = t.shape.size(); d-- > 0; rest /= t.shape[d]) at += rest % t.shape[d] * strides[d];
+            const uint8_t* p = t.at(n, 0, 0) + at;
+            const int32_t q = t.wide ? *reinterpret_cast<const int32_t*>(p) : *p;
+            if (codes) codes[n * size + i] = q;
+            if (floats) floats[n * size + i] = static_cast<float>(q - value.zero) * step;
+        }
+}
+
+}  // namespace
+
+void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths) {
+    const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
+    const auto layers = static_cast<int64_t>(program_.space.layers.size());
+    const int64_t most = std::clamp<int64_t>(SLICE_BYTES / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
+    int64_t in_size = 1, out_size = 1;
+    for (const int64_t d : program_.input_shape) in_size *= d;
+    for (const int64_t d : output().shape) out_size *= d;
+    std::unique_ptr<Arena> arena = borrow();
+    const int64_t capacity = std::min(count, most);
+    if (arena->capacity < capacity) {
+        arena->memory = Bytes();
+        arena->stage = Bytes();
+        arena->memory = Bytes(capacity * std::max(plan_.bytes, plan_auto_.bytes));
+        arena->stage = Bytes(capacity * std::max(plan_.stage, plan_auto_.stage));
+        arena->landing = Bytes(capacity * std::max(plan_.landing, plan_auto_.landing));
+        arena->capacity = capacity;
+    }
+    for (int64_t first = 0; first < count; first += capacity) {
+        const int64_t some = std::min(capacity, count - first);
+        if (arena->plan != &memory) arena->values = memory.values;
+        arena->plan = &memory;
+        for (size_t v = 0; v < arena->values.size(); ++v)
+            arena->values[v].data = arena->memory.data() + some * memory.offset[v];
+        arena->chosen.assign(layers * some, 0);
+        Execution(*this, *arena, memory, plan, x + first * in_size, some).all();
+        const int last = std::get<Dequantize>(program_.ops.back()).x;
+        read_output(arena->values[last], output(), some, codes ? codes + first * out_size : nullptr,
+                    floats ? floats + first * out_size : nullptr);
+        for (int64_t n = 0; widths && n < some; ++n)
+            for (int64_t i = 0; i < layers; ++i) {
+                const int8_t chosen = arena->chosen[i * some + n];
+                const auto fixed = static_cast<int8_t>(std::min(plan.weight[i], plan.activation[i]));
+                widths[(first + n) * layers + i] = chosen ? chosen : fixed;
+            }
+    }
+    give_back(std::move(arena));
+}
+
+}  // namespace dqt

@@ -1,0 +1,87 @@
+// What a kernel gets and does. One table of functions for each instruction set, listed in kernels.inc.
+//
+// A panel holds 16 * vectors output columns: [tap][depth / 4][vector][16 columns][4 channels] int8. The order of the
+// columns inside it is that of column(): packing the accumulators' lanes then gives the bytes in natural order.
+#pragma once
+
+#include <cstdint>
+
+namespace dqt {
+
+constexpr int LANES = 16;        // int32 accumulators of one vector
+constexpr int MAX_VECTORS = 4;   // of one panel
+constexpr int MAX_ROWS = 12;     // of one block
+
+// The column that dword `lane` of vector `vector` stands for, in a panel of `vectors` vectors (1, 2 or 4).
+constexpr int column(int vectors, int vector, int lane) {
+    return vectors == 1 ? lane : 4 * vectors * (lane / 4) + 4 * vector + lane % 4;
+}
+
+// Requantization of a panel: m[vector][16]; c[vector] as its 8 even lanes, then its 8 odd ones.
+struct Rounding {
+    const int32_t* m;
+    const int64_t* c;
+    int32_t shift, lo, hi;
+};
+
+// The residual that is added to a result before it is stored: clamp((k1*r + k2*b + k3) >> shift, lo, hi).
+struct Residual {
+    int64_t k1, k2, k3;
+    int32_t shift, lo, hi;
+};
+
+// One block: `rows` output pixels times one panel.
+struct Block {
+    const uint8_t* in[MAX_ROWS];    // the first byte that each row reads
+    uint8_t* out[MAX_ROWS];         // its first output byte (int32 where `wide`)
+    const uint8_t* other[MAX_ROWS]; // with `residual`, its operand b
+    const int32_t* taps;            // byte offset of each segment
+    int tap_count, depth;           // bytes of a segment, a multiple of 4
+    const int8_t* panel;
+    uint32_t mask, middle[2];       // narrowing of weights: (w & mask) | middle[tap & 1], four lanes
+    const int32_t* start;           // initial accumulators [vector][16]
+    Rounding rounding;
+    const Residual* residual;       // or null
+    int columns, stored;            // real columns; columns written (the others as 0), at most 16 * vectors
+    bool wide;
+};
+using BlockKernel = void (*)(const Block&);
+
+// Depthwise convolution of one output row: `count` pixels of all channels, in blocks of 64.
+//
+// Weights are [block][tap column][ceil(kernel_height / 4)][vector 4][16][4 rows], rows past the kernel's end unused.
+struct DepthwiseRow {
+    const uint8_t* in;               // first byte of the window of the first output pixel
+    uint8_t* out;
+    int64_t in_row;                  // bytes from one input row to the next, dilation included
+    int32_t in_column, in_pixel;     // bytes from tap to tap in a row; from output pixel to output pixel
+    int32_t out_pixel, channels, count;
+    int32_t kernel_height, kernel_width;
+    const int8_t* weight;
+    uint32_t mask, middle[2];        // narrowing: (w & mask) | middle[column & 1], four rows
+    const int32_t* start;            // [block][vector][16]
+    Rounding rounding;               // of block 0; each block has 64 of m and c
+};
+
+struct Kernels {
+    const char* name;
+    // block[vectors / 2 rounded: 1, 2, 4 -> 0, 1, 2][narrowed][rows - 1]; null where there is none.
+    BlockKernel block[3][2][MAX_ROWS];
+    int most_rows[3];                // largest block of each panel size
+    void (*depthwise)(const DepthwiseRow&);
+    void (*narrow)(const uint8_t* in, uint8_t* out, int64_t count, int n, int s);
+    void (*add)(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k);
+    void (*table)(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table);
+    void (*quantize)(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse,
+                     int zero, int highest);  // `count` pixels of up to 4 channels -> 4 bytes each
+    bool (*usable)();                // whether this processor runs them
+};
+
+#define DQT_KERNELS(name) extern const Kernels kernels_##name;
+#include "kernels.inc"
+#undef DQT_KERNELS
+
+// The best kernels for this processor, or those called `isa`; null where there is no such name or it cannot run here.
+const Kernels* choose_kernels(const char* isa);
+
+}  // namespace dqt

@@ -1,0 +1,65 @@
+// A convolution or linear layer, packed once at load for the kernels. The widths are applied while it runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+#include "program.h"
+
+namespace dqt {
+
+// Bytes aligned to a cache line, that grow and are never copied.
+class Bytes {
+  public:
+    Bytes() = default;
+    explicit Bytes(size_t size);
+    uint8_t* data() const { return data_.get(); }
+    size_t size() const { return size_; }
+
+  private:
+    struct Free {
+        void operator()(uint8_t* p) const;
+    };
+    std::unique_ptr<uint8_t, Free> data_;
+    size_t size_ = 0;
+};
+
+// Up to 64 output columns of one group.
+struct Panel {
+    int group, first, columns, vectors;  // `first`: the first output channel; `vectors`: 1, 2 or 4
+    int64_t weight;                      // bytes into PackedLayer::weight
+    int64_t at;                          // the panel's place in start, m and c, a multiple of 16
+};
+
+// How one pair of widths reads the layer.
+struct Narrowing {
+    uint32_t mask, middle[2];
+    bool narrowed;
+};
+
+struct PackedLayer {
+    int out_channels, depth;             // depth: bytes of one tap of one group, a multiple of 4
+    int groups, kernel_height, kernel_width;
+    bool depthwise;
+    int master;
+    bool by_tap;                         // one input channel to a filter: the midpoint's index is the tap
+    std::vector<Panel> panels;
+    Bytes weight;
+    int64_t lanes = 0;                   // of start, m and c
+    std::vector<std::vector<int32_t>> start;  // by width: -zero * sum T_b(w)
+    std::vector<std::vector<int32_t>> m;      // by row
+    std::vector<std::vector<int64_t>> c;
+    int32_t shift, lo, hi;
+
+    Narrowing narrowing(int width) const;
+    Rounding rounding(int row, int64_t at) const;
+};
+
+// Packs weights [O, I / groups, KH, KW] (KH = KW = 1 for a linear layer). `zero` is that of the input.
+PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, int zero,
+                 const Space& space);
+
+}  // namespace dqt

@@ -1,0 +1,209 @@
+// The memory plan: which instructions run, where each value lies, which residual a convolution adds itself.
+#include <algorithm>
+
+#include "engine.h"
+
+namespace dqt {
+namespace {
+
+constexpr int64_t LINE = 64;
+constexpr int64_t INT32_LIMIT = int64_t{1} << 31;
+
+template <class... F>
+struct Match : F... {
+    using F::operator()...;
+};
+
+int64_t product(const Shape& shape, size_t count) {
+    int64_t result = 1;
+    for (size_t i = 0; i < count; ++i) result *= shape[i];
+    return result;
+}
+
+void widen_border(Tensor& t, const Conv& op) {
+    t.top = std::max(t.top, op.padding[0]);
+    t.bottom = std::max(t.bottom, op.padding[1]);
+    t.left = std::max(t.left, op.padding[2]);
+    t.right = std::max(t.right, op.padding[3]);
+}
+
+std::vector<Tensor> layouts(const Program& program) {
+    std::vector<Tensor> result(program.values.size());
+    for (size_t v = 0; v < result.size(); ++v) {
+        Tensor& t = result[v];
+        const Value& value = program.values[v];
+        t.shape = value.shape;
+        t.zero = value.zero;
+        t.wide = value.wide;
+        if (value.shape.size() != 3) {
+            t = as_matrix(t);
+            continue;
+        }
+        t.planar = true;
+        t.channels = value.shape[0];
+        t.height = value.shape[1];
+        t.width = value.shape[2];
+        t.pixel = static_cast<int32_t>(t.wide ? 4 * t.channels : (t.channels + 3) / 4 * 4);
+    }
+    for (const Op& op : program.ops)
+        if (const auto* conv = std::get_if<Conv>(&op)) widen_border(result[conv->x], *conv);
+    for (Tensor& t : result) {
+        if (!t.planar) continue;
+        t.row = (t.left + t.width + t.right) * t.pixel;
+        t.image = ((t.top + t.height + t.bottom) * t.row + LINE - 1) / LINE * LINE;
+    }
+    return result;
+}
+
+// The Add that convolution `i` may do itself: its only reader, of the same shape, with the other operand already there.
+int residual_of(const Program& program, const std::vector<char>& live, const std::vector<int>& defined, size_t i) {
+    const auto* conv = std::get_if<Conv>(&program.ops[i]);
+    if (!conv || is_depthwise(*conv, program) || program.values[conv->out].wide) return -1;
+    int found = -1;
+    for (size_t j = i + 1; j < program.ops.size(); ++j) {
+        if (!live[j]) continue;
+        const std::vector<int> in = reads(program.ops[j]);
+        if (std::find(in.begin(), in.end(), conv->out) == in.end()) continue;
+        const auto* add = std::get_if<Add>(&program.ops[j]);
+        if (found >= 0 || !add || add->a == add->b) return -1;
+        const int other = add->a == conv->out ? add->b : add->a;
+        const bool same = program.values[other].shape == program.values[add->out].shape &&
+                          program.values[conv->out].shape == program.values[add->out].shape;
+        const bool fits = std::abs(add->k1) < INT32_LIMIT && std::abs(add->k2) < INT32_LIMIT;
+        if (!same || !fits || defined[other] >= static_cast<int>(i)) return -1;
+        found = static_cast<int>(j);
+    }
+    return found;
+}
+
+std::vector<int> fuse(const Program& program, const std::vector<char>& live) {
+    std::vector<int> defined(program.values.size(), -1), fused(program.ops.size(), -1);
+    for (size_t i = 0; i < program.ops.size(); ++i)
+        if (writes(program.ops[i]) >= 0) defined[writes(program.ops[i])] = static_cast<int>(i);
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+        if (!live[i] || fused[i] != -1) continue;
+        const int add = residual_of(program, live, defined, i);
+        if (add < 0 || fused[add] == -2) continue;
+        fused[i] = add;
+        fused[add] = -2;
+        defined[writes(program.ops[add])] = static_cast<int>(i);
+    }
+    return fused;
+}
+
+struct Life {
+    int value, first, last;
+};
+
+std::vector<Life> lives(const Program& program, const std::vector<char>& live, const std::vector<int>& fused) {
+    std::vector<Life> result(program.values.size(), {-1, -1, -1});
+    for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
+        if (!live[i] || fused[i] == -2) continue;
+        const int out = fused[i] >= 0 ? writes(program.ops[fused[i]]) : writes(program.ops[i]);
+        if (out >= 0) result[out] = {out, i, i};
+        std::vector<int> in = reads(program.ops[i]);
+        if (fused[i] >= 0) {
+            const auto& add = std::get<Add>(program.ops[fused[i]]);
+            in.push_back(add.a == writes(program.ops[i]) ? add.b : add.a);
+        }
+        for (const int v : in) result[v].last = i;
+    }
+    return result;
+}
+
+// First fit, largest first: a value goes to the lowest place that no value alive at the same time holds.
+int64_t place(const std::vector<Tensor>& values, std::vector<Life> all, std::vector<int64_t>& offset) {
+    std::erase_if(all, [](const Life& life) { return life.value < 0; });
+    std::stable_sort(all.begin(), all.end(),
+                     [&](const Life& a, const Life& b) { return values[a.value].image > values[b.value].image; });
+    int64_t total = 0;
+    std::vector<Life> placed;
+    for (const Life& life : all) {
+        std::vector<std::pair<int64_t, int64_t>> taken;
+        for (const Life& other : placed)
+            if (life.first <= other.last && other.first <= life.last)
+                taken.emplace_back(offset[other.value], offset[other.value] + values[other.value].image);
+        std::sort(taken.begin(), taken.end());
+        int64_t at = 0;
+        for (const auto& [first, last] : taken) {
+            if (at + values[life.value].image <= first) break;
+            at = std::max(at, last);
+        }
+        offset[life.value] = at;
+        total = std::max(total, at + values[life.value].image);
+        placed.push_back(life);
+    }
+    return total;
+}
+
+}  // namespace
+
+Tensor as_matrix(const Tensor& t) {
+    Tensor result;
+    result.shape = t.shape;
+    result.zero = t.zero;
+    result.wide = t.wide;
+    result.channels = t.shape.back();
+    result.height = product(t.shape, t.shape.size() - 1);
+    result.pixel = static_cast<int32_t>(t.wide ? 4 * result.channels : (result.channels + 3) / 4 * 4);
+    result.row = result.pixel;
+    result.image = (result.height * result.row + LINE - 1) / LINE * LINE;
+    return result;
+}
+
+std::vector<int> reads(const Op& op) {
+    return std::visit(Match{[](const Quantize&) { return std::vector<int>{}; },
+                            [](const Concat& each) { return each.xs; },
+                            [](const Add& each) { return std::vector<int>{each.a, each.b}; },
+                            [](const Multiply& each) { return std::vector<int>{each.a, each.b}; },
+                            [](const auto& each) { return std::vector<int>{each.x}; }},
+                      op);
+}
+
+int writes(const Op& op) {
+    return std::visit(Match{[](const Choose&) { return -1; }, [](const Dequantize&) { return -1; },
+                            [](const auto& each) { return each.out; }},
+                      op);
+}
+
+bool is_depthwise(const Conv& op, const Program& program) {
+    return op.groups > 1 && op.weight.shape[1] == 1 && op.weight.shape[0] == op.groups &&
+           !program.values[op.out].wide;
+}
+
+std::vector<char> needed(const Program& program, bool automatic) {
+    std::vector<char> result(program.ops.size()), wanted(program.values.size());
+    for (size_t i = program.ops.size(); i-- > 0;) {
+        const Op& op = program.ops[i];
+        const bool last = std::holds_alternative<Dequantize>(op) || (automatic && std::holds_alternative<Choose>(op));
+        if (!last && (writes(op) < 0 || !wanted[writes(op)])) continue;
+        result[i] = 1;
+        for (const int v : reads(op)) wanted[v] = 1;
+    }
+    return result;
+}
+
+MemoryPlan make_plan(const Program& program, bool automatic) {
+    MemoryPlan plan;
+    const std::vector<char> live = needed(program, automatic);
+    plan.values = layouts(program);
+    plan.fused = fuse(program, live);
+    plan.offset.assign(program.values.size(), 0);
+    plan.bytes = place(plan.values, lives(program, live, plan.fused), plan.offset);
+    for (const Op& op : program.ops) {
+        if (const auto* conv = std::get_if<Conv>(&op)) {
+            const Tensor& x = plan.values[conv->x];
+            const int64_t inputs = (conv->weight.shape[1] + 3) / 4 * 4;
+            const int64_t regrouped = x.image / x.pixel * inputs * conv->groups;
+            plan.stage = std::max({plan.stage, x.image, regrouped + LINE});
+        } else if (const auto* linear = std::get_if<Linear>(&op)) {
+            plan.stage = std::max(plan.stage, as_matrix(plan.values[linear->x]).image);
+            if (plan.values[linear->out].planar)
+                plan.landing = std::max(plan.landing, as_matrix(plan.values[linear->out]).image);
+        }
+    }
+    plan.stage = (plan.stage + LINE - 1) / LINE * LINE;
+    return plan;
+}
+
+}  // namespace dqt

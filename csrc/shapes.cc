@@ -1,0 +1,361 @@
+// The operators that are no layers: on bytes, pixel by pixel where the layout allows, else element by element.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "arith.h"
+#include "engine.h"
+
+namespace dqt {
+namespace {
+
+constexpr int64_t INT32_LIMIT = int64_t{1} << 31;
+
+// Calls f(offset a, offset b, ...) for every index of `shape`, outermost first. Byte offsets from each tensor's origin.
+template <class F, size_t K>
+void each_element(const Shape& shape, const std::vector<int64_t> (&strides)[K], const F& f) {
+    int64_t at[K] = {};
+    Shape index(shape.size(), 0);
+    while (true) {
+        f(at);
+        size_t d = shape.size();
+        while (d-- > 0) {
+            for (size_t k = 0; k < K; ++k) at[k] += strides[k][d];
+            if (++index[d] < shape[d]) break;
+            for (size_t k = 0; k < K; ++k) at[k] -= strides[k][d] * shape[d];
+            index[d] = 0;
+            if (d == 0) return;
+        }
+    }
+}
+
+// The strides of an operand that broadcasts to `rank` dimensions.
+std::vector<int64_t> broadcast(const Tensor& t, const Shape& to) {
+    std::vector<int64_t> result(to.size(), 0);
+    const std::vector<int64_t> own = t.strides();
+    const size_t skip = to.size() - own.size();
+    for (size_t d = 0; d < own.size(); ++d)
+        if (t.shape[d] != 1) result[skip + d] = own[d];
+    return result;
+}
+
+// f(n, part) for every sample, split over the threads.
+template <class F>
+void each_sample(const Context& run, const F& f) {
+    run.arena.threads.each([&](int t) {
+        const Range range = split(run.count, t, run.arena.threads.count());
+        for (int64_t n = range.first; n < range.last; ++n) f(n);
+    });
+}
+
+// f(n, y) for every row of every sample of `t`, split over the threads.
+template <class F>
+void each_row(const Context& run, const Tensor& t, const F& f) {
+    run.arena.threads.each([&](int part) {
+        const Range range = split(run.count * t.height, part, run.arena.threads.count());
+        for (int64_t i = range.first; i < range.last; ++i) f(i / t.height, i % t.height);
+    });
+}
+
+bool same_layout(const Tensor& a, const Tensor& b) { return a.shape == b.shape && a.planar == b.planar; }
+
+}  // namespace
+
+// The border is real zeros; lanes past the channels are 0 everywhere.
+void fill_border(const Tensor& t, int64_t n) {
+    if (t.wide) return;
+    const int64_t columns = t.left + t.width + t.right;
+    const auto pixel = [&](uint8_t* p) {
+        std::memset(p, t.zero, t.channels);
+        std::memset(p + t.channels, 0, t.pixel - t.channels);
+    };
+    const bool plain = t.pixel == t.channels;
+    const auto pixels = [&](uint8_t* p, int64_t count) {
+        if (plain || t.zero == 0) {
+            std::memset(p, t.zero, count * t.pixel);
+            return;
+        }
+        for (int64_t i = 0; i < count; ++i) pixel(p + i * t.pixel);
+    };
+    uint8_t* base = t.data + n * t.image;
+    pixels(base, t.top * columns);
+    pixels(base + (t.top + t.height) * t.row, t.bottom * columns);
+    for (int64_t y = 0; y < t.height && t.left + t.right > 0; ++y) {
+        uint8_t* row = base + (t.top + y) * t.row;
+        pixels(row, t.left);
+        pixels(row + (t.left + t.width) * t.pixel, t.right);
+    }
+    if (plain) return;
+    for (int64_t y = 0; y < t.height; ++y)
+        for (int64_t x = 0; x < t.width; ++x) {
+            uint8_t* p = t.at(n, y, x);
+            for (int64_t c = t.channels; c < t.pixel; ++c) p[c] = 0;
+        }
+}
+
+void copy_elements(const Tensor& from, const Tensor& to, int64_t n) {
+    const uint8_t* p = from.at(n, 0, 0);
+    uint8_t* q = to.at(n, 0, 0);
+    const size_t bytes = from.wide ? 4 : 1;
+    each_element(from.shape, {from.strides(), to.strides()},
+                 [&](const int64_t* at) { std::memcpy(q + at[1], p + at[0], bytes); });
+}
+
+void execute_quantize(const Context& run, const Quantize& op) {
+    const Tensor& t = run.arena.values[op.out];
+    const Value& value = run.program.values[op.out];
+    const auto inverse = static_cast<float>(1 / value.step);
+    const int highest = (1 << run.program.space.master) - 1;
+    const int64_t size = t.size();
+    if (t.planar && t.channels <= 4) {
+        each_row(run, t, [&](int64_t n, int64_t y) {
+            const float* in = run.x + n * size + y * t.width;
+            run.kernels.quantize(in, t.height * t.width, static_cast<int>(t.channels), t.at(n, y, 0), t.width, inverse,
+                                 t.zero, highest);
+        });
+        return;
+    }
+    each_sample(run, [&](int64_t n) {
+        const float* in = run.x + n * size;
+        uint8_t* out = t.at(n, 0, 0);
+        each_element(t.shape, {t.strides()}, [&](const int64_t* at) {
+            float v = std::nearbyint(*in++ * inverse) + static_cast<float>(t.zero);
+            v = v < 0.0f ? 0.0f : v > static_cast<float>(highest) ? static_cast<float>(highest) : v;
+            out[at[0]] = static_cast<uint8_t>(v);
+        });
+    });
+}
+
+void execute_add(const Context& run, const Add& op) {
+    const Tensor &a = run.arena.values[op.a], &b = run.arena.values[op.b], &out = run.arena.values[op.out];
+    const bool fits = std::abs(op.k1) < INT32_LIMIT && std::abs(op.k2) < INT32_LIMIT;
+    if (fits && same_layout(a, out) && same_layout(b, out)) {
+        const Residual k{op.k1, op.k2, op.k3, op.shift, static_cast<int32_t>(op.lo), static_cast<int32_t>(op.hi)};
+        const bool dense = out.pixel == out.channels;
+        each_row(run, out, [&](int64_t n, int64_t y) {
+            const int64_t pixels = dense ? 1 : out.width, count = dense ? out.width * out.channels : out.channels;
+            for (int64_t x = 0; x < pixels; ++x) run.kernels.add(a.at(n, y, x), b.at(n, y, x), out.at(n, y, x), count, k);
+        });
+        return;
+    }
+    each_sample(run, [&](int64_t n) {
+        const uint8_t *p = a.at(n, 0, 0), *q = b.at(n, 0, 0);
+        uint8_t* to = out.at(n, 0, 0);
+        each_element(out.shape, {broadcast(a, out.shape), broadcast(b, out.shape), out.strides()}, [&](const int64_t* at) {
+            const int64_t v = op.k1 * p[at[0]] + op.k2 * q[at[1]] + op.k3;
+            to[at[2]] = static_cast<uint8_t>(dqt_clamp(v >> op.shift, op.lo, op.hi));
+        });
+    });
+}
+
+void execute_multiply(const Context& run, const Multiply& op) {
+    const Tensor &a = run.arena.values[op.a], &b = run.arena.values[op.b], &out = run.arena.values[op.out];
+    const auto one = [&](int64_t p, int64_t q) {
+        return static_cast<uint8_t>(
+            dqt_clamp((op.k1 * p * q + op.k2 * p + op.k3 * q + op.k4) >> op.shift, op.lo, op.hi));
+    };
+    const auto one_pixel = [&](const Tensor& t) { return t.planar && t.height == 1 && t.width == 1; };
+    if (out.planar && same_layout(a, out) && b.channels == out.channels && (one_pixel(b) || same_layout(b, out))) {
+        const bool single = one_pixel(b);
+        each_row(run, out, [&](int64_t n, int64_t y) {
+            for (int64_t x = 0; x < out.width; ++x) {
+                const uint8_t *p = a.at(n, y, x), *q = single ? b.at(n, 0, 0) : b.at(n, y, x);
+                uint8_t* to = out.at(n, y, x);
+                for (int64_t c = 0; c < out.channels; ++c) to[c] = one(p[c], q[c]);
+            }
+        });
+        return;
+    }
+    each_sample(run, [&](int64_t n) {
+        const uint8_t *p = a.at(n, 0, 0), *q = b.at(n, 0, 0);
+        uint8_t* to = out.at(n, 0, 0);
+        each_element(out.shape, {broadcast(a, out.shape), broadcast(b, out.shape), out.strides()},
+                     [&](const int64_t* at) { to[at[2]] = one(p[at[0]], q[at[1]]); });
+    });
+}
+
+void execute_rescale(const Context& run, const Rescale& op) {
+    const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
+    const Requant& r = op.requant;
+    const bool single = r.m.data.size() == 1;
+    const auto one = [&](uint8_t q, int64_t c) {
+        const size_t k = single ? 0 : c;
+        return static_cast<uint8_t>(dqt_requantize(q, r.m.data[k], r.c.data[k], r.shift, r.lo, r.hi));
+    };
+    if (out.planar && in.planar) {
+        each_row(run, out, [&](int64_t n, int64_t y) {
+            for (int64_t x = 0; x < out.width; ++x) {
+                const uint8_t* p = in.at(n, y, x);
+                uint8_t* to = out.at(n, y, x);
+                for (int64_t c = 0; c < out.channels; ++c) to[c] = one(p[c], c);
+            }
+        });
+        return;
+    }
+    each_sample(run, [&](int64_t n) {
+        const uint8_t* p = in.at(n, 0, 0);
+        uint8_t* to = out.at(n, 0, 0);
+        const int64_t inner = out.size() / out.shape[0];
+        int64_t i = 0;
+        each_element(out.shape, {in.strides(), out.strides()},
+                     [&](const int64_t* at) { to[at[1]] = one(p[at[0]], i++ / inner); });
+    });
+}
+
+namespace {
+
+// Copies `shape` elements of `in`, from `from` on at `strides`, to `out` at `to`; both in bytes from their origins.
+void copy(const Context& run, const Tensor& in, const Tensor& out, const Shape& shape, int64_t from,
+          const std::vector<int64_t>& in_strides, int64_t to) {
+    if (in.planar && out.planar && in_strides[0] == 1) {
+        each_sample(run, [&](int64_t n) {
+            for (int64_t y = 0; y < shape[1]; ++y)
+                for (int64_t x = 0; x < shape[2]; ++x)
+                    std::memcpy(out.at(n, y, x) + to, in.at(n, 0, 0) + from + y * in_strides[1] + x * in_strides[2], shape[0]);
+        });
+        return;
+    }
+    each_sample(run, [&](int64_t n) {
+        const uint8_t* p = in.at(n, 0, 0) + from;
+        uint8_t* q = out.at(n, 0, 0) + to;
+        each_element(shape, {in_strides, out.strides()}, [&](const int64_t* at) { q[at[1]] = p[at[0]]; });
+    });
+}
+
+}  // namespace
+
+void execute_concat(const Context& run, const Concat& op) {
+    const Tensor& out = run.arena.values[op.out];
+    int64_t done = 0;
+    for (const int x : op.xs) {
+        const Tensor& in = run.arena.values[x];
+        int64_t to = done * out.strides()[op.axis];
+        if (out.planar && in.planar && op.axis != 0) {  // copy() counts rows and columns from the origin
+            each_sample(run, [&](int64_t n) {
+                each_element(in.shape, {in.strides(), out.strides()},
+                             [&](const int64_t* at) { out.at(n, 0, 0)[to + at[1]] = in.at(n, 0, 0)[at[0]]; });
+            });
+        } else {
+            copy(run, in, out, in.shape, 0, in.strides(), to);
+        }
+        done += in.shape[op.axis];
+    }
+}
+
+void execute_max_pool(const Context& run, const MaxPool& op) {
+    const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
+    each_row(run, out, [&](int64_t n, int64_t y) {
+        for (int64_t x = 0; x < out.width; ++x) {
+            uint8_t* to = out.at(n, y, x);
+            std::memset(to, 0, out.channels);
+            for (int i = 0; i < op.kernel[0]; ++i) {
+                const int64_t row = y * op.stride[0] - op.padding[0] + int64_t{i} * op.dilation[0];
+                if (row < 0 || row >= in.height) continue;
+                for (int j = 0; j < op.kernel[1]; ++j) {
+                    const int64_t col = x * op.stride[1] - op.padding[2] + int64_t{j} * op.dilation[1];
+                    if (col < 0 || col >= in.width) continue;
+                    const uint8_t* p = in.at(n, row, col);
+                    for (int64_t c = 0; c < out.channels; ++c) to[c] = std::max(to[c], p[c]);
+                }
+            }
+        }
+    });
+}
+
+void execute_avg_pool(const Context& run, const AvgPool& op) {
+    const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
+    const Requant& r = op.requant;
+    constexpr int64_t CHUNK = 64;
+    each_row(run, out, [&](int64_t n, int64_t y) {
+        for (int64_t x = 0; x < out.width; ++x) {
+            const int64_t k = r.m.data.size() == 1 ? 0 : y * out.width + x;
+            const int32_t *rows = op.rows.data.data() + 2 * y, *columns = op.columns.data.data() + 2 * x;
+            const int64_t area = int64_t{rows[1] - rows[0]} * (columns[1] - columns[0]);
+            for (int64_t first = 0; first < out.channels; first += CHUNK) {
+                const int64_t some = std::min(CHUNK, out.channels - first);
+                int64_t acc[CHUNK] = {};
+                for (int i = rows[0]; i < rows[1]; ++i)
+                    for (int j = columns[0]; j < columns[1]; ++j) {
+                        const uint8_t* p = in.at(n, i, j) + first;
+                        for (int64_t c = 0; c < some; ++c) acc[c] += p[c];
+                    }
+                uint8_t* to = out.at(n, y, x) + first;
+                for (int64_t c = 0; c < some; ++c)
+                    to[c] = static_cast<uint8_t>(
+                        dqt_requantize(acc[c] - area * in.zero, r.m.data[k], r.c.data[k], r.shift, r.lo, r.hi));
+            }
+        }
+    });
+}
+
+void execute_table(const Context& run, const Table& op) {
+    const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
+    uint8_t table[256] = {};
+    std::copy(op.table.begin(), op.table.end(), table);
+    if (same_layout(in, out)) {
+        each_row(run, out, [&](int64_t n, int64_t y) {
+            const bool dense = out.pixel == out.channels;
+            const int64_t pixels = dense ? 1 : out.width, count = dense ? out.width * out.channels : out.channels;
+            for (int64_t x = 0; x < pixels; ++x) run.kernels.table(in.at(n, y, x), out.at(n, y, x), count, table);
+        });
+        return;
+    }
+    each_sample(run, [&](int64_t n) {
+        const uint8_t* p = in.at(n, 0, 0);
+        uint8_t* q = out.at(n, 0, 0);
+        each_element(out.shape, {in.strides(), out.strides()}, [&](const int64_t* at) { q[at[1]] = table[p[at[0]]]; });
+    });
+}
+
+void execute_reshape(const Context& run, const Reshape& op) {
+    const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
+    const int64_t size = in.size();
+    each_sample(run, [&](int64_t n) {
+        uint8_t* to = out.at(n, 0, 0);
+        const uint8_t* from = in.at(n, 0, 0);
+        if (in.channels == size && out.channels == size) {
+            std::memcpy(to, from, size);
+            return;
+        }
+        const std::vector<int64_t> strides = out.strides();
+        int64_t i = 0;
+        each_element(in.shape, {in.strides()}, [&](const int64_t* at) {
+            int64_t rest = i++, offset = 0;
+            for (size_t d = out.shape.size(); d-- > 0; rest /= out.shape[d]) offset += rest % out.shape[d] * strides[d];
+            to[offset] = from[at[0]];
+        });
+    });
+}
+
+void execute_slice(const Context& run, const Slice& op) {
+    const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
+    std::vector<int64_t> strides = in.strides();
+    int64_t from = 0;
+    for (size_t d = 0; d < strides.size(); ++d) {
+        from += op.starts[d] * strides[d];
+        strides[d] *= op.steps[d];
+    }
+    copy(run, in, out, out.shape, from, strides, 0);
+}
+
+void execute_pad(const Context& run, const Pad& op) {
+    const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
+    const std::vector<int64_t> strides = out.strides();
+    int64_t to = 0;
+    for (size_t d = 0; d < strides.size(); ++d) to += op.before[d] * strides[d];
+    each_sample(run, [&](int64_t n) {
+        for (int64_t y = 0; y < out.height; ++y)
+            for (int64_t x = 0; x < out.width; ++x) std::memset(out.at(n, y, x), out.zero, out.channels);
+        const uint8_t* p = in.at(n, 0, 0);
+        uint8_t* q = out.at(n, 0, 0) + to;
+        if (in.planar && out.planar) {
+            for (int64_t y = 0; y < in.height; ++y)
+                for (int64_t x = 0; x < in.width; ++x)
+                    std::memcpy(q + y * out.row + x * out.pixel, in.at(n, y, x), in.channels);
+            return;
+        }
+        each_element(in.shape, {in.strides(), strides}, [&](const int64_t* at) { q[at[1]] = p[at[0]]; });
+    });
+}
+
+}  // namespace dqt

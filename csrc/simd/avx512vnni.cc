@@ -1,0 +1,310 @@
+// AVX-512 VNNI and VBMI: vpdpbusd multiplies four unsigned activations by four signed weights a lane.
+//
+// Narrowing of weights is one ternary-logic instruction at the load. Accumulators are packed with signed saturation to
+// 16 bits, then unsigned to 8: that is the clamp to [0, 255], and the order of a panel's columns undoes the lanes.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "../arith.h"
+#include "../kernels.h"
+
+namespace dqt {
+namespace {
+
+constexpr int NARROW = 0xEA;  // (a & b) | c
+
+inline __m512i dot(__m512i acc, __m512i a, __m512i w) { return _mm512_dpbusd_epi32(acc, a, w); }
+
+inline __m512i broadcast4(const uint8_t* p) {
+    int32_t four;
+    std::memcpy(&four, p, 4);
+    return _mm512_set1_epi32(four);
+}
+
+// (acc * m + c) >> shift in 32-bit lanes; c is eight even lanes, then eight odd ones.
+inline __m512i scaled(__m512i acc, const int32_t* m, const int64_t* c, const Rounding& r) {
+    const __m512i factor = _mm512_loadu_si512(m);
+    __m512i even = _mm512_mul_epi32(acc, factor);
+    __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(acc, 32), _mm512_srli_epi64(factor, 32));
+    even = _mm512_add_epi64(even, _mm512_loadu_si512(c));
+    odd = _mm512_add_epi64(odd, _mm512_loadu_si512(c + 8));
+    if (r.shift == 32) return _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+    const __m512i lo = _mm512_set1_epi64(r.lo), hi = _mm512_set1_epi64(r.hi);
+    const __m128i count = _mm_cvtsi32_si128(r.shift);
+    even = _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(even, count), lo), hi);
+    odd = _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(odd, count), lo), hi);
+    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+}
+
+// clamp((k1*r + k2*b + k3) >> shift, lo, hi) of 16 codes in 32-bit lanes.
+inline __m512i residual16(__m512i r, __m512i b, const Residual& k) {
+    const __m512i k1 = _mm512_set1_epi64(k.k1), k2 = _mm512_set1_epi64(k.k2), k3 = _mm512_set1_epi64(k.k3);
+    const __m128i count = _mm_cvtsi32_si128(k.shift);
+    const auto half = [&](__m512i p, __m512i q) {
+        const __m512i sum = _mm512_add_epi64(_mm512_mul_epi32(p, k1), _mm512_mul_epi32(q, k2));
+        return _mm512_sra_epi64(_mm512_add_epi64(sum, k3), count);
+    };
+    const __m512i lo = _mm512_set1_epi64(k.lo), hi = _mm512_set1_epi64(k.hi);
+    const auto clamped = [&](__m512i v) { return _mm512_min_epi64(_mm512_max_epi64(v, lo), hi); };
+    const __m512i even = clamped(half(r, b));
+    const __m512i odd = clamped(half(_mm512_srli_epi64(r, 32), _mm512_srli_epi64(b, 32)));
+    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+}
+
+inline __m512i clamp_bytes(__m512i y, int lo, int hi) {
+    return _mm512_min_epu8(_mm512_max_epu8(y, _mm512_set1_epi8(static_cast<char>(lo))),
+                           _mm512_set1_epi8(static_cast<char>(hi)));
+}
+
+// V vectors of 32-bit results as bytes, in natural order, saturated.
+template <int V>
+inline __m512i packed(const __m512i* y) {
+    if constexpr (V == 4) {
+        return _mm512_packus_epi16(_mm512_packs_epi32(y[0], y[1]), _mm512_packs_epi32(y[2], y[3]));
+    } else if constexpr (V == 2) {
+        const __m512i words = _mm512_max_epi16(_mm512_packs_epi32(y[0], y[1]), _mm512_setzero_si512());
+        return _mm512_castsi256_si512(_mm512_cvtusepi16_epi8(words));
+    } else {
+        return _mm512_castsi128_si512(_mm512_cvtusepi32_epi8(_mm512_max_epi32(y[0], _mm512_setzero_si512())));
+    }
+}
+
+template <int V>
+inline __mmask64 first(int count) {
+    return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
+}
+
+template <int V>
+void store_wide(const Block& b, int i, const __m512i* y) {
+    int32_t values[V * LANES];
+    const __m512i lo = _mm512_set1_epi32(b.rounding.lo), hi = _mm512_set1_epi32(b.rounding.hi);
+    for (int v = 0; v < V; ++v)
+        _mm512_storeu_si512(values + v * LANES, _mm512_min_epi32(_mm512_max_epi32(y[v], lo), hi));
+    auto* out = reinterpret_cast<int32_t*>(b.out[i]);
+    for (int v = 0; v < V; ++v)
+        for (int lane = 0; lane < LANES; ++lane) {
+            const int j = column(V, v, lane);
+            if (j < b.stored) out[j] = j < b.columns ? values[v * LANES + lane] : 0;
+        }
+}
+
+template <int V>
+inline void store(const Block& b, int i, const __m512i* acc) {
+    const Rounding& r = b.rounding;
+    __m512i y[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) y[v] = scaled(acc[v], r.m + v * LANES, r.c + v * LANES, r);
+    if (b.wide) return store_wide<V>(b, i, y);
+    __m512i bytes = clamp_bytes(packed<V>(y), r.lo, r.hi);
+    if (b.residual) {
+        const __m512i other = _mm512_maskz_loadu_epi8(first<V>(b.columns), b.other[i]);
+        __m128i parts[4] = {};
+        const auto each = [&](__m128i x, __m128i o) {
+            return _mm512_cvtepi32_epi8(residual16(_mm512_cvtepu8_epi32(x), _mm512_cvtepu8_epi32(o), *b.residual));
+        };
+        parts[0] = each(_mm512_castsi512_si128(bytes), _mm512_castsi512_si128(other));
+        if constexpr (V > 1) parts[1] = each(_mm512_extracti32x4_epi32(bytes, 1), _mm512_extracti32x4_epi32(other, 1));
+        if constexpr (V > 2) {
+            parts[2] = each(_mm512_extracti32x4_epi32(bytes, 2), _mm512_extracti32x4_epi32(other, 2));
+            parts[3] = each(_mm512_extracti32x4_epi32(bytes, 3), _mm512_extracti32x4_epi32(other, 3));
+        }
+        bytes = _mm512_loadu_si512(parts);
+    }
+    bytes = _mm512_maskz_mov_epi8(first<V>(b.columns), bytes);
+    _mm512_mask_storeu_epi8(b.out[i], first<V>(b.stored), bytes);
+}
+
+template <int V, int ROWS, bool NARROWED>
+void block(const Block& b) {
+    __m512i acc[ROWS][V];
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) acc[i][v] = _mm512_loadu_si512(b.start + v * LANES);
+    const __m512i mask = _mm512_set1_epi32(static_cast<int>(b.mask));
+    const int8_t* w = b.panel;
+    for (int t = 0; t < b.tap_count; ++t) {
+        const __m512i middle = _mm512_set1_epi32(static_cast<int>(b.middle[t & 1]));
+        const uint8_t* a[ROWS];
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i) a[i] = b.in[i] + b.taps[t];
+        for (int k = 0; k < b.depth; k += 4, w += V * 64) {
+            __m512i weight[V];
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) {
+                weight[v] = _mm512_loadu_si512(w + 64 * v);
+                _mm_prefetch(reinterpret_cast<const char*>(w) + 4096 + 64 * v, _MM_HINT_T0);
+                if constexpr (NARROWED) weight[v] = _mm512_ternarylogic_epi32(weight[v], mask, middle, NARROW);
+            }
+#pragma GCC unroll 16
+            for (int i = 0; i < ROWS; ++i) {
+                const __m512i x = broadcast4(a[i] + k);
+#pragma GCC unroll 4
+                for (int v = 0; v < V; ++v) acc[i][v] = dot(acc[i][v], x, weight[v]);
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) store<V>(b, i, acc[i]);
+}
+
+// Four rows of 64 channels, interleaved so that each dword holds one channel's rows.
+inline void interleave(const uint8_t* p, int64_t step, int rows, __mmask64 some, __m512i* out) {
+    const __m512i zero = _mm512_setzero_si512();
+    const auto load = [&](int i) { return i < rows ? _mm512_maskz_loadu_epi8(some, p + i * step) : zero; };
+    const __m512i r0 = load(0), r1 = load(1), r2 = load(2), r3 = load(3);
+    const __m512i a = _mm512_unpacklo_epi8(r0, r1), b = _mm512_unpackhi_epi8(r0, r1);
+    const __m512i c = _mm512_unpacklo_epi8(r2, r3), d = _mm512_unpackhi_epi8(r2, r3);
+    out[0] = _mm512_unpacklo_epi16(a, c);
+    out[1] = _mm512_unpackhi_epi16(a, c);
+    out[2] = _mm512_unpacklo_epi16(b, d);
+    out[3] = _mm512_unpackhi_epi16(b, d);
+}
+
+inline void store_depthwise(uint8_t* out, const __m512i* acc, const DepthwiseRow& d, int from) {
+    const Rounding& r = d.rounding;
+    __m512i y[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) y[v] = scaled(acc[v], r.m + from + v * LANES, r.c + from + v * LANES, r);
+    const __m512i bytes = clamp_bytes(packed<4>(y), r.lo, r.hi);
+    _mm512_mask_storeu_epi8(out + from, first<4>(d.out_pixel - from),
+                            _mm512_maskz_mov_epi8(first<4>(d.channels - from), bytes));
+}
+
+// Any kernel, any stride: 64 channels of one output pixel after the other.
+void depthwise_any(const DepthwiseRow& d, int from) {
+    const int quads = (d.kernel_height + 3) / 4;
+    const __m512i mask = _mm512_set1_epi32(static_cast<int>(d.mask));
+    const __mmask64 some = first<4>(d.out_pixel - from);
+    const int8_t* weight = d.weight + int64_t{from} * d.kernel_width * quads * 4;
+    for (int p = 0; p < d.count; ++p) {
+        __m512i acc[4];
+        for (int v = 0; v < 4; ++v) acc[v] = _mm512_loadu_si512(d.start + from + v * LANES);
+        const int8_t* w = weight;
+        for (int j = 0; j < d.kernel_width; ++j) {
+            const __m512i middle = _mm512_set1_epi32(static_cast<int>(d.middle[j & 1]));
+            const uint8_t* in = d.in + int64_t{p} * d.in_pixel + j * d.in_column + from;
+            for (int q = 0; q < quads; ++q, w += 256, in += 4 * d.in_row) {
+                __m512i x[4];
+                interleave(in, d.in_row, d.kernel_height - 4 * q, some, x);
+#pragma GCC unroll 4
+                for (int v = 0; v < 4; ++v)
+                    acc[v] = dot(acc[v], x[v],
+                                 _mm512_ternarylogic_epi32(_mm512_loadu_si512(w + 64 * v), mask, middle, NARROW));
+            }
+        }
+        store_depthwise(d.out + int64_t{p} * d.out_pixel, acc, d, from);
+    }
+}
+
+// 3x3, stride 1: each input column is interleaved once and added to the three outputs that it touches.
+void depthwise_3x3(const DepthwiseRow& d, int from) {
+    const __m512i mask = _mm512_set1_epi32(static_cast<int>(d.mask));
+    const __mmask64 some = first<4>(d.out_pixel - from);
+    const int8_t* weight = d.weight + int64_t{from} * 12;
+    __m512i w[3][4], start[4], left[4], middle[4];
+    for (int j = 0; j < 3; ++j)
+        for (int v = 0; v < 4; ++v)
+            w[j][v] = _mm512_ternarylogic_epi32(_mm512_loadu_si512(weight + (4 * j + v) * 64), mask,
+                                                _mm512_set1_epi32(static_cast<int>(d.middle[j & 1])), NARROW);
+    for (int v = 0; v < 4; ++v) start[v] = left[v] = middle[v] = _mm512_loadu_si512(d.start + from + v * LANES);
+    const uint8_t* in = d.in + from;
+    for (int x = 0; x < d.count + 2; ++x, in += d.in_column) {
+        __m512i column[4], done[4];
+        interleave(in, d.in_row, 3, some, column);
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) {
+            done[v] = dot(left[v], column[v], w[2][v]);
+            left[v] = dot(middle[v], column[v], w[1][v]);
+            middle[v] = dot(start[v], column[v], w[0][v]);
+        }
+        if (x >= 2) store_depthwise(d.out + int64_t{x - 2} * d.out_pixel, done, d, from);
+    }
+}
+
+void depthwise(const DepthwiseRow& d) {
+    const bool square = d.kernel_height == 3 && d.kernel_width == 3 && d.in_column == d.in_pixel;
+    for (int from = 0; from < d.out_pixel; from += 64) square ? depthwise_3x3(d, from) : depthwise_any(d, from);
+}
+
+void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
+    // Saturating addition of the half bin, cut to n bits, then the low bits are cleared: min((q + half) >> s, top) << s.
+    const int top = ((1 << n) - 1) >> s << s;
+    const __m512i half = _mm512_set1_epi8(static_cast<char>((1 << s) >> 1));
+    const __m512i most = _mm512_set1_epi8(static_cast<char>(top)), keep = _mm512_set1_epi8(static_cast<char>(0xFF << s));
+    for (int64_t i = 0; i < count; i += 64) {
+        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, count - i)));
+        const __m512i q = _mm512_adds_epu8(_mm512_maskz_loadu_epi8(some, in + i), half);
+        _mm512_mask_storeu_epi8(out + i, some, _mm512_min_epu8(_mm512_and_si512(q, keep), most));
+    }
+}
+
+void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
+    for (int64_t i = 0; i < count; i += 16) {
+        const auto some = static_cast<__mmask16>(first<1>(static_cast<int>(std::min<int64_t>(16, count - i))));
+        const __m512i x = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, a + i));
+        const __m512i y = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, b + i));
+        _mm_mask_storeu_epi8(out + i, some, _mm512_cvtepi32_epi8(residual16(x, y, k)));
+    }
+}
+
+void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table) {
+    const __m512i t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64);
+    const __m512i t2 = _mm512_loadu_si512(table + 128), t3 = _mm512_loadu_si512(table + 192);
+    for (int64_t i = 0; i < count; i += 64) {
+        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, count - i)));
+        const __m512i q = _mm512_maskz_loadu_epi8(some, in + i);
+        const __m512i low = _mm512_permutex2var_epi8(t0, q, t1), high = _mm512_permutex2var_epi8(t2, q, t3);
+        _mm512_mask_storeu_epi8(out + i, some, _mm512_mask_blend_epi8(_mm512_movepi8_mask(q), low, high));
+    }
+}
+
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
+              int highest) {
+    const __m512 factor = _mm512_set1_ps(inverse), offset = _mm512_set1_ps(static_cast<float>(zero));
+    const __m512 most = _mm512_set1_ps(static_cast<float>(highest));
+    for (int64_t i = 0; i < count; i += 16) {
+        const auto some = static_cast<__mmask16>(first<1>(static_cast<int>(std::min<int64_t>(16, count - i))));
+        __m512i pixels = _mm512_setzero_si512();
+        for (int c = 0; c < channels; ++c) {
+            __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, in + c * plane + i), factor);
+            v = _mm512_add_ps(_mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), offset);
+            v = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), most);
+            pixels = _mm512_or_si512(pixels, _mm512_sll_epi32(_mm512_cvtps_epi32(v), _mm_cvtsi32_si128(8 * c)));
+        }
+        _mm512_mask_storeu_epi32(out + 4 * i, some, pixels);
+    }
+}
+
+bool usable() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+}
+
+template <int V, bool NARROWED, int... ROWS>
+constexpr void fill(BlockKernel* to, std::integer_sequence<int, ROWS...>) {
+    ((to[ROWS] = block<V, ROWS + 1, NARROWED>), ...);
+}
+
+constexpr Kernels make() {
+    Kernels k{"avx512vnni", {}, {12, 12, 6}, depthwise, narrow, add, table, quantize, usable};
+    fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 12>());
+    fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 12>());
+    fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 12>());
+    fill<2, true>(k.block[1][1], std::make_integer_sequence<int, 12>());
+    fill<4, false>(k.block[2][0], std::make_integer_sequence<int, 6>());
+    fill<4, true>(k.block[2][1], std::make_integer_sequence<int, 6>());
+    return k;
+}
+
+}  // namespace
+
+const Kernels kernels_avx512vnni = make();
+
+}  // namespace dqt
+#endif

@@ -1,0 +1,120 @@
+// Plain loops for every processor, and the reference that the other kernels must equal.
+#include <cmath>
+
+#include "../arith.h"
+#include "../kernels.h"
+
+namespace dqt {
+namespace {
+
+uint8_t with_residual(int32_t r, uint8_t b, const Residual& k) {
+    return static_cast<uint8_t>(dqt_clamp((k.k1 * r + k.k2 * b + k.k3) >> k.shift, k.lo, k.hi));
+}
+
+template <int V, int ROWS>
+void block(const Block& b) {
+    int32_t acc[ROWS][V * LANES];
+    for (auto& row : acc)
+        for (int j = 0; j < V * LANES; ++j) row[j] = b.start[j];
+    const int8_t* w = b.panel;
+    for (int t = 0; t < b.tap_count; ++t) {
+        const uint32_t middle = b.middle[t & 1];
+        for (int k = 0; k < b.depth; k += 4, w += V * LANES * 4) {
+            int8_t narrowed[V * LANES * 4];
+            for (int j = 0; j < V * LANES * 4; ++j) {
+                const int bits = 8 * (j & 3);
+                narrowed[j] = static_cast<int8_t>((static_cast<uint8_t>(w[j]) & (b.mask >> bits)) | (middle >> bits));
+            }
+            for (int i = 0; i < ROWS; ++i) {
+                const uint8_t* a = b.in[i] + b.taps[t] + k;
+                for (int j = 0; j < V * LANES; ++j) {
+                    int32_t sum = 0;
+                    for (int l = 0; l < 4; ++l) sum += a[l] * narrowed[4 * j + l];
+                    acc[i][j] = static_cast<int32_t>(static_cast<uint32_t>(acc[i][j]) + static_cast<uint32_t>(sum));
+                }
+            }
+        }
+    }
+    const Rounding& r = b.rounding;
+    for (int i = 0; i < ROWS; ++i)
+        for (int v = 0; v < V; ++v)
+            for (int lane = 0; lane < LANES; ++lane) {
+                const int j = column(V, v, lane);
+                if (j >= b.stored) continue;
+                const int64_t c = r.c[v * LANES + (lane & 1) * 8 + lane / 2];
+                const int32_t y = dqt_requantize(acc[i][v * LANES + lane], r.m[v * LANES + lane], c, r.shift, r.lo, r.hi);
+                const int32_t value = j < b.columns ? y : 0;
+                if (b.wide)
+                    reinterpret_cast<int32_t*>(b.out[i])[j] = value;
+                else if (b.residual && j < b.columns)
+                    b.out[i][j] = with_residual(value, b.other[i][j], *b.residual);
+                else
+                    b.out[i][j] = static_cast<uint8_t>(value);
+            }
+}
+
+void depthwise(const DepthwiseRow& d) {
+    const int quads = (d.kernel_height + 3) / 4;
+    const Rounding& r = d.rounding;
+    for (int p = 0; p < d.count; ++p)
+        for (int first = 0; first < d.out_pixel; first += 64)
+            for (int v = 0; v < 4; ++v)
+                for (int lane = 0; lane < LANES; ++lane) {
+                    const int channel = first + column(4, v, lane), at = first + v * LANES + lane;
+                    if (channel >= d.out_pixel) continue;
+                    const int8_t* w = d.weight + int64_t{first} * d.kernel_width * quads * 4;
+                    int32_t acc = d.start[at];
+                    for (int j = 0; j < d.kernel_width; ++j)
+                        for (int i = 0; i < d.kernel_height; ++i) {
+                            const uint8_t bits = static_cast<uint8_t>(
+                                w[(((j * quads + i / 4) * 4 + v) * LANES + lane) * 4 + i % 4]);
+                            const auto narrowed = static_cast<int8_t>((bits & d.mask) | (d.middle[j & 1] >> 8 * (i % 4)));
+                            acc += d.in[int64_t{p} * d.in_pixel + i * d.in_row + j * d.in_column + channel] * narrowed;
+                        }
+                    const int64_t c = r.c[first + v * LANES + (lane & 1) * 8 + lane / 2];
+                    const int32_t y = dqt_requantize(acc, r.m[at], c, r.shift, r.lo, r.hi);
+                    d.out[int64_t{p} * d.out_pixel + channel] = static_cast<uint8_t>(channel < d.channels ? y : 0);
+                }
+}
+
+void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
+    for (int64_t i = 0; i < count; ++i) out[i] = dqt_narrow_activation(in[i], n, s);
+}
+
+void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
+    for (int64_t i = 0; i < count; ++i) out[i] = with_residual(a[i], b[i], k);
+}
+
+void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table) {
+    for (int64_t i = 0; i < count; ++i) out[i] = table[in[i]];
+}
+
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
+              int highest) {
+    for (int64_t i = 0; i < count; ++i)
+        for (int c = 0; c < 4; ++c) {
+            float v = c < channels ? std::nearbyint(in[c * plane + i] * inverse) + static_cast<float>(zero) : 0.0f;
+            v = v < 0.0f ? 0.0f : v > static_cast<float>(highest) ? static_cast<float>(highest) : v;
+            out[4 * i + c] = static_cast<uint8_t>(v);
+        }
+}
+
+bool usable() { return true; }
+
+}  // namespace
+
+const Kernels kernels_portable = {
+    "portable",
+    {{{block<1, 1>, block<1, 2>, block<1, 3>, block<1, 4>}, {block<1, 1>, block<1, 2>, block<1, 3>, block<1, 4>}},
+     {{block<2, 1>, block<2, 2>, block<2, 3>, block<2, 4>}, {block<2, 1>, block<2, 2>, block<2, 3>, block<2, 4>}},
+     {{block<4, 1>, block<4, 2>, block<4, 3>, block<4, 4>}, {block<4, 1>, block<4, 2>, block<4, 3>, block<4, 4>}}},
+    {4, 4, 4},
+    depthwise,
+    narrow,
+    add,
+    table,
+    quantize,
+    usable,
+};
+
+}  // namespace dqt

@@ -1,0 +1,39 @@
+// Where a value lies in memory: channels innermost, padded to 4 bytes, with a border of real zeros where a convolution
+// wants one. Lanes that pad the channels hold 0, so that what a weight's midpoint puts there counts nothing.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace dqt {
+
+// A (C, H, W) value is NHWC; any other shape is row-major: C is its last dimension, H the product of the rest, W is 1.
+struct Tensor {
+    uint8_t* data = nullptr;              // image 0, first byte of the border; int32 for a wide value
+    int64_t image = 0, row = 0;           // bytes from image to image, from row to row
+    int64_t height = 1, width = 1, channels = 1;
+    int32_t pixel = 4;                    // bytes from pixel to pixel
+    int32_t top = 0, left = 0, bottom = 0, right = 0;
+    int32_t zero = 0;
+    bool wide = false;
+    bool planar = false;                  // the logical shape is (C, H, W)
+    std::vector<int64_t> shape;           // logical, without the batch
+
+    uint8_t* at(int64_t n, int64_t y, int64_t x) const {
+        return data + n * image + (y + top) * row + (x + left) * pixel;
+    }
+    int64_t size() const { return height * width * channels; }
+    // Bytes between neighbours along each logical dimension, outermost first.
+    std::vector<int64_t> strides() const {
+        if (planar) return {wide ? 4 : 1, row, pixel};
+        std::vector<int64_t> result(shape.size());
+        int64_t step = row;
+        for (size_t i = shape.size(); i-- > 0;) {
+            result[i] = i + 1 == shape.size() ? (wide ? 4 : 1) : step;
+            if (i + 1 < shape.size()) step *= shape[i];
+        }
+        return result;
+    }
+};
+
+}  // namespace dqt

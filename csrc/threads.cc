@@ -1,0 +1,69 @@
+#include "threads.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace dqt {
+namespace {
+
+constexpr int SPINS = 20000;  // about 100 microseconds: longer than the gap between two instructions of a run
+
+inline void pause() {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+Threads::Threads(int count) : count_(count < 1 ? 1 : count) {
+    for (int t = 1; t < count_; ++t) workers_.emplace_back([this, t] { work(t); });
+}
+
+Threads::~Threads() {
+    {
+        std::lock_guard lock(mutex_);
+        stop_ = true;
+        ticket_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (auto& worker : workers_) worker.join();
+}
+
+void Threads::launch(Call call, const void* argument) {
+    call_ = call;
+    argument_ = argument;
+    done_.store(0, std::memory_order_relaxed);
+    {
+        std::lock_guard lock(mutex_);
+        ticket_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    call(argument, 0);
+    for (int i = 0; done_.load(std::memory_order_acquire) != static_cast<uint32_t>(count_ - 1); ++i)
+        i < SPINS ? pause() : std::this_thread::yield();
+}
+
+void Threads::work(int t) {
+    uint32_t seen = 0;
+    while (true) {
+        int spins = 0;
+        while (ticket_.load(std::memory_order_acquire) == seen && spins < SPINS) {
+            pause();
+            ++spins;
+        }
+        if (ticket_.load(std::memory_order_acquire) == seen) {
+            std::unique_lock lock(mutex_);
+            wake_.wait(lock, [&] { return ticket_.load() != seen; });
+        }
+        ++seen;
+        if (stop_) return;
+        call_(argument_, t);
+        done_.fetch_add(1, std::memory_order_release);
+    }
+}
+
+}  // namespace dqt

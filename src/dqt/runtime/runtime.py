@@ -1,0 +1,151 @@
+"""``Runtime``: a program in the native engine. It holds no rounding rule of its own."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dqt.arith.errors import InputError
+from dqt.arith.plan import AUTO, Cascade, Plan, PlanLike, resolve, uniform
+from dqt.program.file import dumps
+from dqt.program.interpret import Result, as_input, cascaded
+from dqt.program.ops import Dequantize
+from dqt.program.program import Program
+
+
+class RuntimeUnavailableError(RuntimeError):
+    """The native engine is not built, or has no kernels of the name that was asked for."""
+
+
+class Runtime:
+    """A program, packed once for this processor; runs at any plan, and gives the integers of :func:`dqt.interpret`.
+
+    Several runtimes, and one from several threads, are safe; ``widths`` and ``passes`` are those of the call that
+    ended last. The GIL is released while the engine runs.
+
+    Args:
+        program: the integer program, or the path of a ``.dqt`` file.
+        threads: of one call; the default is the cores that this process may use.
+        isa: kernels by name, one of :func:`kernel_sets`; the default is the best.
+
+    Attributes:
+        program: the program.
+        widths: int8 ``[N, layers]`` of the last call, the width of each layer for each sample (the smaller of a pair).
+        passes: int8 ``[N]`` of the last call, how often a sample went through the network: 1, but for cascades.
+
+    Raises:
+        RuntimeUnavailableError: see above.
+    """
+
+    def __init__(
+        self, program: Program | str | os.PathLike[str], threads: int | None = None, isa: str | None = None
+    ) -> None:
+        self.program = program if isinstance(program, Program) else Program.load(program)
+        native = _native()
+        if isa is not None and isa not in native.kernel_sets():
+            raise RuntimeUnavailableError(f"isa {isa!r}: this processor runs {', '.join(native.kernel_sets())}")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}: need at least 1")
+        self._engine = native.engine(dumps(self.program), threads or _cores(), isa or "")
+        last = self.program.ops[-1]
+        self._output = next(v for v in self.program.values if isinstance(last, Dequantize) and v.name == last.x)
+        self.widths: npt.NDArray[np.int8] = np.empty((0, len(self.program.layers)), dtype=np.int8)
+        self.passes: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
+
+    @property
+    def isa(self) -> str:
+        """Name of the kernels in use."""
+        return str(self._engine.isa)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one call."""
+        return int(self._engine.threads)
+
+    def __call__(self, x: Any, plan: PlanLike = None) -> npt.NDArray[np.float32]:
+        """Run on ``x`` under ``plan`` and dequantize once; arguments, result and errors as :func:`dqt.interpret`.
+
+        ``x``: ``[N, *input_shape]``; float32 in C order from NumPy, torch or any DLPack producer is read in place.
+        """
+        resolved = resolve(self.program.space, plan)
+        inputs = as_input(_array(x), self.program.input_shape)
+        if isinstance(resolved, Cascade):
+            codes = self._cascade(inputs, resolved).codes
+            step = np.float32(self._output.step)
+            return np.asarray((codes - self._output.zero).astype(np.float32) * step)
+        out = np.empty((len(inputs), *self._output.shape), dtype=np.float32)
+        self.widths, self.passes = self._run(self._engine.floats, inputs, resolved, out)
+        return out
+
+    def codes(self, x: Any, plan: PlanLike = None) -> npt.NDArray[np.int32]:
+        """The integer output, int32 ``[N, ...]``, before its dequantization; otherwise as a call."""
+        return self.execute(x, plan).codes
+
+    def execute(self, x: Any, plan: PlanLike = None) -> Result:
+        """As :func:`dqt.program.interpret.execute`: codes, widths and passes of a run, without the values inside."""
+        resolved = resolve(self.program.space, plan)
+        inputs = as_input(_array(x), self.program.input_shape)
+        if isinstance(resolved, Cascade):
+            return self._cascade(inputs, resolved)
+        result = self._result(inputs, resolved)
+        self.widths, self.passes = result.widths, result.passes
+        return result
+
+    def _cascade(self, inputs: npt.NDArray[np.float32], cascade: Cascade) -> Result:
+        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self.program.space, b)))
+        self.widths, self.passes = result.widths, result.passes
+        return result
+
+    def _result(self, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"]) -> Result:
+        codes = np.empty((len(inputs), *self._output.shape), dtype=np.int32)
+        widths, passes = self._run(self._engine.codes, inputs, plan, codes)
+        return Result(codes, widths, passes)
+
+    def _run(
+        self, call: Any, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"], out: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+        space = self.program.space
+        fixed = uniform(space, space.master) if plan == AUTO or isinstance(plan, str) else plan
+        pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
+        native = self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], plan == AUTO)
+        widths = np.empty((len(inputs), len(space.layers)), dtype=np.int8)
+        call(np.ascontiguousarray(inputs), native, out, widths)
+        return widths, np.ones(len(inputs), dtype=np.int8)
+
+
+def kernel_sets() -> tuple[str, ...]:
+    """Names of the kernel sets that this processor runs, best first.
+
+    Raises:
+        RuntimeUnavailableError: the native engine is not built.
+    """
+    return tuple(_native().kernel_sets())
+
+
+def _native() -> ModuleType:
+    try:
+        from dqt import _native
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"the native engine is not built ({error}): install dqt with pip, or use dqt.interpret"
+        ) from None
+    module: ModuleType = _native
+    return module
+
+
+def _array(x: Any) -> Any:
+    """``x`` as an array without a copy where DLPack allows; other things as they are."""
+    if isinstance(x, np.ndarray) or not hasattr(x, "__dlpack__") or hasattr(x, "detach"):
+        return x
+    try:
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise InputError(f"the input cannot be read in place ({error}): pass a CPU array") from None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,165 @@
+"""The native engine gives the interpreter's integers, always: equality, no tolerance."""
+
+from __future__ import annotations
+
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dqt.arith.errors import InputError
+from dqt.arith.plan import Cascade, Plan, PlanLike
+from dqt.program.interpret import execute, interpret
+from dqt.program.program import Program
+from dqt.runtime import Runtime, RuntimeUnavailableError
+from dqt.runtime.runtime import kernel_sets
+from tests.program.build import Builder, Shape, inputs, random_program
+
+ISAS = kernel_sets()
+
+
+def check(program: Program, plan: PlanLike, x: Any = None, *, threads: int = 1, isa: str | None = None) -> None:
+    x = inputs(program, 5) if x is None else x
+    run = Runtime(program, threads=threads, isa=isa)
+    expected = execute(program, x, plan)
+    got = run.execute(x, plan)
+    np.testing.assert_array_equal(got.codes, expected.codes)
+    np.testing.assert_array_equal(got.widths, expected.widths)
+    np.testing.assert_array_equal(got.passes, expected.passes)
+    np.testing.assert_array_equal(run(x, plan), interpret(program, x, plan))
+
+
+def any_plan(program: Program, seed: int) -> Plan:
+    """Another pair of widths for each layer."""
+    rng = np.random.default_rng(seed)
+    pairs = {name: tuple(int(b) for b in rng.choice(program.space.widths, 2)) for name in program.layers}
+    return Plan.of(pairs)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("seed", range(40))
+def test_random_programs(seed: int, isa: str) -> None:
+    program = random_program(seed)
+    for b in program.space.widths:
+        check(program, b, isa=isa)
+    check(program, any_plan(program, seed), isa=isa, threads=1 + seed % 3)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("seed", range(20))
+def test_auto_and_its_samples_alone(seed: int, isa: str) -> None:
+    program = random_program(seed, auto=True)
+    x = inputs(program, 7, seed)
+    check(program, "auto", x, isa=isa, threads=1 + seed % 2)
+    run = Runtime(program, threads=1, isa=isa)
+    together = run.codes(x, "auto")
+    for i in range(len(x)):
+        np.testing.assert_array_equal(run.codes(x[i : i + 1], "auto")[0], together[i])
+    check(program, program.space.master, x, isa=isa)
+
+
+GEOMETRY: list[tuple[Shape, Shape, Shape, Shape, Shape, int, int]] = [
+    # input, kernel, stride, padding, dilation, groups, output channels
+    ((3, 23, 19), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1), 1, 65),
+    ((16, 9, 11), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 16),
+    ((32, 8, 8), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1, 130),
+    ((20, 7, 5), (3, 5), (1, 2), (2, 0, 1, 3), (2, 1), 1, 33),
+    ((20, 7, 9), (3, 3), (2, 1), (1, 1, 1, 1), (1, 2), 5, 15),
+    ((12, 7, 9), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 2, 70),
+    ((67, 9, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 67, 67),
+    ((130, 6, 6), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 130, 130),
+    ((24, 9, 9), (5, 5), (1, 1), (2, 2, 2, 2), (1, 1), 24, 24),
+    ((24, 9, 9), (5, 4), (2, 1), (2, 2, 1, 2), (1, 2), 24, 24),
+    ((6, 5, 5), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 6, 18),
+    ((1, 8, 8), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 20),
+    ((4, 1, 1), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1, 1),
+]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "groups", "count"), GEOMETRY)
+def test_convolutions(
+    shape: Shape,
+    kernel: Shape,
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
+    groups: int,
+    count: int,
+    signed: bool,
+    isa: str,
+) -> None:
+    b = Builder(7, shape, signed=signed)
+    y = b.conv(next(iter(b.values)), count, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    program = b.build(y)
+    x = inputs(program, 3)
+    extremes = np.where(np.random.default_rng(0).random((3, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
+    for plan in (8, 2, any_plan(program, 1), any_plan(program, 2)):
+        check(program, plan, x, isa=isa, threads=2)
+        check(program, plan, extremes, isa=isa)
+
+
+def test_the_number_of_threads_and_samples_changes_nothing() -> None:
+    program = random_program(3)
+    x, b = inputs(program, 70), program.space.widths[0]
+    expected = execute(program, x, b).codes
+    for threads in (1, 2, 3, 5):
+        np.testing.assert_array_equal(Runtime(program, threads=threads).codes(x, b), expected)
+    np.testing.assert_array_equal(Runtime(program).codes(np.asfortranarray(x), 4), expected)
+
+
+def test_one_runtime_from_several_threads() -> None:
+    program = random_program(5)
+    x = inputs(program, 4)
+    expected = {b: execute(program, x, b).codes for b in program.space.widths}
+    run = Runtime(program, threads=2)
+    with ThreadPoolExecutor(4) as pool:
+        plans = [program.space.widths[i % len(program.space.widths)] for i in range(64)]
+        for b, codes in zip(plans, pool.map(lambda b: run.codes(x, b), plans), strict=True):
+            np.testing.assert_array_equal(codes, expected[b])
+
+
+def test_a_cascade() -> None:
+    b = Builder(0, (3, 6, 6))
+    program = b.build(b.linear(b.reshape(next(iter(b.values)), (108,)), 10))
+    x = inputs(program, 40)
+    check(program, Cascade((2, 4, 8), (40, 40)), x)
+
+
+def test_torch_and_dlpack_are_read() -> None:
+    torch = pytest.importorskip("torch")
+    program = random_program(1)
+    x = inputs(program, 2)
+    run = Runtime(program)
+    np.testing.assert_array_equal(run(torch.from_numpy(x)), run(x))
+
+
+def test_errors_are_clear() -> None:
+    program = random_program(0)
+    with pytest.raises(RuntimeUnavailableError, match="isa 'mmx': this processor runs .*portable"):
+        Runtime(program, isa="mmx")
+    with pytest.raises(ValueError, match="threads=0"):
+        Runtime(program, threads=0)
+    with pytest.raises(InputError, match="this program takes"):
+        Runtime(program)(np.zeros((1, 1, 1, 99), dtype=np.float32))
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:  # noqa: PTH123 - a file of the kernel
+        return int(file.read().split()[1]) * 4096
+
+
+def test_nothing_grows() -> None:
+    program = random_program(2)
+    x = inputs(program, 2)
+    run = Runtime(program, threads=1)
+    for b in program.space.widths * 50:
+        run.codes(x, b)
+    gc.collect()
+    before = resident()
+    for i in range(2000):
+        run.codes(x, program.space.widths[i % 2])
+    assert resident() - before < 1 << 20

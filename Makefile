@@ -18,9 +18,9 @@ setup: $(STAMP)
 
 # torch first and alone: what comes after finds the pinned build in place. torchvision's own pin of torch would bring
 # another build along, hence --no-deps.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/* csrc/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) setuptools torch
+	$(PIP) cmake nanobind ninja scikit-build-core torch
 	$(PIP) --no-deps torchvision
 	$(PIP) --no-build-isolation --editable '.[dev]'
 	touch $@

@@ -108,7 +108,7 @@ def test_the_number_of_threads_and_samples_changes_nothing() -> None:
     expected = execute(program, x, b).codes
     for threads in (1, 2, 3, 5):
         np.testing.assert_array_equal(Runtime(program, threads=threads).codes(x, b), expected)
-    np.testing.assert_array_equal(Runtime(program).codes(np.asfortranarray(x), 4), expected)
+    np.testing.assert_array_equal(Runtime(program).codes(np.asfortranarray(x), b), expected)
 
 
 def test_one_runtime_from_several_threads() -> None:
@@ -139,7 +139,7 @@ def test_torch_and_dlpack_are_read() -> None:
 
 def test_errors_are_clear() -> None:
     program = random_program(0)
-    with pytest.raises(RuntimeUnavailableError, match="isa 'mmx': this processor runs .*portable"):
+    with pytest.raises(RuntimeUnavailableError, match=r"isa 'mmx': this processor runs .*portable"):
         Runtime(program, isa="mmx")
     with pytest.raises(ValueError, match="threads=0"):
         Runtime(program, threads=0)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.errors import InputError
-from dqt.arith.plan import AUTO, Cascade, Plan, PlanLike, resolve, uniform
+from dqt.arith.plan import Cascade, Plan, PlanLike, resolve, uniform
 from dqt.program.file import dumps
 from dqt.program.interpret import Result, as_input, cascaded
 from dqt.program.ops import Dequantize
@@ -109,9 +109,9 @@ class Runtime:
         self, call: Any, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"], out: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
         space = self.program.space
-        fixed = uniform(space, space.master) if plan == AUTO or isinstance(plan, str) else plan
+        fixed = uniform(space, space.master) if isinstance(plan, str) else plan
         pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
-        native = self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], plan == AUTO)
+        native = self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], isinstance(plan, str))
         widths = np.empty((len(inputs), len(space.layers)), dtype=np.int8)
         call(np.ascontiguousarray(inputs), native, out, widths)
         return widths, np.ones(len(inputs), dtype=np.int8)
@@ -128,13 +128,12 @@ def kernel_sets() -> tuple[str, ...]:
 
 def _native() -> ModuleType:
     try:
-        from dqt import _native
+        import dqt._native as native
     except ImportError as error:
         raise RuntimeUnavailableError(
             f"the native engine is not built ({error}): install dqt with pip, or use dqt.interpret"
         ) from None
-    module: ModuleType = _native
-    return module
+    return native
 
 
 def _array(x: Any) -> Any:

@@ -1,0 +1,350 @@
+"""The native loader takes exactly the files that the reader in Python takes, and any bytes leave it whole."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save as save_tensors
+
+from dqt.arith.bounds import INT64
+from dqt.arith.plan import Space
+from dqt.program.file import dumps, loads
+from dqt.program.graph import layer_of
+from dqt.program.ops import Add, AvgPool, Conv, Dequantize, Linear, Multiply, Quantize, Rescale, Value
+from dqt.program.program import Program, ProgramError
+from dqt.program.verify import verify
+from tests.program import test_file, test_verify
+from tests.program.build import Builder, random_program
+from tests.program.test_file import GRAPHS, assemble, forged, header, places
+from tests.program.test_verify import DEFECTS, Change, op, put
+
+ROOT = Path(__file__).parents[2]
+SANITIZED = ("-std=c++20", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
+Run = Callable[..., list[str]]
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The loader's test program under sanitizers: arguments -> lines of output. Workers share it."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    program, part = folder / "load_test", folder / "load_test.part"
+    sources = [*sorted((ROOT / "csrc" / "load").glob("*.cc")), ROOT / "csrc" / "tests" / "load_test.cc"]
+    with (folder / "load_test.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            command = ["g++", *SANITIZED, *WARNINGS, *(str(source) for source in sources), "-o", str(part)]
+            built = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert built.returncode == 0, built.stderr
+            part.rename(program)
+
+    def call(*arguments: Any) -> list[str]:
+        environment = {**os.environ, "ASAN_OPTIONS": "max_allocation_size_mb=256"}  # more is more than any test's file
+        command = [str(program), *(str(a) for a in arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout.splitlines()
+
+    return call
+
+
+def verdict(data: bytes) -> str:
+    """What the reader in Python says."""
+    try:
+        loads(data)
+    except ProgramError as error:
+        return f"error: {error}"
+    return "ok"
+
+
+def agree(run: Run, folder: Path, files: Mapping[str, bytes]) -> list[bool]:
+    """Load every file with both readers, which must agree; which of them are legal."""
+    paths = [folder / f"{i}.dqt" for i in range(len(files))]
+    for path, data in zip(paths, files.values(), strict=True):
+        path.write_bytes(data)
+    lines = run(*paths)
+    assert len(lines) == len(files)
+    for (name, data), line in zip(files.items(), lines, strict=True):
+        python = verdict(data)
+        assert (line == "ok") == (python == "ok"), f"{name}: native {line!r}, Python {python!r}"
+        assert line == "ok" or (line.startswith("error: ") and line.isascii() and len(line) < 500)
+    return [line == "ok" for line in lines]
+
+
+def unverified(program: Program, changed: Mapping[str, Any]) -> Program:
+    """A program that nothing has checked."""
+    new = object.__new__(Program)
+    for item in fields(Program):
+        object.__setattr__(new, item.name, changed.get(item.name, getattr(program, item.name)))
+    return new
+
+
+def defects() -> Iterator[tuple[str, bytes]]:
+    """The verifier's defects, as far as a file can hold them."""
+    program = test_verify.sample()
+    for name, (change, _) in DEFECTS.items():
+        try:
+            yield name, dumps(unverified(program, change(program)))
+        except (TypeError, ValueError, AttributeError):  # what JSON or safetensors cannot write
+            continue
+
+
+def containers() -> Iterator[tuple[str, bytes]]:
+    """Damage to the safetensors file around the program."""
+    data = dumps(test_file.sample())
+    head, body = header(data)
+    text = json.dumps(head).encode()
+    for length in (0, 1, 7, 2**20, 2**31, 2**32, 2**63, 2**64 - 1):
+        yield f"length {length}", struct.pack("<Q", length) + data[8:]
+    rng = np.random.default_rng(0)
+    for end in (0, 7, 8, 9, len(data) - 1, *rng.integers(0, len(data), 40).tolist()):
+        yield f"end {end}", data[:end]
+    for place in (*range(16), *rng.integers(0, len(data), 100).tolist()):
+        yield f"flip {place}", data[:place] + bytes([data[place] ^ 1 << int(rng.integers(8))]) + data[place + 1 :]
+    values: tuple[Any, ...]
+    values = ([0, 2**62], [2**62, 0], [-1, 3], [8, 16], [0, 0], [0], [0, 2**64], "0", [0.0, 8], [None, 1])
+    for offsets in values:
+        yield f"offsets {offsets}", changed(head, body, data_offsets=offsets)
+    values = ([2**40, 2**40], [], [0], [-1], 3, [2**63], [4, 2, 3, 3, 1], [1.0], [True])
+    for shape in values:
+        yield f"shape {shape}", changed(head, body, shape=shape)
+    values = ("F32", "BF16", "U8", "F8_E4M3", "I4", "", 8, None, "i8")
+    for dtype in values:
+        yield f"dtype {dtype}", changed(head, body, dtype=dtype)
+    for key in ("format", "version", "graph", "sha256", "other"):
+        values = ("", "2", "dqt ", 1, None, {})
+        for value in values:
+            yield f"{key} {value!r}", assemble({**head, "__metadata__": {**head["__metadata__"], key: value}}, body)
+    values = (None, {}, [], "dqt")
+    for meta in values:
+        yield f"metadata {meta}", assemble({**head, "__metadata__": meta}, body)
+    yield "another file", save_tensors({"w": np.zeros(3, np.float32)})
+    yield "more bytes", data + b"\0"
+    yield "more tensors", assemble({**head, "w": {"dtype": "I8", "shape": [0], "data_offsets": [0, 0]}}, body)
+    yield "spaces", struct.pack("<Q", len(text) + 9) + b"  " + text + b" \n\t\r   " + body
+    yield "a mark", struct.pack("<Q", len(text) + 3) + b"\xef\xbb\xbf" + text + body
+    yield "not UTF-8", struct.pack("<Q", len(text) + 1) + text.replace(b'"dqt"', b'"dqt\xff"') + body
+    yield "half a pair", assemble({**head, "\ud800": head["v1.m"]}, body)
+
+
+def changed(head: Mapping[str, Any], body: bytes, **fields: Any) -> bytes:
+    return assemble({**head, "v1.weight": {**head["v1.weight"], **fields}}, body)
+
+
+def nested(depth: int) -> Any:
+    return json.loads("[" * depth + "0" + "]" * depth)
+
+
+ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "long integer": lambda g: g.update(info={"seed": 10**30}),
+    "very long integer": lambda g: json.dumps(g).replace('"info": {', '"info": {"a": 1' + "0" * 4300 + ","),
+    "surrogate": lambda g: g.update(info={"\ud800": "\udfff\ud83d"}),
+    "tiny": lambda g: json.dumps(g).replace('"info": {', '"info": {"a": [1e-999, 0e999, 0.0001e-400, 4.9e-324],'),
+    "tiny with a long mantissa": lambda g: json.dumps(g).replace('"info": {', f'"info": {{"a": 1{"0" * 400}.0e-500,'),
+    "huge with a long mantissa": lambda g: json.dumps(g).replace('"info": {', f'"info": {{"a": 1{"0" * 400}.0e-50,'),
+    "huge": lambda g: json.dumps(g).replace('"info": {', '"info": {"a": -1E+400,'),
+    "deepest": lambda g: g.update(info={"a": nested(31)}),
+    "too deep": lambda g: g.update(info={"a": nested(32)}),
+    "repeated in info": lambda g: json.dumps(g).replace('"info": {', '"info": {"a": 1, "\\u0061": 1,'),
+    "escapes": lambda g: g.update(info={'"\\/\b\f\n\r\t\0\x7f': "é𝄞\ufffe\u2028"}),
+    "control": lambda g: json.dumps(g).replace('"info": {', '"info": {"\n": 1,'),
+    "bad escape": lambda g: json.dumps(g).replace('"info": {', '"info": {"\\x": 1,'),
+    "short escape": lambda g: json.dumps(g).replace('"info": {', '"info": {"\\u12": 1,'),
+    "white": lambda g: " \t\r\n" + json.dumps(g, indent=1) + "\n ",
+    "vertical white": lambda g: "\v" + json.dumps(g),
+    "more": lambda g: json.dumps(g) + " {}",
+    "comma": lambda g: json.dumps(g)[:-1] + ",}",
+    "leading zero": lambda g: json.dumps(g).replace('"groups": 1', '"groups": 01'),
+    "plus": lambda g: json.dumps(g).replace('"groups": 1', '"groups": +1'),
+    "point": lambda g: json.dumps(g).replace('"groups": 1', '"groups": 1.'),
+    "minus zero": lambda g: json.dumps(g).replace('"zero": 0', '"zero": -0'),
+    "long name": lambda g: json.dumps(g).replace("block.0", "é" * 512),
+    "longer name": lambda g: json.dumps(g).replace("block.0", "é" * 513),
+    "wide space": lambda g: json.dumps(g).replace("block.0", "a\u3000b"),
+    "soft hyphen": lambda g: json.dumps(g).replace("block.0", "a\u00adb"),
+    "private": lambda g: json.dumps(g).replace("block.0", "\U000f0000"),
+    "letters of every plane": lambda g: json.dumps(g).replace("block.0", "a\xa1ΩЖ中𝄞🙂"),
+    "smallest step": lambda g: g["values"][0].update(step=2.0**-100),
+    "below": lambda g: g["values"][0].update(step=float(np.nextafter(2.0**-100, 0))),
+    "largest step": lambda g: g["values"][0].update(step=2.0**100),
+    "above": lambda g: g["values"][0].update(step=float(np.nextafter(2.0**100, np.inf))),
+}
+
+
+def graphs() -> Iterator[tuple[str, bytes]]:
+    """Wrong and odd graphs, each with a true digest."""
+    for name, change in {**{key: change for key, (change, _) in GRAPHS.items()}, **ODD}.items():
+
+        def new(graph: dict[str, Any], change: Any = change) -> str | None:
+            text = change if isinstance(change, str) else change(graph)
+            return text if isinstance(text, str) else None
+
+        yield f"graph {name}", forged(new)
+
+
+def node_at(graph: Any, path: Sequence[Any]) -> Any:
+    for key in path:
+        graph = graph[key]
+    return graph
+
+
+JUNK: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 2, 3, 7, 8, 9, 16, 33, 128, 255, 2**24, 2**24 + 1, 2**31, 2**62, 2**63, -(2**63),
+    0.5, 1.0, 1e300, "", "v1", "v2", "input", "block.0", "v1.weight", "Table", [], [1], [1, 1], [0, 0, 0, 0], [[]], {},
+)  # fmt: skip
+
+
+def random_graph(rng: random.Random) -> Callable[[dict[str, Any]], None]:
+    """Replace a part of the graph by junk or by another part, drop it, or double it."""
+
+    def change(graph: dict[str, Any]) -> None:
+        every = places(graph)[1:]
+        *path, key = rng.choice(every)
+        parent = node_at(graph, path)
+        kind = rng.random()
+        if kind < 0.5:
+            parent[key] = rng.choice(JUNK)
+        elif kind < 0.8:
+            parent[key] = json.loads(json.dumps(node_at(graph, rng.choice(every))))
+        elif kind < 0.9:
+            del parent[key]
+        elif isinstance(parent, list):
+            parent.insert(rng.randrange(len(parent) + 1), parent[key])
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def legal() -> dict[str, bytes]:
+    programs = {f"random {seed}": random_program(seed, auto=seed % 2 == 1) for seed in range(40)}
+    programs |= {"file": test_file.sample(), "verify": test_verify.sample()}
+    programs |= {"no layer": Builder(23, (1, 2, 2)).build("v0"), "input alone": Builder(0, (1, 1, 2)).build("v0")}
+    return {name: dumps(program) for name, program in programs.items()}
+
+
+def test_legal_programs_load(run: Run, legal: dict[str, bytes], tmp_path: Path) -> None:
+    assert all(agree(run, tmp_path, legal))
+
+
+def test_both_readers_refuse_the_same_files(run: Run, tmp_path: Path) -> None:
+    verified = agree(run, tmp_path, dict(defects()))
+    assert verified.count(False) > 100
+    assert agree(run, tmp_path, dict(containers())).count(False) > 180
+    odd = agree(run, tmp_path, dict(graphs()))
+    assert odd.count(False) > 55
+    assert odd.count(True) > 8
+
+
+def test_both_readers_agree_on_random_graphs(run: Run, tmp_path: Path) -> None:
+    rng = random.Random(7)
+    agreed = agree(run, tmp_path, {f"{i}": forged(random_graph(rng)) for i in range(600)})
+    assert agreed.count(False) > 400
+    assert agreed.count(True) > 10
+
+
+def last_legal(program: Program, change: Callable[[int], Change], most: int) -> int:
+    """The integer farthest from 0 towards ``most`` that the verifier in Python takes."""
+    sign = 1 if most > 0 else -1
+    good, bad = 0, abs(most) + 1
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            verify(unverified(program, change(sign * middle)(program)))
+            good = middle
+        except ProgramError:
+            bad = middle
+    return sign * good
+
+
+def scalar(kind: type[Any], name: str, value: int) -> Change:
+    return op(kind, **{name: value})
+
+
+def offset(kind: type[Any], which: int, place: tuple[int, int], value: int) -> Change:
+    return op(kind, which, c=put(place, value))
+
+
+def test_the_proofs_have_the_same_last_legal_integer(run: Run, tmp_path: Path) -> None:
+    """Every constant that overflow bounds: the last one that is proved, and the next, which is not."""
+    program = test_verify.sample()
+    changes: dict[str, Callable[[int], Change]] = {
+        "Rescale c": lambda v: op(Rescale, c=put(0, v)),
+        "AvgPool c": lambda v: op(AvgPool, -1, c=put((-1, -1), v)),
+        **{f"Add {k}": partial(scalar, Add, k) for k in ("k1", "k2", "k3")},
+        **{f"Multiply {k}": partial(scalar, Multiply, k) for k in ("k1", "k2", "k3", "k4")},
+        **{f"Conv {which} c": partial(offset, Conv, which, (-1, 2)) for which in (0, 1)},
+        **{f"Linear {which} c": partial(offset, Linear, which, (0, 0)) for which in (0, 1, 2)},
+    }
+    files = {}
+    for name, change in changes.items():
+        for most in (INT64, -INT64 - 1):
+            last = last_legal(program, change, most)
+            assert 0 < abs(last) < INT64
+            for value in (last, last + (1 if most > 0 else -1)):
+                files[f"{name} {value}"] = dumps(unverified(program, change(value)(program)))
+    assert agree(run, tmp_path, files) == [True, False] * (len(files) // 2)
+
+
+def test_accumulators_have_the_same_bound(run: Run, tmp_path: Path) -> None:
+    taps = 2**31 // (127 * 255) + 1  # the first count of the largest products that int32 does not hold
+    value, out = Value("v0", (taps,), 1.0, 0), Value("v1", (2,), 1.0, 0, wide=True)
+
+    def file(weight: int, count: int, last: int = 0) -> bytes:
+        array = np.zeros((2, taps), np.int8)
+        array[1, :count] = weight
+        array[1, -1] = last
+        m, c = np.ones((1, 2), np.int32), np.zeros((1, 2), np.int64)
+        layer = Linear("fc", "v0", "v1", array, m, c, 32, -5, 5)
+        space = Space(8, (8,), 8, (layer_of(layer, {"v0": value, "v1": out}, edge=True),))
+        parts = {"space": space, "values": (value, out), "input_shape": (taps,), "info": {}}
+        return dumps(
+            unverified(test_verify.sample(), {**parts, "ops": (Quantize("input", "v0"), layer, Dequantize("v1"))})
+        )
+
+    room = (2**31 - 1 - 127 * 255 * (taps - 1)) // 255  # what the last tap may weigh
+    files = {
+        "fits": file(127, taps - 1, room),
+        "beyond": file(127, taps - 1, room + 1),
+        "all": file(127, taps - 1, 127),
+    }
+    files |= {"negative": file(-128, 2**31 // (128 * 255)), "below": file(-128, 2**31 // (128 * 255), -1)}
+    assert agree(run, tmp_path, files) == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize("name", ["verify", "file", "random 3", "random 6"])
+def test_damage_is_one_error_or_a_program(run: Run, legal: dict[str, bytes], name: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.dqt"
+    path.write_bytes(legal[name])
+    (line,) = run("--fuzz", 2500, 11, path)
+    counts = re.fullmatch(r"2500 files: (\d+) loaded, (\d+) refused, (\d+) kinds of outcome", line)
+    assert counts is not None
+    loaded, refused, kinds = (int(count) for count in counts.groups())
+    assert loaded > 10  # the damage is not always found at the door
+    assert refused > 1000
+    assert kinds > 80
+
+
+def test_sha256(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    for length in (0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 1000):
+        path = tmp_path / f"{length}"
+        path.write_bytes(rng.bytes(length))
+        assert run("--sha256", path) == [hashlib.sha256(path.read_bytes()).hexdigest()]

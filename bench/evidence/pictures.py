@@ -1,0 +1,100 @@
+"""The pictures of docs/results.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.evidence.records import mean
+from bench.evidence.targets import DYNAMIC, Runs, top1
+from dqt.report.plots import COLOURS, RC
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TITLES = {
+    "widths": "Top-1 by width: one nested model, and its rivals",
+    "dynamic": "Top-1 against mean BitOPs: uniform widths, searched plans, cascades, controllers",
+}
+LINES = {
+    "any-width": ("one nested model, norm by width", COLOURS["auto"], "o-"),
+    "any-width-shared": ("one nested model, one norm", COLOURS["cascade"], "s-"),
+    "truncated": ("trained at 8 bits, truncated", COLOURS["random"], "x--"),
+}
+ALONE = (2, 3, 4, 8)
+WIDTHS = (2, 3, 4, 5, 6, 7, 8)
+FLOOR = 84.0
+"""Accuracy below this would flatten what is above: the axis ends here, and the table has the numbers."""
+
+
+def drawable(name: str, runs: Runs) -> bool:
+    """Whether there is anything to draw."""
+    needed = [*LINES, *(f"dedicated-{b}" for b in ALONE)] if name == "widths" else ["any-width", *DYNAMIC]
+    return any(each in runs for each in needed)
+
+
+def draw(runs: Runs, folder: Path) -> None:
+    """Write every picture that has something to show."""
+    kinds: dict[str, Callable[[Axes, Runs], None]] = {"widths": _widths, "dynamic": _dynamic}
+    for name, paint in kinds.items():
+        if drawable(name, runs):
+            folder.mkdir(parents=True, exist_ok=True)
+            _save(lambda axes, paint=paint: paint(axes, runs), folder / f"{name}.svg")  # type: ignore[misc]
+
+
+def _save(paint: Callable[[Axes], None], path: Path) -> None:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(RC):
+        figure = Figure(figsize=(8.2, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        paint(axes)
+        axes.set_ylabel("top-1, %")
+        axes.grid(color=COLOURS["faint"], linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, FLOOR) if high > FLOOR else low, high)
+        axes.legend(frameon=False, loc="lower right", labelcolor=COLOURS["ink"])
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(path, metadata=nothing, facecolor=COLOURS["paper"])
+
+
+def _widths(axes: Axes, runs: Runs) -> None:
+    for name, (words, colour, style) in LINES.items():
+        _line(axes, WIDTHS, [top1(runs, name, b) for b in WIDTHS], style, label=words, color=colour)
+    found = [top1(runs, f"dedicated-{b}", b) for b in ALONE]
+    _line(axes, ALONE, found, "D", label="a model for each width", color=COLOURS["plan"])
+    axes.set_xlabel("bits")
+    axes.set_xticks(WIDTHS)
+
+
+def _line(axes: Axes, x: Sequence[int], values: Sequence[Sequence[float]], style: str, **more: Any) -> None:
+    kept = [(b, mean(found), min(found), max(found)) for b, found in zip(x, values, strict=True) if found]
+    if kept:
+        bits, middle, low, high = zip(*kept, strict=True)
+        below = [m - v for m, v in zip(middle, low, strict=True)]
+        above = [v - m for m, v in zip(middle, high, strict=True)]
+        axes.errorbar(bits, middle, yerr=[below, above], fmt=style, capsize=2, **more)
+
+
+def _dynamic(axes: Axes, runs: Runs) -> None:
+    styles = {"uniform": ("uniform widths", "o-"), "plan": ("searched plan", "s"), "cascade": ("cascade", "D")}
+    for place, record in enumerate(runs.get("any-width", [])):
+        for kind, (words, style) in styles.items():
+            points = record.of(kind)  # type: ignore[arg-type]
+            x, y = [100 * point.share for point in points], [100 * point.accuracy for point in points]
+            if points:
+                label = "" if place else words
+                axes.plot(x, y, style, label=label, color=COLOURS[kind], markersize=5, linewidth=1)
+    held = [record.of("auto")[0] for name in DYNAMIC for record in runs.get(name, []) if record.of("auto")]
+    if held:
+        x, y = [100 * point.share for point in held], [100 * point.accuracy for point in held]
+        axes.plot(x, y, "*", label="controller", color=COLOURS["auto"], markersize=12)
+    axes.set_xscale("log")
+    ticks = (7, 10, 15, 20, 30, 40, 60, 100)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("mean BitOPs, % of 8 bits")

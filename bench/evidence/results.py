@@ -1,0 +1,278 @@
+"""docs/results.md and its pictures, from the recorded JSONs alone. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.evidence import pictures
+from bench.evidence.records import Point, Record, load_all, mean
+from bench.evidence.targets import DYNAMIC, Runs, finished, mix_at, top1, uniform_at, verdicts
+
+WIDTHS = (8, 7, 6, 5, 4, 3, 2)
+NOT_RUN = "not yet run"
+NETWORKS = {
+    "any-width": "one nested model, batch norm by width",
+    "any-width-shared": "one nested model, one batch norm",
+    "truncated": "trained at 8 bits alone, truncated at inference",
+}
+ALONE = (8, 4, 3, 2)
+TARGETS = {"dynamic-25": "2.5 bits", "dynamic-3": "3 bits", "dynamic-4": "4 bits"}
+MEASURES = {
+    "measure-base": "base: norm by width, distillation, sandwich, alpha 1, gamma 0.99",
+    "measure-norm-shared": "one batch norm for all widths",
+    "measure-distill-off": "no distillation",
+    "measure-all": "every width in every step",
+    "measure-alpha-0": "alpha 0",
+    "measure-alpha-0.01": "alpha 0.01",
+    "measure-alpha-0.05": "alpha 0.05",
+    "measure-alpha-0.1": "alpha 0.1",
+    "measure-gamma-0": "gamma 0",
+    "measure-gamma-0.9": "gamma 0.9",
+    "measure-gamma-0.999": "gamma 0.999",
+}
+FASHION = "fashion-dynamic"
+EVERYTHING = (*NETWORKS, *(f"dedicated-{b}" for b in ALONE), *TARGETS, *MEASURES, FASHION)
+
+HEAD = """# Results
+
+ResNet-20 on CIFAR-10. This page is written by `python -m bench.evidence report` from the JSONs in
+[bench/results/evidence](../bench/results/evidence) and from nothing else; the recipes are in
+[bench/evidence/recipes](../bench/evidence/recipes). What is missed is reported as missed.
+
+How to read it:
+
+- Accuracy is top-1, in percent, of the integer program on the whole test set of 10,000 images.
+- Where there are several seeds: the mean and, in brackets, the smallest and the largest.
+- BitOPs are means over the test set, in percent of every layer at 8 bits; a controller's own are counted, and every
+  pass of a cascade.
+- All networks start from the same trained float weights. Recipes of one table have the same number of epochs and
+  images; a step of theirs need not take the same time, so the time stands beside them where it differs.
+- 5,000 training images are held out, always the same. Everything that is chosen is chosen on them: the checkpoint (the
+  best mean accuracy over the validated widths), a cascade's widths and margins, searched plans. Nothing is chosen on
+  the test set. The float weights were trained on all 50,000 and have seen the held-out images, so accuracy on these is
+  higher than on new images, and cascades send fewer of them on than they do of the test set.
+- Budgets are therefore checked on the test set: of the cascades that were made, the most expensive one within a budget
+  counts, whatever its accuracy.
+"""
+ALONE_NOTE = """
+A model of one width has a master of 8 bits, as the nested model does, whose steps are learned (LSQ) for that one width:
+the first and last layer and the values between layers stay at 8 bits in all rows. It learns from labels alone. A master
+of fewer bits would narrow these, too, and lose for that reason. The model that is truncated at inference was trained at
+8 bits and never saw another width; it is read by the same nested rules (with midpoints), not by bare shifts.
+"""
+DYNAMIC_NOTE = """
+Rivals of the controller, on its own network at its own mean BitOPs: *uniform*, on the straight line between the two
+nearest uniform widths; *plan*, searched by layer on 1,024 held-out images; *cascade*, a pair or triple of widths, whose
+BitOPs on the test set may differ and stand beside it; *dealt*, the controller's own choices given to other images at
+random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two accuracies).
+"""
+
+
+def write(results: Path, docs: Path) -> None:
+    """Write ``results.md`` and the pictures into ``docs``."""
+    records = load_all(results)
+    docs.mkdir(parents=True, exist_ok=True)
+    pictures.draw(finished(records), docs / "results")
+    (docs / "results.md").write_text(page(records))
+    print(f"wrote {docs / 'results.md'} from {len(records)} runs")
+
+
+def page(records: Sequence[Record]) -> str:
+    """The page as Markdown."""
+    runs = finished(records)
+    parts = [
+        HEAD,
+        "## Targets\n\n" + _targets(runs),
+        "## One model at every width, and its rivals\n\n" + _picture("widths", runs) + _widths(runs) + ALONE_NOTE,
+        "## Widths by input\n\n" + _picture("dynamic", runs) + _dynamic(runs) + DYNAMIC_NOTE + _frontier(runs),
+        "## Measures\n\nThree epochs each; every row changes one setting of the first.\n\n" + _measures(runs),
+        "## Fashion-MNIST\n\nA small residual network from scratch, with the controller.\n\n" + _fashion(runs),
+        "## Runs\n\n" + _runs(records),
+    ]
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table, its first ``left`` columns aligned left."""
+    rule = "|" + "---|" * left + "---:|" * (len(head) - left)
+    return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and the smallest and the largest where there are several."""
+    if not values:
+        return ""
+    middle = f"{mean(values):.2f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _picture(name: str, runs: Runs) -> str:
+    return f"![{pictures.TITLES[name]}](results/{name}.svg)\n\n" if pictures.drawable(name, runs) else ""
+
+
+def _targets(runs: Runs) -> str:
+    found = verdicts(runs)
+    rows = []
+    for each in found:
+        target = f"{'at most' if each.relation == '<=' else 'at least'} {each.target:g} {each.unit}"
+        value = "" if each.value is None else f"{round(each.value, 2) + 0.0:.2f}"
+        rows.append((each.what, target, value, f"**{each.words}**" if each.words == "missed" else each.words))
+    counts = {words: sum(each.words == words for each in found) for words in ("met", "missed", NOT_RUN)}
+    said = ", ".join(f"{count} {words}" for words, count in counts.items())
+    return f"{said}. *Dynamic* is the better of controller and cascade.\n\n" + table(
+        ("what", "target", "found", ""), rows, left=1
+    )
+
+
+def _cells(runs: Runs, name: str) -> list[str]:
+    return [spread(top1(runs, name, b)) for b in WIDTHS]
+
+
+def _seeds(runs: Runs, name: str) -> str:
+    return str(len(runs[name])) if name in runs else NOT_RUN
+
+
+def _widths(runs: Runs) -> str:
+    rows = [(words, _seeds(runs, name), *_cells(runs, name)) for name, words in NETWORKS.items()]
+    alone = [_seeds(runs, f"dedicated-{b}") for b in ALONE]
+    dedicated = [spread(top1(runs, f"dedicated-{b}", b)) if b in ALONE else "" for b in WIDTHS]
+    rows.append(("a model for each width", _smallest(alone), *dedicated))
+    base = runs.get("any-width", [])
+    if base:
+        shares = [base[0].uniform(b) for b in WIDTHS]
+        cells = ["" if point is None else f"{100 * point.share:.1f}" for point in shares]
+        rows.append(("BitOPs, % of 8 bits", "", *cells))
+    return table(("network", "seeds", *(f"{b} bits" for b in WIDTHS)), rows)
+
+
+def _smallest(seeds: list[str]) -> str:
+    done = [text for text in seeds if text != NOT_RUN]
+    if not done:
+        return NOT_RUN
+    return min(done, key=int) if len(done) == len(seeds) else f"{len(done)} of {len(seeds)} widths run"
+
+
+# dynamic
+
+
+def _percent(runs: Runs, name: str, measure: Callable[[Record], float | None]) -> str:
+    return spread([value for record in runs.get(name, []) if (value := measure(record)) is not None])
+
+
+def _first(record: Record, kind: Any) -> Point | None:
+    points = record.of(kind)
+    return points[0] if points else None
+
+
+def _nearest(record: Record, kind: Any) -> Point | None:
+    """The plan or cascade that was made for the controller's BitOPs."""
+    auto = _first(record, "auto")
+    near = [p for p in record.of(kind) if auto and p.budget is not None and abs(p.budget - auto.share) < 1e-9]
+    return near[0] if near else None
+
+
+def rivals(runs: Runs, name: str) -> list[str]:
+    """Cells of one controller recipe: BitOPs, auto, uniform, plan, cascade, the cascade's BitOPs, dealt, 2 or 8."""
+
+    def of(point: Callable[[Record], Point | None], share: bool = False) -> str:
+        def one(record: Record) -> float | None:
+            found = point(record)
+            return None if found is None else 100 * (found.share if share else found.accuracy)
+
+        return _percent(runs, name, one)
+
+    def at(line: Callable[[Record, float], float]) -> str:
+        def one(record: Record) -> float | None:
+            auto = _first(record, "auto")
+            return None if auto is None else line(record, auto.share)
+
+        return _percent(runs, name, one)
+
+    return [
+        of(lambda record: _first(record, "auto"), share=True),
+        of(lambda record: _first(record, "auto")),
+        at(uniform_at),
+        of(lambda record: _nearest(record, "plan")),
+        of(lambda record: _nearest(record, "cascade")),
+        of(lambda record: _nearest(record, "cascade"), share=True),
+        of(lambda record: _first(record, "dealt")),
+        at(mix_at),
+    ]
+
+
+RIVALS = ("BitOPs, %", "auto", "uniform", "plan", "cascade", "at BitOPs, %", "dealt", "2 or 8")
+
+
+def _dynamic(runs: Runs) -> str:
+    rows = [(words, _seeds(runs, name), *rivals(runs, name)) for name, words in TARGETS.items()]
+    return table(("controller, at about uniform", "seeds", *RIVALS), rows)
+
+
+def _frontier(runs: Runs) -> str:
+    head = "\nOn the any-width network, over budgets:\n\n"
+    rows = []
+    for record in runs.get("any-width", []):
+        for point in sorted((*record.of("plan"), *record.of("cascade")), key=lambda point: point.share):
+            widths = "by layer" if point.widths is None else " then ".join(map(str, point.widths))
+            budget = "" if point.budget is None else f"{100 * point.budget:.1f}"
+            found = (
+                f"{100 * point.share:.2f}",
+                f"{100 * point.accuracy:.2f}",
+                f"{uniform_at(record, point.share):.2f}",
+            )
+            rows.append((point.kind, widths, str(record.seed), budget, *found))
+    if not rows:
+        return head + f"{NOT_RUN}.\n"
+    names = ("kind", "widths", "seed", "budget, %", "BitOPs, %", "top-1", "uniform there")
+    return head + table(names, rows, left=2)
+
+
+def _measures(runs: Runs) -> str:
+    rows = []
+    for name, words in MEASURES.items():
+        minutes = spread([record.training.seconds / 60 for record in runs.get(name, [])])
+        rows.append((words, _seeds(runs, name), *_cells(runs, name), minutes))
+    return table(("measure", "seeds", *(f"{b} bits" for b in WIDTHS), "minutes"), rows)
+
+
+def _fashion(runs: Runs) -> str:
+    widths = table(
+        ("", "seeds", *(f"{b} bits" for b in WIDTHS)), [("uniform", _seeds(runs, FASHION), *_cells(runs, FASHION))]
+    )
+    return widths + "\n" + table(("controller", *RIVALS), [("target 15 %", *rivals(runs, FASHION))])
+
+
+# where the numbers come from
+
+
+def _runs(records: Sequence[Record]) -> str:
+    rows = [_run(record) for record in records]
+    names = {record.name for record in records}
+    missing = [name for name in EVERYTHING if name not in names]
+    text = table(("run", "seed", "epochs", "minutes", "trained at", "judged at", "judge", "on"), rows) if rows else ""
+    unfinished = [f"{r.name} (seed {r.seed})" for r in records if not r.training.finished]
+    if unfinished:
+        text += f"\nIn training, and in no table above: {', '.join(unfinished)}.\n"
+    return text + (f"\nNot yet run: {', '.join(missing)}.\n" if missing else "")
+
+
+def _run(record: Record) -> tuple[str, ...]:
+    training, judged = record.training, record.judged
+    starts = list(dict.fromkeys(str(each["commit"]) for each in training.started))
+    machines = [each["machine"] for each in training.started if "machine" in each] or [judged["machine"]]
+    on = dict.fromkeys(f"{m['processor'].split(' (')[0]}, {m['cores']} cores, {m['date']}" for m in machines)
+    return (
+        record.name,
+        str(record.seed),
+        f"{record.checkpoint['epoch']} of {training.epochs}",
+        f"{training.seconds / 60:.0f}",
+        ", ".join(starts) or "not recorded",
+        str(judged["commit"]),
+        str(judged["engine"]),
+        "; ".join(on),
+    )
+
+
+assert set(DYNAMIC) == set(TARGETS)

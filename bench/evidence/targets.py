@@ -1,0 +1,209 @@
+"""The targets beside the numbers. A number is a mean over seeds, in percent or points of top-1 on the test set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bench.evidence.records import Point, Record, mean
+
+ANY_WIDTH = {8: 91.7, 6: 91.7, 5: 91.7, 4: 91.3, 3: 90.8, 2: 89.0}
+BEHIND_DEDICATED = {8: 0.3, 4: 0.3, 3: 0.3, 2: 1.0}
+DYNAMIC = ("dynamic-25", "dynamic-3", "dynamic-4")
+AT_3_BITS = "dynamic-3"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One target; ``value`` is None where what it needs has not been run."""
+
+    what: str
+    relation: Literal["<=", ">="]
+    target: float
+    value: float | None
+    unit: str = ""
+
+    @property
+    def words(self) -> str:
+        """``met``, ``missed`` or ``not yet run``."""
+        if self.value is None:
+            return "not yet run"
+        gap = round(self.value - self.target, 6)
+        return "met" if (gap <= 0 if self.relation == "<=" else gap >= 0) else "missed"
+
+
+Runs = dict[str, list[Record]]
+"""The finished runs of each recipe."""
+
+
+def finished(records: Iterable[Record]) -> Runs:
+    """The records whose training is complete and of which something was judged, by recipe."""
+    found: Runs = {}
+    for record in records:
+        if record.training.finished and record.points:
+            found.setdefault(record.name, []).append(record)
+    return found
+
+
+def verdicts(runs: Runs) -> list[Verdict]:
+    """Every target."""
+    return [*_widths(runs), *_dynamic(runs), *_controller(runs)]
+
+
+def top1(runs: Runs, name: str, bits: int) -> list[float]:
+    """Top-1 in percent of a uniform width, for each seed that has it."""
+    points = (record.uniform(bits) for record in runs.get(name, []))
+    return [100 * point.accuracy for point in points if point is not None]
+
+
+def _widths(runs: Runs) -> list[Verdict]:
+    made = []
+    for b, least in ANY_WIDTH.items():
+        made.append(Verdict(f"any-width at {b} bits", ">=", least, _mean(top1(runs, "any-width", b)), "%"))
+    for b, most in BEHIND_DEDICATED.items():
+        ours, alone = _mean(top1(runs, "any-width", b)), _mean(top1(runs, f"dedicated-{b}", b))
+        behind = None if ours is None or alone is None else alone - ours
+        made.append(Verdict(f"any-width below a model of {b} bits alone", "<=", most, behind, "points"))
+    return made
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return mean(values) if values else None
+
+
+# what a record says of its own network
+
+
+def uniform_at(record: Record, share: float) -> float:
+    """Top-1 in percent of uniform widths at a share of BitOPs, on the straight line between its two neighbours: what
+    a random mix of the two reaches.
+    """
+    points = record.of("uniform")
+    return float(np.interp(share, [point.share for point in points], [100 * point.accuracy for point in points]))
+
+
+def mix_at(record: Record, share: float) -> float:
+    """Top-1 in percent, expected, where each image runs at the lowest or the highest width at random, at the same
+    mean BitOPs.
+    """
+    points = record.of("uniform")
+    low, high = points[0], points[-1]
+    return float(np.interp(share, [low.share, high.share], [100 * low.accuracy, 100 * high.accuracy]))
+
+
+def dearest(points: Sequence[Point], share: float) -> Point | None:
+    """Of the points within a share of BitOPs the most expensive one: chosen by its cost, never by its accuracy."""
+    return max((point for point in points if point.share <= share + 1e-9), key=lambda point: point.share, default=None)
+
+
+def _seeds(records: Sequence[Record], measure: Callable[[Record], float | None]) -> float | None:
+    """The mean over the records; None where there is none, or one lacks what is measured."""
+    values = [measure(record) for record in records]
+    known = [value for value in values if value is not None]
+    return mean(known) if known and len(known) == len(values) else None
+
+
+def _larger(*values: float | None) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+# dynamic
+
+
+def best_within(runs: Runs, share: float) -> float | None:
+    """Top-1 in percent of the better of cascade and controller at a share of BitOPs or below."""
+
+    def one(record: Record) -> float | None:
+        point = dearest(record.of("cascade"), share)
+        return None if point is None else 100 * point.accuracy
+
+    def auto(record: Record) -> float | None:
+        point = dearest(record.of("auto"), share)
+        return None if point is None else 100 * point.accuracy
+
+    controllers = (_seeds(runs.get(name, []), auto) for name in DYNAMIC)
+    return _larger(_seeds(runs.get("any-width", []), one), *controllers)
+
+
+def _gains(runs: Runs, rival: Callable[[Record, float], float]) -> tuple[float | None, float | None]:
+    """Points above ``rival`` on the any-width network: of its cascade within the BitOPs of uniform 3 bits (the rival
+    spends them all), and of the controllers at their own BitOPs.
+    """
+    base = runs.get("any-width", [])
+
+    def cascade(record: Record) -> float | None:
+        uniform = record.uniform(3)
+        point = None if uniform is None else dearest(record.of("cascade"), uniform.share)
+        return None if uniform is None or point is None else 100 * point.accuracy - rival(record, uniform.share)
+
+    def controller(record: Record) -> float | None:
+        auto = record.of("auto")
+        if not auto or not base:
+            return None
+        return 100 * auto[0].accuracy - mean(rival(each, auto[0].share) for each in base)
+
+    return _seeds(base, cascade), _seeds(runs.get(AT_3_BITS, []), controller)
+
+
+def _dynamic(runs: Runs) -> list[Verdict]:
+    base = runs.get("any-width", [])
+    at = "at the BitOPs of uniform 3 bits"
+    made = [
+        Verdict(f"dynamic above uniform widths {at}", ">=", 0.9, _larger(*_gains(runs, uniform_at)), "points"),
+        Verdict(
+            f"dynamic above a random mix of 2 and 8 bits {at}", ">=", 2.0, _larger(*_gains(runs, mix_at)), "points"
+        ),
+    ]
+    eight = _mean(top1(runs, "any-width", 8))
+    for share, behind in ((0.40, 0.0), (0.27, 0.2)):
+        best = best_within(runs, share)
+        value = None if best is None or eight is None else eight - best
+        what = f"dynamic within {100 * share:.0f} % of the BitOPs of 8 bits, below 8 bits"
+        made.append(Verdict(what, "<=", behind, value, "points"))
+    gaps = [_above_plan(runs, plan) for record in base for plan in record.of("plan")]
+    known = [gap for gap in gaps if gap is not None]
+    worst = min(known) if known and len(known) == len(gaps) else None
+    made.append(Verdict("dynamic above the searched plan, where it is least", ">=", 0.0, worst, "points"))
+    return made
+
+
+def _above_plan(runs: Runs, plan: Point) -> float | None:
+    best = best_within(runs, plan.share)
+    return None if best is None else best - 100 * plan.accuracy
+
+
+def _controller(runs: Runs) -> list[Verdict]:
+    records = runs.get(AT_3_BITS, [])
+
+    def above(rival: Callable[[Record, float], float | None]) -> float | None:
+        def one(record: Record) -> float | None:
+            auto = record.of("auto")
+            other = rival(record, auto[0].share) if auto else None
+            return None if other is None else 100 * auto[0].accuracy - other
+
+        return _seeds(records, one)
+
+    def dealt(record: Record, _: float) -> float | None:
+        points = record.of("dealt")
+        return 100 * points[0].accuracy if points else None
+
+    at = "at about the BitOPs of uniform 3 bits"
+    base = _gains(runs, uniform_at)[1]
+    made = [
+        Verdict(f"controller above its own choices dealt at random, {at}", ">=", 0.5, above(dealt), "points"),
+        Verdict(f"controller above a random mix of 2 and 8 bits, {at}", ">=", 0.5, above(mix_at), "points"),
+        Verdict(f"controller above uniform widths of its own network, {at}", ">=", 0.0, above(uniform_at), "points"),
+        Verdict(f"controller above uniform widths of the any-width network, {at}", ">=", 0.0, base, "points"),
+    ]
+    held = [record.controller for name in DYNAMIC for record in runs.get(name, []) if record.controller]
+    parameters = [100 * each.parameters / each.model_weights for each in held]
+    bitops = [100 * each.bitops / each.model_bitops for each in held]
+    for what, shares in (
+        ("parameters, of the model's weights", parameters),
+        ("BitOPs, of the model's at 8 bits", bitops),
+    ):
+        made.append(Verdict(f"the controller's {what}", "<=", 1.0, max(shares, default=None), "%"))
+    return made

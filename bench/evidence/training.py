@@ -1,0 +1,159 @@
+"""From a recipe to a trained run folder, and from a run folder to its network. Paths never get into a record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.common import machine
+from bench.evidence.records import RecordError, Training, commit
+from dqt.nn.net import Net
+from dqt.train.build import load_data, network
+from dqt.train.checkpoint import Checkpoint, rebuild
+from dqt.train.data import Splits
+from dqt.train.fit import MAY_DIFFER, fit
+from dqt.train.processes import keep_freed_memory
+from dqt.train.recipe import Run, load_run
+from dqt.train.trainer import BEST, LAST
+
+RECIPES = Path(__file__).parent / "recipes"
+STARTED = "started.json"
+PREFIX = "data/"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a run is and where its things are on this machine.
+
+    Attributes:
+        run: the run file's content, with the seed.   data, weights: what stands for ``data/`` and for the weights.
+        folder: of the run.
+    """
+
+    name: str
+    run: Run
+    data: Path
+    weights: Path | None
+    folder: Path
+
+    def located(self) -> Run:
+        """The run with this machine's paths."""
+        kind, _, path = self.run.data.spec.partition("=")
+        spec = f"{kind}={self._under(path)}" if path else kind
+        model = self.run.model
+        if model.weights:
+            model = model.model_copy(update={"weights": str(self.weights or self._under(model.weights))})
+        data = self.run.data.model_copy(update={"spec": spec})
+        return self.run.model_copy(update={"data": data, "model": model})
+
+    def splits(self) -> Splits:
+        """Training, held-out and test images."""
+        return load_data(self.located())
+
+    def _under(self, path: str) -> Path:
+        return self.data / path.removeprefix(PREFIX) if path.startswith(PREFIX) else Path(path)
+
+
+def names() -> list[str]:
+    """The recipes."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def place(recipe: str, seed: int | None, data: Path, weights: Path | None, folder: Path | None, runs: Path) -> Place:
+    """The run of a recipe's name or of a run file.
+
+    Raises:
+        RecordError: no such recipe. RecipeError: not a run file.
+    """
+    path = Path(recipe) if recipe.endswith(".toml") else RECIPES / f"{recipe}.toml"
+    if not path.exists():
+        raise RecordError(f"no recipe {recipe!r}; there are {', '.join(names())}, or give a .toml file")
+    run = load_run(path)
+    if seed is not None:
+        run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"seed": seed})})
+    return Place(path.stem, run, data, weights, folder or runs / f"{path.stem}-s{run.recipe.seed}")
+
+
+def train(where: Place) -> None:
+    """Train, or go on from the folder's last checkpoint; nothing where the run is complete."""
+    last = where.folder / LAST
+    if last.exists():
+        held = Checkpoint.load(last)
+        check_same(where, held)
+        if held.epoch >= where.run.recipe.epochs:
+            return
+    keep_freed_memory()
+    run = where.located()
+    splits = load_data(run)
+    net = network(run, splits.train.shape)
+    resume = last.exists()
+    note = {"commit": commit(), "machine": machine(), "resumed": resume}
+    where.folder.mkdir(parents=True, exist_ok=True)
+    (where.folder / STARTED).write_text(json.dumps([*started(where), note], indent=1) + "\n")
+    fit(net, splits.train, splits.valid, run=run, run_dir=where.folder, resume=resume, progress=False)
+
+
+def started(where: Place) -> list[dict[str, Any]]:
+    """Where and from what the run was started and resumed; empty where nobody wrote it down."""
+    path = where.folder / STARTED
+    return list(json.loads(path.read_text())) if path.exists() else []
+
+
+def check_same(where: Place, held: Checkpoint) -> None:
+    """The folder's run is the recipe's, but for paths and for what cannot change a result.
+
+    Raises:
+        RecordError: names what differs.
+    """
+    if held.run is None:
+        raise RecordError(f"{where.folder}: its checkpoint names no run file: train it with bench.evidence run")
+    mine, theirs = (_comparable(each) for each in (where.run.as_dict(), held.run))
+    wrong = [f"{key} {theirs.get(key)!r}, not {mine.get(key)!r}" for key in mine if theirs.get(key) != mine.get(key)]
+    if wrong:
+        raise RecordError(f"{where.folder}: not a run of {where.name}: {'; '.join(wrong)}: name its recipe and seed")
+
+
+def _comparable(run: dict[str, Any]) -> dict[str, Any]:
+    flat = {f"{part}.{key}": value for part, entries in run.items() for key, value in entries.items()}
+    flat["data.spec"] = flat["data.spec"].partition("=")[0]
+    flat["model.weights"] = flat["model.weights"] is not None
+    return {key: value for key, value in flat.items() if key.removeprefix("recipe.") not in MAY_DIFFER}
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A run's network, which checkpoint it is, and its training so far."""
+
+    net: Net
+    info: dict[str, Any]
+    checkpoint: dict[str, Any]
+    training: Training
+
+
+def trained(where: Place, at: str | None = None) -> Trained:
+    """The best checkpoint on the held-out images, or the last where none was validated; ``at``: the commit that it
+    was trained at, for a folder that does not say.
+
+    Raises:
+        CheckpointError: no checkpoint. RecordError: of another recipe.
+    """
+    last = Checkpoint.load(where.folder / LAST)
+    check_same(where, last)
+    path = where.folder / (BEST if (where.folder / BEST).exists() else LAST)
+    net, held = rebuild(path)
+    rows = last.history
+    validation = tuple({"epoch": row["epoch"], **row["accuracy"]} for row in rows if row["accuracy"])
+    notes = started(where) or ([{"commit": at}] if at else [])
+    training = Training(
+        epochs=where.run.recipe.epochs,
+        epochs_done=last.epoch,
+        seconds=round(sum(row["seconds"] for row in rows), 1),
+        started=tuple(notes),
+        validation=validation,
+        warnings=sum(len(row["warnings"]) for row in rows),
+    )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Trained(net, held.info, {"file": path.name, "epoch": held.epoch, "sha256": digest}, training)

@@ -1,0 +1,194 @@
+"""The driver of the long experiments, on a run of seconds; the page of results is what the records give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dqt
+from bench.evidence import frontier, judging, records, results, targets, training
+from bench.evidence.__main__ import main
+from bench.evidence.records import Point, Record
+from dqt.arith.plan import uniform
+from dqt.train.recipe import load_run
+
+TINY = """
+[model]
+factory = "dqt.train.models:digits_cnn"
+args = {{ planes = [4, 4, 8] }}
+
+[data]
+spec = "npz=data/tiny.npz"
+valid = 40
+
+[network]
+widths = [2, 4, 8]
+{controller}
+
+[recipe]
+epochs = 1
+batch_size = 32
+reestimate_batches = 2
+{more}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 255, (300, 1, 12, 12), dtype=np.uint8), np.arange(300) % 10
+    np.savez(tmp_path / "tiny.npz", x=x, y=y)
+    return tmp_path
+
+
+def arguments(folder: Path, verb: str, name: str) -> list[str]:
+    places = {"--data": folder, "--runs": folder / "runs", "--results": folder / "results"}
+    return [verb, str(folder / name), *(str(part) for pair in places.items() for part in pair)]
+
+
+def write(folder: Path, name: str, controller: str = "", more: str = "") -> None:
+    (folder / name).write_text(TINY.format(controller=controller, more=more))
+
+
+def test_every_recipe_is_a_run_file_with_images_held_out() -> None:
+    assert set(training.names()) == set(results.EVERYTHING)
+    for name in training.names():
+        run = load_run(training.RECIPES / f"{name}.toml")
+        assert run.data.valid == 5000
+        assert run.data.spec.partition("=")[2].startswith(training.PREFIX)
+
+
+@pytest.mark.parametrize("b", [4, 3, 2])
+def test_a_model_of_one_width_trains_that_width_alone_and_its_edges_are_as_wide_as_in_the_nested_one(b: int) -> None:
+    from dqt.train.build import network
+    from dqt.train.loss import passes
+
+    run = load_run(training.RECIPES / f"dedicated-{b}.toml")
+    run = run.model_copy(update={"model": run.model.model_copy(update={"weights": None})})
+    net = network(run, (3, 32, 32))
+    (only,) = passes(net.space, run.recipe, 0)
+    assert only.plan is None  # the controller's, whose one choice is b
+    assert net.space.choices == (b,)
+    nested = load_run(training.RECIPES / "any-width.toml").network
+    assert net.space.edge_width == nested.edge_width == 8
+    assert {w for w, _ in uniform(net.space, b).values()} == {b, 8}
+
+
+def test_a_run_is_trained_judged_and_goes_on_where_it_was(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "tiny.toml", "controller = { choices = [2, 8] }", "bitops = 0.5")
+    assert main(arguments(folder, "run", "tiny.toml")) == 0
+    first = (folder / "results" / "tiny-s0.json").read_text()
+    assert str(folder) not in first
+    record = records.load(folder / "results" / "tiny-s0.json")
+    kinds = [point.kind for point in record.points]
+    assert kinds[:5] == ["uniform", "uniform", "uniform", "auto", "dealt"]
+    assert record.of("auto")[0].share == record.of("dealt")[0].share
+    assert "plan" in kinds
+    assert record.controller is not None
+    assert record.training.finished
+    assert record.training.started[0]["machine"]["processor"]
+    capsys.readouterr()
+    assert main(arguments(folder, "run", "tiny.toml")) == 0
+    assert capsys.readouterr().out == ""  # nothing was judged again
+    assert records.load(folder / "results" / "tiny-s0.json").points == record.points
+
+
+def test_a_folder_of_another_recipe_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "tiny.toml")
+    assert main(arguments(folder, "run", "tiny.toml")) == 0
+    write(folder, "tiny.toml", more="lr = 0.5")
+    assert main(arguments(folder, "judge", "tiny.toml")) == 1
+    assert "recipe.lr" in capsys.readouterr().err
+
+
+def test_a_cascade_is_the_best_that_calibrate_cascade_finds(folder: Path) -> None:
+    write(folder, "tiny.toml")
+    where = training.place(str(folder / "tiny.toml"), None, folder, None, None, folder / "runs")
+    training.train(where)
+    judged = judging.Judging(where, folder / "results")
+    x, y = judged.held_out()
+    budget = 0.4
+    tried = []
+    for widths in ((2, 4), (2, 8), (4, 8), (2, 4, 8)):
+        cascade = dqt.calibrate_cascade(judged.program, [(x, y)], widths, budget)
+        found = frontier.trials_of(judged, widths).score(cascade.margins)
+        tried.append((-found[0], found[1], cascade))
+    best = min(tried, key=lambda each: each[:2])
+    chosen = frontier.choose(judged, budget)
+    assert chosen is not None
+    assert chosen == (best[2], -best[0])
+    assert frontier.choose(judged, 0.001) is None
+
+
+def record(name: str, seed: int, points: list[Point], **more: Any) -> Record:
+    machine = {"processor": "a processor (family 1)", "cores": 2, "date": "2026-01-01"}
+    done: dict[str, Any] = {
+        "epochs": 3,
+        "epochs_done": 3,
+        "seconds": 600.0,
+        "started": (),
+        "validation": (),
+        "warnings": 0,
+    } | more
+    return Record(
+        name=name,
+        seed=seed,
+        recipe={},
+        training=records.Training(**done),
+        images={},
+        checkpoint={"file": "best.ckpt", "epoch": 3, "sha256": "0"},
+        program_bytes=1,
+        judged={"commit": "c0ffee", "machine": machine, "engine": "dqt.interpret"},
+        points=tuple(points),
+    )
+
+
+def uniforms(low: float, three: float, high: float) -> list[Point]:
+    rows = ((2, low, 0.073), (3, three, 0.15), (8, high, 1.0))
+    return [Point(label=f"{b} bits", kind="uniform", accuracy=a, share=s, bits=b) for b, a, s in rows]
+
+
+def test_the_page_holds_the_numbers_and_says_what_is_met_missed_and_not_yet_run(tmp_path: Path) -> None:
+    cascades = [
+        Point(label="a", kind="cascade", accuracy=0.9124, share=0.149, widths=(2, 5), margins=(7,), budget=0.15),
+        Point(label="b", kind="cascade", accuracy=0.9999, share=0.151, widths=(2, 8), margins=(7,), budget=0.15),
+    ]
+    for each in (
+        record("any-width", 0, [*uniforms(0.8912, 0.9034, 0.9178), *cascades]),
+        record("any-width", 1, uniforms(0.8934, 0.9036, 0.9180), epochs_done=2),
+    ):
+        each.save(records.path_of(each.name, each.seed, tmp_path / "json"))
+    results.write(tmp_path / "json", tmp_path / "docs")
+    page = (tmp_path / "docs" / "results.md").read_text()
+    for row in (
+        "| any-width at 8 bits | at least 91.7 % | 91.78 | met |",
+        "| any-width at 3 bits | at least 90.8 % | 90.34 | **missed** |",
+        "| any-width at 4 bits | at least 91.3 % |  | not yet run |",
+        "| dynamic above uniform widths at the BitOPs of uniform 3 bits | at least 0.9 points | 0.90 | met |",
+        "| cascade | 2 then 5 | 0 | 15.0 | 14.90 | 91.24 | 90.32 |",
+    ):
+        assert row in page
+    assert "In training, and in no table above: any-width (seed 1)" in page
+    assert "a processor, 2 cores, 2026-01-01" in page
+    assert {path.name for path in (tmp_path / "docs" / "results").iterdir()} == {"widths.svg", "dynamic.svg"}
+    first = (tmp_path / "docs" / "results" / "widths.svg").read_bytes()
+    results.write(tmp_path / "json", tmp_path / "docs")
+    assert (tmp_path / "docs" / "results" / "widths.svg").read_bytes() == first
+
+
+def test_within_a_budget_the_most_expensive_cascade_counts_and_not_the_best() -> None:
+    points = [
+        Point(label=str(i), kind="cascade", accuracy=a, share=s) for i, (a, s) in enumerate(((0.99, 0.1), (0.9, 0.2)))
+    ]
+    found = targets.dearest(points, 0.25)
+    assert found is not None
+    assert found.accuracy == 0.9
+    assert targets.dearest(points, 0.05) is None
+
+
+def test_the_committed_page_is_what_the_committed_records_give() -> None:
+    committed = (records.ROOT / "docs" / "results.md").read_text()
+    assert committed == results.page(records.load_all()), "run: python -m bench.evidence report"

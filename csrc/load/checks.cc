@@ -33,7 +33,8 @@ int64_t elements(const Shape& shape) {
 void check_shape(const Shape& shape, std::string_view what) {
     bool legal = !shape.empty() && std::all_of(shape.begin(), shape.end(), is_dimension);
     require(legal, what, ": shape ", shown(shape), ", need dimensions in [1, ", kMaxDim, "]");
-    require(elements(shape) <= kMaxElements, what, ": shape ", shown(shape), " has more than ", kMaxElements, " elements");
+    bool small = elements(shape) <= kMaxElements;
+    require(small, what, ": shape ", shown(shape), " has more than ", kMaxElements, " elements");
 }
 
 }  // namespace dqt::loader

@@ -13,7 +13,9 @@ namespace {
 constexpr uint64_t kMaxHeader = 100'000'000;  // as in safetensors
 constexpr size_t kMaxGraph = size_t{1} << 26;
 
-[[noreturn]] void broken(const std::string& what) { refuse("not a whole safetensors file (", what, "): get the file again"); }
+[[noreturn]] void broken(const std::string& what) {
+    refuse("not a whole safetensors file (", what, "): get the file again");
+}
 
 uint64_t header_length(const uint8_t* data, size_t size) {
     if (size < 8) broken("shorter than 8 bytes");
@@ -117,7 +119,8 @@ void add_metadata(Container& container, const json::Value& value) {
     bool ours = meta && text_of(*meta, "format") == "dqt";
     require(ours, "a safetensors file, but no program: its metadata lack \"format\": \"dqt\"");
     std::string version = text_of(*meta, "version");
-    require(version == "1", "file version ", shown(version), "; this release reads version \"1\": lower the network again");
+    require(version == "1", "file version ", shown(version),
+            "; this release reads version \"1\": lower the network again");
     for (const json::Member& member : *meta) {
         constexpr std::string_view known[] = {"format", "version", "graph", "sha256"};
         bool legal = std::find(std::begin(known), std::end(known), member.key) != std::end(known);

@@ -207,7 +207,8 @@ Array<T> Decoder::take(const Fields& f, const char* field) {
     require(first, f.where(), ": tensor ", shown(name), " is missing, or used twice");
     const Stored& stored = found->second;
     bool typed = stored.dtype == dtype_for<T>;
-    require(typed, f.where(), ": tensor ", shown(name), " is ", name_of(stored.dtype), ", need ", name_of(dtype_for<T>));
+    require(typed, f.where(), ": tensor ", shown(name), " is ", name_of(stored.dtype), ", need ",
+            name_of(dtype_for<T>));
     Array<T> array{stored.shape, std::vector<T>(stored.bytes / sizeof(T))};
     if (stored.bytes) std::memcpy(array.data.data(), stored.data, stored.bytes);
     return array;

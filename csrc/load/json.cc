@@ -158,11 +158,16 @@ class Parser {
         }
     }
 
+    static int hex_digit(int c) {
+        if (is_digit(c)) return c - '0';
+        c |= 0x20;
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    }
+
     char32_t hex4() {
         char32_t code = 0;
         for (int i = 0; i < 4; ++i, ++at_) {
-            int c = peek();
-            int digit = is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+            int digit = hex_digit(peek());
             if (digit < 0) fail("need four hexadecimal digits");
             code = code * 16 + static_cast<char32_t>(digit);
         }

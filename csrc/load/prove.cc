@@ -44,8 +44,10 @@ struct Narrowing {
         }
     }
 
-    int at(int8_t q, int64_t index) const { return table[index & 1][q + 128]; }
 };
+
+// How often each weight stands at an even and at an odd index of one channel.
+using Counts = int64_t[2][256];
 
 struct Layered {
     const Array<int8_t>& weight;
@@ -68,55 +70,67 @@ class Proofs {
 
   private:
     void layer(const Layered& op) const;
-    void layer_at(const Layered& op, int b) const;
-    Bound bound(const Layered& op, size_t channel, const Narrowing& narrowing) const;
-    int64_t zero(int index) const { return value_of(program_, index).zero; }
+    void channel_at(const Layered& op, size_t channel, int b, const Bound& acc) const;
+    Bound bound(const Counts& counts, const Narrowing& narrowing, int64_t zero) const;
 
     const Program& program_;
     int64_t highest_;
 };
 
-// Every width that the layer may run at: all, or for the controller's own layers the master alone.
-void Proofs::layer(const Layered& op) const {
-    const Space& space = program_.space;
-    if (static_cast<size_t>(op.layer) >= space.layers.size()) return layer_at(op, space.master);
-    for (int b : space.widths) layer_at(op, b);
+// A filter of one input channel counts its taps, every other one its input channels.
+void tally(const Array<int8_t>& weight, size_t channel, Counts& counts) {
+    const Shape& shape = weight.shape;
+    const int64_t depth = shape[1], taps = shape.size() == 4 ? shape[2] * shape[3] : 1;
+    const bool by_tap = depth == 1 && shape.size() == 4;
+    const int8_t* w = weight.data.data() + channel * static_cast<size_t>(depth * taps);
+    for (int64_t i = 0; i < depth; ++i) {
+        for (int64_t j = 0; j < taps; ++j) ++counts[(by_tap ? j : i) & 1][*w++ + 128];
+    }
 }
 
-void Proofs::layer_at(const Layered& op, int b) const {
+// At every width that the layer may run at: all, or for the controller's own layers the master alone.
+void Proofs::layer(const Layered& op) const {
     const Space& space = program_.space;
-    const Narrowing narrowing(space.master, b);
-    const size_t count = static_cast<size_t>(op.weight.shape[0]), rows = op.requant.m.data.size() / count;
-    for (size_t channel = 0; channel < count; ++channel) {
-        const Bound acc = bound(op, channel, narrowing);
-        bool fits = acc.lo >= -kInt32 - 1 && acc.hi <= kInt32;
-        require(fits, "at ", b, " bits the accumulator of channel ", channel, " reaches ",
-                static_cast<int64_t>(acc.reach()), ", beyond int32: split the layer or narrow its weights");
-        Largest k;  // over the rows that serve min(bw, ba) <= b
-        for (size_t row = 0; row < rows; ++row) {
-            if (rows > 1 && space.widths[row] > b) continue;
-            k.include(op.requant.m.data[row * count + channel], op.requant.c.data[row * count + channel]);
+    const bool own = static_cast<size_t>(op.layer) >= space.layers.size();
+    const std::vector<int> widths = own ? std::vector<int>{space.master} : space.widths;
+    std::vector<Narrowing> narrowings;
+    for (int b : widths) narrowings.emplace_back(space.master, b);
+    for (size_t channel = 0; channel < static_cast<size_t>(op.weight.shape[0]); ++channel) {
+        Counts counts = {};
+        tally(op.weight, channel, counts);
+        for (size_t i = 0; i < widths.size(); ++i) {
+            channel_at(op, channel, widths[i], bound(counts, narrowings[i], value_of(program_, op.x).zero));
         }
-        require(product_fits(acc.reach(), k), "at ", b, " bits acc * m + c of channel ", channel,
-                " does not fit int64: its scale or bias is too large");
     }
+}
+
+void Proofs::channel_at(const Layered& op, size_t channel, int b, const Bound& acc) const {
+    const std::vector<int>& widths = program_.space.widths;
+    bool fits = acc.lo >= -kInt32 - 1 && acc.hi <= kInt32;
+    require(fits, "at ", b, " bits the accumulator of channel ", channel, " reaches ",
+            static_cast<int64_t>(acc.reach()), ", beyond int32: split the layer or narrow its weights");
+    const size_t count = static_cast<size_t>(op.weight.shape[0]), rows = op.requant.m.data.size() / count;
+    Largest k;  // over the rows that serve min(bw, ba) <= b
+    for (size_t row = 0; row < rows; ++row) {
+        if (rows > 1 && widths[row] > b) continue;
+        k.include(op.requant.m.data[row * count + channel], op.requant.c.data[row * count + channel]);
+    }
+    require(product_fits(acc.reach(), k), "at ", b, " bits acc * m + c of channel ", channel,
+            " does not fit int64: its scale or bias is too large");
 }
 
 // The accumulators of a channel over every input and every activation width (equation 14): T(x) - zero lies in
 // [-zero, 2^n - 1 - zero], and what padding adds, 0, is inside.
-Bound Proofs::bound(const Layered& op, size_t channel, const Narrowing& narrowing) const {
-    const Shape& shape = op.weight.shape;
-    const int64_t depth = shape[1], taps = shape.size() == 4 ? shape[2] * shape[3] : 1;
-    const bool by_tap = depth == 1 && shape.size() == 4;  // a filter of one input channel alternates over its taps
-    const int8_t* w = op.weight.data.data() + channel * static_cast<size_t>(depth * taps);
+Bound Proofs::bound(const Counts& counts, const Narrowing& narrowing, int64_t zero) const {
     int64_t positive = 0, negative = 0;
-    for (int64_t i = 0; i < depth; ++i) {
-        for (int64_t j = 0; j < taps; ++j) {
-            const int narrow = narrowing.at(*w++, by_tap ? j : i);
-            (narrow > 0 ? positive : negative) += narrow;
+    for (int odd = 0; odd < 2; ++odd) {
+        for (int q = 0; q < 256; ++q) {
+            const int64_t narrow = narrowing.table[odd][q];
+            positive += counts[odd][q] * std::max<int64_t>(narrow, 0);
+            negative += counts[odd][q] * std::min<int64_t>(narrow, 0);
         }
     }
-    const int64_t low = -zero(op.x), high = highest_ - zero(op.x);
+    const int64_t low = -zero, high = highest_ - zero;
     return {positive * low + negative * high, positive * high + negative * low};
 }
 
@@ -129,7 +143,8 @@ void Proofs::operator()(const Add& op) const {
 
 void Proofs::operator()(const Multiply& op) const {
     require(magnitude(op.k1) <= kInt32, "the multiplier k1 is beyond int32");
-    Int128 total = magnitude(op.k1) * highest_ * highest_ + (magnitude(op.k2) + magnitude(op.k3)) * highest_ + magnitude(op.k4);
+    Int128 linear = (magnitude(op.k2) + magnitude(op.k3)) * highest_;
+    Int128 total = magnitude(op.k1) * highest_ * highest_ + linear + magnitude(op.k4);
     require(total <= kInt64, "k1*a*b + k2*a + k3*b + k4 does not fit int64");
 }
 
@@ -137,7 +152,8 @@ void Proofs::operator()(const Rescale& op) const {
     for (size_t i = 0; i < op.requant.m.data.size(); ++i) {
         Largest k;
         k.include(op.requant.m.data[i], op.requant.c.data[i]);
-        require(product_fits(highest_, k), "m*q + c of channel ", i, " does not fit int64: its scale or bias is too large");
+        require(product_fits(highest_, k), "m*q + c of channel ", i,
+                " does not fit int64: its scale or bias is too large");
     }
 }
 
@@ -150,8 +166,8 @@ int64_t longest(const Array<int32_t>& ranges) {
 }
 
 void Proofs::operator()(const AvgPool& op) const {
-    const Int128 area = Int128{longest(op.rows)} * longest(op.columns), zero_point = zero(op.x);
-    const Int128 reach = area * std::max(zero_point, highest_ - zero_point);
+    const Int128 area = Int128{longest(op.rows)} * longest(op.columns), zero = value_of(program_, op.x).zero;
+    const Int128 reach = area * std::max(zero, highest_ - zero);
     require(reach <= kInt32, "the sum over a window of ", static_cast<int64_t>(area), " codes is beyond int32");
     Largest k;
     for (size_t i = 0; i < op.requant.m.data.size(); ++i) k.include(op.requant.m.data[i], op.requant.c.data[i]);

@@ -90,7 +90,8 @@ void Rules::weights(const Array<int8_t>& weight, const Requant& requant, int out
     const Shape& rows = requant.m.shape;
     bool legal = rows == Shape{1, count} || rows == Shape{widths, count};
     require(legal, "m of shape ", shown(rows), ", need (1, ", count, ") or (", widths, ", ", count, ")");
-    require(rows == requant.c.shape, "m has shape ", shown(rows), " and c ", shown(requant.c.shape), ": need the same rows");
+    require(rows == requant.c.shape, "m has shape ", shown(rows), " and c ", shown(requant.c.shape),
+            ": need the same rows");
 }
 
 struct Window {
@@ -129,7 +130,8 @@ Shape Rules::operator()(const Conv& op) const {
     weights(op.weight, op.requant, op.out);
     auto [rows, columns] = windows(x, {{w[2], w[3]}, op.stride, op.padding, op.dilation});
     in_range("groups", &op.groups, 1, 1);
-    require(w[1] * op.groups == x.shape[0], op.groups, " groups of ", w[1], " channels, but the input has ", x.shape[0]);
+    require(w[1] * op.groups == x.shape[0], op.groups, " groups of ", w[1], " channels, but the input has ",
+            x.shape[0]);
     require(w[0] % op.groups == 0, w[0], " output channels do not divide into ", op.groups, " groups");
     bool fits = static_cast<Int128>(x.shape[0]) * w[2] * w[3] * columns <= kMaxElements;
     require(fits, "one output row reads more than ", kMaxElements, " elements");
@@ -141,7 +143,8 @@ Shape Rules::operator()(const Linear& op) const {
     const Shape& w = op.weight.shape;
     require(w.size() == 2, "weight of shape ", shown(w), ", need [O, I]");
     weights(op.weight, op.requant, op.out);
-    require(x.shape.back() == w[1], "weight reads ", w[1], " features, but ", shown(x.name), " has shape ", shown(x.shape));
+    require(x.shape.back() == w[1], "weight reads ", w[1], " features, but ", shown(x.name), " has shape ",
+            shown(x.shape));
     Shape shape = x.shape;
     shape.back() = w[0];
     return shape;
@@ -214,7 +217,8 @@ int64_t ranges(const char* name, const Array<int32_t>& array, int64_t length) {
     require(pairs, name, " of shape ", shown(array.shape), ", need [count, 2]");
     for (size_t i = 0; i + 1 < array.data.size(); i += 2) {
         int32_t first = array.data[i], last = array.data[i + 1];
-        require(first >= 0 && first < last && last <= length, name, ": a window is empty or not inside [0, ", length, "]");
+        bool legal = first >= 0 && first < last && last <= length;
+        require(legal, name, ": a window is empty or not inside [0, ", length, "]");
     }
     return array.shape[0];
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
+#include <iterator>
 
 namespace dqt::loader {
 namespace {
@@ -43,7 +43,8 @@ bool is(const Op& op) {
 }
 
 void check_ends(const std::vector<Op>& ops) {
-    auto count = std::count_if(ops.begin(), ops.end(), [](const Op& op) { return is<Quantize>(op) || is<Dequantize>(op); });
+    auto count = std::count_if(ops.begin(), ops.end(), is<Quantize>);
+    count += std::count_if(ops.begin(), ops.end(), is<Dequantize>);
     bool legal = !ops.empty() && is<Quantize>(ops.front()) && is<Dequantize>(ops.back()) && count == 2;
     require(legal, "ops: need one Quantize, as the first, and one Dequantize, as the last");
 }
@@ -61,6 +62,17 @@ int out_of(const Op& op) {
         op);
 }
 
+// How messages name an instruction: position, operator, and output.
+std::string title(size_t index, const Op& op, const Program& program) {
+    static constexpr const char* names[] = {"Quantize", "Conv",    "Linear",  "Add",     "Multiply",
+                                            "Rescale",  "Concat",  "MaxPool", "AvgPool", "Table",
+                                            "Reshape",  "Slice",   "Pad",     "Choose",  "Dequantize"};
+    static_assert(std::size(names) == std::variant_size_v<Op>);
+    const int out = out_of(op);
+    const std::string result = out >= 0 ? " " + shown(value_of(program, out).name) : "";
+    return "op " + std::to_string(index) + " " + names[op.index()] + result;
+}
+
 void check_op(size_t index, const Op& op, const Program& program) {
     try {
         const Shape shape = output_shape(op, program);
@@ -71,13 +83,7 @@ void check_op(size_t index, const Op& op, const Program& program) {
         }
         prove(op, program);
     } catch (const LoadError& error) {
-        static constexpr const char* names[] = {"Quantize", "Conv",  "Linear",  "Add",   "Multiply", "Rescale", "Concat",
-                                                "MaxPool",  "AvgPool", "Table", "Reshape", "Slice", "Pad",     "Choose",
-                                                "Dequantize"};
-        static_assert(std::size(names) == std::variant_size_v<Op>);
-        const int out = out_of(op);
-        const std::string result = out >= 0 ? " " + shown(value_of(program, out).name) : "";
-        refuse("op ", index, " ", names[op.index()], result, ": ", error.what());
+        refuse(title(index, op, program), ": ", error.what());
     }
 }
 
@@ -130,7 +136,9 @@ void check_choose(const Program& program) {
     require(count == (space.choices.empty() ? 0 : 1), count, " Choose instructions, need one where there are choices");
     if (!count) return;
     for (auto op = program.ops.begin(); op != choose; ++op) {
-        require(!std::visit(governed, *op), "op ", op - program.ops.begin(), ": comes before the Choose that sets its width");
+        const size_t index = static_cast<size_t>(op - program.ops.begin());
+        bool late = std::visit(governed, *op);
+        require(!late, title(index, *op, program), ": comes before the Choose that sets its width");
     }
 }
 

@@ -79,11 +79,13 @@ class Fuzzer {
 
     // Numbers and words of the header, the graph's among them.
     void find_tokens() {
-        auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.' || c == '-'; };
+        auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+        auto is_letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); };
+        auto is_word = [&](char c) { return is_digit(c) || is_letter(c) || c == '_' || c == '.' || c == '-'; };
         for (size_t i = 0; i < header_.size();) {
             size_t end = i;
             while (end < header_.size() && is_word(header_[end])) ++end;
-            if (end > i) tokens_.push_back({i, end - i, std::isdigit(static_cast<unsigned char>(header_[i])) != 0 || header_[i] == '-'});
+            if (end > i) tokens_.push_back({i, end - i, is_digit(header_[i]) || header_[i] == '-'});
             i = end + 1;
         }
     }

@@ -374,3 +374,14 @@ def test_the_float_model_is_not_touched() -> None:
     train(prepare(model, torch.randn(2, 1, 6, 6), Config(widths=(2, 4, 8))), RECIPE.model_copy(update={"epochs": 1}))
     for name, value in model.state_dict().items():
         assert torch.equal(before[name], value), name
+
+
+def test_a_float_teacher_is_asked_for_and_given_together() -> None:
+    taught = RECIPE.model_copy(update={"teacher": "float", "epochs": 1})
+    teacher = Tiny()
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    assert train(tiny_net(), taught, teacher=teacher).rows[-1]["losses"] != train(tiny_net(), RECIPE).rows[0]["losses"]
+    assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+    for recipe, given in ((taught, None), (RECIPE, teacher)):
+        with pytest.raises(RecipeError, match=r"recipe.teacher is '\w+': pass fit\(teacher=...\)"):
+            train(tiny_net(), recipe, teacher=given)

@@ -129,6 +129,16 @@ def test_low_widths_learn_from_the_master(net: Net) -> None:
     assert float(mixed.detach()) == pytest.approx(expected, rel=1e-4)
 
 
+def test_every_pass_learns_from_a_teacher_that_is_given(net: Net) -> None:
+    x, y = tiny_data()
+    recipe = Recipe(distill=1.0, consistency="none")
+    with torch.no_grad():
+        itself = net(x, 8)
+    assert float(objective(net, x, y, recipe, teacher=itself).loss) == pytest.approx(0.0, abs=1e-5)
+    assert float(objective(net, x, y, recipe, teacher=itself.flip(1)).loss) > 0.1
+    assert float(objective(net, x, y, recipe).loss) > 0.1  # the master has no teacher of its own: labels alone
+
+
 def test_the_share_is_what_the_chosen_widths_cost(routed_net: Net) -> None:
     space = routed_net.space
     x, _ = tiny_data(9)

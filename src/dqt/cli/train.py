@@ -28,7 +28,7 @@ def train(
     if list_recipes:
         names = shipped()
         return emit(sorted(names), as_json, lambda: typer.echo("\n".join(f"{k}  {names[k]}" for k in sorted(names))))
-    from dqt.train.build import load_data, network
+    from dqt.train.build import load_data, network, teacher
     from dqt.train.fit import fit
     from dqt.train.processes import keep_freed_memory
     from dqt.train.recipe import RecipeError, load_run
@@ -42,7 +42,16 @@ def train(
     data = load_data(run)
     net = network(run, data.train.shape)
     folder = run_dir or Path("runs") / path.stem
-    history = fit(net, data.train, data.valid, run=run, run_dir=folder, resume=resume, progress=not as_json)
+    history = fit(
+        net,
+        data.train,
+        data.valid,
+        run=run,
+        run_dir=folder,
+        resume=resume,
+        teacher=teacher(run),
+        progress=not as_json,
+    )
     best = folder / BEST if (folder / BEST).exists() else folder / LAST
     summary: dict[str, Any] = {
         "run": str(folder),

@@ -96,7 +96,7 @@ def loads(data: bytes) -> Program:
     _check_metadata(meta)
     if digest(meta["graph"], tensors) != meta["sha256"]:
         raise ProgramError("the content does not match its sha256: the file was changed or damaged; get it again")
-    return _program(_parse(meta["graph"].encode(), "graph"), tensors)
+    return _program(_parse(meta["graph"], "graph"), tensors)
 
 
 def digest(graph: str, tensors: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -218,7 +218,7 @@ def _check_keys(data: Any, names: Iterable[str], where: str) -> None:
         raise ProgramError(f"{where}: field {wrong[0][:80]!r} {state}")
 
 
-def _parse(text: bytes, where: str) -> Any:
+def _parse(text: bytes | str, where: str) -> Any:
     """Strict JSON: no repeated key, no NaN, no deep nesting."""
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)

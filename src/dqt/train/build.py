@@ -62,6 +62,19 @@ def network(run: Run, shape: Sequence[int]) -> Net:
         return prepare(model, (torch.zeros(2, *shape),), run.network)
 
 
+def teacher(run: Run) -> nn.Module | None:
+    """The float network that the run learns from, where its recipe asks for one.
+
+    Raises:
+        RecipeError: see :func:`float_model`; or ``[model]`` names no trained weights.
+    """
+    if run.recipe.teacher != "float":
+        return None
+    if run.model.weights is None:
+        raise RecipeError('recipe.teacher "float" needs trained float weights: set model.weights')
+    return float_model(run.model).eval()
+
+
 def _factory(name: str) -> Callable[..., Any]:
     source, _, attribute = name.rpartition(":")
     try:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dqt.nn.net import Net
 from dqt.train.checkpoint import Checkpoint, CheckpointError
 from dqt.train.processes import make_fabric, stop_flag
-from dqt.train.recipe import Recipe, Run
+from dqt.train.recipe import Recipe, RecipeError, Run
 from dqt.train.sources import Data, source_of
 from dqt.train.trainer import LAST, Trainer
 
@@ -47,6 +48,7 @@ def fit(
     run_dir: str | Path | None = None,
     resume: bool = False,
     run: Run | None = None,
+    teacher: nn.Module | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``net`` in place.
@@ -61,6 +63,7 @@ def fit(
         run_dir: gets ``last.ckpt``, ``best.ckpt`` (best mean accuracy over the validated plans), ``history.jsonl`` and
             ``tensorboard``; None: nothing is written.
         resume: go on from ``run_dir/last.ckpt``.
+        teacher: with ``recipe.teacher = "float"``, the float network, inputs to logits. It is put in evaluation mode.
         run: the run file's content, kept in checkpoints so that they can be rebuilt without this program.
 
     Raises:
@@ -69,13 +72,17 @@ def fit(
             finite. Stopped: interrupted (Ctrl-C, SIGTERM) and saved.
     """
     recipe = recipe or (run.recipe if run else Recipe())
+    if (recipe.teacher == "float") != (teacher is not None):
+        raise RecipeError(
+            f"recipe.teacher is {recipe.teacher!r}: pass fit(teacher=...), a float module, with 'float' only"
+        )
     fabric = make_fabric(recipe)
     folder = None if run_dir is None else Path(run_dir)
     checkpoint = _checkpoint(folder, resume, recipe)
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     training = net.training
     with torch.random.fork_rng(devices=devices), stop_flag() as flag:
-        trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run)
+        trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run, teacher)
         trainer.valid = None if valid is None else source_of(valid, recipe)
         trainer.run_dir, trainer.flag = folder, flag
         trainer.train(progress)

@@ -61,6 +61,7 @@ def objective(
     total_steps: int = 1,
     rank: int = 0,
     backward: Callable[[Tensor], object] | None = None,
+    teacher: Tensor | None = None,
 ) -> Objective:
     """The objective on one batch. Random widths and Gumbel noise are functions of (seed, step, rank).
 
@@ -69,6 +70,7 @@ def objective(
     Args:
         x: float ``[N, ...]``.   y: labels int64 ``[N]``.
         step, total_steps: place in training, for the draws and the temperature.
+        teacher: logits ``[N, classes]`` that every pass learns from, such as a float network's; None: the master's own.
         backward: called with each term as soon as it is known, after which its graph is freed: the memory of one
             pass instead of all. ``torch.Tensor.backward`` will do; the returned loss then has no gradient.
 
@@ -78,7 +80,7 @@ def objective(
     recipe = recipe or Recipe()
     total = torch.zeros((), device=x.device)
     losses: dict[str, Tensor] = {}
-    teacher: Tensor | None = None
+    own = teacher is None
     share = widths = None
     for each in passes(net.space, recipe, step):
         if each.plan is None:
@@ -92,7 +94,7 @@ def objective(
             logits, term = net(x, each.plan), torch.zeros((), device=x.device)
         task, losses[each.label] = task_loss(logits, y, teacher, recipe)
         term = term + each.weight * task
-        if each.plan == net.space.master:
+        if own and each.plan == net.space.master:
             teacher = logits.detach()
         if backward is not None:
             backward(term)

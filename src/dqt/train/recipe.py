@@ -45,7 +45,9 @@ class Recipe(BaseModel):
         consistency: fixed widths of each step: ``"all"``; ``"sandwich"``: the master, the lowest, and one pass with
             a width drawn at random (where there is a controller, the two take turns beside its pass); or ``"none"``.
         draw: how the random pass of a sandwich draws: one width for all layers, one by layer, or either in turn.
-        distill: part of a low width's loss that comes from the master's own output, 0: labels alone.
+        distill: part of a pass's loss that comes from the teacher's output, 0: labels alone.
+        teacher: ``"master"``: the lower widths and the choice learn from the master's own output; ``"float"``: every
+            pass learns from the float network as it was, so that training keeps what long float training had found.
         distill_temperature: of the softmax of both outputs.
         bitops: target of the mean BitOPs, as a fraction of the master's. budget: ``"target"`` pulls from both sides,
             ``"limit"`` only from above.
@@ -79,6 +81,7 @@ class Recipe(BaseModel):
     consistency: Literal["all", "sandwich", "none"] = "sandwich"
     draw: Literal["uniform", "layer", "both"] = "both"
     distill: Share = 0.7
+    teacher: Literal["master", "float"] = "master"
     distill_temperature: Positive = 2.0
     bitops: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     budget: Literal["target", "limit"] = "target"

@@ -39,16 +39,24 @@ CLIPS_EVERY = 50
 class _Whole(nn.Module):
     """The whole objective as one module, so that data parallelism sees a single forward pass."""
 
-    def __init__(self, net: Net, recipe: Recipe) -> None:
+    def __init__(self, net: Net, recipe: Recipe, teacher: nn.Module | None) -> None:
         super().__init__()
         self.net, self.recipe = net, recipe
+        self._teacher = (teacher,)  # not a part of what trains
 
     def forward(
         self, x: Tensor, y: Tensor, place: tuple[int, int, int], backward: Callable[[Tensor], object] | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None, Tensor | None]:
         """Loss, losses by pass, expected share, chosen widths; ``place``: step, all steps, rank."""
         step, total, rank = place
-        found = objective(self.net, x, y, self.recipe, step=step, total_steps=total, rank=rank, backward=backward)
+        (teacher,) = self._teacher
+        soft = None
+        if teacher is not None:
+            with torch.no_grad():
+                soft = teacher(x)
+        found = objective(
+            self.net, x, y, self.recipe, step=step, total_steps=total, rank=rank, backward=backward, teacher=soft
+        )
         return found.loss, found.losses, found.share, found.widths
 
 
@@ -56,7 +64,14 @@ class Trainer:
     """The state of a run and its steps."""
 
     def __init__(
-        self, fabric: Fabric, net: Net, source: Source, recipe: Recipe, checkpoint: Checkpoint | None, run: Run | None
+        self,
+        fabric: Fabric,
+        net: Net,
+        source: Source,
+        recipe: Recipe,
+        checkpoint: Checkpoint | None,
+        run: Run | None,
+        teacher: nn.Module | None = None,
     ) -> None:
         self.fabric, self.net, self.source, self.recipe, self.run = fabric, net, source, recipe, run
         self.valid: Source | None = None
@@ -73,11 +88,11 @@ class Trainer:
         self.watch = Watch(net.space.master, self.total_steps)
         self.learned = {edge.name for edge in net.edges.values() if isinstance(edge, Edge) and edge.learned}
         self.learned |= {name for name in net.clips() if name.endswith(".weight")}
-        self._set_up(checkpoint)
+        self._set_up(checkpoint, teacher)
 
     # beginning
 
-    def _set_up(self, checkpoint: Checkpoint | None) -> None:
+    def _set_up(self, checkpoint: Checkpoint | None, teacher: nn.Module | None) -> None:
         net, recipe, fabric = self.net, self.recipe, self.fabric
         net.to(fabric.device)
         if recipe.channels_last:
@@ -86,8 +101,12 @@ class Trainer:
             restore(net, checkpoint, LAST)
         elif not net.calibrated:
             calibrate(net, self._plain_batches("calibrate", recipe.calibration_batches))
+        if teacher is not None:
+            teacher = teacher.to(fabric.device).eval()
+            if recipe.channels_last:
+                teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = optimizer_of(net, recipe)
-        self.module, self.optimizer = fabric.setup(_Whole(net, recipe), optimizer)
+        self.module, self.optimizer = fabric.setup(_Whole(net, recipe, teacher), optimizer)
         self.average = Average(net, recipe.ema) if recipe.ema else None
         if checkpoint is not None:
             self._go_on_from(checkpoint)

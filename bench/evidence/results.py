@@ -38,7 +38,7 @@ EVERYTHING = (*NETWORKS, *(f"dedicated-{b}" for b in ALONE), *TARGETS, *MEASURES
 HEAD = """# Results
 
 ResNet-20 on CIFAR-10. This page is written by `python -m bench.evidence report` from the JSONs in
-[bench/results/evidence](../bench/results/evidence) and from nothing else; the recipes are in
+`bench/results/evidence` and from nothing else; the recipes are in
 [bench/evidence/recipes](../bench/evidence/recipes). What is missed is reported as missed.
 
 How to read it:
@@ -64,7 +64,7 @@ of fewer bits would narrow these, too, and lose for that reason. The model that 
 """
 DYNAMIC_NOTE = """
 Rivals of the controller, on its own network at its own mean BitOPs: *uniform*, on the straight line between the two
-nearest uniform widths; *plan*, searched by layer on 1,024 held-out images; *cascade*, a pair or triple of widths, whose
+nearest uniform widths; *plan*, searched by layer on 512 held-out images; *cascade*, a pair or triple of widths, whose
 BitOPs on the test set may differ and stand beside it; *dealt*, the controller's own choices given to other images at
 random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two accuracies).
 """
@@ -261,8 +261,11 @@ def _runs(records: Sequence[Record]) -> str:
 def _run(record: Record) -> tuple[str, ...]:
     training, judged = record.training, record.judged
     starts = list(dict.fromkeys(str(each["commit"]) for each in training.started))
-    machines = [each["machine"] for each in training.started if "machine" in each] or [judged["machine"]]
-    on = dict.fromkeys(f"{m['processor'].split(' (')[0]}, {m['cores']} cores, {m['date']}" for m in machines)
+    machines = [("", each["machine"]) for each in training.started if "machine" in each]
+    machines = machines or [("judged: ", judged["machine"])]
+    on = dict.fromkeys(
+        f"{word}{m['processor'].split(' (')[0]}, {m['cores']} cores, {m['date']}" for word, m in machines
+    )
     return (
         record.name,
         str(record.seed),

@@ -16,7 +16,7 @@ from dqt.train.checkpoint import Checkpoint, rebuild
 from dqt.train.data import Splits
 from dqt.train.fit import MAY_DIFFER, fit
 from dqt.train.processes import keep_freed_memory
-from dqt.train.recipe import Run, load_run
+from dqt.train.recipe import Run, load_run, run_from
 from dqt.train.trainer import BEST, LAST
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -103,14 +103,15 @@ def started(where: Place) -> list[dict[str, Any]]:
 
 
 def check_same(where: Place, held: Checkpoint) -> None:
-    """The folder's run is the recipe's, but for paths and for what cannot change a result.
+    """The folder's run is the recipe's, but for paths and for what cannot change a result; a key that is younger
+    than the checkpoint has its default there.
 
     Raises:
         RecordError: names what differs.
     """
     if held.run is None:
         raise RecordError(f"{where.folder}: its checkpoint names no run file: train it with bench.evidence run")
-    mine, theirs = (_comparable(each) for each in (where.run.as_dict(), held.run))
+    mine, theirs = (_comparable(run.as_dict()) for run in (where.run, run_from(held.run, str(where.folder))))
     wrong = [f"{key} {theirs.get(key)!r}, not {mine.get(key)!r}" for key in mine if theirs.get(key) != mine.get(key)]
     if wrong:
         raise RecordError(f"{where.folder}: not a run of {where.name}: {'; '.join(wrong)}: name its recipe and seed")

@@ -11,7 +11,7 @@ from typing import Any
 from bench.common import machine
 from bench.evidence.records import RecordError, Training, commit
 from dqt.nn.net import Net
-from dqt.train.build import load_data, network
+from dqt.train.build import load_data, network, teacher
 from dqt.train.checkpoint import Checkpoint, rebuild
 from dqt.train.data import Splits
 from dqt.train.fit import MAY_DIFFER, fit
@@ -93,7 +93,8 @@ def train(where: Place) -> None:
     note = {"commit": commit(), "machine": machine(), "resumed": resume}
     where.folder.mkdir(parents=True, exist_ok=True)
     (where.folder / STARTED).write_text(json.dumps([*started(where), note], indent=1) + "\n")
-    fit(net, splits.train, splits.valid, run=run, run_dir=where.folder, resume=resume, progress=False)
+    places: dict[str, Any] = {"run_dir": where.folder, "resume": resume}
+    fit(net, splits.train, splits.valid, run=run, teacher=teacher(run), progress=False, **places)
 
 
 def started(where: Place) -> list[dict[str, Any]]:

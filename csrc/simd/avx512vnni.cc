@@ -15,24 +15,35 @@
 namespace dqt {
 namespace {
 
+#define INLINE __attribute__((always_inline)) inline
+
 constexpr int NARROW = 0xEA;  // (a & b) | c
 
-inline __m512i dot(__m512i acc, __m512i a, __m512i w) { return _mm512_dpbusd_epi32(acc, a, w); }
+INLINE __m512i dot(__m512i acc, __m512i a, __m512i w) { return _mm512_dpbusd_epi32(acc, a, w); }
 
-inline __m512i broadcast4(const uint8_t* p) {
+INLINE __m512i broadcast4(const uint8_t* p) {
     int32_t four;
     std::memcpy(&four, p, 4);
     return _mm512_set1_epi32(four);
 }
 
-// (acc * m + c) >> shift in 32-bit lanes; c is eight even lanes, then eight odd ones.
-inline __m512i scaled(__m512i acc, const int32_t* m, const int64_t* c, const Rounding& r) {
-    const __m512i factor = _mm512_loadu_si512(m);
-    __m512i even = _mm512_mul_epi32(acc, factor);
-    __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(acc, 32), _mm512_srli_epi64(factor, 32));
-    even = _mm512_add_epi64(even, _mm512_loadu_si512(c));
-    odd = _mm512_add_epi64(odd, _mm512_loadu_si512(c + 8));
-    if (r.shift == 32) return _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+// What one vector of columns needs to be requantized, loaded once for all rows of a block.
+struct Factors {
+    __m512i even_m, odd_m, even_c, odd_c;
+    Factors(const Rounding& r, int at) {
+        even_m = _mm512_loadu_si512(r.m + at);
+        odd_m = _mm512_srli_epi64(even_m, 32);
+        even_c = _mm512_loadu_si512(r.c + at);
+        odd_c = _mm512_loadu_si512(r.c + at + 8);
+    }
+};
+
+// (acc * m + c) >> shift in 32-bit lanes; where the shift is not 32, clamped too: it may not fit before.
+INLINE __m512i scaled(__m512i acc, const Factors& f, const Rounding& r) {
+    __m512i even = _mm512_add_epi64(_mm512_mul_epi32(acc, f.even_m), f.even_c);
+    __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(acc, 32), f.odd_m), f.odd_c);
+    if (r.shift == 32) [[likely]]
+        return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
     const __m512i lo = _mm512_set1_epi64(r.lo), hi = _mm512_set1_epi64(r.hi);
     const __m128i count = _mm_cvtsi32_si128(r.shift);
     even = _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(even, count), lo), hi);
@@ -55,14 +66,14 @@ inline __m512i residual16(__m512i r, __m512i b, const Residual& k) {
     return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
 }
 
-inline __m512i clamp_bytes(__m512i y, int lo, int hi) {
+INLINE __m512i clamp_bytes(__m512i y, int lo, int hi) {
     return _mm512_min_epu8(_mm512_max_epu8(y, _mm512_set1_epi8(static_cast<char>(lo))),
                            _mm512_set1_epi8(static_cast<char>(hi)));
 }
 
 // V vectors of 32-bit results as bytes, in natural order, saturated.
 template <int V>
-inline __m512i packed(const __m512i* y) {
+INLINE __m512i packed(const __m512i* y) {
     if constexpr (V == 4) {
         return _mm512_packus_epi16(_mm512_packs_epi32(y[0], y[1]), _mm512_packs_epi32(y[2], y[3]));
     } else if constexpr (V == 2) {
@@ -74,7 +85,7 @@ inline __m512i packed(const __m512i* y) {
 }
 
 template <int V>
-inline __mmask64 first(int count) {
+INLINE __mmask64 first(int count) {
     return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
 }
 
@@ -92,28 +103,27 @@ void store_wide(const Block& b, int i, const __m512i* y) {
         }
 }
 
+// Adds the residual to the bytes of one row.
 template <int V>
-inline void store(const Block& b, int i, const __m512i* acc) {
-    const Rounding& r = b.rounding;
-    __m512i y[V];
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) y[v] = scaled(acc[v], r.m + v * LANES, r.c + v * LANES, r);
-    if (b.wide) return store_wide<V>(b, i, y);
-    __m512i bytes = clamp_bytes(packed<V>(y), r.lo, r.hi);
-    if (b.residual) {
-        const __m512i other = _mm512_maskz_loadu_epi8(first<V>(b.columns), b.other[i]);
-        __m128i parts[4] = {};
-        const auto each = [&](__m128i x, __m128i o) {
-            return _mm512_cvtepi32_epi8(residual16(_mm512_cvtepu8_epi32(x), _mm512_cvtepu8_epi32(o), *b.residual));
-        };
-        parts[0] = each(_mm512_castsi512_si128(bytes), _mm512_castsi512_si128(other));
-        if constexpr (V > 1) parts[1] = each(_mm512_extracti32x4_epi32(bytes, 1), _mm512_extracti32x4_epi32(other, 1));
-        if constexpr (V > 2) {
-            parts[2] = each(_mm512_extracti32x4_epi32(bytes, 2), _mm512_extracti32x4_epi32(other, 2));
-            parts[3] = each(_mm512_extracti32x4_epi32(bytes, 3), _mm512_extracti32x4_epi32(other, 3));
-        }
-        bytes = _mm512_loadu_si512(parts);
+__m512i with_residual(__m512i bytes, const uint8_t* from, int columns, const Residual& k) {
+    const __m512i other = _mm512_maskz_loadu_epi8(first<V>(columns), from);
+    __m128i parts[4] = {};
+    const auto each = [&](__m128i x, __m128i o) {
+        return _mm512_cvtepi32_epi8(residual16(_mm512_cvtepu8_epi32(x), _mm512_cvtepu8_epi32(o), k));
+    };
+    parts[0] = each(_mm512_castsi512_si128(bytes), _mm512_castsi512_si128(other));
+    if constexpr (V > 1) parts[1] = each(_mm512_extracti32x4_epi32(bytes, 1), _mm512_extracti32x4_epi32(other, 1));
+    if constexpr (V > 2) {
+        parts[2] = each(_mm512_extracti32x4_epi32(bytes, 2), _mm512_extracti32x4_epi32(other, 2));
+        parts[3] = each(_mm512_extracti32x4_epi32(bytes, 3), _mm512_extracti32x4_epi32(other, 3));
     }
+    return _mm512_loadu_si512(parts);
+}
+
+template <int V>
+INLINE void store(const Block& b, int i, const __m512i* y) {
+    __m512i bytes = clamp_bytes(packed<V>(y), b.rounding.lo, b.rounding.hi);
+    if (b.residual) bytes = with_residual<V>(bytes, b.other[i], b.columns, *b.residual);
     bytes = _mm512_maskz_mov_epi8(first<V>(b.columns), bytes);
     _mm512_mask_storeu_epi8(b.out[i], first<V>(b.stored), bytes);
 }
@@ -132,12 +142,13 @@ void block(const Block& b) {
         const uint8_t* a[ROWS];
 #pragma GCC unroll 16
         for (int i = 0; i < ROWS; ++i) a[i] = b.in[i] + b.taps[t];
+#pragma GCC unroll 2
         for (int k = 0; k < b.depth; k += 4, w += V * 64) {
             __m512i weight[V];
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) {
                 weight[v] = _mm512_loadu_si512(w + 64 * v);
-                _mm_prefetch(reinterpret_cast<const char*>(w) + 4096 + 64 * v, _MM_HINT_T0);
+                if constexpr (V == 4) _mm_prefetch(reinterpret_cast<const char*>(w) + 4096 + 64 * v, _MM_HINT_T0);
                 if constexpr (NARROWED) weight[v] = _mm512_ternarylogic_epi32(weight[v], mask, middle, NARROW);
             }
 #pragma GCC unroll 16
@@ -148,12 +159,22 @@ void block(const Block& b) {
             }
         }
     }
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+        const Factors factors(b.rounding, v * LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i) acc[i][v] = scaled(acc[i][v], factors, b.rounding);
+    }
+    if (b.wide) {
+        for (int i = 0; i < ROWS; ++i) store_wide<V>(b, i, acc[i]);
+        return;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i) store<V>(b, i, acc[i]);
 }
 
 // Four rows of 64 channels, interleaved so that each dword holds one channel's rows.
-inline void interleave(const uint8_t* p, int64_t step, int rows, __mmask64 some, __m512i* out) {
+INLINE void interleave(const uint8_t* p, int64_t step, int rows, __mmask64 some, __m512i* out) {
     const __m512i zero = _mm512_setzero_si512();
     const auto load = [&](int i) { return i < rows ? _mm512_maskz_loadu_epi8(some, p + i * step) : zero; };
     const __m512i r0 = load(0), r1 = load(1), r2 = load(2), r3 = load(3);
@@ -165,11 +186,11 @@ inline void interleave(const uint8_t* p, int64_t step, int rows, __mmask64 some,
     out[3] = _mm512_unpackhi_epi16(b, d);
 }
 
-inline void store_depthwise(uint8_t* out, const __m512i* acc, const DepthwiseRow& d, int from) {
+INLINE void store_depthwise(uint8_t* out, const __m512i* acc, const DepthwiseRow& d, int from) {
     const Rounding& r = d.rounding;
     __m512i y[4];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) y[v] = scaled(acc[v], r.m + from + v * LANES, r.c + from + v * LANES, r);
+    for (int v = 0; v < 4; ++v) y[v] = scaled(acc[v], Factors(r, from + v * LANES), r);
     const __m512i bytes = clamp_bytes(packed<4>(y), r.lo, r.hi);
     _mm512_mask_storeu_epi8(out + from, first<4>(d.out_pixel - from),
                             _mm512_maskz_mov_epi8(first<4>(d.channels - from), bytes));
@@ -292,11 +313,11 @@ constexpr void fill(BlockKernel* to, std::integer_sequence<int, ROWS...>) {
 }
 
 constexpr Kernels make() {
-    Kernels k{"avx512vnni", {}, {12, 12, 6}, depthwise, narrow, add, table, quantize, usable};
-    fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 12>());
-    fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 12>());
-    fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 12>());
-    fill<2, true>(k.block[1][1], std::make_integer_sequence<int, 12>());
+    Kernels k{"avx512vnni", {}, {6, 6, 6}, depthwise, narrow, add, table, quantize, usable};
+    fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 6>());
+    fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 6>());
+    fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 6>());
+    fill<2, true>(k.block[1][1], std::make_integer_sequence<int, 6>());
     fill<4, false>(k.block[2][0], std::make_integer_sequence<int, 6>());
     fill<4, true>(k.block[2][1], std::make_integer_sequence<int, 6>());
     return k;

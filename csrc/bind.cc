@@ -84,6 +84,16 @@ NB_MODULE(_native, m) {
                  if (out.size() != x.shape(0) * output_size(engine)) throw nb::value_error("an output of the wrong size");
                  run(engine, x, widths, nullptr, out.data(), chosen);
              })
+        .def("profile",
+             [](dqt::Engine& engine, const Input& x, const dqt::Widths& widths) {
+                 const auto count = static_cast<int64_t>(x.shape(0));
+                 std::vector<float> out(count * output_size(engine));
+                 std::vector<double> seconds(engine.program().ops.size());
+                 const nb::gil_scoped_release release;
+                 engine.run(x.data(), count, widths, nullptr, out.data(), nullptr, seconds.data());
+                 return seconds;
+             },
+             "Seconds of each instruction in one run; 0 where another instruction does its work.")
         .def_prop_ro("isa", [](const dqt::Engine& engine) { return std::string(engine.kernels().name); })
         .def_prop_ro("threads", &dqt::Engine::threads)
         .def_prop_ro("weight_bytes", &dqt::Engine::weight_bytes)

@@ -55,7 +55,9 @@ class Engine {
 
     // x: [count, *input_shape] float32, finite. One of `codes` (int32) and `floats` gets [count, *output shape]; `widths`
     // (or null) gets int8 [count, layers].
-    void run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths);
+    // With `seconds` (or null), [instructions], the time that each took is added there.
+    void run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
+             double* seconds = nullptr);
 
   private:
     friend class Execution;

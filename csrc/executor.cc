@@ -1,5 +1,6 @@
 // Runs a program: instruction by instruction, every layer as blocks of output pixels times panels of output channels.
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
@@ -36,14 +37,16 @@ class Execution {
         : engine_(engine), arena_(arena), plan_(plan), widths_(widths),
           run_{engine.program_, *engine.kernels_, arena, count, x} {}
 
-    void all() {
+    void all(double* seconds) {
         const auto& ops = engine_.program_.ops;
         const std::vector<char> live = needed(engine_.program_, widths_.automatic);
         for (size_t i = 0; i < ops.size(); ++i) {
             if (!live[i] || plan_.fused[i] == -2) continue;
             const int out = plan_.fused[i] >= 0 ? writes(ops[plan_.fused[i]]) : writes(ops[i]);
+            const auto began = std::chrono::steady_clock::now();
             if (out >= 0) border(arena_.values[out]);
             step(ops[i], static_cast<int>(i));
+            if (seconds) seconds[i] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
         }
     }
 
@@ -358,7 +361,8 @@ void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* co
 
 }  // namespace
 
-void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths) {
+void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
+                 double* seconds) {
     const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
     const auto layers = static_cast<int64_t>(program_.space.layers.size());
     const int64_t most = std::clamp<int64_t>(SLICE_BYTES / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
@@ -382,7 +386,7 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
         for (size_t v = 0; v < arena->values.size(); ++v)
             arena->values[v].data = arena->memory.data() + some * memory.offset[v];
         arena->chosen.assign(layers * some, 0);
-        Execution(*this, *arena, memory, plan, x + first * in_size, some).all();
+        Execution(*this, *arena, memory, plan, x + first * in_size, some).all(seconds);
         const int last = std::get<Dequantize>(program_.ops.back()).x;
         read_output(arena->values[last], output(), some, codes ? codes + first * out_size : nullptr,
                     floats ? floats + first * out_size : nullptr);

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.errors import InputError
-from dqt.arith.plan import Cascade, Plan, PlanLike, resolve, uniform
+from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.file import dumps
 from dqt.program.interpret import Result, as_input, cascaded
 from dqt.program.ops import Dequantize
@@ -95,6 +95,25 @@ class Runtime:
         self.widths, self.passes = result.widths, result.passes
         return result
 
+    def profile(self, x: Any, plan: PlanLike = None) -> list[float]:
+        """Seconds of each instruction of the program in one run; 0 where it did not run, or another did its work.
+
+        Raises:
+            PlanError: as a call; or the plan is a cascade, which is several runs.
+        """
+        resolved = resolve(self.program.space, plan)
+        if isinstance(resolved, Cascade):
+            raise PlanError("a cascade is several runs: profile each of its widths")
+        inputs = np.ascontiguousarray(as_input(_array(x), self.program.input_shape))
+        return list(self._engine.profile(inputs, self._widths(resolved)))
+
+    def _widths(self, plan: Plan | Literal["auto"]) -> Any:
+        """The widths of every layer, the controller's own after them, as the engine takes them."""
+        space = self.program.space
+        fixed = uniform(space, space.master) if isinstance(plan, str) else plan
+        pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
+        return self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], isinstance(plan, str))
+
     def _cascade(self, inputs: npt.NDArray[np.float32], cascade: Cascade) -> Result:
         result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self.program.space, b)))
         self.widths, self.passes = result.widths, result.passes
@@ -108,12 +127,8 @@ class Runtime:
     def _run(
         self, call: Any, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"], out: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-        space = self.program.space
-        fixed = uniform(space, space.master) if isinstance(plan, str) else plan
-        pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
-        native = self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], isinstance(plan, str))
-        widths = np.empty((len(inputs), len(space.layers)), dtype=np.int8)
-        call(np.ascontiguousarray(inputs), native, out, widths)
+        widths = np.empty((len(inputs), len(self.program.layers)), dtype=np.int8)
+        call(np.ascontiguousarray(inputs), self._widths(plan), out, widths)
         return widths, np.ones(len(inputs), dtype=np.int8)
 
 

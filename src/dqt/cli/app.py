@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dqt._version import __version__
-from dqt.cli import demo, evaluate, inspect, lower, report, run, search, train
+from dqt.cli import bench, demo, evaluate, inspect, lower, report, run, search, train
 from dqt.cli.errors import describe, stoppable
 
 VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     ),
     "run": (run.run, ("dqt run net.dqt images --bits 4", "dqt run net.dqt x.npy --bits auto -o y.npy")),
     "inspect": (inspect.inspect, ("dqt inspect net.dqt",)),
+    "bench": (bench.bench, ("dqt bench net.dqt", "dqt bench net.dqt --bits 8,auto --batch 1,8 --seconds 0.2")),
     "search": (search.search, ("dqt search runs/mine --bitops 0.25 -o plan.json",)),
     "report": (report.report, ("dqt report runs/mine -o page.html",)),
 }

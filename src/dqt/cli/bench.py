@@ -1,0 +1,114 @@
+"""``dqt bench``: latency by width, beside other engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dqt.cli.inputs import samples_of
+from dqt.cli.output import Json, ProgramFile, emit, progress, table
+
+if TYPE_CHECKING:
+    from dqt.arith.plan import PlanLike
+    from dqt.program.program import Program
+    from dqt.runtime.bench import Report
+
+
+def bench(
+    net: ProgramFile,
+    bits: Annotated[str | None, typer.Option("--bits", help="Widths, such as 8,4,2,auto. Default: all.")] = None,
+    batch: Annotated[str, typer.Option("--batch", help="Samples of a call, such as 1,8.")] = "1",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads, on as many cores.")] = 1,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Of each row of the table.")] = 1.0,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Other engines, such as onnxruntime,openvino,litert.")
+    ] = None,
+    isa: Annotated[str | None, typer.Option("--isa", help="Kernels by name, such as portable. Default: best.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option("--inputs", metavar="INPUT", help="As of dqt run. Default: noise.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Latency by width and batch: median, 10th and 90th percentile; with --against, other engines in turn.
+
+    Other engines get the same weights and run at 8 bits, on the same cores, one turn of each after the other.
+    """
+    from dqt.program.program import Program
+    from dqt.runtime.bench import bench as room
+    from dqt.runtime.bench import turns
+
+    program = Program.load(net)
+    plans = _plans(program, bits)
+    batches = [_count(word) for word in batch.split(",")]
+    peers = list(dict.fromkeys(against.split(","))) if against else []
+    x = samples_of(program, inputs)[1] if inputs is not None else None
+    with progress("timing", turns(len(plans), len(batches), len(peers))) as advance:
+        report = room(
+            program, plans=plans, batches=batches, threads=threads, seconds=seconds, against=peers, isa=isa, inputs=x,
+            advance=advance,
+        )  # fmt: skip
+    emit({"file": str(net)} | report.as_dict(), as_json, lambda: _show(report, next(iter(plans))))
+
+
+def _plans(program: Program, bits: str | None) -> dict[str, PlanLike]:
+    """Label -> plan, in the order given.
+
+    Raises:
+        PlanError: neither a width nor "auto".
+    """
+    from dqt.arith.plan import AUTO, PlanError
+
+    if bits is None:
+        plans: dict[str, PlanLike] = {str(b): b for b in reversed(program.space.widths)}
+        return plans | ({AUTO: AUTO} if program.space.choices else {})
+    made: dict[str, PlanLike] = {}
+    for word in bits.split(","):
+        if word != AUTO and not word.isdecimal():
+            raise PlanError(f"--bits {bits!r}: need widths or auto with commas between, such as 8,4,auto")
+        made[word] = AUTO if word == AUTO else int(word)
+    return made
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise typer.BadParameter(f"{word!r} is not a number of samples; give some with commas between, such as 1,8")
+    return int(word)
+
+
+def _show(report: Report, first: str) -> None:
+    heads = (
+        "engine",
+        "bits",
+        "batch",
+        "median ms",
+        "10 %",
+        "90 %",
+        "images/s",
+        f"time / dqt at {first}",
+        "10 % - 90 %",
+    )
+    rows = [
+        (
+            row.engine, row.bits, str(row.batch), f"{row.ms.median:.4g}", f"{row.ms.p10:.4g}", f"{row.ms.p90:.4g}",
+            f"{row.images_per_second:,.1f}", f"{row.ratio.median:.3f}", f"{row.ratio.p10:.3f} - {row.ratio.p90:.3f}",
+        )
+        for row in report.rows
+    ]  # fmt: skip
+    table(heads, rows)
+    where = f"pinned to {_cores(report.cores)}" if report.cores else "not pinned: this system cannot"
+    typer.echo(f"{report.isa} kernels, {report.threads} thread{'s' * (report.threads > 1)}, {where}")
+    for one in report.agreement:
+        typer.echo(f"{one.engine} {one.version}: {_agreed(one)}")
+
+
+def _cores(cores: tuple[int, ...]) -> str:
+    return f"core{'s' * (len(cores) > 1)} {', '.join(map(str, cores))}"
+
+
+def _agreed(one: Any) -> str:
+    return (
+        f"same top-1 as dqt at 8 bits on {one.top1:.0%} of {one.samples} inputs, "
+        f"mean |difference| {100 * one.difference:.2g} % of the outputs' standard deviation"
+    )

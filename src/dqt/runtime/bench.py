@@ -1,0 +1,210 @@
+"""Latency by width and batch, beside other engines, so that the numbers of one run may be compared.
+
+Everything runs on the same cores and takes turns: in a round each contestant has one turn, which begins with a call
+that is not timed, because the others' weights are in the cache. Ratios are of one round, so that what else the machine
+does falls on both sides.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dqt.arith.plan import PlanLike, resolve
+from dqt.program.program import Program
+from dqt.runtime.peers.engines import Call, bind, version
+from dqt.runtime.runtime import Runtime
+
+ROUNDS = 10
+CHECKED = 16
+"""Inputs on which a peer's answers are compared with ours."""
+OWN = "dqt"
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, 10th and 90th percentile of ``count`` measurements."""
+
+    count: int
+    median: float
+    p10: float
+    p90: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of ``values``, to five significant digits."""
+        low, middle, high = (float(f"{v:.5g}") for v in np.percentile(values, (10, 50, 90)))
+        return cls(len(values), middle, low, high)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contestant at one batch.
+
+    Attributes:
+        engine: "dqt" or the name of a peer.
+        bits: the width, as text, or "auto"; of a peer "8".
+        batch: samples of a call.
+        ms: milliseconds of a call.
+        images_per_second: by the median.
+        ratio: time over that of the first contestant (dqt at its first width) in the same round.
+    """
+
+    engine: str
+    bits: str
+    batch: int
+    ms: Spread
+    images_per_second: float
+    ratio: Spread
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A peer's answers beside ours at 8 bits: the share of equal top-1, and mean |difference| over our deviation."""
+
+    engine: str
+    version: str
+    samples: int
+    top1: float
+    difference: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured, and on what."""
+
+    isa: str
+    threads: int
+    cores: tuple[int, ...]
+    seconds: float
+    rounds: int
+    rows: tuple[Row, ...]
+    agreement: tuple[Agreement, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Contestant:
+    engine: str
+    bits: str
+    call: Call
+
+
+def bench(
+    program: Program,
+    *,
+    plans: Mapping[str, PlanLike],
+    batches: Sequence[int] = (1,),
+    threads: int = 1,
+    seconds: float = 1.0,
+    against: Sequence[str] = (),
+    isa: str | None = None,
+    inputs: Floats | None = None,
+    advance: Callable[[int], object] = lambda _: None,
+) -> Report:
+    """Time ``program`` under every plan, and every peer, at every batch.
+
+    Args:
+        program: the network.
+        plans: label -> plan; times are compared with the first of them.
+        batches: samples of a call.
+        threads: of a call; so many cores are used, and nothing else.
+        seconds: of each contestant at each batch, untimed calls left out.
+        against: names of :data:`dqt.runtime.peers.PEERS`.
+        isa: kernels, see :class:`dqt.Runtime`.
+        inputs: float32 ``[N, *input_shape]``, repeated as needed; noise by default, at which "auto" means little.
+        advance: called after each turn; there are :func:`turns` of them.
+
+    Raises:
+        RuntimeUnavailableError, PeerError, PlanError: before anything is timed.
+    """
+    for plan in plans.values():
+        resolve(program.space, plan)
+    with pinned(threads) as cores:
+        run = Runtime(program, threads=threads, isa=isa)
+        agreement = tuple(_agreement(name, program, run, _inputs(program, inputs, CHECKED)) for name in against)
+        rows: list[Row] = []
+        for batch in batches:
+            x = _inputs(program, inputs, batch)
+            contestants = [_Contestant(OWN, label, partial(run, x, plan)) for label, plan in plans.items()]
+            y = run(x)
+            contestants += [_Contestant(name, "8", bind(name, program, x, y, threads)) for name in against]
+            rows += _rows(contestants, batch, _timed([one.call for one in contestants], seconds, advance))
+    return Report(run.isa, threads, cores, seconds, ROUNDS, tuple(rows), agreement)
+
+
+def turns(plans: int, batches: int, against: int) -> int:
+    """How many turns a bench has."""
+    return ROUNDS * batches * (plans + against)
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[tuple[int, ...]]:
+    """This process on the first ``threads`` of its cores while the block runs; empty where a system cannot do it."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield ()
+        return
+    before = os.sched_getaffinity(0)
+    cores = tuple(sorted(before)[:threads])
+    os.sched_setaffinity(0, cores)
+    try:
+        yield cores
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _inputs(program: Program, given: Floats | None, count: int) -> Floats:
+    if given is None:
+        return np.random.default_rng(0).standard_normal((count, *program.input_shape)).astype(np.float32)
+    repeated: Floats = np.ascontiguousarray(given[np.arange(count) % len(given)])
+    return repeated
+
+
+def _agreement(name: str, program: Program, run: Runtime, x: Floats) -> Agreement:
+    ours = run(x)
+    call = bind(name, program, x, ours, run.threads)
+    theirs = np.array(call())
+    top1 = (ours.reshape(len(x), -1).argmax(1) == theirs.reshape(len(x), -1).argmax(1)).mean()
+    difference = np.abs(ours - theirs).mean() / max(float(ours.std()), 1e-12)
+    return Agreement(name, version(name), len(x), float(top1), float(f"{difference:.3g}"))
+
+
+def _timed(calls: Sequence[Call], seconds: float, advance: Callable[[int], object]) -> list[list[list[float]]]:
+    """Milliseconds of every timed call, ``[contestant][round][call]``."""
+    times: list[list[list[float]]] = [[] for _ in calls]
+    for _ in range(ROUNDS):
+        for call, found in zip(calls, times, strict=True):
+            found.append(_turn(call, seconds / ROUNDS))
+            advance(1)
+    return times
+
+
+def _turn(call: Call, seconds: float) -> list[float]:
+    call()
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while not found or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        found.append(1e3 * (time.perf_counter() - start))
+    return found
+
+
+def _rows(contestants: Sequence[_Contestant], batch: int, times: list[list[list[float]]]) -> Iterator[Row]:
+    base = [float(np.median(turn)) for turn in times[0]]
+    for one, found in zip(contestants, times, strict=True):
+        ms = Spread.of([value for turn in found for value in turn])
+        ratio = Spread.of([float(np.median(turn)) / first for turn, first in zip(found, base, strict=True)])
+        yield Row(one.engine, one.bits, batch, ms, round(1e3 * batch / ms.median, 1), ratio)

@@ -1,0 +1,141 @@
+"""From a program's constants back to what other engines take: int8 weights, a real step a channel, an int32 bias.
+
+A layer gives ``out.step * 2^-S * (acc * m + c)``, so channel ``o`` of its weights has the step
+``m[o] * 2^-S * out.step / in.step``, and what is left of ``c[o]`` without the rounding and the zero point is its bias
+(docs/numerics.md, equations 8 to 10). Other engines round elsewhere: their codes differ from ours by a step now and
+then, their work is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dqt.program.graph import Layered, needed
+from dqt.program.ops import Add, AvgPool, Conv, Dequantize, Multiply, Op, Quantize, Rescale, Value
+from dqt.program.program import Program
+from dqt.program.prove import row
+from dqt.program.schema import size
+
+WIDTH = 8
+"""The one width that other engines run."""
+BIAS_LIMIT = 2.0**30
+SMALLEST = 1e-30
+RESCALE_WEIGHT = 64
+"""The weight that stands for 1 where a rescaling is written as a convolution: its bias keeps six bits of fraction."""
+
+
+class PeerError(RuntimeError):
+    """Another engine cannot be used: its package is missing, or it has no counterpart of an instruction."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer as other engines take it: ``step[o] * in.step * (weight[o] . (q - zero) + bias[o])``.
+
+    ``weight``: int8, shaped as in the program; ``step``: float32 ``[O]``; ``bias``: int32 ``[O]``.
+    """
+
+    weight: npt.NDArray[np.int8]
+    step: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.int32]
+
+
+def instructions(program: Program) -> tuple[tuple[Op, ...], dict[str, Value]]:
+    """The instructions of a run at the master width, and the values by name.
+
+    Raises:
+        PeerError: a master of less than 8 bits, or an output range that is not the whole one.
+    """
+    if program.space.master != WIDTH:
+        raise PeerError(f"other engines run {WIDTH} bits; the master of this program has {program.space.master}")
+    values = {value.name: value for value in program.values}
+    ops = needed(program.ops, auto=False)
+    for op in ops:
+        if isinstance(op, Layered | Add | Multiply | Rescale | AvgPool):
+            clamped = not values[op.out].wide and (op.lo, op.hi) != (0, 2**WIDTH - 1)
+            if clamped:
+                raise unsupported(op, f"its range [{op.lo}, {op.hi}] is narrower than 8 bits")
+            if values[op.out].wide and ops[-1] != Dequantize(op.out):
+                raise unsupported(op, "its wide output is not the program's")
+    if not isinstance(ops[0], Quantize):
+        raise PeerError("the program does not begin with Quantize")
+    return ops, values
+
+
+def unsupported(op: Op, why: str) -> PeerError:
+    """The error for an instruction that has no counterpart."""
+    name = getattr(op, "layer", None) or getattr(op, "out", "")
+    return PeerError(f"{type(op).__name__} '{name}' cannot be given to another engine: {why}")
+
+
+def layer_of(op: Layered, program: Program, values: Mapping[str, Value]) -> Layer:
+    """The layer at the master width."""
+    k = row(program.space, op.m, program.space.master)
+    return _layer(op.weight, op.m[k].astype(np.float64), op.c[k], op.shift, values[op.x], values[op.out])
+
+
+def layer_of_rescale(op: Rescale, values: Mapping[str, Value]) -> Layer:
+    """A rescaling as a depthwise convolution of one tap: its zero point moves from the codes into the offset."""
+    source = values[op.x]
+    m = np.broadcast_to(op.m.astype(np.int64), source.shape[:1])
+    c = np.broadcast_to(op.c, source.shape[:1]) + m * source.zero
+    weight = np.full((len(m), 1, 1, 1), RESCALE_WEIGHT, dtype=np.int8)
+    return _layer(weight, m / RESCALE_WEIGHT, c, op.shift, source, values[op.out])
+
+
+def _layer(
+    weight: npt.NDArray[np.int8],
+    m: npt.NDArray[np.float64],
+    c: npt.NDArray[np.int64],
+    shift: int,
+    source: Value,
+    out: Value,
+) -> Layer:
+    unit = out.step * 2.0**-shift
+    signed = m * unit / source.step
+    bias = (c - ((1 << shift) >> 1) - (out.zero << shift)).astype(np.float64) * unit
+    step = np.maximum(np.abs(signed), np.maximum(np.abs(bias) / (source.step * BIAS_LIMIT), SMALLEST))
+    factor = (signed / step).reshape(-1, *(1,) * (weight.ndim - 1))  # 1; -1 for a negative m; near 0 for a dead channel
+    codes = np.clip(np.rint(weight * factor), -128, 127).astype(np.int8)
+    step = step.astype(np.float32)
+    return Layer(codes, step, np.rint(bias / (step.astype(np.float64) * source.step)).astype(np.int32))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """An average over equal windows: ``kernel`` and ``stride``, no padding; ``whole``: one window, the whole input."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    whole: bool
+
+
+def windows_of(op: AvgPool, values: Mapping[str, Value]) -> Windows:
+    """The windows of an average pool.
+
+    Raises:
+        PeerError: they overlap the border or differ in size, or the divisor is not the number of elements.
+    """
+    source, out = values[op.x], values[op.out]
+    kernel, stride = [], []
+    for ranges in (op.rows, op.columns):
+        lengths, starts = ranges[:, 1] - ranges[:, 0], ranges[:, 0]
+        gaps = np.diff(starts)
+        if starts[0] != 0 or np.ptp(lengths) or (len(gaps) and np.ptp(gaps)):
+            raise unsupported(op, "its windows are not equal, or are clipped by the border")
+        kernel.append(int(lengths[0]))
+        stride.append(int(gaps[0]) if len(gaps) else int(lengths[0]))
+    counted = op.m.astype(np.float64) * 2.0**-op.shift * out.step / source.step * size(tuple(kernel))
+    if not np.allclose(counted, 1, rtol=1e-3):
+        raise unsupported(op, "its divisor is not the number of elements in the window")
+    whole = tuple(kernel) == source.shape[1:]
+    return Windows((kernel[0], kernel[1]), (stride[0], stride[1]), whole)
+
+
+def is_depthwise(op: Conv) -> bool:
+    """Whether each input channel has filters of its own."""
+    return op.groups > 1 and op.weight.shape[1] == 1

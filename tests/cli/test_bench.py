@@ -1,0 +1,75 @@
+"""``dqt bench``: rows for people and for machines, and errors of one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from dqt.runtime.runtime import kernel_sets
+
+from .conftest import Call
+
+
+@pytest.fixture(autouse=True)
+def _here(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(made)
+
+
+def test_rows_for_machines(call: Call) -> None:
+    isa = kernel_sets()[-1]
+    words = ("--bits", "8,2,auto", "--batch", "1,3", "--seconds", "0.01", "--isa", isa, "--inputs", "x.npy", "--json")
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    data = call("bench", "net.dqt", *words).json
+    assert [(row["engine"], row["bits"], row["batch"]) for row in data["rows"]] == [
+        ("dqt", bits, batch) for batch in (1, 3) for bits in ("8", "2", "auto")
+    ]
+    assert (data["isa"], data["threads"], data["agreement"]) == (isa, 1, [])
+    assert all(row["ms"]["median"] > 0 and row["ratio"]["median"] > 0 for row in data["rows"])
+    if before is not None:
+        assert len(data["cores"]) == 1
+        assert os.sched_getaffinity(0) == before
+
+
+def test_a_table_for_people(call: Call) -> None:
+    done = call("bench", "net.dqt", "--seconds", "0.01")
+    assert done.code == 0, done.err
+    for part in ("median ms", "images/s", "time / dqt at 8", "auto", "1 thread"):
+        assert part in done.out
+
+
+def test_beside_a_peer(call: Call) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    data = call("bench", "net.dqt", "--bits", "8", "--seconds", "0.01", "--against", "onnxruntime", "--json").json
+    assert [row["engine"] for row in data["rows"]] == ["dqt", "onnxruntime"]
+    (one,) = data["agreement"]
+    assert one["top1"] >= 0.8
+    assert one["difference"] < 0.1
+
+
+@pytest.mark.parametrize(
+    ("words", "part", "code"),
+    [
+        (("--bits", "eight"), "--bits 'eight': need widths or auto", 1),
+        (("--bits", "5"), "5", 1),
+        (("--batch", "0"), "'0' is not a number of samples", 2),
+        (("--isa", "mmx"), "isa 'mmx': this processor runs", 1),
+        (("--against", "tvm"), "no engine is called 'tvm'", 1),
+        (("--threads", "0"), "--threads", 2),
+    ],
+)
+def test_what_cannot_be_is_said(call: Call, words: tuple[str, ...], part: str, code: int) -> None:
+    done = call("bench", "net.dqt", *words)
+    assert (done.code, done.out) == (code, "")
+    assert part in done.err
+    assert len(done.err.splitlines()) <= 2
+
+
+def test_a_missing_package_says_what_to_install(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    done = call("bench", "net.dqt", "--against", "openvino", "--seconds", "0")
+    assert done.code == 1
+    assert "pip install openvino" in done.err

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-ALONE = ("import_time", "counts_resnet50", "digits", "training_speed")
+ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", "engine")
 WITH_DATA = ("cifar10_ptq",)
 
 

@@ -1,7 +1,7 @@
 """The native engine by width and batch, beside ONNX Runtime, OpenVINO and LiteRT where they are installed.
 
-All run the same weights on the same core and take turns; ratios are of one round. Needs a quiet machine: pin it to an
-idle core with ``taskset -c N``.
+All run the same weights on the same core and take turns; ratios are of one round. Needs a quiet core: the
+last ones are taken, ``taskset -c N`` chooses others.
 """
 
 from __future__ import annotations

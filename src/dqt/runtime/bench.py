@@ -152,12 +152,15 @@ def turns(plans: int, batches: int, against: int) -> int:
 
 @contextmanager
 def pinned(threads: int) -> Iterator[tuple[int, ...]]:
-    """This process on the first ``threads`` of its cores while the block runs; empty where a system cannot do it."""
+    """This process on the last ``threads`` of its cores while the block runs; empty where a system cannot do it.
+
+    The last, because a system's own work tends to the first; ``taskset -c N`` chooses others.
+    """
     if not hasattr(os, "sched_setaffinity"):
         yield ()
         return
     before = os.sched_getaffinity(0)
-    cores = tuple(sorted(before)[:threads])
+    cores = tuple(sorted(before)[-threads:])
     os.sched_setaffinity(0, cores)
     try:
         yield cores

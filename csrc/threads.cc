@@ -1,5 +1,7 @@
 #include "threads.h"
 
+#include <utility>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -20,10 +22,17 @@ inline void pause() {
 }  // namespace
 
 Threads::Threads(int count) : count_(count < 1 ? 1 : count) {
-    for (int t = 1; t < count_; ++t) workers_.emplace_back([this, t] { work(t); });
+    try {
+        for (int t = 1; t < count_; ++t) workers_.emplace_back([this, t] { work(t); });
+    } catch (...) {  // the system has no more threads: those that run must end before they are destroyed
+        stop();
+        throw;
+    }
 }
 
-Threads::~Threads() {
+Threads::~Threads() { stop(); }
+
+void Threads::stop() {
     {
         std::lock_guard lock(mutex_);
         stop_ = true;
@@ -42,9 +51,19 @@ void Threads::launch(Call call, const void* argument) {
         ticket_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
-    call(argument, 0);
+    attempt(0);
     for (int i = 0; done_.load(std::memory_order_acquire) != static_cast<uint32_t>(count_ - 1); ++i)
         i < SPINS ? pause() : std::this_thread::yield();
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void Threads::attempt(int t) {
+    try {
+        call_(argument_, t);
+    } catch (...) {  // nothing but a lack of memory
+        const std::lock_guard lock(mutex_);
+        error_ = std::current_exception();
+    }
 }
 
 void Threads::work(int t) {
@@ -61,7 +80,7 @@ void Threads::work(int t) {
         }
         ++seen;
         if (stop_) return;
-        call_(argument_, t);
+        attempt(t);
         done_.fetch_add(1, std::memory_order_release);
     }
 }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -18,7 +19,7 @@ class Threads {
     Threads& operator=(const Threads&) = delete;
 
     int count() const { return count_; }
-    // Runs part(t) for t in [0, count) and returns when all are done. One caller at a time.
+    // Runs part(t) for t in [0, count) and returns when all are done; throws what one of them threw. One caller at a time.
     template <class F>
     void each(const F& part) {
         if (count_ == 1) return part(0);
@@ -28,7 +29,9 @@ class Threads {
   private:
     using Call = void (*)(const void*, int);
     void launch(Call call, const void* argument);
+    void attempt(int t);
     void work(int t);
+    void stop();
 
     int count_;
     std::vector<std::thread> workers_;
@@ -38,6 +41,7 @@ class Threads {
     std::atomic<bool> stop_{false};
     Call call_ = nullptr;
     const void* argument_ = nullptr;
+    std::exception_ptr error_;       // of a part, guarded by mutex_
 };
 
 // The half-open range of part t of T of `items`: sizes differ by at most one.

@@ -34,7 +34,7 @@ struct Widths {
 struct Arena {
     explicit Arena(int threads) : threads(threads) {}
     Threads threads;
-    Bytes memory, stage, landing;
+    Bytes memory, stage, landing, winograd;
     int64_t capacity = 0;            // samples
     const MemoryPlan* plan = nullptr;
     std::vector<Tensor> values;      // those of `plan`, with real addresses
@@ -69,6 +69,7 @@ class Engine {
     int thread_count_;
     MemoryPlan plan_, plan_auto_;
     std::vector<PackedLayer> layers_;  // by op; empty where the op is no layer
+    int64_t winograd_bytes_ = 0;
     std::mutex mutex_;
     std::vector<std::unique_ptr<Arena>> idle_;
 };

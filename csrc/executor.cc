@@ -7,11 +7,13 @@
 
 #include "arith.h"
 #include "engine.h"
+#include "winograd.h"
 
 namespace dqt {
 namespace {
 
-constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{256} << 20;
+// A slice of the batch runs through the whole network before the next: what its layers hand on stays in the cache.
+constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{1} << 20;
 
 int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
 
@@ -26,6 +28,42 @@ struct Window {
     std::vector<int32_t> taps;
     int depth;                       // bytes of a segment
     int64_t group_bytes;             // from group to group in a pixel
+};
+
+// Walks over the output pixels of the samples of one group, in order, with the addresses that a block needs.
+struct Cursor {
+    const int32_t* samples;
+    int64_t count;                   // of the samples
+    const Window& w;
+    const Tensor &to, &from;         // the output; what a residual reads
+    int64_t in_offset, out_offset;
+    int64_t n = 0, y = 0, x = 0;
+    const uint8_t *in = nullptr, *other = nullptr;
+    uint8_t* out = nullptr;
+
+    void move_to(int64_t pixel) {
+        x = pixel % to.width;
+        y = pixel / to.width % to.height;
+        n = pixel / (to.width * to.height);
+        place();
+    }
+    void place() {
+        const int64_t sample = samples[n];
+        in = w.in.at(sample, y * w.stride[0] - w.padding[0], x * w.stride[1] - w.padding[1]) + in_offset;
+        out = to.at(sample, y, x) + out_offset;
+        other = from.at(sample, y, x) + out_offset;
+    }
+    void next() {
+        if (++x < to.width) {
+            in += w.stride[1] * w.in.pixel;
+            out += to.pixel;
+            other += from.pixel;
+            return;
+        }
+        x = 0;
+        if (++y == to.height) y = 0, ++n;
+        if (n < count) place();
+    }
 };
 
 }  // namespace
@@ -148,8 +186,14 @@ class Execution {
         const auto& space = engine_.program_.space;
         const Narrowing narrowing = packed.narrowing(weight);
         const int row = index_of(space.widths, std::min(weight, activation));
-        stage(i, w, packed, activation);
         const int32_t* start = packed.start[index_of(space.widths, weight)].data();
+        if (const auto* conv = std::get_if<Conv>(&engine_.program_.ops[i]);
+            conv && !w.out.wide && winograd_pays(run_, *conv, packed, weight, activation)) {
+            const Ending end = ending(i);
+            return run_winograd(run_, {packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
+                                       w.padding[0], w.padding[1], weight, activation, start, row});
+        }
+        stage(i, w, packed, activation);
         if (packed.depthwise) return depthwise(std::get<Conv>(engine_.program_.ops[i]), packed, w, narrowing, start, row);
         blocks(i, packed, w, narrowing, start, row);
         const Tensor& out = arena_.values[writes(engine_.program_.ops[i])];
@@ -241,6 +285,30 @@ class Execution {
         });
     }
 
+    // Where a layer's results go: its own value, or through the residual that it adds.
+    struct Ending {
+        Tensor out, other;
+        Residual residual{};
+        bool fused = false;
+    };
+
+    Ending ending(int i) const {
+        const Op& op = engine_.program_.ops[i];
+        Ending end;
+        if (plan_.fused[i] < 0) {
+            end.out = arena_.values[writes(op)];
+            return end;
+        }
+        const auto& add = std::get<Add>(engine_.program_.ops[plan_.fused[i]]);
+        const bool first = add.a == writes(op);
+        end.residual = {first ? add.k1 : add.k2, first ? add.k2 : add.k1, add.k3, add.shift,
+                        static_cast<int32_t>(add.lo), static_cast<int32_t>(add.hi)};
+        end.other = arena_.values[first ? add.b : add.a];
+        end.out = arena_.values[add.out];
+        end.fused = true;
+        return end;
+    }
+
     // One panel of channels over a range of output pixels, in blocks of nearly equal height.
     void panel(int i, const PackedLayer& packed, const Panel& panel, const Window& w, const Narrowing& narrowing,
                const int32_t* start, int row, Range pixels) {
@@ -254,34 +322,23 @@ class Execution {
         std::copy_n(narrowing.middle, 2, block.middle);
         block.start = start + panel.at;
         block.rounding = packed.rounding(row, panel.at);
-        Residual residual;
-        Tensor out = w.out, other;
-        if (plan_.fused[i] >= 0) {
-            const auto& add = std::get<Add>(engine_.program_.ops[plan_.fused[i]]);
-            const bool first = add.a == writes(engine_.program_.ops[i]);
-            residual = {first ? add.k1 : add.k2, first ? add.k2 : add.k1, add.k3, add.shift,
-                        static_cast<int32_t>(add.lo), static_cast<int32_t>(add.hi)};
-            block.residual = &residual;
-            other = arena_.values[first ? add.b : add.a];
-            out = arena_.values[add.out];
-        }
+        const Ending end = ending(i);
+        const Tensor& out = end.fused ? end.out : w.out;
+        if (end.fused) block.residual = &end.residual;
         block.wide = out.wide;
         block.columns = panel.columns;
         const bool last = panel.first + panel.columns == packed.out_channels;
         block.stored = last && !out.wide ? panel.columns + static_cast<int>(out.pixel - out.channels) : panel.columns;
         const int64_t bytes = out.wide ? 4 : 1, total = pixels.last - pixels.first, count = (total + most - 1) / most;
+        Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, out, end.fused ? end.other : out, panel.group * w.group_bytes,
+                      panel.first * bytes};
         for (int64_t k = 0; k < count; ++k) {
             const Range rows = {pixels.first + total * k / count, pixels.first + total * (k + 1) / count};
-            int64_t n = rows.first / (out.height * out.width), y = rows.first / out.width % out.height;
-            int64_t x = rows.first % out.width;
-            for (int64_t r = 0; r < rows.last - rows.first; ++r) {
-                const int64_t sample = arena_.order[n];
-                block.in[r] = w.in.at(sample, y * w.stride[0] - w.padding[0], x * w.stride[1] - w.padding[1]) +
-                              panel.group * w.group_bytes;
-                block.out[r] = out.at(sample, y, x) + panel.first * bytes;
-                if (block.residual) block.other[r] = other.at(sample, y, x) + panel.first;
-                if (++x == out.width) x = 0, ++y;
-                if (y == out.height) y = 0, ++n;
+            cursor.move_to(rows.first);
+            for (int64_t r = 0; r < rows.last - rows.first; ++r, cursor.next()) {
+                block.in[r] = cursor.in;
+                block.out[r] = cursor.out;
+                block.other[r] = cursor.other;
             }
             run_.kernels.block[kind][narrowing.narrowed][rows.last - rows.first - 1](block);
         }
@@ -306,6 +363,7 @@ Engine::Engine(Program program, int threads, const Kernels& kernels)
                               program_.space);
         }
     }
+    winograd_bytes_ = winograd_scratch(program_, layers_, kernels, thread_count_);
     for (Op& op : program_.ops) {  // the packed form is the only copy of the weights
         if (auto* conv = std::get_if<Conv>(&op)) std::vector<int8_t>().swap(conv->weight.data);
         if (auto* linear = std::get_if<Linear>(&op)) std::vector<int8_t>().swap(linear->weight.data);
@@ -371,6 +429,7 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
     for (const int64_t d : output().shape) out_size *= d;
     std::unique_ptr<Arena> arena = borrow();
     const int64_t capacity = std::min(count, most);
+    if (arena->winograd.size() == 0 && winograd_bytes_) arena->winograd = Bytes(winograd_bytes_);
     if (arena->capacity < capacity) {
         arena->memory = Bytes();
         arena->stage = Bytes();

@@ -63,6 +63,37 @@ struct DepthwiseRow {
     Rounding rounding;               // of block 0; each block has 64 of m and c
 };
 
+constexpr int TILES = 6;  // of one WinogradBlock
+
+// Winograd F(2x2, 3x3) on codes of at most 4 bits (weights) and 6 bits (activations): everything fits bytes, and the
+// result is that of the direct convolution. Positions are those of the 4x4 transformed tile, row-major.
+struct WinogradBlock {
+    const uint8_t* in;               // transformed input of tile 0
+    int64_t tile_stride, in_stride;  // bytes from tile to tile, from position to position
+    int tiles, depth;
+    const int8_t* weight;            // transformed: [position][depth / 4][4][16][4]
+    int64_t weight_stride;           // bytes from position to position
+    const int32_t* offset;           // [position][64]: initial accumulators
+    const int32_t* start;            // [64], as of a Block
+    int shift;                       // of both narrowings together
+    int32_t middle[4 * TILES];       // what the weights' midpoints add to each output
+    uint8_t* out[4 * TILES];         // each tile's four outputs; null outside the image
+    const uint8_t* other[4 * TILES];
+    Rounding rounding;
+    const Residual* residual;
+    int columns, stored;
+};
+
+struct WinogradKernels {
+    // The 4x4 pixels of one tile, master codes: narrowed by s of n bits, transformed, 16 positions `stride` apart.
+    void (*input)(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride);
+    // Sum of code * h over a pixel's channels: h = even for even channels, odd for odd ones.
+    int32_t (*weigh)(const uint8_t* pixel, int64_t channels, int n, int s, int even, int odd);
+    // A panel [9 taps][depth / 4][4][16][4] shifted right by s, transformed; and the offsets of its columns.
+    void (*weights)(const int8_t* panel, int depth, int s, int8_t* out, int64_t stride, int32_t* offset);
+    void (*block)(const WinogradBlock& b);
+};
+
 struct Kernels {
     const char* name;
     // block[vectors / 2 rounded: 1, 2, 4 -> 0, 1, 2][narrowed][rows - 1]; null where there is none.
@@ -75,8 +106,14 @@ struct Kernels {
     void (*quantize)(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse,
                      int zero, int highest);  // `count` pixels of up to 4 channels -> 4 bytes each
     bool (*usable)();                // whether this processor runs them
+    // The largest of `count` rows, byte by byte; null: a plain loop does it. No Winograd where `winograd` is null.
+    void (*maximum)(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) = nullptr;
+    const WinogradKernels* winograd = nullptr;
 };
 
+#if defined(__x86_64__)
+extern const WinogradKernels winograd_avx512;
+#endif
 #define DQT_KERNELS(name) extern const Kernels kernels_##name;
 #include "kernels.inc"
 #undef DQT_KERNELS

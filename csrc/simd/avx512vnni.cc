@@ -3,91 +3,13 @@
 // Narrowing of weights is one ternary-logic instruction at the load. Accumulators are packed with signed saturation to
 // 16 bits, then unsigned to 8: that is the clamp to [0, 255], and the order of a panel's columns undoes the lanes.
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
-#include "../arith.h"
-#include "../kernels.h"
+#include "avx512.h"
 
 namespace dqt {
 namespace {
-
-#define INLINE __attribute__((always_inline)) inline
-
-constexpr int NARROW = 0xEA;  // (a & b) | c
-
-INLINE __m512i dot(__m512i acc, __m512i a, __m512i w) { return _mm512_dpbusd_epi32(acc, a, w); }
-
-INLINE __m512i broadcast4(const uint8_t* p) {
-    int32_t four;
-    std::memcpy(&four, p, 4);
-    return _mm512_set1_epi32(four);
-}
-
-// What one vector of columns needs to be requantized, loaded once for all rows of a block.
-struct Factors {
-    __m512i even_m, odd_m, even_c, odd_c;
-    Factors(const Rounding& r, int at) {
-        even_m = _mm512_loadu_si512(r.m + at);
-        odd_m = _mm512_srli_epi64(even_m, 32);
-        even_c = _mm512_loadu_si512(r.c + at);
-        odd_c = _mm512_loadu_si512(r.c + at + 8);
-    }
-};
-
-// (acc * m + c) >> shift in 32-bit lanes; where the shift is not 32, clamped too: it may not fit before.
-INLINE __m512i scaled(__m512i acc, const Factors& f, const Rounding& r) {
-    __m512i even = _mm512_add_epi64(_mm512_mul_epi32(acc, f.even_m), f.even_c);
-    __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(acc, 32), f.odd_m), f.odd_c);
-    if (r.shift == 32) [[likely]]
-        return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
-    const __m512i lo = _mm512_set1_epi64(r.lo), hi = _mm512_set1_epi64(r.hi);
-    const __m128i count = _mm_cvtsi32_si128(r.shift);
-    even = _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(even, count), lo), hi);
-    odd = _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(odd, count), lo), hi);
-    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-}
-
-// clamp((k1*r + k2*b + k3) >> shift, lo, hi) of 16 codes in 32-bit lanes.
-inline __m512i residual16(__m512i r, __m512i b, const Residual& k) {
-    const __m512i k1 = _mm512_set1_epi64(k.k1), k2 = _mm512_set1_epi64(k.k2), k3 = _mm512_set1_epi64(k.k3);
-    const __m128i count = _mm_cvtsi32_si128(k.shift);
-    const auto half = [&](__m512i p, __m512i q) {
-        const __m512i sum = _mm512_add_epi64(_mm512_mul_epi32(p, k1), _mm512_mul_epi32(q, k2));
-        return _mm512_sra_epi64(_mm512_add_epi64(sum, k3), count);
-    };
-    const __m512i lo = _mm512_set1_epi64(k.lo), hi = _mm512_set1_epi64(k.hi);
-    const auto clamped = [&](__m512i v) { return _mm512_min_epi64(_mm512_max_epi64(v, lo), hi); };
-    const __m512i even = clamped(half(r, b));
-    const __m512i odd = clamped(half(_mm512_srli_epi64(r, 32), _mm512_srli_epi64(b, 32)));
-    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-}
-
-INLINE __m512i clamp_bytes(__m512i y, int lo, int hi) {
-    return _mm512_min_epu8(_mm512_max_epu8(y, _mm512_set1_epi8(static_cast<char>(lo))),
-                           _mm512_set1_epi8(static_cast<char>(hi)));
-}
-
-// V vectors of 32-bit results as bytes, in natural order, saturated.
-template <int V>
-INLINE __m512i packed(const __m512i* y) {
-    if constexpr (V == 4) {
-        return _mm512_packus_epi16(_mm512_packs_epi32(y[0], y[1]), _mm512_packs_epi32(y[2], y[3]));
-    } else if constexpr (V == 2) {
-        const __m512i words = _mm512_max_epi16(_mm512_packs_epi32(y[0], y[1]), _mm512_setzero_si512());
-        return _mm512_castsi256_si512(_mm512_cvtusepi16_epi8(words));
-    } else {
-        return _mm512_castsi128_si512(_mm512_cvtusepi32_epi8(_mm512_max_epi32(y[0], _mm512_setzero_si512())));
-    }
-}
-
-template <int V>
-INLINE __mmask64 first(int count) {
-    return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
-}
 
 template <int V>
 void store_wide(const Block& b, int i, const __m512i* y) {
@@ -101,31 +23,6 @@ void store_wide(const Block& b, int i, const __m512i* y) {
             const int j = column(V, v, lane);
             if (j < b.stored) out[j] = j < b.columns ? values[v * LANES + lane] : 0;
         }
-}
-
-// Adds the residual to the bytes of one row.
-template <int V>
-__m512i with_residual(__m512i bytes, const uint8_t* from, int columns, const Residual& k) {
-    const __m512i other = _mm512_maskz_loadu_epi8(first<V>(columns), from);
-    __m128i parts[4] = {};
-    const auto each = [&](__m128i x, __m128i o) {
-        return _mm512_cvtepi32_epi8(residual16(_mm512_cvtepu8_epi32(x), _mm512_cvtepu8_epi32(o), k));
-    };
-    parts[0] = each(_mm512_castsi512_si128(bytes), _mm512_castsi512_si128(other));
-    if constexpr (V > 1) parts[1] = each(_mm512_extracti32x4_epi32(bytes, 1), _mm512_extracti32x4_epi32(other, 1));
-    if constexpr (V > 2) {
-        parts[2] = each(_mm512_extracti32x4_epi32(bytes, 2), _mm512_extracti32x4_epi32(other, 2));
-        parts[3] = each(_mm512_extracti32x4_epi32(bytes, 3), _mm512_extracti32x4_epi32(other, 3));
-    }
-    return _mm512_loadu_si512(parts);
-}
-
-template <int V>
-INLINE void store(const Block& b, int i, const __m512i* y) {
-    __m512i bytes = clamp_bytes(packed<V>(y), b.rounding.lo, b.rounding.hi);
-    if (b.residual) bytes = with_residual<V>(bytes, b.other[i], b.columns, *b.residual);
-    bytes = _mm512_maskz_mov_epi8(first<V>(b.columns), bytes);
-    _mm512_mask_storeu_epi8(b.out[i], first<V>(b.stored), bytes);
 }
 
 template <int V, int ROWS, bool NARROWED>
@@ -265,11 +162,14 @@ void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
 }
 
 void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
+    const Addition addition(k);
     for (int64_t i = 0; i < count; i += 16) {
         const auto some = static_cast<__mmask16>(first<1>(static_cast<int>(std::min<int64_t>(16, count - i))));
         const __m512i x = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, a + i));
         const __m512i y = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, b + i));
-        _mm_mask_storeu_epi8(out + i, some, _mm512_cvtepi32_epi8(residual16(x, y, k)));
+        const __m512i sum = added(x, y, addition);
+        const __m512i bytes = clamp_bytes(packed<1>(&sum), k.lo, k.hi);
+        _mm_mask_storeu_epi8(out + i, some, _mm512_castsi512_si128(bytes));
     }
 }
 
@@ -301,6 +201,15 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
     }
 }
 
+void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) {
+    for (int64_t c = 0; c < channels; c += 64) {
+        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, channels - c)));
+        __m512i most = _mm512_setzero_si512();
+        for (int i = 0; i < count; ++i) most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(some, rows[i] + c));
+        _mm512_mask_storeu_epi8(out + c, some, most);
+    }
+}
+
 bool usable() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -313,7 +222,7 @@ constexpr void fill(BlockKernel* to, std::integer_sequence<int, ROWS...>) {
 }
 
 constexpr Kernels make() {
-    Kernels k{"avx512vnni", {}, {6, 6, 6}, depthwise, narrow, add, table, quantize, usable};
+    Kernels k{"avx512vnni", {}, {6, 6, 6}, depthwise, narrow, add, table, quantize, usable, maximum, &winograd_avx512};
     fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 6>());
     fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 6>());
     fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 6>());

@@ -163,3 +163,29 @@ def test_nothing_grows() -> None:
     for i in range(2000):
         run.codes(x, program.space.widths[i % 2])
     assert resident() - before < 1 << 20
+
+
+WINOGRAD: list[tuple[Shape, int, Shape]] = [
+    # input, output channels, padding
+    ((32, 7, 7), 64, (1, 1, 1, 1)),
+    ((67, 9, 6), 60, (1, 1, 1, 1)),
+    ((128, 5, 8), 100, (1, 1, 1, 1)),
+    ((40, 6, 5), 130, (2, 0, 0, 2)),
+    ((33, 3, 3), 48, (0, 0, 0, 0)),
+    ((64, 1, 1), 64, (1, 1, 1, 1)),
+]
+
+
+@pytest.mark.parametrize("master", [4, 6, 8])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("shape", "count", "padding"), WINOGRAD)
+def test_the_transform_of_few_bits(shape: Shape, count: int, padding: Shape, signed: bool, master: int) -> None:
+    b = Builder(3, shape, signed=signed, master=master, widths=tuple(w for w in (2, 3, 4, 6, 8) if w <= master))
+    x = b.conv(b.conv(next(iter(b.values)), count, padding=padding), shape[0], (1, 1), padding=(0, 0, 0, 0))
+    y = b.conv(x, count)
+    program = b.build(y)
+    random = inputs(program, 5)
+    extremes = np.where(np.random.default_rng(1).random((5, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
+    for seed, batch in enumerate((random, extremes, np.full_like(random, 1e9))):
+        for plan in (2, min(4, master), any_plan(program, seed)):
+            check(program, plan, batch, threads=1 + seed)

@@ -1,0 +1,30 @@
+// 3x3 convolutions at few bits, by Winograd's transform: the same integers with fewer products.
+#pragma once
+
+#include "engine.h"
+
+namespace dqt {
+
+// What one layer at one pair of widths needs. `other` and `residual` go together.
+struct WinogradRun {
+    const PackedLayer& layer;
+    Tensor in, out, other;           // `in`: master codes
+    const Residual* residual;
+    int top, left;                   // padding
+    int weight, activation;          // widths
+    const int32_t* start;
+    int row;                         // of the requantization constants
+};
+
+// Whether the transform is exact and, by measurement, faster for this layer at these widths
+// and for the samples of `run.arena.order`.
+bool winograd_pays(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation);
+
+// Bytes of scratch that the program's layers need at most, with `threads`.
+int64_t winograd_scratch(const Program& program, const std::vector<PackedLayer>& layers, const Kernels& kernels,
+                         int threads);
+
+// Every sample of `run.arena.order`.
+void run_winograd(const Context& run, const WinogradRun& w);
+
+}  // namespace dqt

@@ -40,6 +40,7 @@ struct Arena {
     std::vector<Tensor> values;      // those of `plan`, with real addresses
     std::vector<int8_t> chosen;      // [layers][samples] width, where automatic
     std::vector<int32_t> order;      // samples of one group of widths
+    std::vector<int> readers;        // by value: the activation width that every reader takes it at, or the master
 };
 
 class Engine {

@@ -78,6 +78,7 @@ class Execution {
     void all(double* seconds) {
         const auto& ops = engine_.program_.ops;
         const std::vector<char> live = needed(engine_.program_, widths_.automatic);
+        find_readers(live);
         for (size_t i = 0; i < ops.size(); ++i) {
             if (!live[i] || plan_.fused[i] == -2) continue;
             const int out = plan_.fused[i] >= 0 ? writes(ops[plan_.fused[i]]) : writes(ops[i]);
@@ -89,6 +90,34 @@ class Execution {
     }
 
   private:
+    // A value that layers alone read, all at one width, is stored at that width: nothing narrows it again.
+    void find_readers(const std::vector<char>& live) {
+        const auto& ops = engine_.program_.ops;
+        const int master = engine_.program_.space.master;
+        arena_.readers.assign(engine_.program_.values.size(), 0);
+        for (size_t i = 0; i < ops.size(); ++i) {
+            if (!live[i]) continue;
+            const auto* conv = std::get_if<Conv>(&ops[i]);
+            const auto* linear = std::get_if<Linear>(&ops[i]);
+            const int layer = conv ? conv->layer : linear ? linear->layer : -1;
+            const bool known = layer >= 0 && !widths_.automatic && run_.kernels.narrows;
+            const int width = known ? widths_.activation[layer] : master;
+            for (const int v : reads(ops[i])) {
+                int& before = arena_.readers[v];
+                before = before == 0 || before == width ? width : master;
+            }
+        }
+        for (size_t i = 0; i < ops.size(); ++i) {  // only layers narrow what they write
+            const bool layer = std::holds_alternative<Conv>(ops[i]) || std::holds_alternative<Linear>(ops[i]);
+            if (live[i] && !layer && plan_.fused[i] != -2 && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = master;
+        }
+    }
+
+    Narrow narrow_of(int value) const {
+        const int master = engine_.program_.space.master, width = arena_.readers[value];
+        return {master, width ? master - width : 0};
+    }
+
     void border(const Tensor& t) {
         if (t.top + t.left + t.bottom + t.right == 0 && (t.wide || t.pixel == t.channels)) return;
         for (int64_t n = 0; n < run_.count; ++n) fill_border(t, n);
@@ -191,7 +220,8 @@ class Execution {
             conv && !w.out.wide && winograd_pays(run_, *conv, packed, weight, activation)) {
             const Ending end = ending(i);
             return run_winograd(run_, {packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
-                                       w.padding[0], w.padding[1], weight, activation, start, row});
+                                       w.padding[0], w.padding[1], weight, activation, start, row,
+                                       narrow_of(end.value)});
         }
         stage(i, w, packed, activation);
         if (packed.depthwise) return depthwise(std::get<Conv>(engine_.program_.ops[i]), packed, w, narrowing, start, row);
@@ -205,7 +235,7 @@ class Execution {
     void stage(int i, Window& w, const PackedLayer& packed, int activation) {
         const int x = reads(engine_.program_.ops[i])[0];
         const Tensor& from = arena_.values[x];
-        const int s = engine_.program_.space.master - activation;
+        const int s = narrow_of(x).s ? 0 : engine_.program_.space.master - activation;
         const auto& order = arena_.order;
         const bool matrix = w.in.planar != from.planar, regroup = w.in.pixel != from.pixel;
         if (!matrix && !regroup && s == 0) return;
@@ -258,6 +288,7 @@ class Execution {
         std::copy_n(narrowing.middle, 2, common.middle);
         common.start = start;
         common.rounding = packed.rounding(row, 0);
+        common.narrow = narrow_of(op.out);
         arena_.threads.each([&](int t) {
             DepthwiseRow each = common;
             const Range range = split(static_cast<int64_t>(order.size()) * w.out.height, t, arena_.threads.count());
@@ -289,6 +320,7 @@ class Execution {
     struct Ending {
         Tensor out, other;
         Residual residual{};
+        int value = -1;              // of the program
         bool fused = false;
     };
 
@@ -296,7 +328,8 @@ class Execution {
         const Op& op = engine_.program_.ops[i];
         Ending end;
         if (plan_.fused[i] < 0) {
-            end.out = arena_.values[writes(op)];
+            end.value = writes(op);
+            end.out = arena_.values[end.value];
             return end;
         }
         const auto& add = std::get<Add>(engine_.program_.ops[plan_.fused[i]]);
@@ -304,6 +337,7 @@ class Execution {
         end.residual = {first ? add.k1 : add.k2, first ? add.k2 : add.k1, add.k3, add.shift,
                         static_cast<int32_t>(add.lo), static_cast<int32_t>(add.hi)};
         end.other = arena_.values[first ? add.b : add.a];
+        end.value = add.out;
         end.out = arena_.values[add.out];
         end.fused = true;
         return end;
@@ -326,6 +360,7 @@ class Execution {
         const Tensor& out = end.fused ? end.out : w.out;
         if (end.fused) block.residual = &end.residual;
         block.wide = out.wide;
+        block.narrow = narrow_of(end.value);
         block.columns = panel.columns;
         const bool last = panel.first + panel.columns == packed.out_channels;
         block.stored = last && !out.wide ? panel.columns + static_cast<int>(out.pixel - out.channels) : panel.columns;

@@ -24,6 +24,11 @@ struct Rounding {
     int32_t shift, lo, hi;
 };
 
+// Codes are stored as T_b: n bits shifted by s; s = 0 leaves them as they are.
+struct Narrow {
+    int n = 8, s = 0;
+};
+
 // The residual that is added to a result before it is stored: clamp((k1*r + k2*b + k3) >> shift, lo, hi).
 struct Residual {
     int64_t k1, k2, k3;
@@ -44,6 +49,7 @@ struct Block {
     const Residual* residual;       // or null
     int columns, stored;            // real columns; columns written (the others as 0), at most 16 * vectors
     bool wide;
+    Narrow narrow;                  // of the codes that are stored, where Kernels::narrows
 };
 using BlockKernel = void (*)(const Block&);
 
@@ -61,6 +67,7 @@ struct DepthwiseRow {
     uint32_t mask, middle[2];        // narrowing: (w & mask) | middle[column & 1], four rows
     const int32_t* start;            // [block][vector][16]
     Rounding rounding;               // of block 0; each block has 64 of m and c
+    Narrow narrow;
 };
 
 constexpr int TILES = 6;  // of one WinogradBlock
@@ -82,6 +89,7 @@ struct WinogradBlock {
     Rounding rounding;
     const Residual* residual;
     int columns, stored;
+    Narrow narrow;
 };
 
 struct WinogradKernels {
@@ -109,6 +117,7 @@ struct Kernels {
     // The largest of `count` rows, byte by byte; null: a plain loop does it. No Winograd where `winograd` is null.
     void (*maximum)(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) = nullptr;
     const WinogradKernels* winograd = nullptr;
+    bool narrows = false;            // whether block, depthwise and Winograd kernels heed `narrow`
 };
 
 #if defined(__x86_64__)

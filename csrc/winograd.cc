@@ -110,6 +110,7 @@ class Winograd {
             block.rounding = w_.layer.rounding(w_.row, panel.at);
             block.residual = w_.residual;
             block.columns = panel.columns;
+            block.narrow = w_.narrow;
             const bool last = panel.first + panel.columns == w_.layer.out_channels;
             block.stored = panel.columns + (last ? static_cast<int>(w_.out.pixel - w_.out.channels) : 0);
             const int64_t total = some.last - some.first, blocks = (total + TILES - 1) / TILES;

@@ -14,6 +14,7 @@ struct WinogradRun {
     int weight, activation;          // widths
     const int32_t* start;
     int row;                         // of the requantization constants
+    Narrow narrow;                   // of the output
 };
 
 // Whether the transform is exact and, by measurement, faster for this layer at these widths

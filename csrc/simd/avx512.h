@@ -84,6 +84,14 @@ INLINE __m512i clamp_bytes(__m512i y, int lo, int hi) {
                            _mm512_set1_epi8(static_cast<char>(hi)));
 }
 
+// T_b of bytes: saturating addition of half a bin, cut to the largest code, low bits cleared.
+INLINE __m512i narrowed(__m512i q, const Narrow& to) {
+    const int top = ((1 << to.n) - 1) >> to.s << to.s;
+    q = _mm512_adds_epu8(q, _mm512_set1_epi8(static_cast<char>((1 << to.s) >> 1)));
+    q = _mm512_and_si512(q, _mm512_set1_epi8(static_cast<char>(0xFF << to.s)));
+    return _mm512_min_epu8(q, _mm512_set1_epi8(static_cast<char>(top)));
+}
+
 // V vectors of 32-bit results as bytes, in natural order, saturated.
 template <int V>
 INLINE __m512i packed(const __m512i* y) {
@@ -139,6 +147,7 @@ template <int V, class To>
 INLINE void store(const To& to, int i, const __m512i* y) {
     __m512i bytes = to.residual ? with_residual<V>(y, to.other[i], to.columns, to.rounding, *to.residual)
                                 : clamp_bytes(packed<V>(y), to.rounding.lo, to.rounding.hi);
+    if (to.narrow.s) bytes = narrowed(bytes, to.narrow);
     bytes = _mm512_maskz_mov_epi8(first<V>(to.columns), bytes);
     _mm512_mask_storeu_epi8(to.out[i], first<V>(to.stored), bytes);
 }

@@ -88,7 +88,8 @@ INLINE void store_depthwise(uint8_t* out, const __m512i* acc, const DepthwiseRow
     __m512i y[4];
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) y[v] = scaled(acc[v], Factors(r, from + v * LANES), r);
-    const __m512i bytes = clamp_bytes(packed<4>(y), r.lo, r.hi);
+    __m512i bytes = clamp_bytes(packed<4>(y), r.lo, r.hi);
+    if (d.narrow.s) bytes = narrowed(bytes, d.narrow);
     _mm512_mask_storeu_epi8(out + from, first<4>(d.out_pixel - from),
                             _mm512_maskz_mov_epi8(first<4>(d.channels - from), bytes));
 }
@@ -150,14 +151,9 @@ void depthwise(const DepthwiseRow& d) {
 }
 
 void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
-    // Saturating addition of the half bin, cut to n bits, then the low bits are cleared: min((q + half) >> s, top) << s.
-    const int top = ((1 << n) - 1) >> s << s;
-    const __m512i half = _mm512_set1_epi8(static_cast<char>((1 << s) >> 1));
-    const __m512i most = _mm512_set1_epi8(static_cast<char>(top)), keep = _mm512_set1_epi8(static_cast<char>(0xFF << s));
     for (int64_t i = 0; i < count; i += 64) {
         const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, count - i)));
-        const __m512i q = _mm512_adds_epu8(_mm512_maskz_loadu_epi8(some, in + i), half);
-        _mm512_mask_storeu_epi8(out + i, some, _mm512_min_epu8(_mm512_and_si512(q, keep), most));
+        _mm512_mask_storeu_epi8(out + i, some, narrowed(_mm512_maskz_loadu_epi8(some, in + i), {n, s}));
     }
 }
 
@@ -222,7 +218,8 @@ constexpr void fill(BlockKernel* to, std::integer_sequence<int, ROWS...>) {
 }
 
 constexpr Kernels make() {
-    Kernels k{"avx512vnni", {}, {6, 6, 6}, depthwise, narrow, add, table, quantize, usable, maximum, &winograd_avx512};
+    Kernels k{"avx512vnni", {}, {6, 6, 6}, depthwise, narrow, add, table, quantize, usable, maximum,
+              &winograd_avx512, true};
     fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 6>());
     fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 6>());
     fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 6>());

@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from dqt.program.evaluate import BATCH, Evaluation, evaluate, evaluate_widths
-from dqt.program.interpret import execute
+from dqt.program.evaluate import Evaluation, evaluate, evaluate_widths
+from dqt.runtime import Runtime
 
 if TYPE_CHECKING:
     from dqt.arith.plan import PlanLike
     from dqt.program.program import Program
 
-ENGINE = "dqt.interpret"
+ENGINE = "dqt.Runtime"
 Floats = npt.NDArray[np.float32]
 
 
 def judge(program: Program, inputs: Floats, plan: PlanLike | npt.NDArray[np.int8]) -> Evaluation:
     """The integer program's answers under ``plan``, or at widths given for each sample, int8 ``[N, layers]``."""
+    engine = Runtime(program).execute
     if isinstance(plan, np.ndarray):
-        return evaluate_widths(program, inputs, plan)
-    return evaluate(program, inputs, plan)
+        return evaluate_widths(program, inputs, plan, engine=engine)
+    return evaluate(program, inputs, plan, engine=engine)
 
 
 def output_codes(program: Program, inputs: Floats, bits: int) -> npt.NDArray[np.int32]:
     """The integer outputs at one width, ``[N, classes]``: what a cascade's margins are calibrated on."""
-    return np.concatenate([execute(program, inputs[i : i + BATCH], bits).codes for i in range(0, len(inputs), BATCH)])
+    return Runtime(program).codes(inputs, bits)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqt.cli.inputs import widths_of
+from dqt.cli.inputs import EngineName, EngineOption, engine_of, widths_of
 from dqt.cli.output import Json, ProgramFile, emit, progress, table
 
 if TYPE_CHECKING:
     from dqt.arith.plan import Plan, PlanLike
+    from dqt.program.evaluate import Engine
     from dqt.program.program import Program
     from dqt.report.results import Kind, Results
     from dqt.train.data import DataSet
@@ -33,6 +34,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder that gets results.json for dqt report.")
     ] = None,
+    engine: EngineOption = EngineName.NATIVE,
     as_json: Json = False,
 ) -> None:
     """Top-1 accuracy of the integer program on the test part of a data set. Without choices: all widths, and auto."""
@@ -46,7 +48,7 @@ def evaluate(
     for _, _, one, _ in tasks:
         resolve(program.space, one)
     test = load(data).test.take(slice(None, limit))
-    results = _run(program, test, tasks, net)
+    results = _run(program, test, tasks, net, engine_of(program, engine))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         save_results(results, out)
@@ -79,7 +81,7 @@ def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) ->
     return tasks
 
 
-def _run(program: Program, test: DataSet, tasks: list[Task], net: Path) -> Results:
+def _run(program: Program, test: DataSet, tasks: list[Task], net: Path, engine: Engine | None) -> Results:
     from dqt.arith.plan import AUTO, resolve
     from dqt.program import evaluate as room
     from dqt.program.pixels import as_pixels
@@ -90,7 +92,7 @@ def _run(program: Program, test: DataSet, tasks: list[Task], net: Path) -> Resul
     rows, chosen = [], None
     with progress("evaluating", len(tasks) * len(labels)) as advance:
         for label, kind, plan, width in tasks:
-            found = room.evaluate(program, inputs, plan, advance=advance)
+            found = room.evaluate(program, inputs, plan, advance=advance, engine=engine)
             fixed: Any = resolve(program.space, plan)
             static: Plan | None = None if kind == "auto" else fixed
             rows.append(row_of(program, label, kind, found, labels, bits=width, plan=static))

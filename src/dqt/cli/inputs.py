@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from dqt.arith.plan import Space
+    from dqt.program.evaluate import Engine
     from dqt.program.program import Program
     from dqt.train.recipe import Run
 
@@ -148,3 +152,26 @@ def _array(file: Path) -> npt.NDArray[Any]:
         raise DataError(f"{file}: no such file") from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{file}: not a readable file of plain arrays: {error}") from None
+
+
+class EngineName(StrEnum):
+    """What runs a program: the same integers either way."""
+
+    NATIVE = "native"
+    INTERPRET = "interpret"
+
+
+EngineOption = Annotated[
+    EngineName, typer.Option("--engine", help="native, or the interpreter that defines the result.", show_default=True)
+]
+
+
+def engine_of(program: Program, name: EngineName) -> Engine | None:
+    """The engine of that name; None is the interpreter.
+
+    Raises:
+        RuntimeUnavailableError: the native engine is not built.
+    """
+    from dqt.runtime import Runtime
+
+    return Runtime(program).execute if name == EngineName.NATIVE else None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dqt.cli.inputs import plan_of, samples_of
+from dqt.cli.inputs import EngineName, EngineOption, engine_of, plan_of, samples_of
 from dqt.cli.output import Json, ProgramFile, emit, progress, table
 
 
@@ -23,6 +23,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="Write the outputs, float32 [N, ...].")
     ] = None,
+    engine: EngineOption = EngineName.NATIVE,
     as_json: Json = False,
 ) -> None:
     """Run the integer program, on integers alone from the quantized input to the one dequantization."""
@@ -37,7 +38,7 @@ def run(
     resolve(program.space, chosen)
     names, x = samples_of(program, inputs)
     with progress("running", len(x)) as advance:
-        outputs, widths = run_batches(program, x, chosen, advance=advance)
+        outputs, widths = run_batches(program, x, chosen, advance=advance, engine=engine_of(program, engine))
     if out is not None:
         with out.open("wb") as file:
             np.save(file, outputs)

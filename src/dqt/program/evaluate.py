@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dqt.program.program import Program
 
 Ints = npt.NDArray[np.int64]
+Engine: TypeAlias = Callable[[npt.NDArray[np.float32], PlanLike], Result]
+"""What runs a program: inputs and a plan to integers, such as ``dqt.Runtime(program).execute``."""
 BATCH = 256
 
 
@@ -52,21 +54,26 @@ def evaluate(
     plan: PlanLike = None,
     *,
     advance: Callable[[int], object] | None = None,
+    engine: Engine | None = None,
 ) -> Evaluation:
     """Run ``program`` on ``inputs``, float ``[N, *input_shape]``, under ``plan``; ``advance`` is told what is done.
+
+    ``engine`` runs it; the interpreter, if left out.
 
     Raises:
         InputError, PlanError: as :func:`dqt.interpret`; or the output is not a vector of classes.
     """
     resolve(program.space, plan)
-    parts = _execute(program, as_input(inputs, program.input_shape), plan, advance)
+    parts = _execute(program, as_input(inputs, program.input_shape), plan, advance, engine)
     widths, passes, codes = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("widths", "passes", "codes")
     )
     return _evaluation(program, _answers(codes), widths, _paid(program, plan, widths, passes))
 
 
-def evaluate_widths(program: Program, inputs: npt.ArrayLike, widths: npt.NDArray[np.int8]) -> Evaluation:
+def evaluate_widths(
+    program: Program, inputs: npt.ArrayLike, widths: npt.NDArray[np.int8], *, engine: Engine | None = None
+) -> Evaluation:
     """Each sample at widths that are given for it, ``[N, layers]``; samples of equal widths run together.
 
     For comparison with a controller: the same choices dealt to other samples. They cost what they cost the
@@ -83,27 +90,41 @@ def evaluate_widths(program: Program, inputs: npt.ArrayLike, widths: npt.NDArray
     for i, row in enumerate(kinds):
         mine = group.ravel() == i
         plan = Plan.of({name: int(b) for name, b in zip(program.layers, row, strict=True)})
-        predictions[mine] = _answers(execute(program, x[mine], plan).codes)
+        predictions[mine] = _answers((engine or _interpreter(program))(x[mine], plan).codes)
     return _evaluation(program, predictions, widths, chosen_bitops(program.space, widths))
 
 
 def run_batches(
-    program: Program, inputs: npt.ArrayLike, plan: PlanLike = None, *, advance: Callable[[int], object] | None = None
+    program: Program,
+    inputs: npt.ArrayLike,
+    plan: PlanLike = None,
+    *,
+    advance: Callable[[int], object] | None = None,
+    engine: Engine | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
     """Outputs as :func:`dqt.interpret` gives them, float32 ``[N, ...]``, and the widths that each sample got."""
-    done = _execute(program, as_input(inputs, program.input_shape), plan, advance)
+    done = _execute(program, as_input(inputs, program.input_shape), plan, advance, engine)
     codes, widths = (np.concatenate([getattr(part, name) for part in done]) for name in ("codes", "widths"))
     last = program.ops[-1]
     out = next(value for value in program.values if isinstance(last, Dequantize) and value.name == last.x)
     return (codes - out.zero).astype(np.float32) * np.float32(out.step), widths
 
 
+def _interpreter(program: Program) -> Engine:
+    return lambda x, plan: execute(program, x, plan)
+
+
 def _execute(
-    program: Program, x: npt.NDArray[np.float32], plan: PlanLike, advance: Callable[[int], object] | None
+    program: Program,
+    x: npt.NDArray[np.float32],
+    plan: PlanLike,
+    advance: Callable[[int], object] | None,
+    engine: Engine | None,
 ) -> list[Result]:
     parts: list[Result] = []
+    run = engine or _interpreter(program)
     for start in range(0, len(x), BATCH):
-        parts.append(execute(program, x[start : start + BATCH], plan))
+        parts.append(run(x[start : start + BATCH], plan))
         if advance is not None:
             advance(len(parts[-1].codes))
     return parts

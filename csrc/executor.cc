@@ -237,7 +237,8 @@ class Execution {
         const Tensor& from = arena_.values[x];
         const int s = narrow_of(x).s ? 0 : engine_.program_.space.master - activation;
         const auto& order = arena_.order;
-        const bool matrix = w.in.planar != from.planar, regroup = w.in.pixel != from.pixel;
+        const bool matrix = w.in.planar != from.planar;
+        const bool regroup = w.group_bytes && from.channels != int64_t{packed.depth} * packed.groups;
         if (!matrix && !regroup && s == 0) return;
         w.in.data = arena_.stage.data();
         if (matrix) {

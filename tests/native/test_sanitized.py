@@ -1,0 +1,120 @@
+"""The engine under sanitizers: the interpreter's integers, and no access, overflow or race that should not be."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from dqt.arith.plan import Plan, PlanLike, resolve, uniform
+from dqt.program.interpret import execute
+from dqt.program.program import Program
+from tests.native.build import MISSING, built, call
+from tests.program.build import Builder, inputs, random_program
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
+AUTO = [False] * 7 + [True] * 5
+
+
+@pytest.fixture(scope="session")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory, "address", "engine_test") / "engine_test"
+
+
+@pytest.fixture(scope="session")
+def races(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    test = built(tmp_path_factory, "thread", "engine_test") / "engine_test"
+    started = subprocess.run([test, "--isa"], capture_output=True, text=True, check=False)
+    if "unexpected memory mapping" in started.stderr:
+        pytest.skip("this compiler's ThreadSanitizer cannot run on this kernel: sysctl vm.mmap_rnd_bits=28")
+    return test
+
+
+def line(program: Program, plan: PlanLike) -> str:
+    """A plan as the test program reads it."""
+    space = program.space
+    resolved = resolve(space, plan)
+    fixed = resolved if isinstance(resolved, Plan) else uniform(space, space.master)
+    pairs = [*fixed.values(), *[(space.master, space.master)] * len(space.controller)]
+    return ("" if isinstance(resolved, Plan) else "auto ") + " ".join(f"{bw}:{ba}" for bw, ba in pairs)
+
+
+def any_plan(program: Program) -> Plan:
+    rng = np.random.default_rng(9)
+    return Plan.of({name: tuple(int(b) for b in rng.choice(program.space.widths, 2)) for name in program.layers})
+
+
+def plans(program: Program) -> list[PlanLike]:
+    automatic: list[PlanLike] = ["auto"] if program.space.choices else []
+    return [*program.space.widths, any_plan(program), *automatic]
+
+
+def check(
+    test: Path, folder: Path, program: Program, x: npt.NDArray[np.float32], threads: int = 1, callers: int = 1
+) -> None:
+    """Every kernel set, every plan: equality."""
+    program.save(folder / "net.dqt")
+    x.tofile(folder / "x.f32")
+    some = plans(program)
+    (folder / "plans").write_text("".join(line(program, plan) + "\n" for plan in some))
+    expected = [execute(program, x, plan).codes for plan in some]
+    for isa in call(test, "--isa").split():
+        out = folder / "codes"
+        call(test, isa, threads, callers, folder / "net.dqt", folder / "x.f32", folder / "plans", out)
+        got = np.fromfile(out, np.int32).reshape(len(some), *expected[0].shape)
+        for codes, right, plan in zip(got, expected, some, strict=True):
+            np.testing.assert_array_equal(codes, right, err_msg=f"{isa} {plan}")
+
+
+def geometry(
+    shape: Sequence[int], kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int, int, int],
+    dilation: tuple[int, int], groups: int, count: int,
+) -> Program:  # fmt: skip
+    b = Builder(7, tuple(shape), signed=count % 2 == 1)
+    y = b.conv("v0", count, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return b.build(y)
+
+
+GEOMETRY = {
+    "stem": geometry((3, 13, 11), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1), 1, 65),
+    "odd": geometry((20, 7, 5), (3, 5), (1, 2), (2, 0, 1, 3), (2, 1), 1, 33),
+    "pointwise": geometry((32, 5, 5), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1, 130),
+    "square": geometry((16, 9, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 32),
+    "groups": geometry((20, 7, 9), (3, 3), (2, 1), (1, 1, 1, 1), (1, 2), 5, 15),
+    "groups whose padding fills the pixel": geometry((6, 5, 4), (3, 2), (1, 1), (1, 1, 1, 0), (1, 1), 2, 4),
+    "depthwise": geometry((67, 5, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 67, 67),
+    "depthwise, dilated": geometry((24, 9, 9), (5, 4), (2, 1), (2, 2, 1, 2), (1, 2), 24, 24),
+    "one channel": geometry((1, 8, 8), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 20),
+    "one pixel": geometry((4, 1, 1), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1, 1),
+    "wide padding": geometry((2, 1, 2), (3, 3), (1, 1), (5, 4, 3, 6), (2, 2), 2, 4),
+}
+
+
+@pytest.mark.parametrize("seed", range(len(AUTO)))
+def test_random_programs_in_memory(seed: int, memory: Path, tmp_path: Path) -> None:
+    program = random_program(seed, auto=AUTO[seed])
+    check(memory, tmp_path, program, inputs(program, 5, seed), threads=1 + seed % 3)
+
+
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_geometries_in_memory(name: str, memory: Path, tmp_path: Path) -> None:
+    program = GEOMETRY[name]
+    extremes = np.where(np.random.default_rng(0).random((1, *program.input_shape)) < 0.5, -3e38, 3e38)
+    x = np.concatenate([inputs(program, 2), extremes.astype(np.float32)])
+    check(memory, tmp_path, program, x, threads=2)
+
+
+def test_more_samples_than_a_slice(memory: Path, tmp_path: Path) -> None:
+    program = random_program(5, auto=True)
+    check(memory, tmp_path, program, inputs(program, 67))
+
+
+@pytest.mark.parametrize("program", ["random 3", "random 8", "square", "depthwise"])
+def test_one_engine_from_four_threads(program: str, races: Path, tmp_path: Path) -> None:
+    kind, _, seed = program.partition(" ")
+    net = random_program(int(seed), auto=AUTO[int(seed)]) if kind == "random" else GEOMETRY[program]
+    check(races, tmp_path, net, inputs(net, 3), threads=2, callers=4)

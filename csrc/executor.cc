@@ -15,6 +15,11 @@ namespace {
 // A slice of the batch runs through the whole network before the next: what its layers hand on stays in the cache.
 constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{1} << 20;
 
+// Where all weights stay in the cache, a strip of pixels goes through every panel before the next strip: what the panels
+// read and write of a pixel lies side by side.
+constexpr size_t CACHED_WEIGHTS = 256 << 10;
+constexpr int64_t STRIP = 192;
+
 int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
 
 int index_of(const std::vector<int>& widths, int width) {
@@ -311,9 +316,11 @@ class Execution {
         arena_.threads.each([&](int t) {
             const Range some = by_pixel ? split(pixels, t, parts) : Range{0, pixels};
             const Range those = by_pixel ? Range{0, panels} : split(panels, t, parts);
-            if (some.first == some.last) return;
-            for (int64_t p = those.first; p < those.last; ++p)
-                panel(i, packed, packed.panels[p], w, narrowing, start, row, some);
+            const bool small = packed.weight.size() <= CACHED_WEIGHTS;
+            const int64_t strip = small ? STRIP : some.last - some.first;
+            for (int64_t first = some.first; first < some.last; first += strip)
+                for (int64_t p = those.first; p < those.last; ++p)
+                    panel(i, packed, packed.panels[p], w, narrowing, start, row, {first, std::min(first + strip, some.last)});
         });
     }
 

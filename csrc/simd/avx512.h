@@ -3,7 +3,7 @@
 
 #include <immintrin.h>
 
-#include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "../arith.h"
@@ -48,35 +48,49 @@ INLINE __m512i scaled(__m512i acc, const Factors& f, const Rounding& r) {
     return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
 }
 
-// The constants of a residual. With |k1|, |k2| < 2^31 and a verified k3 the sum may reach 63 bits; where the shift leaves
-// more than 32 of what k1, k2 and k3 can make, it is clamped in 64 bits.
+// The constants of a residual, k1*r + k2*b + k3, split into 16-bit halves: k = high * 2^16 + low, low signed. Then
+// sum >> shift = (high parts + (low parts >> 16)) >> (shift - 16), exactly, because floors nest; and both parts fit
+// 32 bits. Shifts below 16 and constants whose halves do not fit take the 64-bit way.
 struct Addition {
-    __m512i k1, k2, k3, lo, hi;
-    __m128i right, left;
-    bool wide;
-    explicit Addition(const Residual& k)
-        : k1(_mm512_set1_epi64(k.k1)), k2(_mm512_set1_epi64(k.k2)), k3(_mm512_set1_epi64(k.k3)),
-          lo(_mm512_set1_epi64(k.lo)), hi(_mm512_set1_epi64(k.hi)), right(_mm_cvtsi32_si128(k.shift)),
-          left(_mm_cvtsi32_si128(32 - k.shift)), wide(!fits(k)) {}
-    static bool fits(const Residual& k) {
-        const double most = 255.0 * (std::abs(double(k.k1)) + std::abs(double(k.k2))) + std::abs(double(k.k3));
-        return most < std::ldexp(1.0, k.shift + 30);
+    __m512i low, high, low3, high3;
+    __m128i shift;
+    const Residual& k;
+    bool split;
+
+    static int32_t upper(int64_t k) { return static_cast<int32_t>((k + 0x8000) >> 16); }
+    static uint32_t lower(int64_t k) { return static_cast<uint32_t>(k - int64_t{upper(k)} * 0x10000); }
+    static __m512i pair(uint32_t first, uint32_t second) {
+        return _mm512_set1_epi32(static_cast<int>((first & 0xFFFF) | second << 16));
+    }
+    explicit Addition(const Residual& k) : k(k) {
+        constexpr int64_t HALF = 0x7FFF, FAR = int64_t{1} << 46;
+        split = k.shift >= 16 && std::abs(k.k3) < FAR && std::abs((k.k1 + 0x8000) >> 16) <= HALF &&
+                std::abs((k.k2 + 0x8000) >> 16) <= HALF;
+        if (!split) return;
+        low = pair(lower(k.k1), lower(k.k2));
+        high = pair(static_cast<uint32_t>(upper(k.k1)), static_cast<uint32_t>(upper(k.k2)));
+        low3 = _mm512_set1_epi32(static_cast<int>(lower(k.k3)));
+        high3 = _mm512_set1_epi32(upper(k.k3));
+        shift = _mm_cvtsi32_si128(k.shift - 16);
     }
 };
 
-// (k1*r + k2*b + k3) >> shift of codes in 32-bit lanes, not yet clamped.
-INLINE __m512i added(__m512i r, __m512i b, const Addition& k) {
-    const __m512i r1 = _mm512_srli_epi64(r, 32), b1 = _mm512_srli_epi64(b, 32);
-    __m512i even = _mm512_add_epi64(_mm512_mul_epi32(r, k.k1), _mm512_mul_epi32(b, k.k2));
-    __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(r1, k.k1), _mm512_mul_epi32(b1, k.k2));
-    even = _mm512_add_epi64(even, k.k3);
-    odd = _mm512_add_epi64(odd, k.k3);
-    if (k.wide) [[unlikely]] {
-        even = _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(even, k.right), k.lo), k.hi);
-        odd = _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(odd, k.right), k.lo), k.hi);
-        return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+// (k1*r + k2*b + k3) >> shift of 32-bit lanes that hold r and, 16 bits up, b; not clamped, but for the 64-bit way.
+INLINE __m512i added(__m512i pairs, const Addition& a) {
+    if (a.split) [[likely]] {
+        const __m512i low = _mm512_dpwssd_epi32(a.low3, pairs, a.low), high = _mm512_dpwssd_epi32(a.high3, pairs, a.high);
+        return _mm512_sra_epi32(_mm512_add_epi32(high, _mm512_srai_epi32(low, 16)), a.shift);
     }
-    return _mm512_mask_blend_epi32(0xAAAA, _mm512_srl_epi64(even, k.right), _mm512_sll_epi64(odd, k.left));
+    const __m512i k1 = _mm512_set1_epi64(a.k.k1), k2 = _mm512_set1_epi64(a.k.k2), k3 = _mm512_set1_epi64(a.k.k3);
+    const __m512i lo = _mm512_set1_epi64(a.k.lo), hi = _mm512_set1_epi64(a.k.hi), byte = _mm512_set1_epi64(0xFF);
+    const __m128i right = _mm_cvtsi32_si128(a.k.shift);
+    const auto half = [&](int from) {
+        const __m512i r = _mm512_and_si512(_mm512_srl_epi64(pairs, _mm_cvtsi32_si128(from)), byte);
+        const __m512i b = _mm512_and_si512(_mm512_srl_epi64(pairs, _mm_cvtsi32_si128(from + 16)), byte);
+        const __m512i sum = _mm512_add_epi64(_mm512_add_epi64(_mm512_mul_epi32(r, k1), _mm512_mul_epi32(b, k2)), k3);
+        return _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(sum, right), lo), hi);
+    };
+    return _mm512_mask_blend_epi32(0xAAAA, half(0), _mm512_slli_epi64(half(32), 32));
 }
 
 INLINE __m512i clamp_bytes(__m512i y, int lo, int hi) {
@@ -110,46 +124,54 @@ INLINE __mmask64 first(int count) {
     return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
 }
 
-// 16 * V bytes as 32-bit lanes, in the order of a panel's columns.
+// 16 * V bytes of r and of b as 32-bit lanes r | b << 16, in the order of a panel's columns.
 template <int V>
-INLINE void spread(__m512i bytes, __m512i* out) {
+INLINE void paired(__m512i r, __m512i b, __m512i* out) {
     const __m512i zero = _mm512_setzero_si512();
     if constexpr (V == 4) {
-        const __m512i low = _mm512_unpacklo_epi8(bytes, zero), high = _mm512_unpackhi_epi8(bytes, zero);
-        out[0] = _mm512_unpacklo_epi16(low, zero);
-        out[1] = _mm512_unpackhi_epi16(low, zero);
-        out[2] = _mm512_unpacklo_epi16(high, zero);
-        out[3] = _mm512_unpackhi_epi16(high, zero);
+        const __m512i low = _mm512_unpacklo_epi8(r, b), high = _mm512_unpackhi_epi8(r, b);
+        out[0] = _mm512_unpacklo_epi8(low, zero);
+        out[1] = _mm512_unpackhi_epi8(low, zero);
+        out[2] = _mm512_unpacklo_epi8(high, zero);
+        out[3] = _mm512_unpackhi_epi8(high, zero);
     } else if constexpr (V == 2) {
-        const __m512i words = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(bytes));
-        out[0] = _mm512_unpacklo_epi16(words, zero);
-        out[1] = _mm512_unpackhi_epi16(words, zero);
+        const __m512i words_r = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(r));
+        const __m512i words_b = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(b));
+        out[0] = _mm512_unpacklo_epi16(words_r, words_b);
+        out[1] = _mm512_unpackhi_epi16(words_r, words_b);
     } else {
-        out[0] = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes));
+        out[0] = _mm512_or_si512(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(r)),
+                                 _mm512_slli_epi32(_mm512_cvtepu8_epi32(_mm512_castsi512_si128(b)), 16));
     }
 }
 
-// Adds the residual to the results of one output pixel, as bytes.
+// Adds a residual to the bytes of one output pixel.
 template <int V>
-INLINE __m512i with_residual(const __m512i* y, const uint8_t* from, int columns, const Rounding& r, const Residual& k) {
-    const Addition addition(k);
-    const __m512i lo = _mm512_set1_epi32(r.lo), hi = _mm512_set1_epi32(r.hi);
-    __m512i other[V];
-    spread<V>(_mm512_maskz_loadu_epi8(first<V>(columns), from), other);
+INLINE __m512i with_residual(__m512i bytes, __m512i other, const Addition& a) {
+    __m512i lanes[V];
+    paired<V>(bytes, other, lanes);
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v)
-        other[v] = added(_mm512_min_epi32(_mm512_max_epi32(y[v], lo), hi), other[v], addition);
-    return clamp_bytes(packed<V>(other), k.lo, k.hi);
+    for (int v = 0; v < V; ++v) lanes[v] = added(lanes[v], a);
+    return clamp_bytes(packed<V>(lanes), a.k.lo, a.k.hi);
 }
 
-// Clamps, packs and stores the results of one output pixel. `to` is a Block or a WinogradBlock, `i` its output.
+// Stores the bytes of one output pixel. `to` is a Block or a WinogradBlock, `i` its output.
 template <int V, class To>
-INLINE void store(const To& to, int i, const __m512i* y) {
-    __m512i bytes = to.residual ? with_residual<V>(y, to.other[i], to.columns, to.rounding, *to.residual)
-                                : clamp_bytes(packed<V>(y), to.rounding.lo, to.rounding.hi);
+INLINE void store(const To& to, int i, __m512i bytes) {
     if (to.narrow.s) bytes = narrowed(bytes, to.narrow);
     bytes = _mm512_maskz_mov_epi8(first<V>(to.columns), bytes);
     _mm512_mask_storeu_epi8(to.out[i], first<V>(to.stored), bytes);
+}
+
+// Adds the residual to `count` outputs, 64 bytes each, and stores them. Not inlined: it would cost the products registers.
+template <int V, class To>
+__attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, int count) {
+    const Addition addition(*to.residual);
+    for (int i = 0; i < count; ++i) {
+        if (!to.out[i]) continue;
+        const __m512i other = _mm512_maskz_loadu_epi8(first<V>(to.columns), to.other[i]);
+        store<V>(to, i, with_residual<V>(bytes[i], other, addition));
+    }
 }
 
 }  // namespace

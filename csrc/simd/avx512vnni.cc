@@ -66,8 +66,16 @@ void block(const Block& b) {
         for (int i = 0; i < ROWS; ++i) store_wide<V>(b, i, acc[i]);
         return;
     }
+    __m512i bytes[ROWS];
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) store<V>(b, i, acc[i]);
+    for (int i = 0; i < ROWS; ++i) bytes[i] = clamp_bytes(packed<V>(acc[i]), b.rounding.lo, b.rounding.hi);
+    if (b.residual) {
+        __m512i copy[ROWS];
+        std::memcpy(copy, bytes, sizeof copy);
+        return store_added<V>(b, copy, ROWS);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) store<V>(b, i, bytes[i]);
 }
 
 // Four rows of 64 channels, interleaved so that each dword holds one channel's rows.
@@ -159,13 +167,10 @@ void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
 
 void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
     const Addition addition(k);
-    for (int64_t i = 0; i < count; i += 16) {
-        const auto some = static_cast<__mmask16>(first<1>(static_cast<int>(std::min<int64_t>(16, count - i))));
-        const __m512i x = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, a + i));
-        const __m512i y = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(some, b + i));
-        const __m512i sum = added(x, y, addition);
-        const __m512i bytes = clamp_bytes(packed<1>(&sum), k.lo, k.hi);
-        _mm_mask_storeu_epi8(out + i, some, _mm512_castsi512_si128(bytes));
+    for (int64_t i = 0; i < count; i += 64) {
+        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, count - i)));
+        const __m512i x = _mm512_maskz_loadu_epi8(some, a + i), y = _mm512_maskz_loadu_epi8(some, b + i);
+        _mm512_mask_storeu_epi8(out + i, some, with_residual<4>(x, y, addition));
     }
 }
 

@@ -129,8 +129,8 @@ void product(const WinogradBlock& b, int position, int32_t* out) {
 using Product = void (*)(const WinogradBlock&, int, int32_t*);
 constexpr Product PRODUCTS[TILES] = {product<1>, product<2>, product<3>, product<4>, product<5>, product<6>};
 
-// The four outputs of one tile, requantized and stored.
-void output(const WinogradBlock& b, int tile, const int32_t* m) {
+// The four outputs of one tile, requantized, as bytes.
+void output(const WinogradBlock& b, int tile, const int32_t* m, __m512i* bytes) {
     constexpr int64_t STEP = TILES * 64;
     const __m128i shift = _mm_cvtsi32_si128(b.shift);
     __m512i y[4][4];  // [output][vector]
@@ -160,13 +160,17 @@ void output(const WinogradBlock& b, int tile, const int32_t* m) {
     }
 #pragma GCC unroll 4
     for (int o = 0; o < 4; ++o)
-        if (b.out[4 * tile + o]) store<4>(b, 4 * tile + o, y[o]);
+        bytes[4 * tile + o] = clamp_bytes(packed<4>(y[o]), b.rounding.lo, b.rounding.hi);
 }
 
 void block(const WinogradBlock& b) {
     alignas(64) int32_t m[POSITIONS * TILES * 64];
     for (int p = 0; p < POSITIONS; ++p) PRODUCTS[b.tiles - 1](b, p, m + p * TILES * 64);
-    for (int tile = 0; tile < b.tiles; ++tile) output(b, tile, m);
+    __m512i bytes[4 * TILES];
+    for (int tile = 0; tile < b.tiles; ++tile) output(b, tile, m, bytes);
+    if (b.residual) return store_added<4>(b, bytes, 4 * b.tiles);
+    for (int i = 0; i < 4 * b.tiles; ++i)
+        if (b.out[i]) store<4>(b, i, bytes[i]);
 }
 
 }  // namespace

@@ -83,7 +83,8 @@ GEOMETRY = {
     "stem": geometry((3, 13, 11), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1), 1, 65),
     "odd": geometry((20, 7, 5), (3, 5), (1, 2), (2, 0, 1, 3), (2, 1), 1, 33),
     "pointwise": geometry((32, 5, 5), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 1, 130),
-    "square": geometry((16, 9, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 32),
+    "Winograd": geometry((32, 9, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 1, 64),
+    "Winograd, odd padding": geometry((33, 8, 7), (3, 3), (1, 1), (0, 2, 3, 1), (1, 1), 1, 128),
     "groups": geometry((20, 7, 9), (3, 3), (2, 1), (1, 1, 1, 1), (1, 2), 5, 15),
     "groups whose padding fills the pixel": geometry((6, 5, 4), (3, 2), (1, 1), (1, 1, 1, 0), (1, 1), 2, 4),
     "depthwise": geometry((67, 5, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 67, 67),
@@ -113,7 +114,7 @@ def test_more_samples_than_a_slice(memory: Path, tmp_path: Path) -> None:
     check(memory, tmp_path, program, inputs(program, 67))
 
 
-@pytest.mark.parametrize("program", ["random 3", "random 8", "square", "depthwise"])
+@pytest.mark.parametrize("program", ["random 3", "random 8", "Winograd", "depthwise"])
 def test_one_engine_from_four_threads(program: str, races: Path, tmp_path: Path) -> None:
     kind, _, seed = program.partition(" ")
     net = random_program(int(seed), auto=AUTO[int(seed)]) if kind == "random" else GEOMETRY[program]

@@ -124,16 +124,21 @@ void products(const Part& p, const Chunk& a, int row, __m256i unit) {
     const __m256i* w = p.weight;
     for (int s = 0; s < p.steps; s += JOINED, w += 2 * JOINED) {
 #pragma GCC unroll 2
-        for (int h = 0; h < 2; ++h)
+        for (int h = 0; h < 2; ++h) {
+            __m256i weight[JOINED];
+            for (int j = 0; j < JOINED; ++j) weight[j] = w[2 * j + h];
 #pragma GCC unroll 4
             for (int i = 0; i < R; ++i) {
                 const uint8_t* in = a.in[row + i] + 4 * s;
-                __m256i pairs = _mm256_maddubs_epi16(broadcast4(in), w[h]);
+                // Codes are read anew for each half: kept, they would drive the accumulators out of the registers.
+                asm volatile("" ::: "memory");
+                __m256i pairs = _mm256_maddubs_epi16(broadcast4(in), weight[0]);
 #pragma GCC unroll 4
                 for (int j = 1; j < JOINED; ++j)
-                    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(broadcast4(in + 4 * j), w[2 * j + h]));
+                    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(broadcast4(in + 4 * j), weight[j]));
                 acc[i][h] = _mm256_add_epi32(acc[i][h], _mm256_madd_epi16(pairs, unit));
             }
+        }
     }
 #pragma GCC unroll 4
     for (int i = 0; i < R; ++i)

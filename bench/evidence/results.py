@@ -14,6 +14,7 @@ WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 NOT_RUN = "not yet run"
 NETWORKS = {
     "any-width": "one nested model, batch norm by width",
+    "any-width-float": "the same, every pass taught by the float network, 7 epochs",
     "any-width-shared": "one nested model, one batch norm",
     "truncated": "trained at 8 bits alone, truncated at inference",
 }

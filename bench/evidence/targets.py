@@ -62,7 +62,10 @@ def top1(runs: Runs, name: str, bits: int) -> list[float]:
 def _widths(runs: Runs) -> list[Verdict]:
     made = []
     for b, least in ANY_WIDTH.items():
-        made.append(Verdict(f"any-width at {b} bits", ">=", least, _mean(top1(runs, "any-width", b)), "%"))
+        made += [
+            Verdict(f"{name} at {b} bits", ">=", least, _mean(top1(runs, name, b)), "%")
+            for name in ("any-width", "any-width-float")
+        ]
     for b, most in BEHIND_DEDICATED.items():
         ours, alone = _mean(top1(runs, "any-width", b)), _mean(top1(runs, f"dedicated-{b}", b))
         behind = None if ours is None or alone is None else alone - ours

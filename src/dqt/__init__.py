@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dqt.program.interpret import InputError, interpret
     from dqt.program.program import Program, ProgramError
     from dqt.runtime.runtime import Runtime, RuntimeUnavailableError
+    from dqt.shipped import example
     from dqt.train.fit import fit
     from dqt.train.loss import objective
     from dqt.train.recipe import Recipe
@@ -45,6 +46,7 @@ __all__ = [
     "calibrate",
     "calibrate_cascade",
     "cost",
+    "example",
     "fit",
     "interpret",
     "lower",
@@ -69,6 +71,7 @@ _HOME = {
     "calibrate": "dqt.nn.calibrate",
     "calibrate_cascade": "dqt.program.cascade",
     "cost": "dqt.arith.cost",
+    "example": "dqt.shipped",
     "fit": "dqt.train.fit",
     "interpret": "dqt.program.interpret",
     "objective": "dqt.train.loss",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.evidence.records import mean
-from bench.evidence.targets import DYNAMIC, Runs, top1
+from bench.evidence.targets import BASE, DYNAMIC, Runs, top1
 from dqt.report.plots import COLOURS, RC
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ TITLES = {
     "dynamic": "Top-1 against mean BitOPs: uniform widths, searched plans, cascades, controllers",
 }
 LINES = {
-    "any-width": ("one nested model, norm by width", COLOURS["auto"], "o-"),
+    BASE: ("one nested model, norm by width", COLOURS["auto"], "o-"),
     "any-width-shared": ("one nested model, one norm", COLOURS["cascade"], "s-"),
     "truncated": ("trained at 8 bits, truncated", COLOURS["random"], "x--"),
 }
@@ -30,7 +30,7 @@ FLOOR = 84.0
 
 def drawable(name: str, runs: Runs) -> bool:
     """Whether there is anything to draw."""
-    needed = [*LINES, *(f"dedicated-{b}" for b in ALONE)] if name == "widths" else ["any-width", *DYNAMIC]
+    needed = [*LINES, *(f"dedicated-{b}" for b in ALONE)] if name == "widths" else [BASE, *DYNAMIC]
     return any(each in runs for each in needed)
 
 
@@ -82,7 +82,7 @@ def _line(axes: Axes, x: Sequence[int], values: Sequence[Sequence[float]], style
 
 def _dynamic(axes: Axes, runs: Runs) -> None:
     styles = {"uniform": ("uniform widths", "o-"), "plan": ("searched plan", "s"), "cascade": ("cascade", "D")}
-    for place, record in enumerate(runs.get("any-width", [])):
+    for place, record in enumerate(runs.get(BASE, [])):
         for kind, (words, style) in styles.items():
             points = record.of(kind)  # type: ignore[arg-type]
             x, y = [100 * point.share for point in points], [100 * point.accuracy for point in points]

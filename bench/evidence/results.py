@@ -8,13 +8,14 @@ from typing import Any
 
 from bench.evidence import pictures
 from bench.evidence.records import Point, Record, load_all, mean
-from bench.evidence.targets import DYNAMIC, Runs, finished, mix_at, top1, uniform_at, verdicts
+from bench.evidence.targets import BASE, DYNAMIC, Runs, finished, mix_at, top1, uniform_at, verdicts
 
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 NOT_RUN = "not yet run"
 NETWORKS = {
     "any-width": "one nested model, batch norm by width",
     "any-width-float": "the same, every pass taught by the float network, 7 epochs",
+    "any-width-float-15": "the same, every pass taught by the float network, 15 epochs",
     "any-width-shared": "one nested model, one batch norm",
     "truncated": "trained at 8 bits alone, truncated at inference",
 }
@@ -140,7 +141,7 @@ def _widths(runs: Runs) -> str:
     alone = [_seeds(runs, f"dedicated-{b}") for b in ALONE]
     dedicated = [spread(top1(runs, f"dedicated-{b}", b)) if b in ALONE else "" for b in WIDTHS]
     rows.append(("a model for each width", _smallest(alone), *dedicated))
-    base = runs.get("any-width", [])
+    base = runs.get(BASE, [])
     if base:
         shares = [base[0].uniform(b) for b in WIDTHS]
         cells = ["" if point is None else f"{100 * point.share:.1f}" for point in shares]
@@ -214,7 +215,7 @@ def _dynamic(runs: Runs) -> str:
 def _frontier(runs: Runs) -> str:
     head = "\nOn the any-width network, over budgets:\n\n"
     rows = []
-    for record in runs.get("any-width", []):
+    for record in runs.get(BASE, []):
         for point in sorted((*record.of("plan"), *record.of("cascade")), key=lambda point: point.share):
             widths = "by layer" if point.widths is None else " then ".join(map(str, point.widths))
             budget = "" if point.budget is None else f"{100 * point.budget:.1f}"

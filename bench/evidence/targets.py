@@ -12,6 +12,10 @@ from bench.evidence.records import Point, Record, mean
 
 ANY_WIDTH = {8: 91.7, 6: 91.7, 5: 91.7, 4: 91.3, 3: 90.8, 2: 89.0}
 BEHIND_DEDICATED = {8: 0.3, 4: 0.3, 3: 0.3, 2: 1.0}
+NESTED = ("any-width", "any-width-float", "any-width-float-15")
+BASE = "any-width-float-15"
+"""The nested model that rivals, controllers and cascades stand beside: the last one made, whatever it reached."""
+
 DYNAMIC = ("dynamic-25", "dynamic-3", "dynamic-4")
 AT_3_BITS = "dynamic-3"
 
@@ -62,14 +66,11 @@ def top1(runs: Runs, name: str, bits: int) -> list[float]:
 def _widths(runs: Runs) -> list[Verdict]:
     made = []
     for b, least in ANY_WIDTH.items():
-        made += [
-            Verdict(f"{name} at {b} bits", ">=", least, _mean(top1(runs, name, b)), "%")
-            for name in ("any-width", "any-width-float")
-        ]
+        made += [Verdict(f"{name} at {b} bits", ">=", least, _mean(top1(runs, name, b)), "%") for name in NESTED]
     for b, most in BEHIND_DEDICATED.items():
-        ours, alone = _mean(top1(runs, "any-width", b)), _mean(top1(runs, f"dedicated-{b}", b))
+        ours, alone = _mean(top1(runs, BASE, b)), _mean(top1(runs, f"dedicated-{b}", b))
         behind = None if ours is None or alone is None else alone - ours
-        made.append(Verdict(f"any-width below a model of {b} bits alone", "<=", most, behind, "points"))
+        made.append(Verdict(f"{BASE} below a model of {b} bits alone", "<=", most, behind, "points"))
     return made
 
 
@@ -128,14 +129,14 @@ def best_within(runs: Runs, share: float) -> float | None:
         return None if point is None else 100 * point.accuracy
 
     controllers = (_seeds(runs.get(name, []), auto) for name in DYNAMIC)
-    return _larger(_seeds(runs.get("any-width", []), one), *controllers)
+    return _larger(_seeds(runs.get(BASE, []), one), *controllers)
 
 
 def _gains(runs: Runs, rival: Callable[[Record, float], float]) -> tuple[float | None, float | None]:
     """Points above ``rival`` on the any-width network: of its cascade within the BitOPs of uniform 3 bits (the rival
     spends them all), and of the controllers at their own BitOPs.
     """
-    base = runs.get("any-width", [])
+    base = runs.get(BASE, [])
 
     def cascade(record: Record) -> float | None:
         uniform = record.uniform(3)
@@ -152,7 +153,7 @@ def _gains(runs: Runs, rival: Callable[[Record, float], float]) -> tuple[float |
 
 
 def _dynamic(runs: Runs) -> list[Verdict]:
-    base = runs.get("any-width", [])
+    base = runs.get(BASE, [])
     at = "at the BitOPs of uniform 3 bits"
     made = [
         Verdict(f"dynamic above uniform widths {at}", ">=", 0.9, _larger(*_gains(runs, uniform_at)), "points"),
@@ -160,7 +161,7 @@ def _dynamic(runs: Runs) -> list[Verdict]:
             f"dynamic above a random mix of 2 and 8 bits {at}", ">=", 2.0, _larger(*_gains(runs, mix_at)), "points"
         ),
     ]
-    eight = _mean(top1(runs, "any-width", 8))
+    eight = _mean(top1(runs, BASE, 8))
     for share, behind in ((0.40, 0.0), (0.27, 0.2)):
         best = best_within(runs, share)
         value = None if best is None or eight is None else eight - best

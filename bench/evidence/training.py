@@ -10,11 +10,13 @@ from typing import Any
 
 from bench.common import machine
 from bench.evidence.records import RecordError, Training, commit
+from dqt.cli.train import served
 from dqt.nn.net import Net
 from dqt.train.build import load_data, network, teacher
 from dqt.train.checkpoint import Checkpoint, rebuild
 from dqt.train.data import Splits
 from dqt.train.fit import MAY_DIFFER, fit
+from dqt.train.gains import fit_controller
 from dqt.train.processes import keep_freed_memory
 from dqt.train.recipe import Run, load_run, run_from
 from dqt.train.trainer import BEST, LAST
@@ -22,6 +24,7 @@ from dqt.train.trainer import BEST, LAST
 RECIPES = Path(__file__).parent / "recipes"
 STARTED = "started.json"
 PREFIX = "data/"
+RUNS = "runs/"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Place:
 
     Attributes:
         run: the run file's content, with the seed.   data, weights: what stands for ``data/`` and for the weights.
-        folder: of the run.
+        folder: of the run.   runs: what stands for ``runs/`` in a checkpoint that the run starts from.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Place:
     data: Path
     weights: Path | None
     folder: Path
+    runs: Path
 
     def located(self) -> Run:
         """The run with this machine's paths."""
@@ -46,8 +50,16 @@ class Place:
         model = self.run.model
         if model.weights:
             model = model.model_copy(update={"weights": str(self.weights or self._under(model.weights))})
+        if model.checkpoint:
+            model = model.model_copy(update={"checkpoint": str(self.start)})
         data = self.run.data.model_copy(update={"spec": spec})
         return self.run.model_copy(update={"data": data, "model": model})
+
+    @property
+    def start(self) -> Path | None:
+        """The checkpoint that the run starts from."""
+        path = self.run.model.checkpoint
+        return None if path is None else self.runs / path.removeprefix(RUNS)
 
     def splits(self) -> Splits:
         """Training, held-out and test images."""
@@ -74,7 +86,7 @@ def place(recipe: str, seed: int | None, data: Path, weights: Path | None, folde
     run = load_run(path)
     if seed is not None:
         run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"seed": seed})})
-    return Place(path.stem, run, data, weights, folder or runs / f"{path.stem}-s{run.recipe.seed}")
+    return Place(path.stem, run, data, weights, folder or runs / f"{path.stem}-s{run.recipe.seed}", runs)
 
 
 def train(where: Place) -> None:
@@ -90,11 +102,16 @@ def train(where: Place) -> None:
     splits = load_data(run)
     net = network(run, splits.train.shape)
     resume = last.exists()
-    note = {"commit": commit(), "machine": machine(), "resumed": resume}
+    note: dict[str, Any] = {"commit": commit(), "machine": machine(), "resumed": resume}
+    if where.start:
+        note["start"] = {"run": where.start.parent.name, "sha256": hashlib.sha256(where.start.read_bytes()).hexdigest()}
     where.folder.mkdir(parents=True, exist_ok=True)
     (where.folder / STARTED).write_text(json.dumps([*started(where), note], indent=1) + "\n")
-    places: dict[str, Any] = {"run_dir": where.folder, "resume": resume}
-    fit(net, splits.train, splits.valid, run=run, teacher=teacher(run), progress=False, **places)
+    places: dict[str, Any] = {"run_dir": where.folder, "run": run, "progress": False}
+    if run.recipe.learn == "controller":
+        fit_controller(net, splits.train, splits.valid, judge=served(net), **places)
+    else:
+        fit(net, splits.train, splits.valid, teacher=teacher(run), resume=resume, **places)
 
 
 def started(where: Place) -> list[dict[str, Any]]:
@@ -121,7 +138,8 @@ def check_same(where: Place, held: Checkpoint) -> None:
 def _comparable(run: dict[str, Any]) -> dict[str, Any]:
     flat = {f"{part}.{key}": value for part, entries in run.items() for key, value in entries.items()}
     flat["data.spec"] = flat["data.spec"].partition("=")[0]
-    flat["model.weights"] = flat["model.weights"] is not None
+    for key in ("model.weights", "model.checkpoint"):
+        flat[key] = flat[key] is not None
     return {key: value for key, value in flat.items() if key.removeprefix("recipe.") not in MAY_DIFFER}
 
 

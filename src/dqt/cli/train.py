@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dqt.cli.inputs import rooted
 from dqt.cli.output import DataRoot, Json, emit
+
+if TYPE_CHECKING:
+    from dqt.nn.net import Net
+    from dqt.train.gains import Judge
 
 
 def train(
@@ -42,16 +46,14 @@ def train(
     data = load_data(run)
     net = network(run, data.train.shape)
     folder = run_dir or Path("runs") / path.stem
-    history = fit(
-        net,
-        data.train,
-        data.valid,
-        run=run,
-        run_dir=folder,
-        resume=resume,
-        teacher=teacher(run),
-        progress=not as_json,
-    )
+    if run.recipe.learn == "controller":
+        from dqt.train.gains import fit_controller
+
+        places: dict[str, Any] = {"run": run, "run_dir": folder, "progress": not as_json}
+        history = fit_controller(net, data.train, data.valid, judge=served(net), **places)
+    else:
+        places = {"run": run, "run_dir": folder, "resume": resume, "progress": not as_json}
+        history = fit(net, data.train, data.valid, teacher=teacher(run), **places)
     best = folder / BEST if (folder / BEST).exists() else folder / LAST
     summary: dict[str, Any] = {
         "run": str(folder),
@@ -62,6 +64,16 @@ def train(
     }
     emit(summary, as_json, lambda: typer.echo(f"{best}\nnext: dqt lower {folder}"))
     return None
+
+
+def served(net: Net) -> Judge:
+    """The network as the native engine serves it: inputs and a width to logits."""
+    import torch
+
+    import dqt
+
+    run = dqt.Runtime(dqt.lower(net))
+    return lambda x, b: torch.from_numpy(run(x.contiguous().numpy(), b))
 
 
 def shipped() -> dict[str, Path]:

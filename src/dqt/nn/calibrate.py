@@ -11,7 +11,7 @@ from torch import Tensor
 from dqt.arith.plan import Plan, uniform
 from dqt.nn import fake
 from dqt.nn.errors import CalibrationError
-from dqt.nn.graph import INPUT, Step
+from dqt.nn.graph import INPUT, Step, needed_for
 from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
 from dqt.nn.operators import Run, product
@@ -137,6 +137,32 @@ def set_ranges(net: Net, inputs: Batches, observer: Observer = "max") -> dict[st
     _set_range(edge, inputs, "max", b)
     _walk(net, [Signal(x, edge, False) for x in inputs], visit)
     return means
+
+
+@torch.no_grad()
+def set_controller_ranges(net: Net, inputs: Batches) -> None:
+    """Set the ranges of the controller's own edges; the network keeps its own.
+
+    Args:
+        inputs: float ``[N, *input_shape]`` on the network's device, at least one batch.
+    """
+    own = {step.out for step in net.steps if step.controller}
+    needed = needed_for(net.steps, own)
+    run = Run({layer.name: (net.space.master,) * 2 for layer in net.space.layers})
+    plain = Run({}, quantized=False)
+
+    def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
+        if step.kind == "choose" or step.out not in needed:
+            return ins[0]
+        how = plain if step.out in own else run
+        signals = [net.fake_step(step, list(each), how) for each in zip(*ins, strict=True)]
+        signals = [signal.like(signal.raw.float()) for signal in signals]  # evaluation computes in float64
+        if step.out in own and step.edge in ("relu", "unsigned", "signed"):
+            _set_range(net.edge_of(step.out), [s.master for s in signals], "mse", _middle(net.config.widths))
+        return signals
+
+    edge = net.edge_of(INPUT)
+    _walk(net, [Signal(x, edge) for x in inputs], visit)
 
 
 def _walk(net: Net, first: list[Signal], visit: Callable[[Step, list[list[Signal]]], list[Signal]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,3 +48,12 @@ def last_uses(steps: tuple[Step, ...]) -> tuple[tuple[str, ...], ...]:
         dead.append(tuple(name for name in dict.fromkeys(step.ins) if name not in seen))
         seen.update(step.ins)
     return tuple(reversed(dead))
+
+
+def needed_for(steps: tuple[Step, ...], values: Iterable[str]) -> set[str]:
+    """The values that ``values`` are computed from, with themselves."""
+    needed = set(values)
+    for step in reversed(steps):
+        if step.out in needed:
+            needed.update(step.ins)
+    return needed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,12 +12,14 @@ from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Cascade, Pair, Plan, PlanError, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
-from dqt.nn.graph import INPUT, Step, last_uses
+from dqt.nn.graph import INPUT, Step, last_uses, needed_for
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operators import OPERATORS, Choice, Run
 from dqt.nn.ranges import Edge, Signal
 
 __all__ = ["InputError", "Net", "edge_key"]
+
+CONTROLLER = "controller."
 
 
 class Net(nn.Module):
@@ -101,6 +103,41 @@ class Net(nn.Module):
         y = self.exact_run(x, run, True)[0] if exact else self._run(x, run, True)
         assert run.choice is not None
         return y, run.choice
+
+    @torch.no_grad()
+    def controller_features(self, x: Tensor) -> Tensor:
+        """What the controller's first layer reads, float32 ``[N, features]``, in evaluation and without gradient."""
+        self.check_input(x)
+        first = next(step for step in self.steps if step.controller and step.layer)
+        run = Run({layer.name: (self.space.edge_width,) * 2 for layer in self.space.layers if layer.edge})
+        needed = needed_for(self.steps, first.ins)
+        values = {INPUT: self.read(x, run)}
+        for step in self.steps:
+            if step.out in needed:
+                values[step.out] = self.fake_step(step, [values[name] for name in step.ins], run)
+        return values[first.ins[0]].master.float()
+
+    def controller_logits(self, features: Tensor, training: bool = False) -> Tensor:
+        """The controller on its features, differentiable, float32 ``[N, chosen layers, choices]``.
+
+        Args:
+            features: of :meth:`controller_features`.   training: its norm takes, and follows, the batch's statistics.
+        """
+        layers = [step for step in self.steps if step.controller and step.layer]
+        run = Run(self._controller_widths(), batch_statistics=training)
+        signal = Signal(features, self.edge_of(layers[0].ins[0]))
+        for step in layers:
+            signal = self.fake_step(step, [signal], run)
+        return signal.raw.float().reshape(-1, len(self.space.chosen), len(self.space.choices))
+
+    def controller_parameters(self) -> Iterator[nn.Parameter]:
+        """The controller's own weights, norm and clips."""
+        return (p for name, p in self.named_parameters() if name.startswith(self.controller_prefixes))
+
+    @property
+    def controller_prefixes(self) -> tuple[str, str]:
+        """How the names of the controller's parameters and buffers begin."""
+        return CONTROLLER, f"edges.{edge_key(CONTROLLER)}"
 
     def clips(self) -> dict[str, Tensor]:
         """Every clip and range by name, detached: ``[out]`` for weights (``<layer>.weight``), 0-d for activations."""

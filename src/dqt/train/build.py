@@ -15,6 +15,7 @@ from torch import nn
 
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
+from dqt.train.checkpoint import start_from
 from dqt.train.data import Augment, Splits, load
 from dqt.train.recipe import ModelPart, RecipeError, Run
 
@@ -54,12 +55,16 @@ def network(run: Run, shape: Sequence[int]) -> Net:
     """The prepared, untrained network of a run for samples of ``shape``; its initial weights follow ``recipe.seed``.
 
     Raises:
-        RecipeError: see :func:`float_model`. UnsupportedError: what cannot be quantized.
+        RecipeError: see :func:`float_model`. UnsupportedError: what cannot be quantized. CheckpointError: see
+            :func:`dqt.train.checkpoint.start_from`.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(run.recipe.seed)
         model = float_model(run.model)
-        return prepare(model, (torch.zeros(2, *shape),), run.network)
+        net = prepare(model, (torch.zeros(2, *shape),), run.network)
+    if run.model.checkpoint:
+        start_from(net, Path(run.model.checkpoint).expanduser())
+    return net
 
 
 def teacher(run: Run) -> nn.Module | None:

@@ -12,7 +12,7 @@ import io
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,17 @@ def restore(net: Net, checkpoint: Checkpoint, where: str = "the checkpoint") -> 
     return net
 
 
+def start_from(net: Net, path: str | os.PathLike[str]) -> Net:
+    """Give ``net`` the state that another run ended with. Its controller may be new: it then keeps what it has.
+
+    Raises:
+        CheckpointError: see :meth:`Checkpoint.load`; or the state belongs to another network.
+    """
+    checkpoint = Checkpoint.load(path)
+    own = {name: value for name, value in net.state_dict().items() if name.startswith(net.controller_prefixes)}
+    return restore(net, replace(checkpoint, net=own | checkpoint.net), str(path))
+
+
 def rebuild(path: str | os.PathLike[str]) -> tuple[Net, Checkpoint]:
     """The trained network of a checkpoint that ``dqt train`` wrote, in evaluation mode.
 
@@ -200,4 +211,4 @@ def rebuild(path: str | os.PathLike[str]) -> tuple[Net, Checkpoint]:
 
 
 def _without_weights(run: Run) -> Run:
-    return run.model_copy(update={"model": run.model.model_copy(update={"weights": None})})
+    return run.model_copy(update={"model": run.model.model_copy(update={"weights": None, "checkpoint": None})})

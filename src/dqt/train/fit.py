@@ -72,6 +72,8 @@ def fit(
             finite. Stopped: interrupted (Ctrl-C, SIGTERM) and saved.
     """
     recipe = recipe or (run.recipe if run else Recipe())
+    if recipe.learn == "controller":
+        raise RecipeError('recipe.learn is "controller": call dqt.train.gains.fit_controller')
     if (recipe.teacher == "float") != (teacher is not None):
         raise RecipeError(
             f"recipe.teacher is {recipe.teacher!r}: pass fit(teacher=...), a float module, with 'float' only"

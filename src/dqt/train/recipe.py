@@ -36,6 +36,8 @@ class Recipe(BaseModel):
 
     Attributes:
         epochs, batch_size: passes over the data; samples per step of each process.
+        learn: ``"all"``; ``"controller"``: the controller alone, for a network that is trained already (see
+            :mod:`dqt.train.gains`), with ``measured`` augmented copies of each sample.
         optimizer: ``"sgd"`` (Nesterov, ``momentum``) or ``"adamw"``.
         lr, weight_decay: peak learning rate; decay of the weights (clips, norms and biases have none).
         warmup: part of all steps in which the rate rises linearly; it then falls as a cosine to 0.
@@ -69,6 +71,8 @@ class Recipe(BaseModel):
 
     epochs: AtLeastOne = 10
     batch_size: AtLeastOne = 128
+    learn: Literal["all", "controller"] = "all"
+    measured: AtLeastOne = 2
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 0.02
     momentum: Fraction = 0.9
@@ -121,6 +125,7 @@ class ModelPart(BaseModel):
     Attributes:
         factory: ``"package.module:name"`` or ``"file.py:name"``, called with ``args``.
         weights: a ``.safetensors`` file of its state dict, or none.
+        checkpoint: of a run of the same network, whose state this one starts from; a controller may be new.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -128,6 +133,13 @@ class ModelPart(BaseModel):
     factory: Annotated[str, Field(pattern=r"^.+:[A-Za-z_]\w*$")]
     args: dict[str, Any] = Field(default_factory=dict)
     weights: Annotated[str, Field(pattern=r"\.safetensors$")] | None = None
+    checkpoint: Annotated[str, Field(pattern=r"\.ckpt$")] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.weights and self.checkpoint:
+            raise ValueError("weights and checkpoint are both given: a network starts from one of them")
+        return self
 
 
 class DataPart(BaseModel):

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from dqt.nn.net import CONTROLLER
 from dqt.train.recipe import Recipe
 
-CONTROLLER = "controller."
 BASE = "base_lr"
 
 

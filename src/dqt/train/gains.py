@@ -1,0 +1,232 @@
+"""The controller alone, for a network that is trained already: what each sample gains by more bits is measured once.
+
+Training both at once costs as much as the network itself, and the choice sees only how the loss leans at the widths it
+took. With the network fixed, the losses of every sample at every width are a table, and what the controller reads is a
+small vector: then the expected loss of a choice is exact, and an epoch takes seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqt.arith.plan import AUTO
+from dqt.nn.calibrate import set_controller_ranges
+from dqt.nn.controller import LOGITS
+from dqt.nn.net import Net
+from dqt.train.checkpoint import Checkpoint, CheckpointError
+from dqt.train.fit import History
+from dqt.train.loss import cost_penalty, expected_share, temperature
+from dqt.train.processes import Stopped, stop_flag
+from dqt.train.recipe import Recipe, RecipeError, Run
+from dqt.train.schedule import optimizer_of, set_rate
+from dqt.train.seeds import permutation
+from dqt.train.sources import Data, Source, source_of
+from dqt.train.trainer import LAST
+from dqt.train.validate import accuracies, batches_of, evaluate
+
+Judge = Callable[[Tensor, int], Tensor]
+"""Inputs float ``[N, ...]`` and a width to logits ``[N, classes]``: the fixed network."""
+
+WORST = 5.0
+"""A loss counts no more than this: a few hopeless samples would outweigh all that can be helped."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gains:
+    """What was measured: ``features`` float ``[M, F]`` that the controller reads, ``losses`` float ``[M, choices]``."""
+
+    features: Tensor
+    losses: Tensor
+
+
+def fit_controller(
+    net: Net,
+    train: Data,
+    valid: Data | None = None,
+    recipe: Recipe | None = None,
+    *,
+    judge: Judge | None = None,
+    run_dir: str | Path | None = None,
+    run: Run | None = None,
+    progress: bool = True,
+) -> History:
+    """Train the controller of ``net`` in place, from the beginning; everything else stays as it is, to the bit.
+
+    Every sample is measured at every uniform choice, ``recipe.measured`` times with new augmentation; the controller
+    then minimizes the expected loss plus ``recipe.beta`` times the cost's distance from ``recipe.bitops``. All layers
+    of a sample get one width.
+
+    Args:
+        judge: the fixed network; default: ``net`` itself, exact, which is slow beside a ``dqt.Runtime``.
+        run_dir: gets the measurements as they are made (an interrupted call goes on from them) and ``last.ckpt``.
+
+    Raises:
+        RecipeError: the network has no controller, or a target out of its reach. CheckpointError: the folder holds a
+            finished run. Stopped: interrupted while measuring.
+    """
+    recipe = recipe or (run.recipe if run else Recipe())
+    if not net.space.choices:
+        raise RecipeError("the network has no controller: set Config.controller")
+    folder = None if run_dir is None else Path(run_dir)
+    if folder is not None and (folder / LAST).exists():
+        raise CheckpointError(f"{folder} already holds a run: choose another folder")
+    source = source_of(train, recipe)
+    began = time.monotonic()
+    training = net.training
+    net.eval()
+    _begin_anew(net, source, recipe)
+    gains = _measured(net, source, recipe, judge or _exact(net), folder, progress)
+    rows = _learn(net, gains, recipe)
+    if valid is not None:
+        plans = (AUTO,)
+        rows[-1]["accuracy"] = accuracies(evaluate(net, source_of(valid, recipe), plans, _device(net)), plans)
+    rows[-1]["seconds"] = round(time.monotonic() - began - sum(row["seconds"] for row in rows[:-1]), 3)
+    net.train(training)
+    if folder is not None:
+        _checkpoint(net, recipe, run, source, rows).save(folder / LAST)
+    return History(tuple(rows), folder)
+
+
+def _device(net: Net) -> torch.device:
+    return next(net.parameters()).device
+
+
+def _exact(net: Net) -> Judge:
+    return lambda x, b: net(x, b, exact=True)
+
+
+def _begin_anew(net: Net, source: Source, recipe: Recipe) -> None:
+    """All layers' logits alike, so that they learn alike, and ranges from data."""
+    logits = net.layer(LOGITS)
+    assert logits.bias is not None
+    with torch.no_grad():
+        rows = len(net.space.choices)
+        for parameter in (logits.weight, logits.bias):
+            parameter.copy_(parameter[:rows].repeat(len(net.space.chosen), *([1] * (parameter.dim() - 1))))
+        logits.clip.copy_(logits._largest())
+    order = permutation(len(source), recipe.seed, "calibrate")
+    indices = batches_of(order, source.batch_size)[: recipe.calibration_batches]
+    set_controller_ranges(net, [x.to(_device(net)) for x, _ in source.batches(indices)])
+
+
+# measuring
+
+
+def _measured(net: Net, source: Source, recipe: Recipe, judge: Judge, folder: Path | None, progress: bool) -> Gains:
+    made: list[dict[str, Tensor]] = []
+    with stop_flag() as flag:
+        for copy in range(recipe.measured):
+            path = None if folder is None else folder / f"gains-{copy}.safetensors"
+            if path is not None and path.exists():
+                made.append(load_file(path))
+                continue
+            parts = []
+            for part in _parts(net, source, recipe, judge, copy, progress):
+                parts.append(part)
+                if flag.raised:
+                    raise Stopped(f"stopped while measuring copy {copy + 1} of {recipe.measured}: call it again")
+            whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary = path.with_name(f".{path.name}.tmp")
+                save_file(whole, temporary)
+                temporary.replace(path)
+            made.append(whole)
+    joined = {key: torch.cat([whole[key] for whole in made]) for key in made[0]}
+    return Gains(joined["features"], joined["losses"])
+
+
+def _parts(
+    net: Net, source: Source, recipe: Recipe, judge: Judge, copy: int, progress: bool
+) -> Iterator[dict[str, Tensor]]:
+    from rich.progress import track
+
+    indices = batches_of(torch.arange(len(source)), max(source.batch_size, 256))
+    seeds = [(recipe.seed, "gains", copy, i) for i in range(len(indices))]
+    batches = track(
+        source.batches(indices, seeds), f"measuring {copy + 1}/{recipe.measured}", len(indices), disable=not progress
+    )
+    for x, y in batches:
+        with torch.no_grad():
+            features = net.controller_features(x.to(_device(net))).cpu()
+            losses = [F.cross_entropy(judge(x, b).cpu().float(), y, reduction="none") for b in net.space.choices]
+        yield {"features": features, "losses": torch.stack(losses, 1).clamp(max=WORST)}
+
+
+# learning
+
+
+def _learn(net: Net, gains: Gains, recipe: Recipe) -> list[dict[str, Any]]:
+    """Epochs over the table. The choice is soft at first and hardens; its cost is that of the hard one."""
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    own = [*net.controller_parameters()]
+    for parameter in own:
+        parameter.requires_grad_(True)
+    try:
+        return [*_epochs(net, gains, recipe)]
+    finally:
+        for parameter in net.parameters():
+            parameter.requires_grad_(True)
+
+
+def _epochs(net: Net, gains: Gains, recipe: Recipe) -> Iterator[dict[str, Any]]:
+    optimizer = optimizer_of(net, recipe)
+    samples, size = len(gains.losses), min(recipe.batch_size, len(gains.losses))
+    per_epoch = samples // size
+    total = recipe.epochs * per_epoch
+    device = _device(net)
+    for epoch in range(recipe.epochs):
+        began, loss, share = time.monotonic(), 0.0, 0.0
+        order = permutation(samples, recipe.seed, "order", epoch)
+        for i, index in enumerate(batches_of(order, size)[:per_epoch]):
+            step = epoch * per_epoch + i
+            lr = set_rate(optimizer, recipe, step, total)
+            logits = net.controller_logits(gains.features[index].to(device), training=True)
+            heat = temperature(recipe, step, total)
+            expected = (F.softmax(logits.mean(1) / heat, 1) * gains.losses[index].to(device)).sum(1).mean()
+            widths = torch.tensor(net.space.choices, device=device)[logits.argmax(-1)]
+            paid = expected_share(net.space, F.softmax(logits / heat, -1), widths)
+            optimizer.zero_grad()
+            torch.autograd.backward(expected + recipe.beta * cost_penalty(net.space, paid, recipe))
+            optimizer.step()
+            loss, share = loss + float(expected.detach()) / per_epoch, share + float(paid.detach()) / per_epoch
+        yield {
+            "epoch": epoch + 1,
+            "step": (epoch + 1) * per_epoch,
+            "lr": lr,
+            "share": share,
+            "losses": {AUTO: loss},
+            "accuracy": {},
+            "warnings": [],
+            "seconds": round(time.monotonic() - began, 3),
+        }
+
+
+def _checkpoint(net: Net, recipe: Recipe, run: Run | None, source: Source, rows: list[dict[str, Any]]) -> Checkpoint:
+    steps = rows[-1]["step"]
+    return Checkpoint(
+        run=run.as_dict() if run else None,
+        recipe=recipe.model_dump(mode="json"),
+        net=net.state_dict(),
+        average=None,
+        optimizer={},
+        precision={},
+        epoch=recipe.epochs,
+        step=steps,
+        steps_per_epoch=steps // recipe.epochs,
+        totals={"sums": {}, "warnings": []},
+        history=rows,
+        watch={},
+        shape=list(net.input_shape),
+        info=source.info,
+    )

@@ -41,8 +41,7 @@ dqt::Widths widths_of(const dqt::Engine& engine, const std::vector<int>& weight,
 }
 
 void run(dqt::Engine& engine, const Input& x, const dqt::Widths& widths, int32_t* codes, float* floats, Chosen& chosen) {
-    int64_t size = 1;
-    for (const int64_t d : engine.program().input_shape) size *= d;
+    const int64_t size = dqt::product(engine.program().input_shape);
     const auto count = static_cast<int64_t>(x.shape(0));
     if (static_cast<int64_t>(x.size()) != count * size ||
         static_cast<int64_t>(chosen.size()) != count * static_cast<int64_t>(engine.program().space.layers.size()))
@@ -52,9 +51,7 @@ void run(dqt::Engine& engine, const Input& x, const dqt::Widths& widths, int32_t
 }
 
 size_t output_size(const dqt::Engine& engine) {
-    size_t result = 1;
-    for (const int64_t d : engine.output().shape) result *= d;
-    return result;
+    return static_cast<size_t>(dqt::product(engine.output().shape));
 }
 
 std::vector<std::string> kernel_sets() {

@@ -53,18 +53,12 @@ int guarded(const F& body) noexcept {
     }
 }
 
-size_t product(const dqt::Shape& shape) {
-    size_t result = 1;
-    for (const int64_t d : shape) result *= static_cast<size_t>(d);
-    return result;
-}
-
 int load(const void* data, size_t size, int threads, dqt_program** program) {
     const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     dqt::Program loaded = dqt::load(static_cast<const uint8_t*>(data), size);
-    const size_t input = product(loaded.input_shape);
+    const auto input = static_cast<size_t>(dqt::product(loaded.input_shape));
     *program = new dqt_program{{std::move(loaded), threads ? threads : cores, *dqt::choose_kernels(nullptr)}, input, 0};
-    (*program)->output = product((*program)->engine.output().shape);
+    (*program)->output = static_cast<size_t>(dqt::product((*program)->engine.output().shape));
     return DQT_OK;
 }
 

@@ -166,7 +166,7 @@ class Execution {
         const int inputs = static_cast<int>(op.weight.shape[1]);
         if (op.groups > 1 && !packed.depthwise) {
             w.group_bytes = packed.depth;
-            if (inputs != packed.depth) restride(w.in, packed.depth * op.groups);
+            if (inputs != packed.depth) w.in.lay_out(int64_t{packed.depth} * op.groups);  // each padded to 4 channels
         }
         const int64_t down = op.dilation[0] * w.in.row, across = int64_t{op.dilation[1]} * w.in.pixel;
         const bool rows = op.groups == 1 && op.dilation[1] == 1 && !packed.by_tap;  // a row of taps is contiguous
@@ -185,15 +185,8 @@ class Execution {
             w.out = as_matrix(out);
             w.out.data = arena_.landing.data();
         }
-        w.depth = static_cast<int>((w.in.channels + 3) / 4 * 4);
+        w.depth = static_cast<int>(round_up(w.in.channels, 4));
         return w;
-    }
-
-    // The layout of a stage whose groups are padded to 4 channels each.
-    static void restride(Tensor& t, int pixel) {
-        t.pixel = pixel;
-        t.row = (t.left + t.width + t.right) * pixel;
-        t.image = ((t.top + t.height + t.bottom) * t.row + 63) / 64 * 64;
     }
 
     // Every sample of the slice at its widths: grouped by them where the plan is automatic.
@@ -255,7 +248,7 @@ class Execution {
             }
             return;
         }
-        const int64_t rows = from.top + from.height + from.bottom, pixels = from.left + from.width + from.right;
+        const int64_t rows = from.rows(), pixels = from.columns();
         arena_.threads.each([&](int t) {
             const Range range = split(static_cast<int64_t>(order.size()) * rows, t, arena_.threads.count());
             for (int64_t at = range.first; at < range.last; ++at) {
@@ -372,7 +365,7 @@ class Execution {
         block.columns = panel.columns;
         const bool last = panel.first + panel.columns == packed.out_channels;
         block.stored = last && !out.wide ? panel.columns + static_cast<int>(out.pixel - out.channels) : panel.columns;
-        const int64_t bytes = out.wide ? 4 : 1, total = pixels.last - pixels.first, count = (total + most - 1) / most;
+        const int64_t bytes = out.element(), total = pixels.last - pixels.first, count = (total + most - 1) / most;
         Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, out, end.fused ? end.other : out, panel.group * w.group_bytes,
                       panel.first * bytes};
         for (int64_t k = 0; k < count; ++k) {
@@ -446,8 +439,7 @@ namespace {
 
 void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* codes, float* floats) {
     const auto step = static_cast<float>(value.step);
-    int64_t size = 1;
-    for (const int64_t d : t.shape) size *= d;
+    const int64_t size = product(t.shape);
     const std::vector<int64_t> strides = t.strides();
     for (int64_t n = 0; n < count; ++n)
         for (int64_t i = 0; i < size; ++i) {
@@ -467,9 +459,7 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
     const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
     const auto layers = static_cast<int64_t>(program_.space.layers.size());
     const int64_t most = std::clamp<int64_t>(SLICE_BYTES / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
-    int64_t in_size = 1, out_size = 1;
-    for (const int64_t d : program_.input_shape) in_size *= d;
-    for (const int64_t d : output().shape) out_size *= d;
+    const int64_t in_size = product(program_.input_shape), out_size = product(output().shape);
     std::unique_ptr<Arena> arena = borrow();
     const int64_t capacity = std::min(count, most);
     if (arena->winograd.size() == 0 && winograd_bytes_) arena->winograd = Bytes(winograd_bytes_);

@@ -6,11 +6,12 @@
 #include <new>
 
 #include "arith.h"
+#include "tensor.h"
 
 namespace dqt {
 namespace {
 
-constexpr size_t LINE = 64, SLACK = 4096 + 256;  // kernels prefetch a page ahead and read whole vectors
+constexpr size_t SLACK = 4096 + 256;  // kernels prefetch a page ahead and read whole vectors
 
 int vectors_for(int columns) { return columns > 32 ? 4 : columns > 16 ? 2 : 1; }
 
@@ -81,7 +82,7 @@ void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
 
 }  // namespace
 
-Bytes::Bytes(size_t size) : size_((size + SLACK + LINE - 1) / LINE * LINE) {
+Bytes::Bytes(size_t size) : size_(round_up(size + SLACK, LINE)) {
     data_.reset(static_cast<uint8_t*>(std::aligned_alloc(LINE, size_)));
     if (!data_) throw std::bad_alloc();
     std::memset(data_.get(), 0, size_);
@@ -114,7 +115,7 @@ PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups
     const int inputs = static_cast<int>(weight.shape[1]);
     layer.kernel_height = linear ? 1 : static_cast<int>(weight.shape[2]);
     layer.kernel_width = linear ? 1 : static_cast<int>(weight.shape[3]);
-    layer.depth = (inputs + 3) / 4 * 4;
+    layer.depth = static_cast<int>(round_up(inputs, 4));
     layer.groups = groups;
     layer.depthwise = depthwise;
     layer.master = space.master;

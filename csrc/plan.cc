@@ -6,19 +6,12 @@
 namespace dqt {
 namespace {
 
-constexpr int64_t LINE = 64;
 constexpr int64_t INT32_LIMIT = int64_t{1} << 31;
 
 template <class... F>
 struct Match : F... {
     using F::operator()...;
 };
-
-int64_t product(const Shape& shape, size_t count) {
-    int64_t result = 1;
-    for (size_t i = 0; i < count; ++i) result *= shape[i];
-    return result;
-}
 
 void widen_border(Tensor& t, const Conv& op) {
     t.top = std::max(t.top, op.padding[0]);
@@ -43,15 +36,11 @@ std::vector<Tensor> layouts(const Program& program) {
         t.channels = value.shape[0];
         t.height = value.shape[1];
         t.width = value.shape[2];
-        t.pixel = static_cast<int32_t>(t.wide ? 4 * t.channels : (t.channels + 3) / 4 * 4);
     }
     for (const Op& op : program.ops)
         if (const auto* conv = std::get_if<Conv>(&op)) widen_border(result[conv->x], *conv);
-    for (Tensor& t : result) {
-        if (!t.planar) continue;
-        t.row = (t.left + t.width + t.right) * t.pixel;
-        t.image = ((t.top + t.height + t.bottom) * t.row + LINE - 1) / LINE * LINE;
-    }
+    for (Tensor& t : result)
+        if (t.planar) t.lay_out(t.pixel_bytes());
     return result;
 }
 
@@ -144,10 +133,8 @@ Tensor as_matrix(const Tensor& t) {
     result.zero = t.zero;
     result.wide = t.wide;
     result.channels = t.shape.back();
-    result.height = product(t.shape, t.shape.size() - 1);
-    result.pixel = static_cast<int32_t>(t.wide ? 4 * result.channels : (result.channels + 3) / 4 * 4);
-    result.row = result.pixel;
-    result.image = (result.height * result.row + LINE - 1) / LINE * LINE;
+    result.height = product(t.shape) / result.channels;
+    result.lay_out(result.pixel_bytes());
     return result;
 }
 
@@ -193,7 +180,7 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
     for (const Op& op : program.ops) {
         if (const auto* conv = std::get_if<Conv>(&op)) {
             const Tensor& x = plan.values[conv->x];
-            const int64_t inputs = (conv->weight.shape[1] + 3) / 4 * 4;
+            const int64_t inputs = round_up(conv->weight.shape[1], 4);
             const int64_t regrouped = x.image / x.pixel * inputs * conv->groups;
             plan.stage = std::max({plan.stage, x.image, regrouped + LINE});
         } else if (const auto* linear = std::get_if<Linear>(&op)) {
@@ -202,7 +189,7 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
                 plan.landing = std::max(plan.landing, as_matrix(plan.values[linear->out]).image);
         }
     }
-    plan.stage = (plan.stage + LINE - 1) / LINE * LINE;
+    plan.stage = round_up(plan.stage, LINE);
     return plan;
 }
 

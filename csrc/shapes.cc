@@ -64,7 +64,7 @@ bool same_layout(const Tensor& a, const Tensor& b) { return a.shape == b.shape &
 // The border is real zeros; lanes past the channels are 0 everywhere.
 void fill_border(const Tensor& t, int64_t n) {
     if (t.wide) return;
-    const int64_t columns = t.left + t.width + t.right;
+    const int64_t columns = t.columns();
     const auto pixel = [&](uint8_t* p) {
         std::memset(p, t.zero, t.channels);
         std::memset(p + t.channels, 0, t.pixel - t.channels);
@@ -96,7 +96,7 @@ void fill_border(const Tensor& t, int64_t n) {
 void copy_elements(const Tensor& from, const Tensor& to, int64_t n) {
     const uint8_t* p = from.at(n, 0, 0);
     uint8_t* q = to.at(n, 0, 0);
-    const size_t bytes = from.wide ? 4 : 1;
+    const size_t bytes = from.element();
     each_element(from.shape, {from.strides(), to.strides()},
                  [&](const int64_t* at) { std::memcpy(q + at[1], p + at[0], bytes); });
 }

@@ -3,9 +3,21 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace dqt {
+
+constexpr int64_t LINE = 64;  // bytes of a cache line
+
+constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// Elements of a shape.
+constexpr int64_t product(std::span<const int64_t> shape) {
+    int64_t result = 1;
+    for (const int64_t d : shape) result *= d;
+    return result;
+}
 
 // A (C, H, W) value is NHWC; any other shape is row-major: C is its last dimension, H the product of the rest, W is 1.
 struct Tensor {
@@ -23,13 +35,24 @@ struct Tensor {
         return data + n * image + (y + top) * row + (x + left) * pixel;
     }
     int64_t size() const { return height * width * channels; }
+    int64_t rows() const { return top + height + bottom; }      // with the border
+    int64_t columns() const { return left + width + right; }
+    int element() const { return wide ? 4 : 1; }                // bytes
+    // Lays out pixels of `bytes` each: rows one after the other, images from cache line to cache line.
+    void lay_out(int64_t bytes) {
+        pixel = static_cast<int32_t>(bytes);
+        row = columns() * pixel;
+        image = round_up(rows() * row, LINE);
+    }
+    // Bytes of a pixel that holds `channels`.
+    int64_t pixel_bytes() const { return wide ? 4 * channels : round_up(channels, 4); }
     // Bytes between neighbours along each logical dimension, outermost first.
     std::vector<int64_t> strides() const {
-        if (planar) return {wide ? 4 : 1, row, pixel};
+        if (planar) return {element(), row, pixel};
         std::vector<int64_t> result(shape.size());
         int64_t step = row;
         for (size_t i = shape.size(); i-- > 0;) {
-            result[i] = i + 1 == shape.size() ? (wide ? 4 : 1) : step;
+            result[i] = i + 1 == shape.size() ? element() : step;
             if (i + 1 < shape.size()) step *= shape[i];
         }
         return result;

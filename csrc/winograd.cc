@@ -7,11 +7,9 @@
 namespace dqt {
 namespace {
 
-constexpr int64_t POSITIONS = 16, COLUMNS = 64, MOST_TILES = 64, LINE = 64;
+constexpr int64_t POSITIONS = 16, COLUMNS = 64, MOST_TILES = 64;
 // Fewer channels or tiles do not repay the transforms of input and weights.
 constexpr int LEAST_CHANNELS = 32, LEAST_TILES = 32, WEIGHT_BITS = 4, ACTIVATION_BITS = 6;
-
-int64_t aligned(int64_t bytes) { return (bytes + LINE - 1) / LINE * LINE; }
 
 // Where everything lies in the scratch: transformed input of a chunk of samples, sums of pixels, and of each thread its
 // transformed weights and their offsets. No stride is a power of two.
@@ -24,18 +22,17 @@ struct Layout {
         down = (height + 1) / 2;
         tiles = across * down;
         chunk = std::max<int64_t>(1, MOST_TILES / tiles);
-        in_stride = aligned(chunk * tiles * depth) + LINE;
-        sums = aligned(POSITIONS * in_stride);
-        weights = sums + aligned(in_pixels * 4) * chunk;
+        in_stride = round_up(chunk * tiles * depth, LINE) + LINE;
+        sums = round_up(POSITIONS * in_stride, LINE);
+        weights = sums + round_up(in_pixels * 4, LINE) * chunk;
         weight_stride = depth * COLUMNS + LINE;
-        per_thread = aligned(POSITIONS * weight_stride) + POSITIONS * COLUMNS * 4 + LINE;
+        per_thread = round_up(POSITIONS * weight_stride, LINE) + POSITIONS * COLUMNS * 4 + LINE;
         bytes = weights + threads * per_thread;
     }
 };
 
 Layout layout_of(const Tensor& in, const Tensor& out, int depth, int threads) {
-    const int64_t pixels = (in.top + in.height + in.bottom) * (in.left + in.width + in.right);
-    return Layout(out.height, out.width, pixels, depth, threads);
+    return Layout(out.height, out.width, in.rows() * in.columns(), depth, threads);
 }
 
 class Winograd {
@@ -55,10 +52,8 @@ class Winograd {
     }
 
   private:
-    int64_t columns() const { return w_.in.left + w_.in.width + w_.in.right; }
-    int64_t rows() const { return w_.in.top + w_.in.height + w_.in.bottom; }
     int32_t* sums(int64_t k) const {
-        return reinterpret_cast<int32_t*>(base_ + at_.sums + k * aligned(rows() * columns() * 4));
+        return reinterpret_cast<int32_t*>(base_ + at_.sums + k * round_up(w_.in.rows() * w_.in.columns() * 4, LINE));
     }
 
     // The input of this thread's tiles, and what the midpoints make of this thread's pixels.
@@ -74,13 +69,13 @@ class Winograd {
                 pixels[p] = w_.in.at(n, std::min(y + p / 4, last_row), std::min(x + p % 4, last_column));
             kernels_.input(pixels, at_.depth, master, shift_, base_ + i * at_.depth, at_.in_stride);
         }
-        const Range pixels = split(count * rows(), t, threads_);
+        const Range pixels = split(count * w_.in.rows(), t, threads_);
         const int even = dqt_midpoint(down_, 0), odd = dqt_midpoint(down_, 1);
         for (int64_t i = pixels.first; i < pixels.last; ++i) {
-            const int64_t y = i % rows();
-            const uint8_t* in = w_.in.data + samples[i / rows()] * w_.in.image + y * w_.in.row;
-            int32_t* to = sums(i / rows()) + y * columns();
-            for (int64_t x = 0; x < columns(); ++x, in += w_.in.pixel)
+            const int64_t y = i % w_.in.rows();
+            const uint8_t* in = w_.in.data + samples[i / w_.in.rows()] * w_.in.image + y * w_.in.row;
+            int32_t* to = sums(i / w_.in.rows()) + y * w_.in.columns();
+            for (int64_t x = 0; x < w_.in.columns(); ++x, in += w_.in.pixel)
                 to[x] = down_ ? kernels_.weigh(in, at_.depth, master, shift_, even, odd) : 0;
         }
     }
@@ -93,7 +88,7 @@ class Winograd {
         const Range those = by_panel ? split(panels, t, threads_) : Range{0, panels};
         const Range some = by_panel ? Range{0, tiles} : split(tiles, t, threads_);
         auto* weights = reinterpret_cast<int8_t*>(base_ + at_.weights + t * at_.per_thread);
-        auto* offset = reinterpret_cast<int32_t*>(weights + aligned(POSITIONS * at_.weight_stride));
+        auto* offset = reinterpret_cast<int32_t*>(weights + round_up(POSITIONS * at_.weight_stride, LINE));
         for (int64_t p = those.first; p < those.last && some.first < some.last; ++p) {
             const Panel& panel = w_.layer.panels[p];
             const auto* packed = reinterpret_cast<const int8_t*>(w_.layer.weight.data()) + panel.weight;
@@ -134,10 +129,10 @@ class Winograd {
             block.out[4 * k + o] = inside ? w_.out.at(n, y, x) + channel : nullptr;
             if (!inside) continue;
             if (w_.residual) block.other[4 * k + o] = w_.other.at(n, y, x) + channel;
-            const int32_t* corner = map + (y - w_.top + w_.in.top) * columns() + x - w_.left + w_.in.left;
+            const int32_t* corner = map + (y - w_.top + w_.in.top) * w_.in.columns() + x - w_.left + w_.in.left;
             int32_t sum = 0;
             for (int j = 0; j < 3; ++j)
-                sum += corner[j] + corner[columns() + j] + corner[2 * columns() + j];
+                sum += corner[j] + corner[w_.in.columns() + j] + corner[2 * w_.in.columns() + j];
             block.middle[4 * k + o] = static_cast<int32_t>(static_cast<uint32_t>(sum) << shift_);
         }
     }

@@ -72,9 +72,7 @@ int run(char** argv) {
     const std::vector<char> file = read(argv[4]), input = read(argv[5]);
     dqt::Engine engine(dqt::load(reinterpret_cast<const uint8_t*>(file.data()), file.size()), std::stoi(argv[2]),
                        *kernels);
-    int64_t in = 1, out = 1;
-    for (const int64_t d : engine.program().input_shape) in *= d;
-    for (const int64_t d : engine.output().shape) out *= d;
+    const int64_t in = dqt::product(engine.program().input_shape), out = dqt::product(engine.output().shape);
     std::vector<float> x(input.size() / sizeof(float));
     std::memcpy(x.data(), input.data(), x.size() * sizeof(float));
     std::vector<dqt::Widths> plans;

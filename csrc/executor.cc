@@ -7,6 +7,7 @@
 
 #include "arith.h"
 #include "engine.h"
+#include "walk.h"
 #include "winograd.h"
 
 namespace dqt {
@@ -440,16 +441,16 @@ namespace {
 void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* codes, float* floats) {
     const auto step = static_cast<float>(value.step);
     const int64_t size = product(t.shape);
-    const std::vector<int64_t> strides = t.strides();
-    for (int64_t n = 0; n < count; ++n)
-        for (int64_t i = 0; i < size; ++i) {
-            int64_t rest = i, at = 0;
-            for (size_t d = t.shape.size(); d-- > 0; rest /= t.shape[d]) at += rest % t.shape[d] * strides[d];
-            const uint8_t* p = t.at(n, 0, 0) + at;
-            const int32_t q = t.wide ? *reinterpret_cast<const int32_t*>(p) : *p;
-            if (codes) codes[n * size + i] = q;
-            if (floats) floats[n * size + i] = static_cast<float>(q - value.zero) * step;
-        }
+    for (int64_t n = 0; n < count; ++n) {
+        const uint8_t* from = t.at(n, 0, 0);
+        int64_t i = n * size;
+        each_element(t.shape, {{t}}, [&](const int64_t* at) {
+            const int32_t q = t.wide ? *reinterpret_cast<const int32_t*>(from + at[0]) : from[at[0]];
+            if (codes) codes[i] = q;
+            if (floats) floats[i] = static_cast<float>(q - value.zero) * step;
+            ++i;
+        });
+    }
 }
 
 }  // namespace

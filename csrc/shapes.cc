@@ -5,39 +5,15 @@
 
 #include "arith.h"
 #include "engine.h"
+#include "walk.h"
 
 namespace dqt {
 namespace {
 
 constexpr int64_t INT32_LIMIT = int64_t{1} << 31;
 
-// Calls f(offset a, offset b, ...) for every index of `shape`, outermost first. Byte offsets from each tensor's origin.
-template <class F, size_t K>
-void each_element(const Shape& shape, const std::vector<int64_t> (&strides)[K], const F& f) {
-    int64_t at[K] = {};
-    Shape index(shape.size(), 0);
-    while (true) {
-        f(at);
-        size_t d = shape.size();
-        while (d-- > 0) {
-            for (size_t k = 0; k < K; ++k) at[k] += strides[k][d];
-            if (++index[d] < shape[d]) break;
-            for (size_t k = 0; k < K; ++k) at[k] -= strides[k][d] * shape[d];
-            index[d] = 0;
-            if (d == 0) return;
-        }
-    }
-}
-
-// The strides of an operand that broadcasts to `rank` dimensions.
-std::vector<int64_t> broadcast(const Tensor& t, const Shape& to) {
-    std::vector<int64_t> result(to.size(), 0);
-    const std::vector<int64_t> own = t.strides();
-    const size_t skip = to.size() - own.size();
-    for (size_t d = 0; d < own.size(); ++d)
-        if (t.shape[d] != 1) result[skip + d] = own[d];
-    return result;
-}
+// The strides of an operand that broadcasts to another.
+Strides broadcast(const Tensor& t, const Tensor& to) { return {t, to.shape.size() - t.shape.size()}; }
 
 // f(n, part) for every sample, split over the threads.
 template <class F>
@@ -57,7 +33,9 @@ void each_row(const Context& run, const Tensor& t, const F& f) {
     });
 }
 
-bool same_layout(const Tensor& a, const Tensor& b) { return a.shape == b.shape && a.planar == b.planar; }
+bool same_layout(const Tensor& a, const Tensor& b) {
+    return std::ranges::equal(a.shape, b.shape) && a.planar == b.planar;
+}
 
 }  // namespace
 
@@ -97,8 +75,7 @@ void copy_elements(const Tensor& from, const Tensor& to, int64_t n) {
     const uint8_t* p = from.at(n, 0, 0);
     uint8_t* q = to.at(n, 0, 0);
     const size_t bytes = from.element();
-    each_element(from.shape, {from.strides(), to.strides()},
-                 [&](const int64_t* at) { std::memcpy(q + at[1], p + at[0], bytes); });
+    each_element(from.shape, {{from}, {to}}, [&](const int64_t* at) { std::memcpy(q + at[1], p + at[0], bytes); });
 }
 
 void execute_quantize(const Context& run, const Quantize& op) {
@@ -118,7 +95,7 @@ void execute_quantize(const Context& run, const Quantize& op) {
     each_sample(run, [&](int64_t n) {
         const float* in = run.x + n * size;
         uint8_t* out = t.at(n, 0, 0);
-        each_element(t.shape, {t.strides()}, [&](const int64_t* at) {
+        each_element(t.shape, {{t}}, [&](const int64_t* at) {
             float v = std::nearbyint(*in++ * inverse) + static_cast<float>(t.zero);
             v = v < 0.0f ? 0.0f : v > static_cast<float>(highest) ? static_cast<float>(highest) : v;
             out[at[0]] = static_cast<uint8_t>(v);
@@ -141,7 +118,7 @@ void execute_add(const Context& run, const Add& op) {
     each_sample(run, [&](int64_t n) {
         const uint8_t *p = a.at(n, 0, 0), *q = b.at(n, 0, 0);
         uint8_t* to = out.at(n, 0, 0);
-        each_element(out.shape, {broadcast(a, out.shape), broadcast(b, out.shape), out.strides()}, [&](const int64_t* at) {
+        each_element(out.shape, {broadcast(a, out), broadcast(b, out), {out}}, [&](const int64_t* at) {
             const int64_t v = op.k1 * p[at[0]] + op.k2 * q[at[1]] + op.k3;
             to[at[2]] = static_cast<uint8_t>(dqt_clamp(v >> op.shift, op.lo, op.hi));
         });
@@ -169,7 +146,7 @@ void execute_multiply(const Context& run, const Multiply& op) {
     each_sample(run, [&](int64_t n) {
         const uint8_t *p = a.at(n, 0, 0), *q = b.at(n, 0, 0);
         uint8_t* to = out.at(n, 0, 0);
-        each_element(out.shape, {broadcast(a, out.shape), broadcast(b, out.shape), out.strides()},
+        each_element(out.shape, {broadcast(a, out), broadcast(b, out), {out}},
                      [&](const int64_t* at) { to[at[2]] = one(p[at[0]], q[at[1]]); });
     });
 }
@@ -197,28 +174,28 @@ void execute_rescale(const Context& run, const Rescale& op) {
         uint8_t* to = out.at(n, 0, 0);
         const int64_t inner = out.size() / out.shape[0];
         int64_t i = 0;
-        each_element(out.shape, {in.strides(), out.strides()},
-                     [&](const int64_t* at) { to[at[1]] = one(p[at[0]], i++ / inner); });
+        each_element(out.shape, {{in}, {out}}, [&](const int64_t* at) { to[at[1]] = one(p[at[0]], i++ / inner); });
     });
 }
 
 namespace {
 
 // Copies `shape` elements of `in`, from `from` on at `strides`, to `out` at `to`; both in bytes from their origins.
-void copy(const Context& run, const Tensor& in, const Tensor& out, const Shape& shape, int64_t from,
-          const std::vector<int64_t>& in_strides, int64_t to) {
-    if (in.planar && out.planar && in_strides[0] == 1) {
+void copy(const Context& run, const Tensor& in, const Tensor& out, std::span<const int64_t> shape, int64_t from,
+          const Strides& strides, int64_t to) {
+    if (in.planar && out.planar && (shape[0] == 1 || strides[0] == 1)) {
+        const int64_t down = strides[1], across = strides[2];
         each_sample(run, [&](int64_t n) {
             for (int64_t y = 0; y < shape[1]; ++y)
                 for (int64_t x = 0; x < shape[2]; ++x)
-                    std::memcpy(out.at(n, y, x) + to, in.at(n, 0, 0) + from + y * in_strides[1] + x * in_strides[2], shape[0]);
+                    std::memcpy(out.at(n, y, x) + to, in.at(n, 0, 0) + from + y * down + x * across, shape[0]);
         });
         return;
     }
     each_sample(run, [&](int64_t n) {
         const uint8_t* p = in.at(n, 0, 0) + from;
         uint8_t* q = out.at(n, 0, 0) + to;
-        each_element(shape, {in_strides, out.strides()}, [&](const int64_t* at) { q[at[1]] = p[at[0]]; });
+        each_element(shape, {strides, {out}}, [&](const int64_t* at) { q[at[1]] = p[at[0]]; });
     });
 }
 
@@ -229,14 +206,14 @@ void execute_concat(const Context& run, const Concat& op) {
     int64_t done = 0;
     for (const int x : op.xs) {
         const Tensor& in = run.arena.values[x];
-        int64_t to = done * out.strides()[op.axis];
+        const int64_t to = done * out.stride(op.axis);
         if (out.planar && in.planar && op.axis != 0) {  // copy() counts rows and columns from the origin
             each_sample(run, [&](int64_t n) {
-                each_element(in.shape, {in.strides(), out.strides()},
+                each_element(in.shape, {{in}, {out}},
                              [&](const int64_t* at) { out.at(n, 0, 0)[to + at[1]] = in.at(n, 0, 0)[at[0]]; });
             });
         } else {
-            copy(run, in, out, in.shape, 0, in.strides(), to);
+            copy(run, in, out, in.shape, 0, {in}, to);
         }
         done += in.shape[op.axis];
     }
@@ -308,7 +285,7 @@ void execute_table(const Context& run, const Table& op) {
     each_sample(run, [&](int64_t n) {
         const uint8_t* p = in.at(n, 0, 0);
         uint8_t* q = out.at(n, 0, 0);
-        each_element(out.shape, {in.strides(), out.strides()}, [&](const int64_t* at) { q[at[1]] = table[p[at[0]]]; });
+        each_element(out.shape, {{in}, {out}}, [&](const int64_t* at) { q[at[1]] = table[p[at[0]]]; });
     });
 }
 
@@ -322,32 +299,25 @@ void execute_reshape(const Context& run, const Reshape& op) {
             std::memcpy(to, from, size);
             return;
         }
-        const std::vector<int64_t> strides = out.strides();
-        int64_t i = 0;
-        each_element(in.shape, {in.strides()}, [&](const int64_t* at) {
-            int64_t rest = i++, offset = 0;
-            for (size_t d = out.shape.size(); d-- > 0; rest /= out.shape[d]) offset += rest % out.shape[d] * strides[d];
-            to[offset] = from[at[0]];
+        Walk<1> there(out.shape, {{out}});
+        each_element(in.shape, {{in}}, [&](const int64_t* at) {
+            to[there.at[0]] = from[at[0]];
+            there.next();
         });
     });
 }
 
 void execute_slice(const Context& run, const Slice& op) {
     const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
-    std::vector<int64_t> strides = in.strides();
     int64_t from = 0;
-    for (size_t d = 0; d < strides.size(); ++d) {
-        from += op.starts[d] * strides[d];
-        strides[d] *= op.steps[d];
-    }
-    copy(run, in, out, out.shape, from, strides, 0);
+    for (size_t d = 0; d < in.shape.size(); ++d) from += op.starts[d] * in.stride(d);
+    copy(run, in, out, out.shape, from, {in, 0, op.steps.data()}, 0);
 }
 
 void execute_pad(const Context& run, const Pad& op) {
     const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
-    const std::vector<int64_t> strides = out.strides();
     int64_t to = 0;
-    for (size_t d = 0; d < strides.size(); ++d) to += op.before[d] * strides[d];
+    for (size_t d = 0; d < out.shape.size(); ++d) to += op.before[d] * out.stride(d);
     each_sample(run, [&](int64_t n) {
         for (int64_t y = 0; y < out.height; ++y)
             for (int64_t x = 0; x < out.width; ++x) std::memset(out.at(n, y, x), out.zero, out.channels);
@@ -359,7 +329,7 @@ void execute_pad(const Context& run, const Pad& op) {
                     std::memcpy(q + y * out.row + x * out.pixel, in.at(n, y, x), in.channels);
             return;
         }
-        each_element(in.shape, {in.strides(), strides}, [&](const int64_t* at) { q[at[1]] = p[at[0]]; });
+        each_element(in.shape, {{in}, {out}}, [&](const int64_t* at) { q[at[1]] = p[at[0]]; });
     });
 }
 

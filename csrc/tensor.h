@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 namespace dqt {
 
@@ -29,7 +28,7 @@ struct Tensor {
     int32_t zero = 0;
     bool wide = false;
     bool planar = false;                  // the logical shape is (C, H, W)
-    std::vector<int64_t> shape;           // logical, without the batch
+    std::span<const int64_t> shape;       // logical, without the batch: that of the Value in its Program
 
     uint8_t* at(int64_t n, int64_t y, int64_t x) const {
         return data + n * image + (y + top) * row + (x + left) * pixel;
@@ -46,16 +45,11 @@ struct Tensor {
     }
     // Bytes of a pixel that holds `channels`.
     int64_t pixel_bytes() const { return wide ? 4 * channels : round_up(channels, 4); }
-    // Bytes between neighbours along each logical dimension, outermost first.
-    std::vector<int64_t> strides() const {
-        if (planar) return {element(), row, pixel};
-        std::vector<int64_t> result(shape.size());
-        int64_t step = row;
-        for (size_t i = shape.size(); i-- > 0;) {
-            result[i] = i + 1 == shape.size() ? element() : step;
-            if (i + 1 < shape.size()) step *= shape[i];
-        }
-        return result;
+    // Bytes between neighbours along logical dimension d.
+    int64_t stride(size_t d) const {
+        if (planar) return d == 0 ? element() : d == 1 ? row : pixel;
+        if (d + 1 == shape.size()) return element();
+        return row * product(shape.subspan(d + 1, shape.size() - d - 2));
     }
 };
 

@@ -61,7 +61,6 @@ class Engine {
              double* seconds = nullptr);
 
   private:
-    friend class Execution;
     std::unique_ptr<Arena> borrow();
     void give_back(std::unique_ptr<Arena> arena);
 
@@ -82,27 +81,5 @@ std::vector<char> needed(const Program& program, bool automatic);
 std::vector<int> reads(const Op& op);
 int writes(const Op& op);
 bool is_depthwise(const Conv& op, const Program& program);
-
-// shapes.cc: the operators that are no layers, on every sample of a slice.
-struct Context {
-    const Program& program;
-    const Kernels& kernels;
-    Arena& arena;
-    int64_t count;
-    const float* x;
-};
-void fill_border(const Tensor& t, int64_t n);
-void copy_elements(const Tensor& from, const Tensor& to, int64_t n);  // of the same logical shape
-void execute_quantize(const Context& run, const Quantize& op);
-void execute_add(const Context& run, const Add& op);
-void execute_multiply(const Context& run, const Multiply& op);
-void execute_rescale(const Context& run, const Rescale& op);
-void execute_concat(const Context& run, const Concat& op);
-void execute_max_pool(const Context& run, const MaxPool& op);
-void execute_avg_pool(const Context& run, const AvgPool& op);
-void execute_table(const Context& run, const Table& op);
-void execute_reshape(const Context& run, const Reshape& op);
-void execute_slice(const Context& run, const Slice& op);
-void execute_pad(const Context& run, const Pad& op);
 
 }  // namespace dqt

@@ -3,18 +3,13 @@
 #include <chrono>
 #include <cstring>
 #include <numeric>
-#include <stdexcept>
 
 #include "arith.h"
-#include "engine.h"
-#include "walk.h"
+#include "executor.h"
 #include "winograd.h"
 
 namespace dqt {
 namespace {
-
-// A slice of the batch runs through the whole network before the next: what its layers hand on stays in the cache.
-constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{1} << 20;
 
 // Where all weights stay in the cache, a strip of pixels goes through every panel before the next strip: what the panels
 // read and write of a pixel lies side by side.
@@ -72,18 +67,14 @@ struct Cursor {
     }
 };
 
-}  // namespace
-
 // One run of one slice of the batch.
 class Execution {
   public:
-    Execution(Engine& engine, Arena& arena, const MemoryPlan& plan, const Widths& widths, const float* x, int64_t count)
-        : engine_(engine), arena_(arena), plan_(plan), widths_(widths),
-          run_{engine.program_, *engine.kernels_, arena, count, x} {}
+    explicit Execution(const Context& run) : run_(run), arena_(run.arena), plan_(run.plan), widths_(run.widths) {}
 
     void all(double* seconds) {
-        const auto& ops = engine_.program_.ops;
-        const std::vector<char> live = needed(engine_.program_, widths_.automatic);
+        const auto& ops = run_.program.ops;
+        const std::vector<char> live = needed(run_.program, widths_.automatic);
         find_readers(live);
         for (size_t i = 0; i < ops.size(); ++i) {
             if (!live[i] || plan_.fused[i] == -2) continue;
@@ -98,9 +89,9 @@ class Execution {
   private:
     // A value that layers alone read, all at one width, is stored at that width: nothing narrows it again.
     void find_readers(const std::vector<char>& live) {
-        const auto& ops = engine_.program_.ops;
-        const int master = engine_.program_.space.master;
-        arena_.readers.assign(engine_.program_.values.size(), 0);
+        const auto& ops = run_.program.ops;
+        const int master = run_.program.space.master;
+        arena_.readers.assign(run_.program.values.size(), 0);
         for (size_t i = 0; i < ops.size(); ++i) {
             if (!live[i]) continue;
             const auto* conv = std::get_if<Conv>(&ops[i]);
@@ -120,7 +111,7 @@ class Execution {
     }
 
     Narrow narrow_of(int value) const {
-        const int master = engine_.program_.space.master, width = arena_.readers[value];
+        const int master = run_.program.space.master, width = arena_.readers[value];
         return {master, width ? master - width : 0};
     }
 
@@ -161,7 +152,7 @@ class Execution {
     }
 
     Window window(const Conv& op, int i) {
-        const PackedLayer& packed = engine_.layers_[i];
+        const PackedLayer& packed = run_.layers[i];
         Window w{arena_.values[op.x], arena_.values[op.out], {op.stride[0], op.stride[1]},
                  {op.padding[0], op.padding[2]}, {}, packed.depth, 0};
         const int inputs = static_cast<int>(op.weight.shape[1]);
@@ -192,7 +183,7 @@ class Execution {
 
     // Every sample of the slice at its widths: grouped by them where the plan is automatic.
     void layer(int index, int i, Window w) {
-        const auto& space = engine_.program_.space;
+        const auto& space = run_.program.space;
         std::vector<int32_t>& order = arena_.order;
         const bool chosen = widths_.automatic && index < static_cast<int>(space.layers.size()) &&
                             arena_.chosen[index * run_.count] != 0;
@@ -210,12 +201,12 @@ class Execution {
     }
 
     void at_widths(int i, Window w, int weight, int activation) {
-        const PackedLayer& packed = engine_.layers_[i];
-        const auto& space = engine_.program_.space;
+        const PackedLayer& packed = run_.layers[i];
+        const auto& space = run_.program.space;
         const Narrowing narrowing = packed.narrowing(weight);
         const int row = index_of(space.widths, std::min(weight, activation));
         const int32_t* start = packed.start[index_of(space.widths, weight)].data();
-        if (const auto* conv = std::get_if<Conv>(&engine_.program_.ops[i]);
+        if (const auto* conv = std::get_if<Conv>(&run_.program.ops[i]);
             conv && !w.out.wide && winograd_pays(run_, *conv, packed, weight, activation)) {
             const Ending end = ending(i);
             return run_winograd(run_, {packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
@@ -223,18 +214,18 @@ class Execution {
                                        narrow_of(end.value)});
         }
         stage(i, w, packed, activation);
-        if (packed.depthwise) return depthwise(std::get<Conv>(engine_.program_.ops[i]), packed, w, narrowing, start, row);
+        if (packed.depthwise) return depthwise(std::get<Conv>(run_.program.ops[i]), packed, w, narrowing, start, row);
         blocks(i, packed, w, narrowing, start, row);
-        const Tensor& out = arena_.values[writes(engine_.program_.ops[i])];
+        const Tensor& out = arena_.values[writes(run_.program.ops[i])];
         if (out.planar && !w.out.planar)
             for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
     }
 
     // Narrows the input's samples of this group, and pads its groups of channels where the kernel wants that.
     void stage(int i, Window& w, const PackedLayer& packed, int activation) {
-        const int x = reads(engine_.program_.ops[i])[0];
+        const int x = reads(run_.program.ops[i])[0];
         const Tensor& from = arena_.values[x];
-        const int s = narrow_of(x).s ? 0 : engine_.program_.space.master - activation;
+        const int s = narrow_of(x).s ? 0 : run_.program.space.master - activation;
         const auto& order = arena_.order;
         const bool matrix = w.in.planar != from.planar;
         const bool regroup = w.group_bytes && from.channels != int64_t{packed.depth} * packed.groups;
@@ -327,14 +318,14 @@ class Execution {
     };
 
     Ending ending(int i) const {
-        const Op& op = engine_.program_.ops[i];
+        const Op& op = run_.program.ops[i];
         Ending end;
         if (plan_.fused[i] < 0) {
             end.value = writes(op);
             end.out = arena_.values[end.value];
             return end;
         }
-        const auto& add = std::get<Add>(engine_.program_.ops[plan_.fused[i]]);
+        const auto& add = std::get<Add>(run_.program.ops[plan_.fused[i]]);
         const bool first = add.a == writes(op);
         end.residual = {first ? add.k1 : add.k2, first ? add.k2 : add.k1, add.k3, add.shift,
                         static_cast<int32_t>(add.lo), static_cast<int32_t>(add.hi)};
@@ -381,116 +372,14 @@ class Execution {
         }
     }
 
-    Engine& engine_;
+    const Context& run_;
     Arena& arena_;
     const MemoryPlan& plan_;
     const Widths& widths_;
-    Context run_;
 };
-
-Engine::Engine(Program program, int threads, const Kernels& kernels)
-    : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)),
-      plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
-    for (size_t i = 0; i < program_.ops.size(); ++i) {
-        if (auto* conv = std::get_if<Conv>(&program_.ops[i])) {
-            layers_[i] = pack(conv->weight, conv->requant, conv->groups, is_depthwise(*conv, program_), false,
-                              program_.values[conv->x].zero, program_.space);
-        } else if (auto* linear = std::get_if<Linear>(&program_.ops[i])) {
-            layers_[i] = pack(linear->weight, linear->requant, 1, false, true, program_.values[linear->x].zero,
-                              program_.space);
-        }
-    }
-    winograd_bytes_ = winograd_scratch(program_, layers_, kernels, thread_count_);
-    for (Op& op : program_.ops) {  // the packed form is the only copy of the weights
-        if (auto* conv = std::get_if<Conv>(&op)) std::vector<int8_t>().swap(conv->weight.data);
-        if (auto* linear = std::get_if<Linear>(&op)) std::vector<int8_t>().swap(linear->weight.data);
-    }
-}
-
-const Value& Engine::output() const { return program_.values[std::get<Dequantize>(program_.ops.back()).x]; }
-
-int64_t Engine::arena_bytes(int64_t samples) const {
-    return samples * (std::max(plan_.bytes, plan_auto_.bytes) + std::max(plan_.stage, plan_auto_.stage));
-}
-
-int64_t Engine::weight_bytes() const {
-    int64_t total = 0;
-    for (const PackedLayer& layer : layers_) total += static_cast<int64_t>(layer.weight.size());
-    return total;
-}
-
-std::unique_ptr<Arena> Engine::borrow() {
-    {
-        std::lock_guard lock(mutex_);
-        if (!idle_.empty()) {
-            auto arena = std::move(idle_.back());
-            idle_.pop_back();
-            return arena;
-        }
-    }
-    return std::make_unique<Arena>(thread_count_);
-}
-
-void Engine::give_back(std::unique_ptr<Arena> arena) {
-    std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(arena));
-}
-
-namespace {
-
-void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* codes, float* floats) {
-    const auto step = static_cast<float>(value.step);
-    const int64_t size = product(t.shape);
-    for (int64_t n = 0; n < count; ++n) {
-        const uint8_t* from = t.at(n, 0, 0);
-        int64_t i = n * size;
-        each_element(t.shape, {{t}}, [&](const int64_t* at) {
-            const int32_t q = t.wide ? *reinterpret_cast<const int32_t*>(from + at[0]) : from[at[0]];
-            if (codes) codes[i] = q;
-            if (floats) floats[i] = static_cast<float>(q - value.zero) * step;
-            ++i;
-        });
-    }
-}
 
 }  // namespace
 
-void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
-                 double* seconds) {
-    const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
-    const auto layers = static_cast<int64_t>(program_.space.layers.size());
-    const int64_t most = std::clamp<int64_t>(SLICE_BYTES / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
-    const int64_t in_size = product(program_.input_shape), out_size = product(output().shape);
-    std::unique_ptr<Arena> arena = borrow();
-    const int64_t capacity = std::min(count, most);
-    if (arena->winograd.size() == 0 && winograd_bytes_) arena->winograd = Bytes(winograd_bytes_);
-    if (arena->capacity < capacity) {
-        arena->memory = Bytes();
-        arena->stage = Bytes();
-        arena->memory = Bytes(capacity * std::max(plan_.bytes, plan_auto_.bytes));
-        arena->stage = Bytes(capacity * std::max(plan_.stage, plan_auto_.stage));
-        arena->landing = Bytes(capacity * std::max(plan_.landing, plan_auto_.landing));
-        arena->capacity = capacity;
-    }
-    for (int64_t first = 0; first < count; first += capacity) {
-        const int64_t some = std::min(capacity, count - first);
-        if (arena->plan != &memory) arena->values = memory.values;
-        arena->plan = &memory;
-        for (size_t v = 0; v < arena->values.size(); ++v)
-            arena->values[v].data = arena->memory.data() + some * memory.offset[v];
-        arena->chosen.assign(layers * some, 0);
-        Execution(*this, *arena, memory, plan, x + first * in_size, some).all(seconds);
-        const int last = std::get<Dequantize>(program_.ops.back()).x;
-        read_output(arena->values[last], output(), some, codes ? codes + first * out_size : nullptr,
-                    floats ? floats + first * out_size : nullptr);
-        for (int64_t n = 0; widths && n < some; ++n)
-            for (int64_t i = 0; i < layers; ++i) {
-                const int8_t chosen = arena->chosen[i * some + n];
-                const auto fixed = static_cast<int8_t>(std::min(plan.weight[i], plan.activation[i]));
-                widths[(first + n) * layers + i] = chosen ? chosen : fixed;
-            }
-    }
-    give_back(std::move(arena));
-}
+void execute(const Context& run, double* seconds) { Execution(run).all(seconds); }
 
 }  // namespace dqt

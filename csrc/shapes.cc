@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "arith.h"
-#include "engine.h"
+#include "executor.h"
 #include "walk.h"
 
 namespace dqt {

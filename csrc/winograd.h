@@ -1,7 +1,7 @@
 // 3x3 convolutions at few bits, by Winograd's transform: the same integers with fewer products.
 #pragma once
 
-#include "engine.h"
+#include "executor.h"
 
 namespace dqt {
 

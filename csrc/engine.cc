@@ -1,0 +1,119 @@
+// A loaded program: packs it once, cuts batches into slices, lends each run an arena.
+#include "engine.h"
+
+#include <algorithm>
+
+#include "executor.h"
+#include "walk.h"
+#include "winograd.h"
+
+namespace dqt {
+namespace {
+
+// A slice of the batch runs through the whole network before the next: what its layers hand on stays in the cache.
+constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{1} << 20;
+
+void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* codes, float* floats) {
+    const auto step = static_cast<float>(value.step);
+    const int64_t size = product(t.shape);
+    for (int64_t n = 0; n < count; ++n) {
+        const uint8_t* from = t.at(n, 0, 0);
+        int64_t i = n * size;
+        each_element(t.shape, {{t}}, [&](const int64_t* at) {
+            const int32_t q = t.wide ? *reinterpret_cast<const int32_t*>(from + at[0]) : from[at[0]];
+            if (codes) codes[i] = q;
+            if (floats) floats[i] = static_cast<float>(q - value.zero) * step;
+            ++i;
+        });
+    }
+}
+
+}  // namespace
+
+Engine::Engine(Program program, int threads, const Kernels& kernels)
+    : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)),
+      plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+        if (auto* conv = std::get_if<Conv>(&program_.ops[i])) {
+            layers_[i] = pack(conv->weight, conv->requant, conv->groups, is_depthwise(*conv, program_), false,
+                              program_.values[conv->x].zero, program_.space);
+        } else if (auto* linear = std::get_if<Linear>(&program_.ops[i])) {
+            layers_[i] = pack(linear->weight, linear->requant, 1, false, true, program_.values[linear->x].zero,
+                              program_.space);
+        }
+    }
+    winograd_bytes_ = winograd_scratch(program_, layers_, kernels, thread_count_);
+    for (Op& op : program_.ops) {  // the packed form is the only copy of the weights
+        if (auto* conv = std::get_if<Conv>(&op)) std::vector<int8_t>().swap(conv->weight.data);
+        if (auto* linear = std::get_if<Linear>(&op)) std::vector<int8_t>().swap(linear->weight.data);
+    }
+}
+
+const Value& Engine::output() const { return program_.values[std::get<Dequantize>(program_.ops.back()).x]; }
+
+int64_t Engine::arena_bytes(int64_t samples) const {
+    return samples * (std::max(plan_.bytes, plan_auto_.bytes) + std::max(plan_.stage, plan_auto_.stage));
+}
+
+int64_t Engine::weight_bytes() const {
+    int64_t total = 0;
+    for (const PackedLayer& layer : layers_) total += static_cast<int64_t>(layer.weight.size());
+    return total;
+}
+
+std::unique_ptr<Arena> Engine::borrow() {
+    {
+        std::lock_guard lock(mutex_);
+        if (!idle_.empty()) {
+            auto arena = std::move(idle_.back());
+            idle_.pop_back();
+            return arena;
+        }
+    }
+    return std::make_unique<Arena>(thread_count_);
+}
+
+void Engine::give_back(std::unique_ptr<Arena> arena) {
+    std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(arena));
+}
+
+void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
+                 double* seconds) {
+    const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
+    const auto layers = static_cast<int64_t>(program_.space.layers.size());
+    const int64_t most = std::clamp<int64_t>(SLICE_BYTES / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
+    const int64_t in_size = product(program_.input_shape), out_size = product(output().shape);
+    std::unique_ptr<Arena> arena = borrow();
+    const int64_t capacity = std::min(count, most);
+    if (arena->winograd.size() == 0 && winograd_bytes_) arena->winograd = Bytes(winograd_bytes_);
+    if (arena->capacity < capacity) {
+        arena->memory = Bytes();
+        arena->stage = Bytes();
+        arena->memory = Bytes(capacity * std::max(plan_.bytes, plan_auto_.bytes));
+        arena->stage = Bytes(capacity * std::max(plan_.stage, plan_auto_.stage));
+        arena->landing = Bytes(capacity * std::max(plan_.landing, plan_auto_.landing));
+        arena->capacity = capacity;
+    }
+    for (int64_t first = 0; first < count; first += capacity) {
+        const int64_t some = std::min(capacity, count - first);
+        if (arena->plan != &memory) arena->values = memory.values;
+        arena->plan = &memory;
+        for (size_t v = 0; v < arena->values.size(); ++v)
+            arena->values[v].data = arena->memory.data() + some * memory.offset[v];
+        arena->chosen.assign(layers * some, 0);
+        execute({program_, layers_, *kernels_, memory, plan, *arena, some, x + first * in_size}, seconds);
+        const int last = std::get<Dequantize>(program_.ops.back()).x;
+        read_output(arena->values[last], output(), some, codes ? codes + first * out_size : nullptr,
+                    floats ? floats + first * out_size : nullptr);
+        for (int64_t n = 0; widths && n < some; ++n)
+            for (int64_t i = 0; i < layers; ++i) {
+                const int8_t chosen = arena->chosen[i * some + n];
+                const auto fixed = static_cast<int8_t>(std::min(plan.weight[i], plan.activation[i]));
+                widths[(first + n) * layers + i] = chosen ? chosen : fixed;
+            }
+    }
+    give_back(std::move(arena));
+}
+
+}  // namespace dqt

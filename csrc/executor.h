@@ -1,0 +1,38 @@
+// What runs one slice of a batch, and what its parts share.
+#pragma once
+
+#include "engine.h"
+
+namespace dqt {
+
+// A slice of a batch on its way through the network.
+struct Context {
+    const Program& program;
+    const std::vector<PackedLayer>& layers;  // by op
+    const Kernels& kernels;
+    const MemoryPlan& plan;
+    const Widths& widths;
+    Arena& arena;
+    int64_t count;                   // samples
+    const float* x;
+};
+
+// executor.cc: every instruction that the plan needs. With `seconds` (or null), the time of each is added there.
+void execute(const Context& run, double* seconds);
+
+// shapes.cc: the operators that are no layers, on every sample of the slice.
+void fill_border(const Tensor& t, int64_t n);
+void copy_elements(const Tensor& from, const Tensor& to, int64_t n);  // of the same logical shape
+void execute_quantize(const Context& run, const Quantize& op);
+void execute_add(const Context& run, const Add& op);
+void execute_multiply(const Context& run, const Multiply& op);
+void execute_rescale(const Context& run, const Rescale& op);
+void execute_concat(const Context& run, const Concat& op);
+void execute_max_pool(const Context& run, const MaxPool& op);
+void execute_avg_pool(const Context& run, const AvgPool& op);
+void execute_table(const Context& run, const Table& op);
+void execute_reshape(const Context& run, const Reshape& op);
+void execute_slice(const Context& run, const Slice& op);
+void execute_pad(const Context& run, const Pad& op);
+
+}  // namespace dqt

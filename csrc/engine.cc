@@ -42,7 +42,7 @@ Engine::Engine(Program program, int threads, const Kernels& kernels)
                               program_.space);
         }
     }
-    winograd_bytes_ = winograd_scratch(program_, layers_, kernels, thread_count_);
+    winograd_bytes_ = winograd_scratch(program_, plan_, layers_, kernels, thread_count_);
     for (Op& op : program_.ops) {  // the packed form is the only copy of the weights
         if (auto* conv = std::get_if<Conv>(&op)) std::vector<int8_t>().swap(conv->weight.data);
         if (auto* linear = std::get_if<Linear>(&op)) std::vector<int8_t>().swap(linear->weight.data);

@@ -21,6 +21,8 @@ struct MemoryPlan {
     int64_t bytes = 0;               // of one sample
     int64_t stage = 0;               // of the narrowed input of a layer, per sample
     int64_t landing = 0;             // of a linear layer's rows on their way into an image, per sample
+    std::vector<char> live;          // by op: whether it runs at all
+    std::vector<std::vector<int>> reads;  // by op
     std::vector<int> fused;          // by op: the Add that a convolution does at its end, or -1; -2: done by another
 };
 
@@ -77,8 +79,6 @@ class Engine {
 // plan.cc
 Tensor as_matrix(const Tensor& t);  // the same elements row-major, its last dimension innermost, nowhere yet
 MemoryPlan make_plan(const Program& program, bool automatic);
-std::vector<char> needed(const Program& program, bool automatic);
-std::vector<int> reads(const Op& op);
 int writes(const Op& op);
 bool is_depthwise(const Conv& op, const Program& program);
 

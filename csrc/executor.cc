@@ -74,10 +74,9 @@ class Execution {
 
     void all(double* seconds) {
         const auto& ops = run_.program.ops;
-        const std::vector<char> live = needed(run_.program, widths_.automatic);
-        find_readers(live);
+        find_readers();
         for (size_t i = 0; i < ops.size(); ++i) {
-            if (!live[i] || plan_.fused[i] == -2) continue;
+            if (!plan_.live[i] || plan_.fused[i] == -2) continue;
             const int out = plan_.fused[i] >= 0 ? writes(ops[plan_.fused[i]]) : writes(ops[i]);
             const auto began = std::chrono::steady_clock::now();
             if (out >= 0) border(arena_.values[out]);
@@ -88,25 +87,26 @@ class Execution {
 
   private:
     // A value that layers alone read, all at one width, is stored at that width: nothing narrows it again.
-    void find_readers(const std::vector<char>& live) {
+    void find_readers() {
         const auto& ops = run_.program.ops;
         const int master = run_.program.space.master;
         arena_.readers.assign(run_.program.values.size(), 0);
         for (size_t i = 0; i < ops.size(); ++i) {
-            if (!live[i]) continue;
+            if (!plan_.live[i]) continue;
             const auto* conv = std::get_if<Conv>(&ops[i]);
             const auto* linear = std::get_if<Linear>(&ops[i]);
             const int layer = conv ? conv->layer : linear ? linear->layer : -1;
             const bool known = layer >= 0 && !widths_.automatic && run_.kernels.narrows;
             const int width = known ? widths_.activation[layer] : master;
-            for (const int v : reads(ops[i])) {
+            for (const int v : plan_.reads[i]) {
                 int& before = arena_.readers[v];
                 before = before == 0 || before == width ? width : master;
             }
         }
         for (size_t i = 0; i < ops.size(); ++i) {  // only layers narrow what they write
             const bool layer = std::holds_alternative<Conv>(ops[i]) || std::holds_alternative<Linear>(ops[i]);
-            if (live[i] && !layer && plan_.fused[i] != -2 && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = master;
+            const bool runs = plan_.live[i] && plan_.fused[i] != -2;
+            if (runs && !layer && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = master;
         }
     }
 
@@ -223,7 +223,7 @@ class Execution {
 
     // Narrows the input's samples of this group, and pads its groups of channels where the kernel wants that.
     void stage(int i, Window& w, const PackedLayer& packed, int activation) {
-        const int x = reads(run_.program.ops[i])[0];
+        const int x = plan_.reads[i][0];
         const Tensor& from = arena_.values[x];
         const int s = narrow_of(x).s ? 0 : run_.program.space.master - activation;
         const auto& order = arena_.order;

@@ -13,6 +13,27 @@ struct Match : F... {
     using F::operator()...;
 };
 
+std::vector<int> reads(const Op& op) {
+    return std::visit(Match{[](const Quantize&) { return std::vector<int>{}; },
+                            [](const Concat& each) { return each.xs; },
+                            [](const Add& each) { return std::vector<int>{each.a, each.b}; },
+                            [](const Multiply& each) { return std::vector<int>{each.a, each.b}; },
+                            [](const auto& each) { return std::vector<int>{each.x}; }},
+                      op);
+}
+
+std::vector<char> needed(const Program& program, bool automatic) {
+    std::vector<char> result(program.ops.size()), wanted(program.values.size());
+    for (size_t i = program.ops.size(); i-- > 0;) {
+        const Op& op = program.ops[i];
+        const bool last = std::holds_alternative<Dequantize>(op) || (automatic && std::holds_alternative<Choose>(op));
+        if (!last && (writes(op) < 0 || !wanted[writes(op)])) continue;
+        result[i] = 1;
+        for (const int v : reads(op)) wanted[v] = 1;
+    }
+    return result;
+}
+
 void widen_border(Tensor& t, const Conv& op) {
     t.top = std::max(t.top, op.padding[0]);
     t.bottom = std::max(t.bottom, op.padding[1]);
@@ -138,15 +159,6 @@ Tensor as_matrix(const Tensor& t) {
     return result;
 }
 
-std::vector<int> reads(const Op& op) {
-    return std::visit(Match{[](const Quantize&) { return std::vector<int>{}; },
-                            [](const Concat& each) { return each.xs; },
-                            [](const Add& each) { return std::vector<int>{each.a, each.b}; },
-                            [](const Multiply& each) { return std::vector<int>{each.a, each.b}; },
-                            [](const auto& each) { return std::vector<int>{each.x}; }},
-                      op);
-}
-
 int writes(const Op& op) {
     return std::visit(Match{[](const Choose&) { return -1; }, [](const Dequantize&) { return -1; },
                             [](const auto& each) { return each.out; }},
@@ -158,25 +170,14 @@ bool is_depthwise(const Conv& op, const Program& program) {
            !program.values[op.out].wide;
 }
 
-std::vector<char> needed(const Program& program, bool automatic) {
-    std::vector<char> result(program.ops.size()), wanted(program.values.size());
-    for (size_t i = program.ops.size(); i-- > 0;) {
-        const Op& op = program.ops[i];
-        const bool last = std::holds_alternative<Dequantize>(op) || (automatic && std::holds_alternative<Choose>(op));
-        if (!last && (writes(op) < 0 || !wanted[writes(op)])) continue;
-        result[i] = 1;
-        for (const int v : reads(op)) wanted[v] = 1;
-    }
-    return result;
-}
-
 MemoryPlan make_plan(const Program& program, bool automatic) {
     MemoryPlan plan;
-    const std::vector<char> live = needed(program, automatic);
+    plan.live = needed(program, automatic);
+    for (const Op& op : program.ops) plan.reads.push_back(reads(op));
     plan.values = layouts(program);
-    plan.fused = fuse(program, live);
+    plan.fused = fuse(program, plan.live);
     plan.offset.assign(program.values.size(), 0);
-    plan.bytes = place(plan.values, lives(program, live, plan.fused), plan.offset);
+    plan.bytes = place(plan.values, lives(program, plan.live, plan.fused), plan.offset);
     for (const Op& op : program.ops) {
         if (const auto* conv = std::get_if<Conv>(&op)) {
             const Tensor& x = plan.values[conv->x];

@@ -163,11 +163,10 @@ bool winograd_pays(const Context& run, const Conv& op, const PackedLayer& layer,
     return static_cast<int64_t>(run.arena.order.size()) * tiles >= LEAST_TILES;
 }
 
-int64_t winograd_scratch(const Program& program, const std::vector<PackedLayer>& layers, const Kernels& kernels,
-                         int threads) {
+int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,
+                         const Kernels& kernels, int threads) {
     int64_t most = 0;
     if (!kernels.winograd || program.space.widths.front() > WEIGHT_BITS) return 0;
-    const MemoryPlan plan = make_plan(program, false);
     for (size_t i = 0; i < program.ops.size(); ++i)
         if (const auto* op = std::get_if<Conv>(&program.ops[i]); op && shape_fits(*op, layers[i]))
             most = std::max(most, layout_of(plan.values[op->x], plan.values[op->out], layers[i].depth, threads).bytes);

@@ -21,9 +21,9 @@ struct WinogradRun {
 // and for the samples of `run.arena.order`.
 bool winograd_pays(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation);
 
-// Bytes of scratch that the program's layers need at most, with `threads`.
-int64_t winograd_scratch(const Program& program, const std::vector<PackedLayer>& layers, const Kernels& kernels,
-                         int threads);
+// Bytes of scratch that the program's layers need at most, with `threads`; every plan lays the values out alike.
+int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,
+                         const Kernels& kernels, int threads);
 
 // Every sample of `run.arena.order`.
 void run_winograd(const Context& run, const WinogradRun& w);

@@ -31,6 +31,24 @@ struct Window {
     int64_t group_bytes;             // from group to group in a pixel
 };
 
+// Where a layer's results go: its own value, or through the residual that it adds.
+struct Ending {
+    const Tensor &out, &other;       // `other`: what the residual reads; `out` where there is none
+    bool fused = false;
+    Residual residual{};
+    Narrow narrow;
+};
+
+// A layer at one pair of widths.
+struct LayerRun {
+    const PackedLayer& packed;
+    const Window& w;
+    Narrowing narrowing;
+    const int32_t* start;            // initial accumulators
+    int row;                         // of the requantization constants
+    Ending end;
+};
+
 // Walks over the output pixels of the samples of one group, in order, with the addresses that a block needs.
 struct Cursor {
     const int32_t* samples;
@@ -201,24 +219,34 @@ class Execution {
     }
 
     void at_widths(int i, Window w, int weight, int activation) {
+        const Op& op = run_.program.ops[i];
+        const auto* conv = std::get_if<Conv>(&op);
         const PackedLayer& packed = run_.layers[i];
-        const auto& space = run_.program.space;
-        const Narrowing narrowing = packed.narrowing(weight);
-        const int row = index_of(space.widths, std::min(weight, activation));
-        const int32_t* start = packed.start[index_of(space.widths, weight)].data();
-        if (const auto* conv = std::get_if<Conv>(&run_.program.ops[i]);
-            conv && !w.out.wide && winograd_pays(run_, *conv, packed, weight, activation)) {
-            const Ending end = ending(i);
+        const auto& widths = run_.program.space.widths;
+        const int row = index_of(widths, std::min(weight, activation));
+        const int32_t* start = packed.start[index_of(widths, weight)].data();
+        const LayerRun layer{packed, w, packed.narrowing(weight), start, row, ending(i, w.out)};
+        if (conv && !w.out.wide && winograd_pays(run_, *conv, packed, weight, activation)) {
+            const Ending& end = layer.end;
             return run_winograd(run_, {packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
-                                       w.padding[0], w.padding[1], weight, activation, start, row,
-                                       narrow_of(end.value)});
+                                       w.padding[0], w.padding[1], weight, activation, start, row, end.narrow});
         }
         stage(i, w, packed, activation);
-        if (packed.depthwise) return depthwise(std::get<Conv>(run_.program.ops[i]), packed, w, narrowing, start, row);
-        blocks(i, packed, w, narrowing, start, row);
-        const Tensor& out = arena_.values[writes(run_.program.ops[i])];
+        if (packed.depthwise) return depthwise(*conv, layer);
+        blocks(layer);
+        const Tensor& out = arena_.values[writes(op)];
         if (out.planar && !w.out.planar)
             for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
+    }
+
+    Ending ending(int i, const Tensor& own) const {
+        const int value = writes(run_.program.ops[i]);
+        if (plan_.fused[i] < 0) return {own, own, false, {}, narrow_of(value)};
+        const auto& add = std::get<Add>(run_.program.ops[plan_.fused[i]]);
+        const bool first = add.a == value;
+        const Residual residual = {first ? add.k1 : add.k2, first ? add.k2 : add.k1, add.k3, add.shift,
+                                   static_cast<int32_t>(add.lo), static_cast<int32_t>(add.hi)};
+        return {arena_.values[add.out], arena_.values[first ? add.b : add.a], true, residual, narrow_of(add.out)};
     }
 
     // Narrows the input's samples of this group, and pads its groups of channels where the kernel wants that.
@@ -262,8 +290,9 @@ class Execution {
         });
     }
 
-    void depthwise(const Conv& op, const PackedLayer& packed, const Window& w, const Narrowing& narrowing,
-                   const int32_t* start, int row) {
+    void depthwise(const Conv& op, const LayerRun& layer) {
+        const PackedLayer& packed = layer.packed;
+        const Window& w = layer.w;
         const auto& order = arena_.order;
         DepthwiseRow common{};
         common.in_row = op.dilation[0] * w.in.row;
@@ -275,11 +304,11 @@ class Execution {
         common.kernel_height = packed.kernel_height;
         common.kernel_width = packed.kernel_width;
         common.weight = reinterpret_cast<const int8_t*>(packed.weight.data());
-        common.mask = narrowing.mask;
-        std::copy_n(narrowing.middle, 2, common.middle);
-        common.start = start;
-        common.rounding = packed.rounding(row, 0);
-        common.narrow = narrow_of(op.out);
+        common.mask = layer.narrowing.mask;
+        std::copy_n(layer.narrowing.middle, 2, common.middle);
+        common.start = layer.start;
+        common.rounding = packed.rounding(layer.row, 0);
+        common.narrow = layer.end.narrow;
         arena_.threads.each([&](int t) {
             DepthwiseRow each = common;
             const Range range = split(static_cast<int64_t>(order.size()) * w.out.height, t, arena_.threads.count());
@@ -292,10 +321,11 @@ class Execution {
         });
     }
 
-    void blocks(int i, const PackedLayer& packed, const Window& w, const Narrowing& narrowing, const int32_t* start,
-                int row) {
+    void blocks(const LayerRun& layer) {
+        const PackedLayer& packed = layer.packed;
         const int parts = arena_.threads.count();
-        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * w.out.height * w.out.width;
+        const Tensor& out = layer.w.out;
+        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * out.height * out.width;
         const auto panels = static_cast<int64_t>(packed.panels.size());
         const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
         arena_.threads.each([&](int t) {
@@ -305,61 +335,32 @@ class Execution {
             const int64_t strip = small ? STRIP : some.last - some.first;
             for (int64_t first = some.first; first < some.last; first += strip)
                 for (int64_t p = those.first; p < those.last; ++p)
-                    panel(i, packed, packed.panels[p], w, narrowing, start, row, {first, std::min(first + strip, some.last)});
+                    panel(layer, packed.panels[p], {first, std::min(first + strip, some.last)});
         });
     }
 
-    // Where a layer's results go: its own value, or through the residual that it adds.
-    struct Ending {
-        Tensor out, other;
-        Residual residual{};
-        int value = -1;              // of the program
-        bool fused = false;
-    };
-
-    Ending ending(int i) const {
-        const Op& op = run_.program.ops[i];
-        Ending end;
-        if (plan_.fused[i] < 0) {
-            end.value = writes(op);
-            end.out = arena_.values[end.value];
-            return end;
-        }
-        const auto& add = std::get<Add>(run_.program.ops[plan_.fused[i]]);
-        const bool first = add.a == writes(op);
-        end.residual = {first ? add.k1 : add.k2, first ? add.k2 : add.k1, add.k3, add.shift,
-                        static_cast<int32_t>(add.lo), static_cast<int32_t>(add.hi)};
-        end.other = arena_.values[first ? add.b : add.a];
-        end.value = add.out;
-        end.out = arena_.values[add.out];
-        end.fused = true;
-        return end;
-    }
-
     // One panel of channels over a range of output pixels, in blocks of nearly equal height.
-    void panel(int i, const PackedLayer& packed, const Panel& panel, const Window& w, const Narrowing& narrowing,
-               const int32_t* start, int row, Range pixels) {
+    void panel(const LayerRun& layer, const Panel& panel, Range pixels) {
+        const Window& w = layer.w;
+        const Ending& end = layer.end;
         const int kind = kind_of(panel.vectors), most = run_.kernels.most_rows[kind];
         Block block{};
         block.taps = w.taps.data();
         block.tap_count = static_cast<int>(w.taps.size());
         block.depth = w.depth;
-        block.panel = reinterpret_cast<const int8_t*>(packed.weight.data()) + panel.weight;
-        block.mask = narrowing.mask;
-        std::copy_n(narrowing.middle, 2, block.middle);
-        block.start = start + panel.at;
-        block.rounding = packed.rounding(row, panel.at);
-        const Ending end = ending(i);
-        const Tensor& out = end.fused ? end.out : w.out;
-        if (end.fused) block.residual = &end.residual;
-        block.wide = out.wide;
-        block.narrow = narrow_of(end.value);
+        block.panel = reinterpret_cast<const int8_t*>(layer.packed.weight.data()) + panel.weight;
+        block.mask = layer.narrowing.mask;
+        std::copy_n(layer.narrowing.middle, 2, block.middle);
+        block.start = layer.start + panel.at;
+        block.rounding = layer.packed.rounding(layer.row, panel.at);
+        block.residual = end.fused ? &end.residual : nullptr;
+        block.wide = end.out.wide;
+        block.narrow = end.narrow;
         block.columns = panel.columns;
-        const bool last = panel.first + panel.columns == packed.out_channels;
-        block.stored = last && !out.wide ? panel.columns + static_cast<int>(out.pixel - out.channels) : panel.columns;
-        const int64_t bytes = out.element(), total = pixels.last - pixels.first, count = (total + most - 1) / most;
-        Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, out, end.fused ? end.other : out, panel.group * w.group_bytes,
-                      panel.first * bytes};
+        block.stored = stored_columns(layer.packed, panel, end.out);
+        const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;
+        Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, end.out, end.other,
+                      panel.group * w.group_bytes, int64_t{panel.first} * end.out.element()};
         for (int64_t k = 0; k < count; ++k) {
             const Range rows = {pixels.first + total * k / count, pixels.first + total * (k + 1) / count};
             cursor.move_to(rows.first);
@@ -368,7 +369,7 @@ class Execution {
                 block.out[r] = cursor.out;
                 block.other[r] = cursor.other;
             }
-            run_.kernels.block[kind][narrowing.narrowed][rows.last - rows.first - 1](block);
+            run_.kernels.block[kind][layer.narrowing.narrowed][rows.last - rows.first - 1](block);
         }
     }
 

@@ -17,6 +17,12 @@ struct Context {
     const float* x;
 };
 
+// Columns of a panel that are stored in `out`: after the last channel also the bytes that fill its pixel.
+inline int stored_columns(const PackedLayer& layer, const Panel& panel, const Tensor& out) {
+    const bool last = panel.first + panel.columns == layer.out_channels;
+    return panel.columns + (last && !out.wide ? static_cast<int>(out.pixel - out.channels) : 0);
+}
+
 // executor.cc: every instruction that the plan needs. With `seconds` (or null), the time of each is added there.
 void execute(const Context& run, double* seconds);
 

@@ -106,8 +106,7 @@ class Winograd {
             block.residual = w_.residual;
             block.columns = panel.columns;
             block.narrow = w_.narrow;
-            const bool last = panel.first + panel.columns == w_.layer.out_channels;
-            block.stored = panel.columns + (last ? static_cast<int>(w_.out.pixel - w_.out.channels) : 0);
+            block.stored = stored_columns(w_.layer, panel, w_.out);
             const int64_t total = some.last - some.first, blocks = (total + TILES - 1) / TILES;
             for (int64_t k = 0; k < blocks; ++k) {
                 const int64_t first = some.first + total * k / blocks, end = some.first + total * (k + 1) / blocks;

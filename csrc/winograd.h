@@ -8,7 +8,7 @@ namespace dqt {
 // What one layer at one pair of widths needs. `other` and `residual` go together.
 struct WinogradRun {
     const PackedLayer& layer;
-    Tensor in, out, other;           // `in`: master codes
+    const Tensor &in, &out, &other;  // `in`: master codes
     const Residual* residual;
     int top, left;                   // padding
     int weight, activation;          // widths

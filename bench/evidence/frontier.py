@@ -11,7 +11,7 @@ import torch
 import dqt
 from bench.evidence.judging import Judging
 from dqt.arith.cost import cost
-from dqt.program.cascade import Trials, _search
+from dqt.program.cascade import Trials, best_thresholds
 from dqt.program.interpret import margins
 
 BITS = (2.5, 3.0, 3.5, 4.0, 6.0)
@@ -71,7 +71,7 @@ def choose(judging: Judging, budget: float) -> tuple[dqt.Cascade, float] | None:
     for widths in candidates(judging.program.space.widths):
         trials = trials_of(judging, widths)
         if trials.share[0] <= budget:
-            thresholds = _search(trials, budget)
+            thresholds = best_thresholds(trials, budget)
             good, share = trials.score(thresholds)
             options.append((-good, share, widths, thresholds))
     if not options:

@@ -11,7 +11,7 @@ import pytest
 
 from dqt.arith.cost import cost
 from dqt.arith.plan import PlanError
-from dqt.program.cascade import Trials, _search, calibrate_cascade
+from dqt.program.cascade import Trials, best_thresholds, calibrate_cascade
 from dqt.program.interpret import InputError, execute
 from dqt.program.program import Program
 from tests.program.build import Builder, inputs
@@ -60,7 +60,7 @@ def test_the_search_equals_the_exhaustive_one() -> None:
         every = product(range(-1, 12), repeat=2)
         scores = [trials.score(t) for t in every]
         best = max(good for good, share in scores if share <= 0.5)
-        assert trials.score(_search(trials, 0.5))[0] == best
+        assert trials.score(best_thresholds(trials, 0.5))[0] == best
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def calibrate_cascade(
             f"a budget of {bitops:g} of the master's BitOPs: {widths[0]} bits alone cost {share[0]:.4g}; "
             "raise the budget or start at a lower width"
         )
-    return Cascade(widths, _search(_try_all(program, batches, widths, share), bitops))
+    return Cascade(widths, best_thresholds(_try_all(program, batches, widths, share), bitops))
 
 
 def _try_all(
@@ -120,7 +120,7 @@ def _labels(label: Any, count: int, classes: int) -> Ints:
     return values.astype(np.int64)
 
 
-def _search(trials: Trials, budget: float) -> tuple[int, ...]:
+def best_thresholds(trials: Trials, budget: float) -> tuple[int, ...]:
     """Thresholds with the most good answers within the budget; among equals the cheapest, then the smallest."""
     stages = len(trials.margin)
     count = max(2, int(GRID ** (1 / stages)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.evaluate import show
+from dqt.cli.inputs import EngineName, engine_of
 from dqt.cli.output import Json, console, emit
 from dqt.cli.train import find_recipe
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from dqt.arith.plan import Plan, PlanLike
     from dqt.nn.net import Net
-    from dqt.program.evaluate import Evaluation
+    from dqt.program.evaluate import Engine, Evaluation
     from dqt.program.program import Program
     from dqt.report.results import Kind, Results, Row
     from dqt.train.data import DataSet, Splits
@@ -83,6 +84,7 @@ class _Road:
     net: Net
     splits: Splits
     program: Program = field(init=False)
+    engine: Engine | None = field(init=False)
     plan: Plan = field(init=False)
     bytes: int = 0
     exact: dict[str, bool] = field(default_factory=dict)
@@ -117,6 +119,7 @@ def _lower(road: _Road, say: Callable[[str], object]) -> None:
     import dqt
 
     road.program = dqt.lower(road.net, info=road.splits.train.info)
+    road.engine = engine_of(road.program, EngineName.NATIVE)
     road.program.save(road.file)
     road.bytes = road.file.stat().st_size
     say(f"lowered to {road.file}: {road.bytes:,} bytes for every width")
@@ -157,7 +160,7 @@ def _evaluate(road: _Road) -> Results:
         tasks.append((AUTO, "auto", AUTO, None))
     rows, auto = [], None
     for label, kind, plan, bits in tasks:
-        found = evaluate(program, inputs, plan)
+        found = evaluate(program, inputs, plan, engine=road.engine)
         trained = _trained(road, label, plan, inputs)
         fixed: Any = None if kind == "auto" else resolve(program.space, plan)
         rows.append(row_of(program, label, kind, found, labels, bits=bits, plan=fixed, trained=trained))
@@ -196,16 +199,19 @@ def _rivals(road: _Road, rows: list[Row], auto: Evaluation, inputs: npt.NDArray[
     program, labels = road.program, road.splits.test.labels.numpy()
     road.uniform_at_auto = uniform_at(rows, auto.share)
     dealt = auto.widths[np.random.default_rng(0).permutation(len(auto.widths))]
-    found = [row_of(program, "random, as auto", "random", evaluate_widths(program, inputs, dealt), labels)]
+    random = evaluate_widths(program, inputs, dealt, engine=road.engine)
+    found = [row_of(program, "random, as auto", "random", random, labels)]
     held: DataSet = road.splits.valid or road.splits.train
     batches = [(held.inputs().numpy(), held.labels.numpy())]
     least = program.space.widths[0]
     try:
-        cascade = calibrate_cascade(program, batches, (least, program.space.master), bitops=auto.share)
+        widths = (least, program.space.master)
+        cascade = calibrate_cascade(program, batches, widths, bitops=auto.share, engine=road.engine)
     except PlanError:  # the lowest width alone costs more than the controller spends: it has no such rival
         return found
     label = f"cascade {least} then {program.space.master}, as auto"
-    return [*found, row_of(program, label, "cascade", evaluate(program, inputs, cascade), labels)]
+    answers = evaluate(program, inputs, cascade, engine=road.engine)
+    return [*found, row_of(program, label, "cascade", answers, labels)]
 
 
 def _write(road: _Road, results: Results) -> dict[str, Path]:

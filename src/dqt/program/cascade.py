@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from dqt.arith.cost import cost
 from dqt.arith.plan import Cascade, PlanError, resolve
-from dqt.program.interpret import InputError, execute, margins
+from dqt.program.evaluate import Engine, interpreter
+from dqt.program.interpret import InputError, margins
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
@@ -50,7 +51,12 @@ class Trials:
 
 
 def calibrate_cascade(
-    program: Program, batches: Iterable[Any], widths: Sequence[int] = (2, 4, 8), bitops: float = 0.12
+    program: Program,
+    batches: Iterable[Any],
+    widths: Sequence[int] = (2, 4, 8),
+    bitops: float = 0.12,
+    *,
+    engine: Engine | None = None,
 ) -> Cascade:
     """The cascade over ``widths`` whose integer margins do best on ``batches`` under a budget.
 
@@ -62,6 +68,7 @@ def calibrate_cascade(
         batches: inputs as :func:`dqt.interpret` takes them, or pairs ``(inputs, labels)`` with integer labels ``[N]``.
         widths: two or more ascending widths of the program.
         bitops: the budget, mean BitOPs of a sample as a fraction of the master's, every pass counted.
+        engine: what runs the program, such as ``dqt.Runtime(program).execute``; the interpreter, if left out.
 
     Raises:
         PlanError: a width that the program lacks, fewer than two, or a budget that the first width alone exceeds.
@@ -77,17 +84,15 @@ def calibrate_cascade(
             f"a budget of {bitops:g} of the master's BitOPs: {widths[0]} bits alone cost {share[0]:.4g}; "
             "raise the budget or start at a lower width"
         )
-    return Cascade(widths, best_thresholds(_try_all(program, batches, widths, share), bitops))
+    return Cascade(widths, best_thresholds(_try_all(engine or interpreter(program), batches, widths, share), bitops))
 
 
-def _try_all(
-    program: Program, batches: Iterable[Any], widths: tuple[int, ...], share: npt.NDArray[np.float64]
-) -> Trials:
+def _try_all(run: Engine, batches: Iterable[Any], widths: tuple[int, ...], share: npt.NDArray[np.float64]) -> Trials:
     answers: list[Ints] = []
     sure: list[Ints] = []
     labels: list[Ints | None] = []
     for x, label in _pairs(batches):
-        codes = [execute(program, x, b).codes for b in widths]
+        codes = [run(x, b).codes for b in widths]
         sure.append(np.stack([margins(q) for q in codes]))
         answers.append(np.stack([q.argmax(axis=1) for q in codes]))
         labels.append(None if label is None else _labels(label, *codes[0].shape))

@@ -90,7 +90,7 @@ def evaluate_widths(
     for i, row in enumerate(kinds):
         mine = group.ravel() == i
         plan = Plan.of({name: int(b) for name, b in zip(program.layers, row, strict=True)})
-        predictions[mine] = _answers((engine or _interpreter(program))(x[mine], plan).codes)
+        predictions[mine] = _answers((engine or interpreter(program))(x[mine], plan).codes)
     return _evaluation(program, predictions, widths, chosen_bitops(program.space, widths))
 
 
@@ -110,7 +110,8 @@ def run_batches(
     return (codes - out.zero).astype(np.float32) * np.float32(out.step), widths
 
 
-def _interpreter(program: Program) -> Engine:
+def interpreter(program: Program) -> Engine:
+    """The engine that defines the result."""
     return lambda x, plan: execute(program, x, plan)
 
 
@@ -122,7 +123,7 @@ def _execute(
     engine: Engine | None,
 ) -> list[Result]:
     parts: list[Result] = []
-    run = engine or _interpreter(program)
+    run = engine or interpreter(program)
     for start in range(0, len(x), BATCH):
         parts.append(run(x[start : start + BATCH], plan))
         if advance is not None:

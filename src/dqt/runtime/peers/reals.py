@@ -8,8 +8,9 @@ then, their work is the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,21 @@ def instructions(program: Program) -> tuple[tuple[Op, ...], dict[str, Value]]:
     if not isinstance(ops[0], Quantize):
         raise PeerError("the program does not begin with Quantize")
     return ops, values
+
+
+def convert(ops: tuple[Op, ...], make: Mapping[type[Op], Callable[[Any, Any], None]], made: Any, engine: str) -> str:
+    """Gives each instruction, but the Dequantize at the end, to its function in ``make``, after ``made``; the output.
+
+    Raises:
+        PeerError: ``make`` has none for an instruction.
+    """
+    for op in ops[:-1]:
+        if type(op) not in make:
+            raise unsupported(op, f"{engine} has no counterpart that keeps its integers")
+        make[type(op)](made, op)
+    last = ops[-1]
+    assert isinstance(last, Dequantize)
+    return last.x
 
 
 def unsupported(op: Op, why: str) -> PeerError:

@@ -104,7 +104,7 @@ struct WinogradKernels {
 
 struct Kernels {
     const char* name;
-    // block[vectors / 2 rounded: 1, 2, 4 -> 0, 1, 2][narrowed][rows - 1]; null where there is none.
+    // block[1, 2, 4 vectors -> 0, 1, 2][narrowed][rows - 1]; null where `rows` is more than most_rows.
     BlockKernel block[3][2][MAX_ROWS];
     int most_rows[3];                // largest block of each panel size
     void (*depthwise)(const DepthwiseRow&);
@@ -114,9 +114,9 @@ struct Kernels {
     void (*quantize)(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse,
                      int zero, int highest);  // `count` pixels of up to 4 channels -> 4 bytes each
     bool (*usable)();                // whether this processor runs them
-    // The largest of `count` rows, byte by byte; null: a plain loop does it. No Winograd where `winograd` is null.
-    void (*maximum)(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) = nullptr;
-    const WinogradKernels* winograd = nullptr;
+    // The largest of `count` >= 1 rows, byte by byte; `out` may be one of them.
+    void (*maximum)(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels);
+    const WinogradKernels* winograd = nullptr;  // null: no Winograd
     bool narrows = false;            // whether block, depthwise and Winograd kernels heed `narrow`
 };
 

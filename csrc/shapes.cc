@@ -221,25 +221,25 @@ void execute_concat(const Context& run, const Concat& op) {
 
 void execute_max_pool(const Context& run, const MaxPool& op) {
     const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
-    const auto plain = [](const uint8_t* const* rows, int count, uint8_t* to, int64_t channels) {
-        std::memset(to, 0, channels);
-        for (int i = 0; i < count; ++i)
-            for (int64_t c = 0; c < channels; ++c) to[c] = std::max(to[c], rows[i][c]);
-    };
+    constexpr int MOST = 32;  // pixels of a window at once
     each_row(run, out, [&](int64_t n, int64_t y) {
-        std::vector<const uint8_t*> inside;
-        inside.reserve(size_t(op.kernel[0]) * op.kernel[1]);
         for (int64_t x = 0; x < out.width; ++x) {
-            inside.clear();
+            uint8_t* to = out.at(n, y, x);
+            const uint8_t* inside[MOST];
+            int count = 0;
             for (int i = 0; i < op.kernel[0]; ++i)
                 for (int j = 0; j < op.kernel[1]; ++j) {
                     const int64_t row = y * op.stride[0] - op.padding[0] + int64_t{i} * op.dilation[0];
                     const int64_t col = x * op.stride[1] - op.padding[2] + int64_t{j} * op.dilation[1];
-                    if (row >= 0 && row < in.height && col >= 0 && col < in.width) inside.push_back(in.at(n, row, col));
+                    if (row < 0 || row >= in.height || col < 0 || col >= in.width) continue;
+                    if (count == MOST) {  // the largest so far counts as one of the next
+                        run.kernels.maximum(inside, count, to, out.channels);
+                        inside[0] = to;
+                        count = 1;
+                    }
+                    inside[count++] = in.at(n, row, col);
                 }
-            const auto count = static_cast<int>(inside.size());
-            run.kernels.maximum ? run.kernels.maximum(inside.data(), count, out.at(n, y, x), out.channels)
-                                : plain(inside.data(), count, out.at(n, y, x), out.channels);
+            run.kernels.maximum(inside, count, to, out.channels);
         }
     });
 }

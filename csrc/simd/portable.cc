@@ -99,6 +99,14 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
         }
 }
 
+void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) {
+    for (int64_t c = 0; c < channels; ++c) {
+        uint8_t most = rows[0][c];
+        for (int i = 1; i < count; ++i) most = most < rows[i][c] ? rows[i][c] : most;
+        out[c] = most;
+    }
+}
+
 bool usable() { return true; }
 
 }  // namespace
@@ -115,6 +123,7 @@ const Kernels kernels_portable = {
     table,
     quantize,
     usable,
+    maximum,
 };
 
 }  // namespace dqt

@@ -311,11 +311,15 @@ void test_elements(const Kernels& k, int cases) {
                    [&](int64_t i) { return residual_of(a[i], b[i], r); });
         test_codes(k, "table", count, [&](uint8_t* out) { k.table(a.data(), out, count, t.data()); },
                    [&](int64_t i) { return t[a[i]]; });
-        if (k.maximum)
-            test_codes(k, "maximum", count, [&](uint8_t* out) {
-                const uint8_t* rows[] = {a.data(), b.data()};
-                k.maximum(rows, 2, out, count);
-            }, [&](int64_t i) { return std::max(a[i], b[i]); });
+        test_codes(k, "maximum", count, [&](uint8_t* out) {
+            const uint8_t* rows[] = {a.data(), b.data()};
+            k.maximum(rows, 2, out, count);
+        }, [&](int64_t i) { return std::max(a[i], b[i]); });
+        test_codes(k, "maximum in place", count, [&](uint8_t* out) {
+            std::copy(a.begin(), a.end(), out);
+            const uint8_t* rows[] = {out, b.data()};
+            k.maximum(rows, 2, out, count);
+        }, [&](int64_t i) { return std::max(a[i], b[i]); });
         const int channels = integer(1, 4), zero = integer(0, 255), highest = one_of({255, 15, 3});
         const int64_t plane = count + pick(0, 5);
         const float inverse = one_of({1.0f, 0.5f, 37.25f, 1e-3f, 3e38f});

@@ -30,6 +30,22 @@ void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* co
 
 }  // namespace
 
+void Arena::grow(const Needs& needs, int64_t samples) {
+    if (samples <= capacity) return;
+    capacity = 0;
+    for (Bytes* each : {&memory, &stage, &landing}) *each = Bytes();  // free first what is too small
+    memory = Bytes(samples * needs.memory);
+    stage = Bytes(samples * needs.stage);
+    if (needs.landing) landing = Bytes(samples * needs.landing);
+    if (needs.winograd && winograd.size() == 0) winograd = Bytes(needs.winograd);
+    values.reserve(needs.values);
+    readers.reserve(needs.values);
+    taps.reserve(needs.taps);
+    chosen.reserve(needs.layers * samples);
+    order.reserve(samples);
+    capacity = samples;
+}
+
 Engine::Engine(Program program, int threads, const Kernels& kernels)
     : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)),
       plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
@@ -42,7 +58,10 @@ Engine::Engine(Program program, int threads, const Kernels& kernels)
                               program_.space);
         }
     }
-    winograd_bytes_ = winograd_scratch(program_, plan_, layers_, kernels, thread_count_);
+    needs_ = {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),
+              std::max(plan_.landing, plan_auto_.landing),
+              winograd_scratch(program_, plan_, layers_, kernels, thread_count_),
+              program_.values.size(), program_.space.layers.size(), plan_.taps};
     for (Op& op : program_.ops) {  // the packed form is the only copy of the weights
         if (auto* conv = std::get_if<Conv>(&op)) std::vector<int8_t>().swap(conv->weight.data);
         if (auto* linear = std::get_if<Linear>(&op)) std::vector<int8_t>().swap(linear->weight.data);
@@ -50,10 +69,6 @@ Engine::Engine(Program program, int threads, const Kernels& kernels)
 }
 
 const Value& Engine::output() const { return program_.values[std::get<Dequantize>(program_.ops.back()).x]; }
-
-int64_t Engine::arena_bytes(int64_t samples) const {
-    return samples * (std::max(plan_.bytes, plan_auto_.bytes) + std::max(plan_.stage, plan_auto_.stage));
-}
 
 int64_t Engine::weight_bytes() const {
     int64_t total = 0;
@@ -86,15 +101,7 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
     const int64_t in_size = product(program_.input_shape), out_size = product(output().shape);
     std::unique_ptr<Arena> arena = borrow();
     const int64_t capacity = std::min(count, most);
-    if (arena->winograd.size() == 0 && winograd_bytes_) arena->winograd = Bytes(winograd_bytes_);
-    if (arena->capacity < capacity) {
-        arena->memory = Bytes();
-        arena->stage = Bytes();
-        arena->memory = Bytes(capacity * std::max(plan_.bytes, plan_auto_.bytes));
-        arena->stage = Bytes(capacity * std::max(plan_.stage, plan_auto_.stage));
-        arena->landing = Bytes(capacity * std::max(plan_.landing, plan_auto_.landing));
-        arena->capacity = capacity;
-    }
+    arena->grow(needs_, capacity);
     for (int64_t first = 0; first < count; first += capacity) {
         const int64_t some = std::min(capacity, count - first);
         if (arena->plan != &memory) arena->values = memory.values;

@@ -21,6 +21,7 @@ struct MemoryPlan {
     int64_t bytes = 0;               // of one sample
     int64_t stage = 0;               // of the narrowed input of a layer, per sample
     int64_t landing = 0;             // of a linear layer's rows on their way into an image, per sample
+    size_t taps = 1;                 // of the largest kernel
     std::vector<char> live;          // by op: whether it runs at all
     std::vector<std::vector<int>> reads;  // by op
     std::vector<int> fused;          // by op: the Add that a convolution does at its end, or -1; -2: done by another
@@ -32,9 +33,18 @@ struct Widths {
     bool automatic = false;
 };
 
-// Memory and threads of one run at a time.
+// What a run needs, whatever its plan: bytes per sample, bytes of scratch, counts.
+struct Needs {
+    int64_t memory = 0, stage = 0, landing = 0, winograd = 0;
+    size_t values = 0, layers = 0, taps = 0;
+};
+
+// Memory and threads of one run at a time. Once it has grown, a run allocates nothing.
 struct Arena {
     explicit Arena(int threads) : threads(threads) {}
+    // Makes room for so many samples at once, if there is less.
+    void grow(const Needs& needs, int64_t samples);
+
     Threads threads;
     Bytes memory, stage, landing, winograd;
     int64_t capacity = 0;            // samples
@@ -43,6 +53,7 @@ struct Arena {
     std::vector<int8_t> chosen;      // [layers][samples] width, where automatic
     std::vector<int32_t> order;      // samples of one group of widths
     std::vector<int> readers;        // by value: the activation width that every reader takes it at, or the master
+    std::vector<int32_t> taps;       // of the layer that runs: the byte offset of each segment of its window
 };
 
 class Engine {
@@ -52,7 +63,8 @@ class Engine {
     const Program& program() const { return program_; }
     const Kernels& kernels() const { return *kernels_; }
     int threads() const { return thread_count_; }
-    int64_t arena_bytes(int64_t samples) const;
+    // Of so many samples, without the scratch that does not grow with them.
+    int64_t arena_bytes(int64_t samples) const { return samples * (needs_.memory + needs_.stage + needs_.landing); }
     int64_t weight_bytes() const;
     const Value& output() const;
 
@@ -71,7 +83,7 @@ class Engine {
     int thread_count_;
     MemoryPlan plan_, plan_auto_;
     std::vector<PackedLayer> layers_;  // by op; empty where the op is no layer
-    int64_t winograd_bytes_ = 0;
+    Needs needs_;
     std::mutex mutex_;
     std::vector<std::unique_ptr<Arena>> idle_;
 };

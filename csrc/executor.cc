@@ -26,7 +26,7 @@ int index_of(const std::vector<int>& widths, int width) {
 struct Window {
     Tensor in, out;                  // `in` as staged
     int stride[2], padding[2];
-    std::vector<int32_t> taps;
+    std::span<const int32_t> taps;
     int depth;                       // bytes of a segment
     int64_t group_bytes;             // from group to group in a pixel
 };
@@ -173,6 +173,8 @@ class Execution {
         const PackedLayer& packed = run_.layers[i];
         Window w{arena_.values[op.x], arena_.values[op.out], {op.stride[0], op.stride[1]},
                  {op.padding[0], op.padding[2]}, {}, packed.depth, 0};
+        std::vector<int32_t>& taps = arena_.taps;
+        taps.clear();
         const int inputs = static_cast<int>(op.weight.shape[1]);
         if (op.groups > 1 && !packed.depthwise) {
             w.group_bytes = packed.depth;
@@ -182,14 +184,16 @@ class Execution {
         const bool rows = op.groups == 1 && op.dilation[1] == 1 && !packed.by_tap;  // a row of taps is contiguous
         for (int y = 0; y < packed.kernel_height; ++y)
             for (int x = 0; x < (rows ? 1 : packed.kernel_width); ++x)
-                w.taps.push_back(static_cast<int32_t>(y * down + x * across));
+                taps.push_back(static_cast<int32_t>(y * down + x * across));
+        w.taps = taps;
         if (rows) w.depth *= packed.kernel_width;
         return w;
     }
 
     Window window(const Linear& op) {
         const Tensor &x = arena_.values[op.x], &out = arena_.values[op.out];
-        Window w{x, out, {1, 1}, {0, 0}, {0}, 0, 0};
+        static constexpr int32_t HERE[] = {0};
+        Window w{x, out, {1, 1}, {0, 0}, HERE, 0, 0};
         if (x.planar) w.in = as_matrix(x);
         if (out.planar) {
             w.out = as_matrix(out);

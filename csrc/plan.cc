@@ -184,6 +184,7 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
             const int64_t inputs = round_up(conv->weight.shape[1], 4);
             const int64_t regrouped = x.image / x.pixel * inputs * conv->groups;
             plan.stage = std::max({plan.stage, x.image, regrouped + LINE});
+            plan.taps = std::max(plan.taps, static_cast<size_t>(conv->weight.shape[2] * conv->weight.shape[3]));
         } else if (const auto* linear = std::get_if<Linear>(&op)) {
             plan.stage = std::max(plan.stage, as_matrix(plan.values[linear->x]).image);
             if (plan.values[linear->out].planar)

@@ -5,10 +5,15 @@
 // ISA: kernels by name. CALLERS: threads that call one engine at the same time, each some times. INPUT: float32 samples.
 // WIDTHS: a text file, a plan on each line: weights:activations of each layer (the controller's after them), or auto.
 // OUTPUT: for each plan the int32 codes [count, output], as every caller got them.
+//
+// It fails too where a run allocates memory though the same plan ran on as many samples before.
+#include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -16,6 +21,37 @@
 
 #include "../engine.h"
 #include "../load/load.h"
+
+namespace {
+
+std::atomic<int64_t> allocations{0};
+
+void* allocated(size_t size, size_t alignment) noexcept {
+    ++allocations;
+    void* p = nullptr;
+    return posix_memalign(&p, alignment, size ? size : 1) == 0 ? p : nullptr;
+}
+
+void* required(size_t size, size_t alignment) {
+    if (void* p = allocated(size, alignment)) return p;
+    throw std::bad_alloc();
+}
+
+}  // namespace
+
+// Every allocation of the program is counted; aligned_alloc is what the engine's buffers are made with.
+void* operator new(size_t size) { return required(size, alignof(std::max_align_t)); }
+void* operator new[](size_t size) { return required(size, alignof(std::max_align_t)); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return allocated(size, alignof(std::max_align_t)); }
+void* operator new(size_t size, std::align_val_t alignment) { return required(size, static_cast<size_t>(alignment)); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, size_t) noexcept { std::free(p); }
+void operator delete[](void* p, size_t) noexcept { std::free(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+extern "C" void* aligned_alloc(size_t alignment, size_t size) noexcept { return allocated(size, alignment); }
 
 namespace {
 
@@ -48,6 +84,9 @@ std::vector<std::vector<int32_t>> all(dqt::Engine& engine, const std::vector<flo
         first[i].resize(count * size);
         std::vector<int8_t> chosen(count * engine.program().space.layers.size());
         engine.run(x.data(), count, plans[i], first[i].data(), nullptr, chosen.data());
+        const int64_t before = allocations;
+        engine.run(x.data(), count, plans[i], first[i].data(), nullptr, chosen.data());
+        if (allocations != before) throw std::runtime_error("a second run allocated memory");
     }
     std::vector<std::thread> threads;
     std::vector<int> differ(callers);

@@ -8,6 +8,7 @@
 
 #include "avx2.h"
 #include "chunks.h"
+#include "plain.h"
 
 namespace dqt {
 namespace {
@@ -331,7 +332,7 @@ void depthwise(const DepthwiseRow& d) {
 void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
     int64_t i = 0;
     for (; i + 32 <= count; i += 32) save(out + i, narrowed(load(in + i), {n, s}));
-    for (; i < count; ++i) out[i] = dqt_narrow_activation(in[i], n, s);
+    plain_narrow(in, out, i, count, n, s);
 }
 
 void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
@@ -341,14 +342,7 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const 
         const __m128i eight = _mm256_castsi256_si128(bytes_of(sum, sum, sum, sum));
         _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i), eight);
     }
-    for (; i < count; ++i) {
-        const int64_t sum = (k.k1 * a[i] + k.k2 * b[i] + k.k3) >> k.shift;
-        out[i] = static_cast<uint8_t>(dqt_clamp(sum, k.lo, k.hi));
-    }
-}
-
-void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table) {
-    for (int64_t i = 0; i < count; ++i) out[i] = table[in[i]];
+    plain_add(a, b, out, i, count, k);
 }
 
 void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
@@ -376,28 +370,14 @@ void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channe
         for (int i = 1; i < count; ++i) most = _mm256_max_epu8(most, load(rows[i] + c));
         save(out + c, most);
     }
-    for (; c < channels; ++c) {
-        out[c] = rows[0][c];
-        for (int i = 1; i < count; ++i) out[c] = out[c] < rows[i][c] ? rows[i][c] : out[c];
-    }
+    plain_maximum(rows, count, out, c, channels);
 }
 
 bool usable() { return __builtin_cpu_supports("avx2"); }
 
-template <int V, bool NARROWED, int... ROWS>
-constexpr void fill(BlockKernel* to, std::integer_sequence<int, ROWS...>) {
-    ((to[ROWS] = block<V, NARROWED, ROWS + 1>), ...);
-}
-
 constexpr Kernels make() {
-    Kernels k{"avx2", {}, {12, 12, 12}, depthwise, narrow, add, table, quantize, usable, maximum, nullptr, true};
-    constexpr auto rows = std::make_integer_sequence<int, MAX_ROWS>();
-    fill<1, false>(k.block[0][0], rows);
-    fill<1, true>(k.block[0][1], rows);
-    fill<2, false>(k.block[1][0], rows);
-    fill<2, true>(k.block[1][1], rows);
-    fill<4, false>(k.block[2][0], rows);
-    fill<4, true>(k.block[2][1], rows);
+    Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true};
+    fill_blocks<12>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, NARROWED, ROWS>; });
     return k;
 }
 

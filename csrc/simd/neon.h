@@ -6,10 +6,9 @@
 
 #include <arm_neon.h>
 
-#include <utility>
-
 #include "../arith.h"
 #include "chunks.h"
+#include "plain.h"
 
 namespace dqt {
 namespace {
@@ -225,20 +224,13 @@ void depthwise(const DepthwiseRow& d) {
 void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
     int64_t i = 0;
     for (; i + 16 <= count; i += 16) vst1q_u8(out + i, narrowed(vld1q_u8(in + i), {n, s}));
-    for (; i < count; ++i) out[i] = dqt_narrow_activation(in[i], n, s);
+    plain_narrow(in, out, i, count, n, s);
 }
 
 void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
     int64_t i = 0;
     for (; i + 16 <= count; i += 16) vst1q_u8(out + i, residual16(vld1q_u8(a + i), vld1q_u8(b + i), k));
-    for (; i < count; ++i) {
-        const int64_t sum = (k.k1 * a[i] + k.k2 * b[i] + k.k3) >> k.shift;
-        out[i] = static_cast<uint8_t>(dqt_clamp(sum, k.lo, k.hi));
-    }
-}
-
-void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table) {
-    for (int64_t i = 0; i < count; ++i) out[i] = table[in[i]];
+    plain_add(a, b, out, i, count, k);
 }
 
 void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
@@ -267,23 +259,12 @@ void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channe
         for (int i = 1; i < count; ++i) most = vmaxq_u8(most, vld1q_u8(rows[i] + c));
         vst1q_u8(out + c, most);
     }
-    for (; c < channels; ++c) {
-        out[c] = rows[0][c];
-        for (int i = 1; i < count; ++i) out[c] = out[c] < rows[i][c] ? rows[i][c] : out[c];
-    }
-}
-
-template <int V, int... ROWS>
-constexpr void fill(BlockKernel (*to)[MAX_ROWS], std::integer_sequence<int, ROWS...>) {
-    ((to[0][ROWS] = to[1][ROWS] = block<V, ROWS + 1>), ...);
+    plain_maximum(rows, count, out, c, channels);
 }
 
 constexpr Kernels make(const char* name, bool (*usable)()) {
-    Kernels k{name, {}, {12, 12, 12}, depthwise, narrow, add, table, quantize, usable, maximum, nullptr, true};
-    constexpr auto rows = std::make_integer_sequence<int, MAX_ROWS>();
-    fill<1>(k.block[0], rows);
-    fill<2>(k.block[1], rows);
-    fill<4>(k.block[2], rows);
+    Kernels k{name, {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true};
+    fill_blocks<12>(k, []<int V, bool, int ROWS>() -> BlockKernel { return block<V, ROWS>; });
     return k;
 }
 

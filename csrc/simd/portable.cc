@@ -1,15 +1,10 @@
 // Plain loops for every processor, and the reference that the other kernels must equal.
 #include <cmath>
 
-#include "../arith.h"
-#include "../kernels.h"
+#include "plain.h"
 
 namespace dqt {
 namespace {
-
-uint8_t with_residual(int32_t r, uint8_t b, const Residual& k) {
-    return static_cast<uint8_t>(dqt_clamp((k.k1 * r + k.k2 * b + k.k3) >> k.shift, k.lo, k.hi));
-}
 
 template <int V, int ROWS>
 void block(const Block& b) {
@@ -77,16 +72,10 @@ void depthwise(const DepthwiseRow& d) {
                 }
 }
 
-void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
-    for (int64_t i = 0; i < count; ++i) out[i] = dqt_narrow_activation(in[i], n, s);
-}
+void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) { plain_narrow(in, out, 0, count, n, s); }
 
 void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
-    for (int64_t i = 0; i < count; ++i) out[i] = with_residual(a[i], b[i], k);
-}
-
-void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table) {
-    for (int64_t i = 0; i < count; ++i) out[i] = table[in[i]];
+    plain_add(a, b, out, 0, count, k);
 }
 
 void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
@@ -100,30 +89,19 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
 }
 
 void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) {
-    for (int64_t c = 0; c < channels; ++c) {
-        uint8_t most = rows[0][c];
-        for (int i = 1; i < count; ++i) most = most < rows[i][c] ? rows[i][c] : most;
-        out[c] = most;
-    }
+    plain_maximum(rows, count, out, 0, channels);
 }
 
 bool usable() { return true; }
 
+constexpr Kernels make() {
+    Kernels k{"portable", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum};
+    fill_blocks<4>(k, []<int V, bool, int ROWS>() -> BlockKernel { return block<V, ROWS>; });
+    return k;
+}
+
 }  // namespace
 
-const Kernels kernels_portable = {
-    "portable",
-    {{{block<1, 1>, block<1, 2>, block<1, 3>, block<1, 4>}, {block<1, 1>, block<1, 2>, block<1, 3>, block<1, 4>}},
-     {{block<2, 1>, block<2, 2>, block<2, 3>, block<2, 4>}, {block<2, 1>, block<2, 2>, block<2, 3>, block<2, 4>}},
-     {{block<4, 1>, block<4, 2>, block<4, 3>, block<4, 4>}, {block<4, 1>, block<4, 2>, block<4, 3>, block<4, 4>}}},
-    {4, 4, 4},
-    depthwise,
-    narrow,
-    add,
-    table,
-    quantize,
-    usable,
-    maximum,
-};
+const Kernels kernels_portable = make();
 
 }  // namespace dqt

@@ -225,6 +225,17 @@ struct BlockCase {
     }
 };
 
+// A set has the blocks of up to `most_rows` rows, and no others.
+void test_list(const Kernels& k) {
+    for (int kind = 0; kind < 3; ++kind)
+        for (const bool narrowed : {false, true})
+            for (int rows = 1; rows <= MAX_ROWS; ++rows)
+                if ((k.block[kind][narrowed][rows - 1] != nullptr) != (rows <= k.most_rows[kind])) {
+                    std::printf("%s: block of kind %d, %d rows: most_rows says otherwise\n", k.name, kind, rows);
+                    std::exit(1);
+                }
+}
+
 void test_blocks(const Kernels& k, int cases) {
     for (int kind = 0; kind < 3; ++kind)
         for (const bool narrowed : {false, true})
@@ -346,6 +357,7 @@ void test(const Kernels& k, int cases) {
         return;
     }
     generator.seed(1);
+    test_list(k);
     test_blocks(k, cases);
     test_depthwise(k, cases);
     test_narrow(k);

@@ -1,0 +1,59 @@
+// Plain loops that several kernel sets share: the portable set whole, the others for what is left at the end.
+//
+// Everything here has internal linkage: each file is compiled for another instruction set.
+#pragma once
+
+#include <utility>
+
+#include "../arith.h"
+#include "../kernels.h"
+
+namespace dqt {
+namespace {
+
+inline uint8_t with_residual(int32_t r, uint8_t b, const Residual& k) {
+    return static_cast<uint8_t>(dqt_clamp((k.k1 * r + k.k2 * b + k.k3) >> k.shift, k.lo, k.hi));
+}
+
+// Each works on elements [from, count).
+inline void plain_narrow(const uint8_t* in, uint8_t* out, int64_t from, int64_t count, int n, int s) {
+    for (int64_t i = from; i < count; ++i) out[i] = dqt_narrow_activation(in[i], n, s);
+}
+
+inline void plain_add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t from, int64_t count,
+                      const Residual& k) {
+    for (int64_t i = from; i < count; ++i) out[i] = with_residual(a[i], b[i], k);
+}
+
+inline void plain_maximum(const uint8_t* const* rows, int rows_count, uint8_t* out, int64_t from, int64_t count) {
+    for (int64_t i = from; i < count; ++i) {
+        uint8_t most = rows[0][i];
+        for (int r = 1; r < rows_count; ++r) most = most < rows[r][i] ? rows[r][i] : most;
+        out[i] = most;
+    }
+}
+
+inline void plain_table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table) {
+    for (int64_t i = 0; i < count; ++i) out[i] = table[in[i]];
+}
+
+template <int V, bool NARROWED, class Of, int... ROWS>
+constexpr void fill(BlockKernel* to, const Of& of, std::integer_sequence<int, ROWS...>) {
+    ((to[ROWS] = of.template operator()<V, NARROWED, ROWS + 1>()), ...);
+}
+
+// All block kernels of up to MOST rows: of<V, NARROWED, ROWS>() each.
+template <int MOST, class Of>
+constexpr void fill_blocks(Kernels& k, const Of& of) {
+    constexpr auto rows = std::make_integer_sequence<int, MOST>();
+    fill<1, false>(k.block[0][0], of, rows);
+    fill<1, true>(k.block[0][1], of, rows);
+    fill<2, false>(k.block[1][0], of, rows);
+    fill<2, true>(k.block[1][1], of, rows);
+    fill<4, false>(k.block[2][0], of, rows);
+    fill<4, true>(k.block[2][1], of, rows);
+    for (int& most : k.most_rows) most = MOST;
+}
+
+}  // namespace
+}  // namespace dqt

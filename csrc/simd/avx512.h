@@ -119,7 +119,7 @@ INLINE __m512i packed(const __m512i* y) {
     }
 }
 
-template <int V>
+// The mask of the first `count` bytes.
 INLINE __mmask64 first(int count) {
     return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
 }
@@ -159,8 +159,8 @@ INLINE __m512i with_residual(__m512i bytes, __m512i other, const Addition& a) {
 template <int V, class To>
 INLINE void store(const To& to, int i, __m512i bytes) {
     if (to.narrow.s) bytes = narrowed(bytes, to.narrow);
-    bytes = _mm512_maskz_mov_epi8(first<V>(to.columns), bytes);
-    _mm512_mask_storeu_epi8(to.out[i], first<V>(to.stored), bytes);
+    bytes = _mm512_maskz_mov_epi8(first(to.columns), bytes);
+    _mm512_mask_storeu_epi8(to.out[i], first(to.stored), bytes);
 }
 
 // Adds the residual to `count` outputs, 64 bytes each, and stores them. Not inlined: it would cost the products registers.
@@ -169,7 +169,7 @@ __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, i
     const Addition addition(*to.residual);
     for (int i = 0; i < count; ++i) {
         if (!to.out[i]) continue;
-        const __m512i other = _mm512_maskz_loadu_epi8(first<V>(to.columns), to.other[i]);
+        const __m512i other = _mm512_maskz_loadu_epi8(first(to.columns), to.other[i]);
         store<V>(to, i, with_residual<V>(bytes[i], other, addition));
     }
 }

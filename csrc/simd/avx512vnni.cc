@@ -98,15 +98,15 @@ INLINE void store_depthwise(uint8_t* out, const __m512i* acc, const DepthwiseRow
     for (int v = 0; v < 4; ++v) y[v] = scaled(acc[v], Factors(r, from + v * LANES), r);
     __m512i bytes = clamp_bytes(packed<4>(y), r.lo, r.hi);
     if (d.narrow.s) bytes = narrowed(bytes, d.narrow);
-    _mm512_mask_storeu_epi8(out + from, first<4>(d.out_pixel - from),
-                            _mm512_maskz_mov_epi8(first<4>(d.channels - from), bytes));
+    _mm512_mask_storeu_epi8(out + from, first(d.out_pixel - from),
+                            _mm512_maskz_mov_epi8(first(d.channels - from), bytes));
 }
 
 // Any kernel, any stride: 64 channels of one output pixel after the other.
 void depthwise_any(const DepthwiseRow& d, int from) {
     const int quads = (d.kernel_height + 3) / 4;
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(d.mask));
-    const __mmask64 some = first<4>(d.out_pixel - from);
+    const __mmask64 some = first(d.out_pixel - from);
     const int8_t* weight = d.weight + int64_t{from} * d.kernel_width * quads * 4;
     for (int p = 0; p < d.count; ++p) {
         __m512i acc[4];
@@ -131,7 +131,7 @@ void depthwise_any(const DepthwiseRow& d, int from) {
 // 3x3, stride 1: each input column is interleaved once and added to the three outputs that it touches.
 void depthwise_3x3(const DepthwiseRow& d, int from) {
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(d.mask));
-    const __mmask64 some = first<4>(d.out_pixel - from);
+    const __mmask64 some = first(d.out_pixel - from);
     const int8_t* weight = d.weight + int64_t{from} * 12;
     __m512i w[3][4], start[4], left[4], middle[4];
     for (int j = 0; j < 3; ++j)
@@ -160,7 +160,7 @@ void depthwise(const DepthwiseRow& d) {
 
 void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
     for (int64_t i = 0; i < count; i += 64) {
-        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, count - i)));
+        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
         _mm512_mask_storeu_epi8(out + i, some, narrowed(_mm512_maskz_loadu_epi8(some, in + i), {n, s}));
     }
 }
@@ -168,7 +168,7 @@ void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
 void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
     const Addition addition(k);
     for (int64_t i = 0; i < count; i += 64) {
-        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, count - i)));
+        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
         const __m512i x = _mm512_maskz_loadu_epi8(some, a + i), y = _mm512_maskz_loadu_epi8(some, b + i);
         _mm512_mask_storeu_epi8(out + i, some, with_residual<4>(x, y, addition));
     }
@@ -178,7 +178,7 @@ void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table)
     const __m512i t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64);
     const __m512i t2 = _mm512_loadu_si512(table + 128), t3 = _mm512_loadu_si512(table + 192);
     for (int64_t i = 0; i < count; i += 64) {
-        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, count - i)));
+        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
         const __m512i q = _mm512_maskz_loadu_epi8(some, in + i);
         const __m512i low = _mm512_permutex2var_epi8(t0, q, t1), high = _mm512_permutex2var_epi8(t2, q, t3);
         _mm512_mask_storeu_epi8(out + i, some, _mm512_mask_blend_epi8(_mm512_movepi8_mask(q), low, high));
@@ -190,7 +190,7 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
     const __m512 factor = _mm512_set1_ps(inverse), offset = _mm512_set1_ps(static_cast<float>(zero));
     const __m512 most = _mm512_set1_ps(static_cast<float>(highest));
     for (int64_t i = 0; i < count; i += 16) {
-        const auto some = static_cast<__mmask16>(first<1>(static_cast<int>(std::min<int64_t>(16, count - i))));
+        const auto some = static_cast<__mmask16>(first(static_cast<int>(std::min<int64_t>(16, count - i))));
         __m512i pixels = _mm512_setzero_si512();
         for (int c = 0; c < channels; ++c) {
             __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, in + c * plane + i), factor);
@@ -204,7 +204,7 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
 
 void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) {
     for (int64_t c = 0; c < channels; c += 64) {
-        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, channels - c)));
+        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
         __m512i most = _mm512_setzero_si512();
         for (int i = 0; i < count; ++i) most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(some, rows[i] + c));
         _mm512_mask_storeu_epi8(out + c, some, most);

@@ -29,7 +29,7 @@ INLINE __m512i code(const uint8_t* p, __mmask64 some, int n, int s) {
 void input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride) {
     const __m512i offset = _mm512_set1_epi8(static_cast<char>(0x80));
     for (int64_t c = 0; c < channels; c += 64) {
-        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, channels - c)));
+        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
         __m512i t[4][4];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) {
@@ -56,7 +56,7 @@ int32_t weigh(const uint8_t* pixel, int64_t channels, int n, int s, int even, in
     const __m512i h = _mm512_set1_epi32(even | odd << 8 | even << 16 | odd << 24);
     __m512i sum = _mm512_setzero_si512();
     for (int64_t c = 0; c < channels; c += 64) {
-        const __mmask64 some = first<4>(static_cast<int>(std::min<int64_t>(64, channels - c)));
+        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
         sum = _mm512_dpbusd_epi32(sum, code(pixel + c, some, n, s), h);
     }
     return _mm512_reduce_add_epi32(sum);

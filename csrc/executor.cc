@@ -16,6 +16,9 @@ namespace {
 constexpr size_t CACHED_WEIGHTS = 256 << 10;
 constexpr int64_t STRIP = 192;
 
+// Output pixels whose cache lines are asked for while the ones before them are computed.
+constexpr int64_t AHEAD = 2 * MAX_ROWS;
+
 int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
 
 int index_of(const std::vector<int>& widths, int width) {
@@ -368,6 +371,10 @@ class Execution {
         for (int64_t k = 0; k < count; ++k) {
             const Range rows = {pixels.first + total * k / count, pixels.first + total * (k + 1) / count};
             cursor.move_to(rows.first);
+            for (int64_t r = 0; r < rows.last - rows.first; ++r) {
+                __builtin_prefetch(cursor.out + (AHEAD + r) * end.out.pixel, 1);
+                if (end.fused) __builtin_prefetch(cursor.other + (AHEAD + r) * end.other.pixel);
+            }
             for (int64_t r = 0; r < rows.last - rows.first; ++r, cursor.next()) {
                 block.in[r] = cursor.in;
                 block.out[r] = cursor.out;

@@ -368,19 +368,18 @@ class Execution {
         const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;
         Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, end.out, end.other,
                       panel.group * w.group_bytes, int64_t{panel.first} * end.out.element()};
+        cursor.move_to(pixels.first);
+        const int64_t least = total / count, more = total % count;
         for (int64_t k = 0; k < count; ++k) {
-            const Range rows = {pixels.first + total * k / count, pixels.first + total * (k + 1) / count};
-            cursor.move_to(rows.first);
-            for (int64_t r = 0; r < rows.last - rows.first; ++r) {
-                __builtin_prefetch(cursor.out + (AHEAD + r) * end.out.pixel, 1);
-                if (end.fused) __builtin_prefetch(cursor.other + (AHEAD + r) * end.other.pixel);
-            }
-            for (int64_t r = 0; r < rows.last - rows.first; ++r, cursor.next()) {
+            const int64_t rows = least + (k < more);
+            for (int64_t r = 0; r < rows; ++r, cursor.next()) {
                 block.in[r] = cursor.in;
                 block.out[r] = cursor.out;
                 block.other[r] = cursor.other;
+                __builtin_prefetch(cursor.out + AHEAD * end.out.pixel, 1);
+                if (end.fused) __builtin_prefetch(cursor.other + AHEAD * end.other.pixel);
             }
-            run_.kernels.block[kind][layer.narrowing.narrowed][rows.last - rows.first - 1](block);
+            run_.kernels.block[kind][layer.narrowing.narrowed][rows - 1](block);
         }
     }
 

@@ -219,25 +219,37 @@ void execute_concat(const Context& run, const Concat& op) {
     }
 }
 
+// The taps of a window that lie inside, of `size` pixels: the first of them, how many, and the pixel that it reads.
+struct Inside {
+    int64_t pixel;
+    int count;
+    Inside(int64_t at, int kernel, int dilation, int64_t size) {
+        const int64_t first = at < 0 ? (-at + dilation - 1) / dilation : 0;
+        const int64_t end = at >= size ? 0 : std::min<int64_t>(kernel, (size - at + dilation - 1) / dilation);
+        pixel = at + first * dilation;
+        count = static_cast<int>(std::max<int64_t>(0, end - first));
+    }
+};
+
 void execute_max_pool(const Context& run, const MaxPool& op) {
     const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
     constexpr int MOST = 32;  // pixels of a window at once
+    const int64_t down = op.dilation[0] * in.row, across = int64_t{op.dilation[1]} * in.pixel;
     each_row(run, out, [&](int64_t n, int64_t y) {
+        const Inside rows(y * op.stride[0] - op.padding[0], op.kernel[0], op.dilation[0], in.height);
         for (int64_t x = 0; x < out.width; ++x) {
+            const Inside columns(x * op.stride[1] - op.padding[2], op.kernel[1], op.dilation[1], in.width);
             uint8_t* to = out.at(n, y, x);
-            const uint8_t* inside[MOST];
+            const uint8_t *inside[MOST], *row = in.at(n, rows.pixel, columns.pixel);
             int count = 0;
-            for (int i = 0; i < op.kernel[0]; ++i)
-                for (int j = 0; j < op.kernel[1]; ++j) {
-                    const int64_t row = y * op.stride[0] - op.padding[0] + int64_t{i} * op.dilation[0];
-                    const int64_t col = x * op.stride[1] - op.padding[2] + int64_t{j} * op.dilation[1];
-                    if (row < 0 || row >= in.height || col < 0 || col >= in.width) continue;
+            for (int i = 0; i < rows.count; ++i, row += down)
+                for (int j = 0; j < columns.count; ++j) {
                     if (count == MOST) {  // the largest so far counts as one of the next
                         run.kernels.maximum(inside, count, to, out.channels);
                         inside[0] = to;
                         count = 1;
                     }
-                    inside[count++] = in.at(n, row, col);
+                    inside[count++] = row + j * across;
                 }
             run.kernels.maximum(inside, count, to, out.channels);
         }

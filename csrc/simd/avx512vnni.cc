@@ -128,7 +128,8 @@ void depthwise_any(const DepthwiseRow& d, int from) {
     }
 }
 
-// 3x3, stride 1: each input column is interleaved once and added to the three outputs that it touches.
+// 3x3, stride 1 or 2: each input column is interleaved once and added to all the outputs that it touches.
+template <int STRIDE>
 void depthwise_3x3(const DepthwiseRow& d, int from) {
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(d.mask));
     const __mmask64 some = first(d.out_pixel - from);
@@ -140,22 +141,34 @@ void depthwise_3x3(const DepthwiseRow& d, int from) {
                                                 _mm512_set1_epi32(static_cast<int>(d.middle[j & 1])), NARROW);
     for (int v = 0; v < 4; ++v) start[v] = left[v] = middle[v] = _mm512_loadu_si512(d.start + from + v * LANES);
     const uint8_t* in = d.in + from;
-    for (int x = 0; x < d.count + 2; ++x, in += d.in_column) {
+    uint8_t* out = d.out;
+    const int columns = STRIDE * (d.count - 1) + 3;
+    for (int x = 0; x < columns; ++x, in += d.in_column) {
         __m512i column[4], done[4];
         interleave(in, d.in_row, 3, some, column);
+        if (STRIDE == 2 && x % 2 == 1) {  // the middle of one window
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; ++v) middle[v] = dot(middle[v], column[v], w[1][v]);
+            continue;
+        }
 #pragma GCC unroll 4
         for (int v = 0; v < 4; ++v) {
-            done[v] = dot(left[v], column[v], w[2][v]);
-            left[v] = dot(middle[v], column[v], w[1][v]);
+            done[v] = dot(STRIDE == 1 ? left[v] : middle[v], column[v], w[2][v]);
+            if (STRIDE == 1) left[v] = dot(middle[v], column[v], w[1][v]);
             middle[v] = dot(start[v], column[v], w[0][v]);
         }
-        if (x >= 2) store_depthwise(d.out + int64_t{x - 2} * d.out_pixel, done, d, from);
+        if (x < 2) continue;
+        store_depthwise(out, done, d, from);
+        out += d.out_pixel;
     }
 }
 
 void depthwise(const DepthwiseRow& d) {
-    const bool square = d.kernel_height == 3 && d.kernel_width == 3 && d.in_column == d.in_pixel;
-    for (int from = 0; from < d.out_pixel; from += 64) square ? depthwise_3x3(d, from) : depthwise_any(d, from);
+    const bool square = d.kernel_height == 3 && d.kernel_width == 3;
+    auto* const run = square && d.in_pixel == d.in_column       ? depthwise_3x3<1>
+                      : square && d.in_pixel == 2 * d.in_column ? depthwise_3x3<2>
+                                                                : depthwise_any;
+    for (int from = 0; from < d.out_pixel; from += 64) run(d, from);
 }
 
 void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
@@ -193,7 +206,8 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
         const auto some = static_cast<__mmask16>(first(static_cast<int>(std::min<int64_t>(16, count - i))));
         __m512i pixels = _mm512_setzero_si512();
         for (int c = 0; c < channels; ++c) {
-            __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, in + c * plane + i), factor);
+            const float* from = in + c * plane + i;
+            __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, from), factor);
             v = _mm512_add_ps(_mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), offset);
             v = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), most);
             pixels = _mm512_or_si512(pixels, _mm512_sll_epi32(_mm512_cvtps_epi32(v), _mm_cvtsi32_si128(8 * c)));

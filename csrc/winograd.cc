@@ -11,116 +11,151 @@ constexpr int64_t POSITIONS = 16, COLUMNS = 64, MOST_TILES = 64;
 // Fewer channels or tiles do not repay the transforms of input and weights.
 constexpr int LEAST_CHANNELS = 32, LEAST_TILES = 32, WEIGHT_BITS = 4, ACTIVATION_BITS = 6;
 
-// Where everything lies in the scratch: transformed input of a chunk of samples, sums of pixels, and of each thread its
-// transformed weights and their offsets. No stride is a power of two.
+// Transformed weights of all panels that are no larger than this stay in the cache: then each thread takes its tiles in
+// strips, whose transformed input stays there too. Otherwise panel after panel reads the transformed input of them all.
+constexpr int64_t CACHED = 160 << 10, STRIP = 4 * TILES;
+
+// Where everything lies in the scratch: sums of pixels, transformed weights and their offsets (of all panels, or of one
+// for each thread), transformed input (of each thread's strip, or of a chunk of samples). No stride is a power of two.
 struct Layout {
     int64_t across, down, tiles, chunk;      // tiles of a row, a column, an image; samples at once
-    int64_t depth, in_stride, sums, weight_stride, weights, per_thread, bytes;
+    int64_t depth, weight_stride, panel;     // bytes of a panel's transformed weights and offsets
+    bool strips;
+    int64_t in_stride, one_sum, weights, inputs, one_input, bytes;
 
-    Layout(int64_t height, int64_t width, int64_t in_pixels, int64_t depth, int threads) : depth(depth) {
-        across = (width + 1) / 2;
-        down = (height + 1) / 2;
+    Layout(const Tensor& in, const Tensor& out, int depth, int64_t panels, int threads) : depth(depth) {
+        across = (out.width + 1) / 2;
+        down = (out.height + 1) / 2;
         tiles = across * down;
         chunk = std::max<int64_t>(1, MOST_TILES / tiles);
-        in_stride = round_up(chunk * tiles * depth, LINE) + LINE;
-        sums = round_up(POSITIONS * in_stride, LINE);
-        weights = sums + round_up(in_pixels * 4, LINE) * chunk;
         weight_stride = depth * COLUMNS + LINE;
-        per_thread = round_up(POSITIONS * weight_stride, LINE) + POSITIONS * COLUMNS * 4 + LINE;
-        bytes = weights + threads * per_thread;
+        panel = round_up(POSITIONS * weight_stride, LINE) + POSITIONS * COLUMNS * 4 + LINE;
+        strips = panels * panel <= CACHED;
+        in_stride = round_up((strips ? STRIP : chunk * tiles) * depth, LINE) + LINE;
+        one_sum = round_up(in.rows() * in.columns() * 4, LINE);
+        weights = chunk * one_sum;
+        inputs = weights + (strips ? panels : threads) * panel;
+        one_input = round_up(POSITIONS * in_stride, LINE);
+        bytes = inputs + (strips ? threads : 1) * one_input;
     }
 };
-
-Layout layout_of(const Tensor& in, const Tensor& out, int depth, int threads) {
-    return Layout(out.height, out.width, in.rows() * in.columns(), depth, threads);
-}
 
 class Winograd {
   public:
     Winograd(const Context& run, const WinogradRun& w)
         : run_(run), w_(w), kernels_(*run.kernels.winograd), threads_(run.arena.threads.count()),
-          at_(layout_of(w.in, w.out, w.layer.depth, threads_)), base_(run.arena.winograd.data()),
-          down_(run.program.space.master - w.weight), shift_(run.program.space.master - w.activation) {}
+          panels_(static_cast<int64_t>(w.layer.panels.size())), at_(w.in, w.out, w.layer.depth, panels_, threads_),
+          base_(run.arena.winograd.data()), down_(run.program.space.master - w.weight),
+          shift_(run.program.space.master - w.activation) {}
 
     void all() {
         const auto& order = run_.arena.order;
         for (size_t first = 0; first < order.size(); first += at_.chunk) {
+            samples_ = order.data() + first;
             const int64_t count = std::min<int64_t>(at_.chunk, static_cast<int64_t>(order.size() - first));
-            run_.arena.threads.each([&](int t) { transform(order.data() + first, count, t); });
-            run_.arena.threads.each([&](int t) { products(order.data() + first, count, t); });
+            run_.arena.threads.each([&](int t) {
+                weigh(split(count * w_.in.rows(), t, threads_));
+                if (!at_.strips) return transform(split(count * at_.tiles, t, threads_), 0, base_ + at_.inputs);
+                for (int64_t p = t; first == 0 && p < panels_; p += threads_) weights(p, p);
+            });
+            run_.arena.threads.each([&](int t) { at_.strips ? strips(count, t) : products(count, t); });
         }
     }
 
   private:
-    int32_t* sums(int64_t k) const {
-        return reinterpret_cast<int32_t*>(base_ + at_.sums + k * round_up(w_.in.rows() * w_.in.columns() * 4, LINE));
-    }
+    int32_t* sums(int64_t k) const { return reinterpret_cast<int32_t*>(base_ + k * at_.one_sum); }
 
-    // The input of this thread's tiles, and what the midpoints make of this thread's pixels.
-    void transform(const int32_t* samples, int64_t count, int t) {
-        const int master = run_.program.space.master;
-        const int64_t last_row = w_.in.height + w_.in.bottom - 1, last_column = w_.in.width + w_.in.right - 1;
-        const Range tiles = split(count * at_.tiles, t, threads_);
-        for (int64_t i = tiles.first; i < tiles.last; ++i) {
-            const int64_t n = samples[i / at_.tiles], tile = i % at_.tiles;
-            const int64_t y = tile / at_.across * 2 - w_.top, x = tile % at_.across * 2 - w_.left;
-            const uint8_t* pixels[16];
-            for (int p = 0; p < 16; ++p)  // what lies past the border feeds outputs past the edge alone
-                pixels[p] = w_.in.at(n, std::min(y + p / 4, last_row), std::min(x + p % 4, last_column));
-            kernels_.input(pixels, at_.depth, master, shift_, base_ + i * at_.depth, at_.in_stride);
-        }
-        const Range pixels = split(count * w_.in.rows(), t, threads_);
-        const int even = dqt_midpoint(down_, 0), odd = dqt_midpoint(down_, 1);
-        for (int64_t i = pixels.first; i < pixels.last; ++i) {
+    // What the midpoints of the weights make of pixels, by rows.
+    void weigh(Range rows) {
+        const int master = run_.program.space.master, even = dqt_midpoint(down_, 0), odd = dqt_midpoint(down_, 1);
+        for (int64_t i = rows.first; i < rows.last; ++i) {
             const int64_t y = i % w_.in.rows();
-            const uint8_t* in = w_.in.data + samples[i / w_.in.rows()] * w_.in.image + y * w_.in.row;
+            const uint8_t* in = w_.in.data + samples_[i / w_.in.rows()] * w_.in.image + y * w_.in.row;
             int32_t* to = sums(i / w_.in.rows()) + y * w_.in.columns();
             for (int64_t x = 0; x < w_.in.columns(); ++x, in += w_.in.pixel)
                 to[x] = down_ ? kernels_.weigh(in, at_.depth, master, shift_, even, odd) : 0;
         }
     }
 
+    // The input of some tiles; tile `origin` goes to `to`.
+    void transform(Range tiles, int64_t origin, uint8_t* to) {
+        const int master = run_.program.space.master;
+        const int64_t last_row = w_.in.height + w_.in.bottom - 1, last_column = w_.in.width + w_.in.right - 1;
+        for (int64_t i = tiles.first; i < tiles.last; ++i) {
+            const int64_t n = samples_[i / at_.tiles], tile = i % at_.tiles;
+            const int64_t y = tile / at_.across * 2 - w_.top, x = tile % at_.across * 2 - w_.left;
+            const uint8_t* pixels[16];
+            for (int p = 0; p < 16; ++p)  // what lies past the border feeds outputs past the edge alone
+                pixels[p] = w_.in.at(n, std::min(y + p / 4, last_row), std::min(x + p % 4, last_column));
+            kernels_.input(pixels, at_.depth, master, shift_, to + (i - origin) * at_.depth, at_.in_stride);
+        }
+    }
+
+    int8_t* weights_at(int64_t slot) const {
+        return reinterpret_cast<int8_t*>(base_ + at_.weights + slot * at_.panel);
+    }
+    int32_t* offset_at(int64_t slot) const {
+        return reinterpret_cast<int32_t*>(weights_at(slot) + round_up(POSITIONS * at_.weight_stride, LINE));
+    }
+
+    // Transforms the weights of panel `p`.
+    void weights(int64_t p, int64_t slot) {
+        const auto* packed = reinterpret_cast<const int8_t*>(w_.layer.weight.data()) + w_.layer.panels[p].weight;
+        kernels_.weights(packed, w_.layer.depth, down_, weights_at(slot), at_.weight_stride, offset_at(slot));
+    }
+
+    // This thread's tiles, strip by strip.
+    void strips(int64_t count, int t) {
+        const Range mine = split(count * at_.tiles, t, threads_);
+        uint8_t* in = base_ + at_.inputs + t * at_.one_input;
+        for (int64_t first = mine.first; first < mine.last; first += STRIP) {
+            const Range some{first, std::min(first + STRIP, mine.last)};
+            transform(some, first, in);
+            for (int64_t p = 0; p < panels_; ++p) panel(p, p, some, in);
+        }
+    }
+
     // Threads share the panels, or where there are too few, each panel's tiles.
-    void products(const int32_t* samples, int64_t count, int t) {
-        const auto panels = static_cast<int64_t>(w_.layer.panels.size());
-        const int64_t tiles = count * at_.tiles;
-        const bool by_panel = panels >= threads_;
-        const Range those = by_panel ? split(panels, t, threads_) : Range{0, panels};
-        const Range some = by_panel ? Range{0, tiles} : split(tiles, t, threads_);
-        auto* weights = reinterpret_cast<int8_t*>(base_ + at_.weights + t * at_.per_thread);
-        auto* offset = reinterpret_cast<int32_t*>(weights + round_up(POSITIONS * at_.weight_stride, LINE));
+    void products(int64_t count, int t) {
+        const bool by_panel = panels_ >= threads_;
+        const Range all{0, count * at_.tiles}, those = by_panel ? split(panels_, t, threads_) : Range{0, panels_};
+        const Range some = by_panel ? all : split(all.last, t, threads_);
         for (int64_t p = those.first; p < those.last && some.first < some.last; ++p) {
-            const Panel& panel = w_.layer.panels[p];
-            const auto* packed = reinterpret_cast<const int8_t*>(w_.layer.weight.data()) + panel.weight;
-            kernels_.weights(packed, w_.layer.depth, down_, weights, at_.weight_stride, offset);
-            WinogradBlock block{};
-            block.tile_stride = at_.depth;
-            block.in_stride = at_.in_stride;
-            block.depth = w_.layer.depth;
-            block.weight = weights;
-            block.weight_stride = at_.weight_stride;
-            block.offset = offset;
-            block.start = w_.start + panel.at;
-            block.shift = down_ + shift_;
-            block.rounding = w_.layer.rounding(w_.row, panel.at);
-            block.residual = w_.residual;
-            block.columns = panel.columns;
-            block.narrow = w_.narrow;
-            block.stored = stored_columns(w_.layer, panel, w_.out);
-            const int64_t total = some.last - some.first, blocks = (total + TILES - 1) / TILES;
-            for (int64_t k = 0; k < blocks; ++k) {
-                const int64_t first = some.first + total * k / blocks, end = some.first + total * (k + 1) / blocks;
-                block.tiles = static_cast<int>(end - first);
-                block.in = base_ + first * at_.depth;
-                for (int64_t i = first; i < end; ++i) place(block, samples, i, static_cast<int>(i - first), panel.first);
-                kernels_.block(block);
-            }
+            weights(p, t);
+            panel(p, t, some, base_ + at_.inputs + some.first * at_.depth);
+        }
+    }
+
+    // One panel of channels of some tiles, the first of which has its transformed input at `in`.
+    void panel(int64_t p, int64_t slot, Range tiles, const uint8_t* in) {
+        const Panel& panel = w_.layer.panels[p];
+        WinogradBlock block{};
+        block.tile_stride = at_.depth;
+        block.in_stride = at_.in_stride;
+        block.depth = w_.layer.depth;
+        block.weight = weights_at(slot);
+        block.weight_stride = at_.weight_stride;
+        block.offset = offset_at(slot);
+        block.start = w_.start + panel.at;
+        block.shift = down_ + shift_;
+        block.rounding = w_.layer.rounding(w_.row, panel.at);
+        block.residual = w_.residual;
+        block.columns = panel.columns;
+        block.narrow = w_.narrow;
+        block.stored = stored_columns(w_.layer, panel, w_.out);
+        const int64_t total = tiles.last - tiles.first, blocks = (total + TILES - 1) / TILES;
+        for (int64_t k = 0; k < blocks; ++k) {
+            const int64_t first = total * k / blocks, end = total * (k + 1) / blocks;
+            block.tiles = static_cast<int>(end - first);
+            block.in = in + first * at_.depth;
+            for (int64_t i = first; i < end; ++i) place(block, tiles.first + i, static_cast<int>(i - first), panel.first);
+            kernels_.block(block);
         }
     }
 
     // Addresses and midpoint terms of one tile's four outputs.
-    void place(WinogradBlock& block, const int32_t* samples, int64_t i, int k, int channel) {
-        const int64_t n = samples[i / at_.tiles], tile = i % at_.tiles;
+    void place(WinogradBlock& block, int64_t i, int k, int channel) {
+        const int64_t n = samples_[i / at_.tiles], tile = i % at_.tiles;
         const int32_t* map = sums(i / at_.tiles);
         for (int o = 0; o < 4; ++o) {
             const int64_t y = tile / at_.across * 2 + o / 2, x = tile % at_.across * 2 + o % 2;
@@ -140,8 +175,10 @@ class Winograd {
     const WinogradRun& w_;
     const WinogradKernels& kernels_;
     int threads_;
+    int64_t panels_;
     Layout at_;
     uint8_t* base_;
+    const int32_t* samples_ = nullptr;
     int down_, shift_;               // shifts of the weights and of the activations
 };
 
@@ -168,7 +205,8 @@ int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const s
     if (!kernels.winograd || program.space.widths.front() > WEIGHT_BITS) return 0;
     for (size_t i = 0; i < program.ops.size(); ++i)
         if (const auto* op = std::get_if<Conv>(&program.ops[i]); op && shape_fits(*op, layers[i]))
-            most = std::max(most, layout_of(plan.values[op->x], plan.values[op->out], layers[i].depth, threads).bytes);
+            most = std::max(most, Layout(plan.values[op->x], plan.values[op->out], layers[i].depth,
+                                         static_cast<int64_t>(layers[i].panels.size()), threads).bytes);
     return most;
 }
 

@@ -62,39 +62,55 @@ int32_t weigh(const uint8_t* pixel, int64_t channels, int n, int s, int even, in
     return _mm512_reduce_add_epi32(sum);
 }
 
+// Rows of G' on three vectors.
+template <class Add, class Sub>
+INLINE void transformed(__m512i a, __m512i b, __m512i c, __m512i* out, Add add, Sub sub) {
+    const __m512i ends = add(a, c);
+    out[0] = a;
+    out[1] = add(ends, b);
+    out[2] = sub(ends, b);
+    out[3] = c;
+}
+
+// The sum of a transform is the transform of the sum: nine sums of taps give the sixteen offsets.
+INLINE void offsets(const __m512i* sums, int32_t* out) {
+    const auto add = [](__m512i x, __m512i y) { return _mm512_add_epi32(x, y); };
+    const auto sub = [](__m512i x, __m512i y) { return _mm512_sub_epi32(x, y); };
+    __m512i t[3][4], u[4];
+    for (int j = 0; j < 3; ++j) transformed(sums[j], sums[3 + j], sums[6 + j], t[j], add, sub);
+    for (int i = 0; i < 4; ++i) {
+        transformed(t[0][i], t[1][i], t[2][i], u, add, sub);
+        for (int j = 0; j < 4; ++j)
+            _mm512_storeu_si512(out + (4 * i + j) * 64, 4 * i + j == UNSIGNED ? _mm512_setzero_si512()
+                                                                             : _mm512_sub_epi32(_mm512_setzero_si512(), u[j]));
+    }
+}
+
 void weights(const int8_t* panel, int depth, int s, int8_t* out, int64_t stride, int32_t* offset) {
+    const auto add = [](__m512i x, __m512i y) { return _mm512_add_epi8(x, y); };
+    const auto sub = [](__m512i x, __m512i y) { return _mm512_sub_epi8(x, y); };
     const __m512i all = _mm512_set1_epi8(static_cast<char>(0x80));  // 128, unsigned
     const int64_t tap = int64_t{depth} * 64;
-    for (int v = 0; v < 4; ++v) {
-        __m512i sums[POSITIONS];
-        for (auto& sum : sums) sum = _mm512_setzero_si512();
-        for (int64_t at = v * 64; at < tap; at += 256) {
-            __m512i g[3][3], t[4][3];
+    __m512i sums[4][9];
+    for (auto& some : sums)
+        for (auto& sum : some) sum = _mm512_setzero_si512();
+    for (int64_t at = 0; at < tap; at += 64) {  // in the order of memory: sixteen streams are written
+        __m512i g[9], t[3][4], u[4], *sum = sums[at / 64 % 4];
 #pragma GCC unroll 9
-            for (int i = 0; i < 9; ++i) g[i / 3][i % 3] = shifted_signed(_mm512_loadu_si512(panel + i * tap + at), s);
-#pragma GCC unroll 3
-            for (int j = 0; j < 3; ++j) {
-                const __m512i ends = _mm512_add_epi8(g[0][j], g[2][j]);
-                t[0][j] = g[0][j];
-                t[1][j] = _mm512_add_epi8(ends, g[1][j]);
-                t[2][j] = _mm512_sub_epi8(ends, g[1][j]);
-                t[3][j] = g[2][j];
-            }
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-                const __m512i ends = _mm512_add_epi8(t[i][0], t[i][2]);
-                const __m512i u[4] = {t[i][0], _mm512_add_epi8(ends, t[i][1]), _mm512_sub_epi8(ends, t[i][1]), t[i][2]};
-#pragma GCC unroll 4
-                for (int j = 0; j < 4; ++j) {
-                    _mm512_storeu_si512(out + (4 * i + j) * stride + at, u[j]);
-                    sums[4 * i + j] = _mm512_dpbusd_epi32(sums[4 * i + j], all, u[j]);
-                }
-            }
+        for (int i = 0; i < 9; ++i) {
+            g[i] = shifted_signed(_mm512_loadu_si512(panel + i * tap + at), s);
+            sum[i] = _mm512_dpbusd_epi32(sum[i], all, g[i]);
         }
-        for (int p = 0; p < POSITIONS; ++p)
-            _mm512_storeu_si512(offset + p * 64 + v * LANES,
-                                p == UNSIGNED ? _mm512_setzero_si512() : _mm512_sub_epi32(_mm512_setzero_si512(), sums[p]));
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; ++j) transformed(g[j], g[3 + j], g[6 + j], t[j], add, sub);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            transformed(t[0][i], t[1][i], t[2][i], u, add, sub);
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; ++j) _mm512_storeu_si512(out + (4 * i + j) * stride + at, u[j]);
+        }
     }
+    for (int v = 0; v < 4; ++v) offsets(sums[v], offset + v * LANES);
 }
 
 // One position of `ROWS` tiles: int32 [tile][64] at `out`.

@@ -50,7 +50,8 @@ def _do(options: argparse.Namespace) -> None:
     elif judged.record.controller is not None:
         auto = judged.record.of("auto")[0]
         frontier.cascade(judged, auto.share)
-        frontier.searched(judged, auto.share)
+        if where.start is None:  # else the plans searched for the run that it starts from serve
+            frontier.searched(judged, auto.share)
     return None
 
 

@@ -237,12 +237,12 @@ constexpr void fill(BlockKernel* to, std::integer_sequence<int, ROWS...>) {
 }
 
 constexpr Kernels make() {
-    Kernels k{"avx512vnni", {}, {6, 6, 6}, depthwise, narrow, add, table, quantize, usable, maximum,
+    Kernels k{"avx512vnni", {}, {12, 12, 6}, depthwise, narrow, add, table, quantize, usable, maximum,
               &winograd_avx512, true};
-    fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 6>());
-    fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 6>());
-    fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 6>());
-    fill<2, true>(k.block[1][1], std::make_integer_sequence<int, 6>());
+    fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 12>());
+    fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 12>());
+    fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 12>());
+    fill<2, true>(k.block[1][1], std::make_integer_sequence<int, 12>());
     fill<4, false>(k.block[2][0], std::make_integer_sequence<int, 6>());
     fill<4, true>(k.block[2][1], std::make_integer_sequence<int, 6>());
     return k;

@@ -93,10 +93,27 @@ INLINE __m512i added(__m512i pairs, const Addition& a) {
     return _mm512_mask_blend_epi32(0xAAAA, half(0), _mm512_slli_epi64(half(32), 32));
 }
 
-INLINE __m512i clamp_bytes(__m512i y, int lo, int hi) {
-    return _mm512_min_epu8(_mm512_max_epu8(y, _mm512_set1_epi8(static_cast<char>(lo))),
-                           _mm512_set1_epi8(static_cast<char>(hi)));
-}
+// What ends every path: bytes clamped to [lo, hi], and narrowed where that is asked for. T_b is monotone, so the upper
+// bound is narrowed once, and not each code a second time.
+struct Finish {
+    __m512i lo, half, mask, top;
+    bool narrows;
+    Finish(int lo, int hi, const Narrow& to) : lo(bytes(lo)), narrows(to.s != 0) {
+        const int half_bin = (1 << to.s) >> 1, bits = 0xFF << to.s & 0xFF, most = ((1 << to.n) - 1) & bits;
+        const int up = hi + half_bin < 0xFF ? hi + half_bin : 0xFF;
+        half = bytes(half_bin);
+        mask = bytes(bits);
+        top = bytes(!narrows ? hi : (up & bits) < most ? up & bits : most);
+    }
+    INLINE __m512i operator()(__m512i q) const {
+        q = _mm512_max_epu8(q, lo);
+        if (narrows) q = _mm512_and_si512(_mm512_adds_epu8(q, half), mask);
+        return _mm512_min_epu8(q, top);
+    }
+
+  private:
+    static __m512i bytes(int value) { return _mm512_set1_epi8(static_cast<char>(value)); }
+};
 
 // T_b of bytes: saturating addition of half a bin, cut to the largest code, low bits cleared.
 INLINE __m512i narrowed(__m512i q, const Narrow& to) {
@@ -147,19 +164,18 @@ INLINE void paired(__m512i r, __m512i b, __m512i* out) {
 
 // Adds a residual to the bytes of one output pixel.
 template <int V>
-INLINE __m512i with_residual(__m512i bytes, __m512i other, const Addition& a) {
+INLINE __m512i with_residual(__m512i bytes, __m512i other, const Addition& a, const Finish& finish) {
     __m512i lanes[V];
     paired<V>(bytes, other, lanes);
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) lanes[v] = added(lanes[v], a);
-    return clamp_bytes(packed<V>(lanes), a.k.lo, a.k.hi);
+    return finish(packed<V>(lanes));
 }
 
 // Stores the bytes of one output pixel. `to` is a Block or a WinogradBlock, `i` its output.
-template <int V, class To>
+template <class To>
 INLINE void store(const To& to, int i, __m512i bytes) {
-    if (to.narrow.s) bytes = narrowed(bytes, to.narrow);
-    bytes = _mm512_maskz_mov_epi8(first(to.columns), bytes);
+    if (to.columns != to.stored) bytes = _mm512_maskz_mov_epi8(first(to.columns), bytes);
     _mm512_mask_storeu_epi8(to.out[i], first(to.stored), bytes);
 }
 
@@ -167,10 +183,11 @@ INLINE void store(const To& to, int i, __m512i bytes) {
 template <int V, class To>
 __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, int count) {
     const Addition addition(*to.residual);
+    const Finish finish(to.residual->lo, to.residual->hi, to.narrow);
     for (int i = 0; i < count; ++i) {
         if (!to.out[i]) continue;
         const __m512i other = _mm512_maskz_loadu_epi8(first(to.columns), to.other[i]);
-        store<V>(to, i, with_residual<V>(bytes[i], other, addition));
+        store(to, i, with_residual<V>(bytes[i], other, addition, finish));
     }
 }
 

@@ -66,16 +66,17 @@ void block(const Block& b) {
         for (int i = 0; i < ROWS; ++i) store_wide<V>(b, i, acc[i]);
         return;
     }
+    const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
     __m512i bytes[ROWS];
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) bytes[i] = clamp_bytes(packed<V>(acc[i]), b.rounding.lo, b.rounding.hi);
+    for (int i = 0; i < ROWS; ++i) bytes[i] = finish(packed<V>(acc[i]));
     if (b.residual) {
         __m512i copy[ROWS];
         std::memcpy(copy, bytes, sizeof copy);
         return store_added<V>(b, copy, ROWS);
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) store<V>(b, i, bytes[i]);
+    for (int i = 0; i < ROWS; ++i) store(b, i, bytes[i]);
 }
 
 // Four rows of 64 channels, interleaved so that each dword holds one channel's rows.
@@ -91,19 +92,18 @@ INLINE void interleave(const uint8_t* p, int64_t step, int rows, __mmask64 some,
     out[3] = _mm512_unpackhi_epi16(b, d);
 }
 
-INLINE void store_depthwise(uint8_t* out, const __m512i* acc, const DepthwiseRow& d, int from) {
+INLINE void store_depthwise(uint8_t* out, const __m512i* acc, const DepthwiseRow& d, int from, const Finish& finish) {
     const Rounding& r = d.rounding;
     __m512i y[4];
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) y[v] = scaled(acc[v], Factors(r, from + v * LANES), r);
-    __m512i bytes = clamp_bytes(packed<4>(y), r.lo, r.hi);
-    if (d.narrow.s) bytes = narrowed(bytes, d.narrow);
     _mm512_mask_storeu_epi8(out + from, first(d.out_pixel - from),
-                            _mm512_maskz_mov_epi8(first(d.channels - from), bytes));
+                            _mm512_maskz_mov_epi8(first(d.channels - from), finish(packed<4>(y))));
 }
 
 // Any kernel, any stride: 64 channels of one output pixel after the other.
 void depthwise_any(const DepthwiseRow& d, int from) {
+    const Finish finish(d.rounding.lo, d.rounding.hi, d.narrow);
     const int quads = (d.kernel_height + 3) / 4;
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(d.mask));
     const __mmask64 some = first(d.out_pixel - from);
@@ -124,13 +124,14 @@ void depthwise_any(const DepthwiseRow& d, int from) {
                                  _mm512_ternarylogic_epi32(_mm512_loadu_si512(w + 64 * v), mask, middle, NARROW));
             }
         }
-        store_depthwise(d.out + int64_t{p} * d.out_pixel, acc, d, from);
+        store_depthwise(d.out + int64_t{p} * d.out_pixel, acc, d, from, finish);
     }
 }
 
 // 3x3, stride 1 or 2: each input column is interleaved once and added to all the outputs that it touches.
 template <int STRIDE>
 void depthwise_3x3(const DepthwiseRow& d, int from) {
+    const Finish finish(d.rounding.lo, d.rounding.hi, d.narrow);
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(d.mask));
     const __mmask64 some = first(d.out_pixel - from);
     const int8_t* weight = d.weight + int64_t{from} * 12;
@@ -158,7 +159,7 @@ void depthwise_3x3(const DepthwiseRow& d, int from) {
             middle[v] = dot(start[v], column[v], w[0][v]);
         }
         if (x < 2) continue;
-        store_depthwise(out, done, d, from);
+        store_depthwise(out, done, d, from, finish);
         out += d.out_pixel;
     }
 }
@@ -180,10 +181,11 @@ void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
 
 void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
     const Addition addition(k);
+    const Finish finish(k.lo, k.hi, {});
     for (int64_t i = 0; i < count; i += 64) {
         const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
         const __m512i x = _mm512_maskz_loadu_epi8(some, a + i), y = _mm512_maskz_loadu_epi8(some, b + i);
-        _mm512_mask_storeu_epi8(out + i, some, with_residual<4>(x, y, addition));
+        _mm512_mask_storeu_epi8(out + i, some, with_residual<4>(x, y, addition, finish));
     }
 }
 

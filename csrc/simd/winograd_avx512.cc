@@ -146,7 +146,7 @@ using Product = void (*)(const WinogradBlock&, int, int32_t*);
 constexpr Product PRODUCTS[TILES] = {product<1>, product<2>, product<3>, product<4>, product<5>, product<6>};
 
 // The four outputs of one tile, requantized, as bytes.
-void output(const WinogradBlock& b, int tile, const int32_t* m, __m512i* bytes) {
+void output(const WinogradBlock& b, int tile, const int32_t* m, __m512i* bytes, const Finish& finish) {
     constexpr int64_t STEP = TILES * 64;
     const __m128i shift = _mm_cvtsi32_si128(b.shift);
     __m512i y[4][4];  // [output][vector]
@@ -176,17 +176,18 @@ void output(const WinogradBlock& b, int tile, const int32_t* m, __m512i* bytes) 
     }
 #pragma GCC unroll 4
     for (int o = 0; o < 4; ++o)
-        bytes[4 * tile + o] = clamp_bytes(packed<4>(y[o]), b.rounding.lo, b.rounding.hi);
+        bytes[4 * tile + o] = finish(packed<4>(y[o]));
 }
 
 void block(const WinogradBlock& b) {
     alignas(64) int32_t m[POSITIONS * TILES * 64];
     for (int p = 0; p < POSITIONS; ++p) PRODUCTS[b.tiles - 1](b, p, m + p * TILES * 64);
     __m512i bytes[4 * TILES];
-    for (int tile = 0; tile < b.tiles; ++tile) output(b, tile, m, bytes);
+    const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
+    for (int tile = 0; tile < b.tiles; ++tile) output(b, tile, m, bytes, finish);
     if (b.residual) return store_added<4>(b, bytes, 4 * b.tiles);
     for (int i = 0; i < 4 * b.tiles; ++i)
-        if (b.out[i]) store<4>(b, i, bytes[i]);
+        if (b.out[i]) store(b, i, bytes[i]);
 }
 
 }  // namespace

@@ -43,11 +43,13 @@ def test_the_python_of_the_guide_runs(page: Path, tmp_path: Path, monkeypatch: p
     assert run_page(page)
 
 
-def test_the_run_file_of_the_guide_is_one(tmp_path: Path) -> None:
-    ((_, text),) = blocks(ROOT / "docs" / "guide" / "fit.md", "toml")
+def test_the_run_files_of_the_guide_are_such(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    path.write_text(text)
-    assert isinstance(load_run(path), Run)
+    texts = [text for _, text in blocks(ROOT / "docs" / "guide" / "fit.md", "toml")]
+    assert len(texts) == 2
+    for text in texts:
+        path.write_text(text)
+        assert isinstance(load_run(path), Run)
 
 
 def test_the_guide_lists_the_operators_that_are_supported() -> None:

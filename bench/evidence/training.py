@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import dqt
 from bench.common import machine
 from bench.evidence.records import RecordError, Training, commit
-from dqt.cli.train import served
 from dqt.nn.net import Net
 from dqt.train.build import load_data, network, teacher
 from dqt.train.checkpoint import Checkpoint, rebuild
 from dqt.train.data import Splits
 from dqt.train.fit import MAY_DIFFER, fit
-from dqt.train.gains import fit_controller
+from dqt.train.gains import Judge, fit_controller
 from dqt.train.processes import keep_freed_memory
 from dqt.train.recipe import Run, load_run, run_from
 from dqt.train.trainer import BEST, LAST
@@ -109,9 +111,14 @@ def train(where: Place) -> None:
     (where.folder / STARTED).write_text(json.dumps([*started(where), note], indent=1) + "\n")
     places: dict[str, Any] = {"run_dir": where.folder, "run": run, "progress": False}
     if run.recipe.learn == "controller":
-        fit_controller(net, splits.train, splits.valid, judge=served(net), **places)
+        fit_controller(net, splits.train, splits.valid, judge=_judge(net), **places)
     else:
         fit(net, splits.train, splits.valid, teacher=teacher(run), resume=resume, **places)
+
+
+def _judge(net: Net) -> Judge:
+    run = dqt.Runtime(dqt.lower(net))
+    return lambda x, b: torch.from_numpy(run(x.contiguous().numpy(), b))
 
 
 def started(where: Place) -> list[dict[str, Any]]:

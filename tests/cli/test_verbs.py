@@ -11,6 +11,7 @@ import pytest
 import dqt
 from dqt.arith.plan import PlanLike
 from dqt.cli.train import shipped
+from dqt.program.interpret import interpret
 from dqt.report import load_results
 from dqt.train.checkpoint import rebuild
 from dqt.train.data import load
@@ -49,6 +50,22 @@ def test_an_interrupted_training_says_what_was_saved(call: Call, monkeypatch: py
     monkeypatch.setattr("dqt.train.fit.fit", stopped)
     done = call("train", "recipe.toml")
     assert (done.code, done.out, done.err) == (130, "", "dqt: stopped after step 3 of 9; saved in there: resume\n")
+
+
+def test_a_controller_is_trained_alone_for_the_network_of_a_checkpoint(call: Call, made: Path, tmp_path: Path) -> None:
+    start = made / "runs" / "mine" / "last.ckpt"
+    text = (made / "recipe.toml").read_text().replace("[data]", f'checkpoint = "{start}"\n\n[data]')
+    text = text.replace("[recipe]", '[recipe]\nlearn = "controller"\nmeasured = 1')
+    (tmp_path / "alone.toml").write_text(text)
+    done = call("train", "alone.toml", "--json")
+    assert done.code == 0, done.err
+    assert set(done.json["accuracy"]) == {"auto", "auto_share"}
+    assert call("lower", "runs/alone", "-o", "alone.dqt", "--json").code == 0
+    assert call("lower", start, "-o", "before.dqt", "--json").code == 0
+    x = np.load("x.npy")
+    alone, before = dqt.Program.load("alone.dqt"), dqt.Program.load("before.dqt")
+    for b in alone.space.widths:
+        np.testing.assert_array_equal(interpret(alone, x, b), interpret(before, x, b))
 
 
 def test_shipped_recipes_are_listed_and_found(call: Call) -> None:

@@ -50,7 +50,7 @@ def train(
         from dqt.train.gains import fit_controller
 
         places: dict[str, Any] = {"run": run, "run_dir": folder, "progress": not as_json}
-        history = fit_controller(net, data.train, data.valid, judge=served(net), **places)
+        history = fit_controller(net, data.train, data.valid, judge=_judge(net), **places)
     else:
         places = {"run": run, "run_dir": folder, "resume": resume, "progress": not as_json}
         history = fit(net, data.train, data.valid, teacher=teacher(run), **places)
@@ -66,7 +66,7 @@ def train(
     return None
 
 
-def served(net: Net) -> Judge:
+def _judge(net: Net) -> Judge:
     """The network as the native engine serves it: inputs and a width to logits."""
     import torch
 

@@ -50,6 +50,7 @@ struct Block {
     int columns, stored;            // real columns; columns written (the others as 0), at most 16 * vectors
     bool wide;
     Narrow narrow;                  // of the codes that are stored, where Kernels::narrows
+    int64_t slice = 0;              // of a sliced panel: bytes from slice to slice
 };
 using BlockKernel = void (*)(const Block&);
 
@@ -102,6 +103,18 @@ struct WinogradKernels {
     void (*block)(const WinogradBlock& b);
 };
 
+constexpr int SLICES = 4, SLICED_ROWS = 4, SLICED_DEPTH = 16;
+
+// A panel of 64 columns whose bytes are cut into four slices of two bits, the top bits first, so that b bits read the
+// first ceil(b / 2) alone. Slice: [depth / 16][vector 4][16 columns][4 channels]; bits 2f and 2f + 1 of its bytes are
+// those of the f-th four of 16 channels. Depth is padded to 16.
+struct SlicedKernels {
+    // block[slices - 1][rows - 1]: a Block of one tap, `panel` in its first slice; weights are narrowed.
+    BlockKernel block[SLICES][SLICED_ROWS];
+    // The whole bytes of b.panel, narrowed, as a Block's panel of depth b.depth; from so many slices.
+    void (*unpack[SLICES])(const Block& b, int8_t* panel);
+};
+
 struct Kernels {
     const char* name;
     // block[1, 2, 4 vectors -> 0, 1, 2][narrowed][rows - 1]; null where `rows` is more than most_rows.
@@ -118,10 +131,12 @@ struct Kernels {
     void (*maximum)(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels);
     const WinogradKernels* winograd = nullptr;  // null: no Winograd
     bool narrows = false;            // whether block, depthwise and Winograd kernels heed `narrow`
+    const SlicedKernels* sliced = nullptr;  // null: there are none
 };
 
 #if defined(__x86_64__)
 extern const WinogradKernels winograd_avx512;
+extern const SlicedKernels sliced_avx512;
 #endif
 #define DQT_KERNELS(name) extern const Kernels kernels_##name;
 #include "kernels.inc"

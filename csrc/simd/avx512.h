@@ -191,5 +191,45 @@ __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, i
     }
 }
 
+template <int V>
+void store_wide(const Block& b, int i, const __m512i* y) {
+    int32_t values[V * LANES];
+    const __m512i lo = _mm512_set1_epi32(b.rounding.lo), hi = _mm512_set1_epi32(b.rounding.hi);
+    for (int v = 0; v < V; ++v)
+        _mm512_storeu_si512(values + v * LANES, _mm512_min_epi32(_mm512_max_epi32(y[v], lo), hi));
+    auto* out = reinterpret_cast<int32_t*>(b.out[i]);
+    for (int v = 0; v < V; ++v)
+        for (int lane = 0; lane < LANES; ++lane) {
+            const int j = column(V, v, lane);
+            if (j < b.stored) out[j] = j < b.columns ? values[v * LANES + lane] : 0;
+        }
+}
+
+// Requantizes the accumulators of a block and stores its outputs.
+template <int V, int ROWS>
+INLINE void finish(const Block& b, __m512i (*acc)[V]) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+        const Factors factors(b.rounding, v * LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i) acc[i][v] = scaled(acc[i][v], factors, b.rounding);
+    }
+    if (b.wide) {
+        for (int i = 0; i < ROWS; ++i) store_wide<V>(b, i, acc[i]);
+        return;
+    }
+    const Finish ended(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
+    __m512i bytes[ROWS];
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) bytes[i] = ended(packed<V>(acc[i]));
+    if (b.residual) {
+        __m512i copy[ROWS];
+        std::memcpy(copy, bytes, sizeof copy);
+        return store_added<V>(b, copy, ROWS);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) store(b, i, bytes[i]);
+}
+
 }  // namespace
 }  // namespace dqt

@@ -11,20 +11,6 @@
 namespace dqt {
 namespace {
 
-template <int V>
-void store_wide(const Block& b, int i, const __m512i* y) {
-    int32_t values[V * LANES];
-    const __m512i lo = _mm512_set1_epi32(b.rounding.lo), hi = _mm512_set1_epi32(b.rounding.hi);
-    for (int v = 0; v < V; ++v)
-        _mm512_storeu_si512(values + v * LANES, _mm512_min_epi32(_mm512_max_epi32(y[v], lo), hi));
-    auto* out = reinterpret_cast<int32_t*>(b.out[i]);
-    for (int v = 0; v < V; ++v)
-        for (int lane = 0; lane < LANES; ++lane) {
-            const int j = column(V, v, lane);
-            if (j < b.stored) out[j] = j < b.columns ? values[v * LANES + lane] : 0;
-        }
-}
-
 template <int V, int ROWS, bool NARROWED>
 void block(const Block& b) {
     __m512i acc[ROWS][V];
@@ -56,27 +42,7 @@ void block(const Block& b) {
             }
         }
     }
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-        const Factors factors(b.rounding, v * LANES);
-#pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i) acc[i][v] = scaled(acc[i][v], factors, b.rounding);
-    }
-    if (b.wide) {
-        for (int i = 0; i < ROWS; ++i) store_wide<V>(b, i, acc[i]);
-        return;
-    }
-    const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
-    __m512i bytes[ROWS];
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) bytes[i] = finish(packed<V>(acc[i]));
-    if (b.residual) {
-        __m512i copy[ROWS];
-        std::memcpy(copy, bytes, sizeof copy);
-        return store_added<V>(b, copy, ROWS);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) store(b, i, bytes[i]);
+    finish<V, ROWS>(b, acc);
 }
 
 // Four rows of 64 channels, interleaved so that each dword holds one channel's rows.
@@ -240,7 +206,7 @@ constexpr void fill(BlockKernel* to, std::integer_sequence<int, ROWS...>) {
 
 constexpr Kernels make() {
     Kernels k{"avx512vnni", {}, {12, 12, 6}, depthwise, narrow, add, table, quantize, usable, maximum,
-              &winograd_avx512, true};
+              &winograd_avx512, true, &sliced_avx512};
     fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 12>());
     fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 12>());
     fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 12>());

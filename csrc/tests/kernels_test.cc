@@ -143,8 +143,8 @@ struct BlockCase {
     Scale scale;
     Residual residual = random_residual();
 
-    BlockCase(int vectors, int rows, bool narrowed)
-        : vectors(vectors), rows(rows), tap_count(one_of({1, 1, 2, 3, 9})),
+    BlockCase(int vectors, int rows, bool narrowed, int most_taps = 9)
+        : vectors(vectors), rows(rows), tap_count(std::min(most_taps, one_of({1, 1, 2, 3, 9}))),
           depth(4 * static_cast<int>(chance(20) ? pick(60, 140) : pick(1, 20))),
           columns(static_cast<int>(chance(50) ? 16 * vectors : pick(1, 16 * vectors))),
           stored(chance(50) ? columns : static_cast<int>(pick(columns, 16 * vectors))), wide(chance(20)),
@@ -192,6 +192,10 @@ struct BlockCase {
     }
     std::vector<Codes> got(BlockKernel kernel) const {
         std::vector<Codes> out(rows, Codes(out_bytes(), UNTOUCHED));
+        kernel(filled(out));
+        return out;
+    }
+    Block filled(std::vector<Codes>& out) const {
         Block b{};
         for (int i = 0; i < rows; ++i) {
             b.in[i] = in[i].data();
@@ -211,8 +215,7 @@ struct BlockCase {
         b.stored = stored;
         b.wide = wide;
         if (!wide) b.narrow = {8, narrow_out};
-        kernel(b);
-        return out;
+        return b;
     }
     std::string name() const {
         char text[240];
@@ -246,6 +249,64 @@ void test_blocks(const Kernels& k, int cases) {
                     for (int i = 0; i < rows; ++i)
                         equal(k, each.name() + ", row " + std::to_string(i), got[i], expected[i]);
                 }
+}
+
+// A block of one tap whose panel is cut into slices, as few as its width needs: what lies past them is not there.
+struct SlicedCase : BlockCase {
+    int bits, slices;
+    int64_t slice;
+    std::vector<int8_t> cut;
+
+    SlicedCase(int rows, bool narrowed) : BlockCase(4, rows, narrowed, 1) {
+        for (Codes& each : in) each.erase(each.begin(), each.begin() + taps[0]);
+        taps[0] = 0;
+        bits = __builtin_popcount(narrow.mask & 0xFF);
+        slices = (bits + 1) / 2;
+        const int64_t bytes = (depth + 15) / 16 * 256;
+        slice = bytes + 64 * pick(0, 3);
+        cut = numbers<int8_t>((slices - 1) * slice + bytes, -128, 127);
+        for (int j = 0; j < slices; ++j)
+            for (int64_t k = 0; k < depth; ++k)
+                for (int at = 0; at < 64; ++at) {  // dwords of the panel
+                    const auto w = static_cast<uint8_t>(panel[(k / 4 * 64 + at) * 4 + k % 4]);
+                    const int two = w >> (6 - 2 * j) & 3, low = static_cast<int>(k / 4 % 4 * 2);
+                    auto& to = cut[j * slice + k / 16 * 256 + at * 4 + k % 4];
+                    to = static_cast<int8_t>((to & ~(3 << low)) | two << low);
+                }
+    }
+    std::vector<Codes> got(const SlicedKernels& kernels) const {
+        std::vector<Codes> out(rows, Codes(out_bytes(), UNTOUCHED));
+        kernels.block[slices - 1][rows - 1](sliced(out));
+        return out;
+    }
+    std::pair<Codes, Codes> unpacked(const SlicedKernels& kernels) const {  // and what is expected
+        std::vector<Codes> out(rows, Codes(out_bytes()));
+        std::pair<Codes, Codes> result{Codes(panel.size() + GUARD, UNTOUCHED), Codes(panel.size() + GUARD, UNTOUCHED)};
+        kernels.unpack[slices - 1](sliced(out), reinterpret_cast<int8_t*>(result.first.data()));
+        for (size_t i = 0; i < panel.size(); ++i)
+            result.second[i] = static_cast<uint8_t>(narrow.of(panel[i], 0, static_cast<int>(i % 4)));
+        return result;
+    }
+
+  private:
+    Block sliced(std::vector<Codes>& out) const {
+        Block b = filled(out);
+        b.panel = cut.data();
+        b.slice = slice;
+        return b;
+    }
+};
+
+void test_sliced(const Kernels& k, int cases) {
+    for (int rows = 1; k.sliced && rows <= SLICED_ROWS; ++rows)
+        for (int n = 0; n < cases * 10; ++n) {
+            const SlicedCase each(rows, chance(90));
+            const std::string name = "sliced " + each.name();
+            const auto expected = each.expected(k.narrows), got = each.got(*k.sliced);
+            for (int i = 0; i < rows; ++i) equal(k, name + ", row " + std::to_string(i), got[i], expected[i]);
+            const auto [panel, whole] = each.unpacked(*k.sliced);
+            equal(k, name + ", unpacked", panel, whole);
+        }
 }
 
 void test_depthwise(const Kernels& k, int cases) {
@@ -359,6 +420,7 @@ void test(const Kernels& k, int cases) {
     generator.seed(1);
     test_list(k);
     test_blocks(k, cases);
+    test_sliced(k, cases);
     test_depthwise(k, cases);
     test_narrow(k);
     test_elements(k, cases);

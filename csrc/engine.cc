@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "executor.h"
+#include "sliced.h"
 #include "walk.h"
 #include "winograd.h"
 
@@ -55,7 +56,7 @@ Engine::Engine(Program program, int threads, const Kernels& kernels)
                               program_.values[conv->x].zero, program_.space);
         } else if (auto* linear = std::get_if<Linear>(&program_.ops[i])) {
             layers_[i] = pack(linear->weight, linear->requant, 1, false, true, program_.values[linear->x].zero,
-                              program_.space);
+                              program_.space, slices_pay(*linear, kernels));
         }
     }
     needs_ = {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),

@@ -47,6 +47,7 @@ struct Arena {
 
     Threads threads;
     Bytes memory, stage, landing, winograd;
+    Bytes unpacked;                  // by thread: whole weights of a panel that is stored in slices
     int64_t capacity = 0;            // samples
     const MemoryPlan* plan = nullptr;
     std::vector<Tensor> values;      // those of `plan`, with real addresses

@@ -6,6 +6,7 @@
 
 #include "arith.h"
 #include "executor.h"
+#include "sliced.h"
 #include "winograd.h"
 
 namespace dqt {
@@ -240,7 +241,10 @@ class Execution {
         }
         stage(i, w, packed, activation);
         if (packed.depthwise) return depthwise(*conv, layer);
-        blocks(layer);
+        if (packed.slice)
+            run_sliced(run_, {packed, w.in, w.out, weight, start, row, layer.end.narrow});
+        else
+            blocks(layer);
         const Tensor& out = arena_.values[writes(op)];
         if (out.planar && !w.out.planar)
             for (const int32_t n : arena_.order) copy_elements(w.out, out, n);

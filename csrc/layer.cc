@@ -12,6 +12,7 @@ namespace dqt {
 namespace {
 
 constexpr size_t SLACK = 4096 + 256;  // kernels prefetch a page ahead and read whole vectors
+constexpr int64_t SLICE_GAP = 1024;     // no two slices a power of two apart
 
 int vectors_for(int columns) { return columns > 32 ? 4 : columns > 16 ? 2 : 1; }
 
@@ -27,6 +28,27 @@ void lay_out(PackedLayer& layer) {
             layer.lanes += vectors * LANES;
         }
     layer.weight = Bytes(bytes);
+}
+
+// Panels of 64 columns, each slice of all of them contiguous: see SlicedKernels.
+void pack_sliced(PackedLayer& layer, const int8_t* weight, int inputs) {
+    const int64_t bytes = int64_t{layer.depth + SLICED_DEPTH - 1} / SLICED_DEPTH * 256;
+    for (int first = 0; first < layer.out_channels; first += 64, layer.lanes += 64)
+        layer.panels.push_back({0, first, std::min(64, layer.out_channels - first), 4, first / 64 * bytes, layer.lanes});
+    layer.slice = static_cast<int64_t>(layer.panels.size()) * bytes + SLICE_GAP;
+    layer.weight = Bytes(SLICES * layer.slice);
+    for (const Panel& panel : layer.panels)
+        for (int lane = 0; lane < 64; ++lane) {
+            const int j = column(4, lane / LANES, lane % LANES);
+            if (j >= panel.columns) continue;
+            const int8_t* from = weight + int64_t{panel.first + j} * inputs;
+            for (int i = 0; i < inputs; ++i) {
+                uint8_t* to = layer.weight.data() + panel.weight + i / 16 * 256 + lane * 4 + i % 4;
+                const auto w = static_cast<uint8_t>(from[i]);
+                for (int s = 0; s < SLICES; ++s, to += layer.slice)
+                    *to = static_cast<uint8_t>(*to | (w >> (6 - 2 * s) & 3) << i / 4 % 4 * 2);
+            }
+        }
 }
 
 // Per-channel numbers in the order of the panels' lanes.
@@ -109,7 +131,7 @@ Rounding PackedLayer::rounding(int row, int64_t at) const {
 }
 
 PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, int zero,
-                 const Space& space) {
+                 const Space& space, bool sliced) {
     PackedLayer layer;
     layer.out_channels = static_cast<int>(weight.shape[0]);
     const int inputs = static_cast<int>(weight.shape[1]);
@@ -125,6 +147,8 @@ PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups
     layer.hi = static_cast<int32_t>(requant.hi);
     if (depthwise) {
         pack_depthwise(layer, weight.data.data());
+    } else if (sliced) {
+        pack_sliced(layer, weight.data.data(), inputs);
     } else {
         lay_out(layer);
         pack_panels(layer, weight.data.data(), inputs);

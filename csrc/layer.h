@@ -48,6 +48,7 @@ struct PackedLayer {
     bool by_tap;                         // one input channel to a filter: the midpoint's index is the tap
     std::vector<Panel> panels;
     Bytes weight;
+    int64_t slice = 0;                   // of weights cut into slices: bytes from slice to slice; 0: they are whole
     int64_t lanes = 0;                   // of start, m and c
     std::vector<std::vector<int32_t>> start;  // by width: -zero * sum T_b(w)
     std::vector<std::vector<int32_t>> m;      // by row
@@ -58,8 +59,9 @@ struct PackedLayer {
     Rounding rounding(int row, int64_t at) const;
 };
 
-// Packs weights [O, I / groups, KH, KW] (KH = KW = 1 for a linear layer). `zero` is that of the input.
+// Packs weights [O, I / groups, KH, KW] (KH = KW = 1 for a linear layer). `zero` is that of the input; `sliced`: for
+// Kernels::sliced, which a linear layer alone may have.
 PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, int zero,
-                 const Space& space);
+                 const Space& space, bool sliced = false);
 
 }  // namespace dqt

@@ -1,0 +1,94 @@
+#include "sliced.h"
+
+#include <algorithm>
+
+namespace dqt {
+namespace {
+
+constexpr int64_t LEAST_BYTES = int64_t{1} << 20, LEAST_COLUMNS = 64, LINE = 64;
+// From so many rows on, whole bytes are made once and the blocks read those.
+constexpr int64_t LEAST_UNPACKED = 9;
+
+int64_t unpacked_bytes(const PackedLayer& layer) { return int64_t{layer.depth} * 64 + LINE; }
+
+class Sliced {
+  public:
+    Sliced(const Context& run, const SlicedRun& s)
+        : run_(run), s_(s), kernels_(*run.kernels.sliced), narrowing_(s.layer.narrowing(s.weight)),
+          slices_((8 - (s.layer.master - s.weight) + 1) / 2),
+          rows_(static_cast<int64_t>(run.arena.order.size()) * s.out.height), unpacks_(rows_ >= LEAST_UNPACKED) {}
+
+    // Threads share the panels, or where there are too few, the rows.
+    void all() {
+        const int parts = run_.arena.threads.count();
+        const auto panels = static_cast<int64_t>(s_.layer.panels.size());
+        const size_t scratch = unpacks_ ? parts * unpacked_bytes(s_.layer) : 0;
+        if (run_.arena.unpacked.size() < scratch) run_.arena.unpacked = Bytes(scratch);
+        const bool by_panel = panels >= parts;
+        run_.arena.threads.each([&](int t) {
+            const Range those = by_panel ? split(panels, t, parts) : Range{0, panels};
+            const Range some = by_panel ? Range{0, rows_} : split(rows_, t, parts);
+            for (int64_t p = those.first; p < those.last && some.first < some.last; ++p) panel(s_.layer.panels[p], some, t);
+        });
+    }
+
+  private:
+    void panel(const Panel& panel, Range some, int t) {
+        Block block{};
+        const int32_t tap = 0;
+        block.taps = &tap;
+        block.tap_count = 1;
+        block.depth = s_.layer.depth;
+        block.panel = reinterpret_cast<const int8_t*>(s_.layer.weight.data()) + panel.weight;
+        block.slice = s_.layer.slice;
+        block.mask = narrowing_.mask;
+        std::copy_n(narrowing_.middle, 2, block.middle);
+        block.start = s_.start + panel.at;
+        block.rounding = s_.layer.rounding(s_.row, panel.at);
+        block.wide = s_.out.wide;
+        block.narrow = s_.narrow;
+        block.columns = block.stored = panel.columns;
+        if (panel.first + panel.columns == s_.layer.out_channels && !s_.out.wide)
+            block.stored += static_cast<int>(s_.out.pixel - s_.out.channels);
+        const BlockKernel* kernels = kernels_.block[slices_ - 1];
+        int64_t most = SLICED_ROWS;
+        if (unpacks_) {
+            auto* whole = reinterpret_cast<int8_t*>(run_.arena.unpacked.data() + t * unpacked_bytes(s_.layer));
+            kernels_.unpack[slices_ - 1](block, whole);
+            block.panel = whole;
+            kernels = run_.kernels.block[2][0];
+            most = run_.kernels.most_rows[2];
+        }
+        const int64_t total = some.last - some.first, count = (total + most - 1) / most;
+        for (int64_t k = 0; k < count; ++k) {
+            const int64_t first = some.first + total * k / count, last = some.first + total * (k + 1) / count;
+            for (int64_t r = first; r < last; ++r) place(block, r, r - first, panel.first);
+            kernels[last - first - 1](block);
+        }
+    }
+
+    void place(Block& block, int64_t row, int64_t i, int channel) const {
+        const int64_t n = run_.arena.order[row / s_.out.height], y = row % s_.out.height;
+        block.in[i] = s_.in.at(n, y, 0);
+        block.out[i] = s_.out.at(n, y, 0) + int64_t{channel} * (s_.out.wide ? 4 : 1);
+    }
+
+    const Context& run_;
+    const SlicedRun& s_;
+    const SlicedKernels& kernels_;
+    Narrowing narrowing_;
+    int slices_;
+    int64_t rows_;
+    bool unpacks_;
+};
+
+}  // namespace
+
+bool slices_pay(const Linear& op, const Kernels& kernels) {
+    const int64_t columns = op.weight.shape[0], depth = op.weight.shape[1];
+    return kernels.sliced && columns >= LEAST_COLUMNS && columns * depth >= LEAST_BYTES;
+}
+
+void run_sliced(const Context& run, const SlicedRun& s) { Sliced(run, s).all(); }
+
+}  // namespace dqt

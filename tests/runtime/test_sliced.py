@@ -1,0 +1,77 @@
+"""Linear layers that the engine stores in slices: the interpreter's integers at every width and number of rows."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from dqt.arith.plan import Plan
+from dqt.program.interpret import execute
+from dqt.program.program import Program
+from dqt.runtime import Runtime
+from dqt.runtime.runtime import kernel_sets
+from tests.program.build import Builder, inputs
+
+WIDTHS = (2, 3, 4, 5, 6, 7, 8)
+LEAST = 1 << 20
+SHAPES = [(1021, 1030), (16390, 65), (1024, 1024)]  # inputs, outputs: at least LEAST weights, odd and even
+
+
+def linear(shape: tuple[int, ...], count: int, *, wide: bool = False, seed: int = 3) -> Program:
+    b = Builder(seed, shape, widths=WIDTHS, signed=count % 2 == 1)
+    return b.build(b.linear("v0", count, wide=wide))
+
+
+def plan(program: Program, weight: int, activation: int) -> Plan:
+    return Plan.of({name: (weight, activation) for name in program.layers})
+
+
+def equal(program: Program, run: Runtime, rows: int, weight: int, activation: int) -> None:
+    x = inputs(program, rows, rows)
+    pair = plan(program, weight, activation)
+    np.testing.assert_array_equal(run.codes(x, pair), execute(program, x, pair).codes)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_every_pair_of_widths(wide: bool) -> None:
+    program = linear((1021,), 1030, wide=wide)
+    run = Runtime(program, threads=1)
+    for weight, activation in itertools.product(WIDTHS, WIDTHS):
+        equal(program, run, 1, weight, activation)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("depth", "count"), SHAPES)
+def test_rows(depth: int, count: int, threads: int) -> None:
+    program = linear((depth,), count)
+    run = Runtime(program, threads=threads)
+    for rows, weight in itertools.product((1, 2, 3, 4, 5, 9, 33), WIDTHS):
+        equal(program, run, rows, weight, WIDTHS[(rows + weight) % len(WIDTHS)])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", [(5, 1021), (3, 4, 1021)])
+def test_rows_inside_a_sample(shape: tuple[int, ...], threads: int) -> None:
+    program = linear(shape, 1030)
+    run = Runtime(program, threads=threads)
+    for samples, weight in itertools.product((1, 2), WIDTHS):
+        equal(program, run, samples, weight, 8)
+
+
+@pytest.mark.parametrize("isa", kernel_sets())
+def test_extremes_of_every_kernel_set(isa: str) -> None:
+    program = linear((1021,), 1030, seed=8)
+    x = np.where(np.random.default_rng(0).random((3, 1021)) < 0.5, -1e9, 1e9).astype(np.float32)
+    x[0] = 1e9
+    run = Runtime(program, threads=2, isa=isa)
+    for weight in WIDTHS:
+        pair = plan(program, weight, 8)
+        np.testing.assert_array_equal(run.codes(x, pair), execute(program, x, pair).codes)
+
+
+def test_there_is_one_copy_of_the_weights() -> None:
+    program = linear((1024,), 1024)
+    stored = Runtime(program, threads=1)._engine.weight_bytes
+    assert LEAST <= stored <= LEAST + (16 << 10)

@@ -5,14 +5,19 @@
 #include <cstring>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "arith.h"
 #include "tensor.h"
 
 namespace dqt {
 namespace {
 
-constexpr size_t SLACK = 4096 + 256;  // kernels prefetch a page ahead and read whole vectors
-constexpr int64_t SLICE_GAP = 1024;     // no two slices a power of two apart
+constexpr size_t SLACK = 4096 + 256;           // kernels prefetch a page ahead and read whole vectors
+constexpr size_t HUGE_PAGE = size_t{2} << 20;  // streams of weights run up to a third faster from huge pages
+constexpr int64_t SLICE_GAP = 1024;            // no two slices a power of two apart
 
 int vectors_for(int columns) { return columns > 32 ? 4 : columns > 16 ? 2 : 1; }
 
@@ -105,8 +110,12 @@ void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
 }  // namespace
 
 Bytes::Bytes(size_t size) : size_(round_up(size + SLACK, LINE)) {
-    data_.reset(static_cast<uint8_t*>(std::aligned_alloc(LINE, size_)));
+    const size_t unit = size_ >= HUGE_PAGE ? HUGE_PAGE : LINE;
+    data_.reset(static_cast<uint8_t*>(std::aligned_alloc(unit, (size_ + unit - 1) / unit * unit)));
     if (!data_) throw std::bad_alloc();
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (unit == HUGE_PAGE) madvise(data_.get(), size_ / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);  // a wish: it may fail
+#endif
     std::memset(data_.get(), 0, size_);
 }
 

@@ -6,8 +6,9 @@ namespace dqt {
 namespace {
 
 constexpr int64_t LEAST_BYTES = int64_t{1} << 20, LEAST_COLUMNS = 64, LINE = 64;
-// From so many rows on, whole bytes are made once and the blocks read those.
-constexpr int64_t LEAST_UNPACKED = 9;
+// By slices: from so many rows on, whole bytes are made once for the plain blocks. One or two slices are merged as fast
+// as whole bytes are read, so that never pays.
+constexpr int64_t NEVER = INT64_MAX, LEAST_UNPACKED[SLICES] = {NEVER, NEVER, 32, 16};
 
 int64_t unpacked_bytes(const PackedLayer& layer) { return int64_t{layer.depth} * 64 + LINE; }
 
@@ -16,7 +17,7 @@ class Sliced {
     Sliced(const Context& run, const SlicedRun& s)
         : run_(run), s_(s), kernels_(*run.kernels.sliced), narrowing_(s.layer.narrowing(s.weight)),
           slices_((8 - (s.layer.master - s.weight) + 1) / 2),
-          rows_(static_cast<int64_t>(run.arena.order.size()) * s.out.height), unpacks_(rows_ >= LEAST_UNPACKED) {}
+          rows_(static_cast<int64_t>(run.arena.order.size()) * s.out.height), unpacks_(rows_ >= LEAST_UNPACKED[slices_ - 1]) {}
 
     // Threads share the panels, or where there are too few, the rows.
     void all() {

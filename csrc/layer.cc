@@ -111,7 +111,7 @@ void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
 
 Bytes::Bytes(size_t size) : size_(round_up(size + SLACK, LINE)) {
     const size_t unit = size_ >= HUGE_PAGE ? HUGE_PAGE : LINE;
-    data_.reset(static_cast<uint8_t*>(std::aligned_alloc(unit, (size_ + unit - 1) / unit * unit)));
+    data_.reset(static_cast<uint8_t*>(std::aligned_alloc(unit, round_up(size_, unit))));
     if (!data_) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     if (unit == HUGE_PAGE) madvise(data_.get(), size_ / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);  // a wish: it may fail

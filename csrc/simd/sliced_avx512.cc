@@ -7,7 +7,7 @@ namespace dqt {
 namespace {
 
 constexpr int SELECT = 0xCA;  // a ? b : c
-constexpr int AHEAD = 8192;   // bytes prefetched ahead, over all slices; two fifths faster than none on 4 kB pages
+constexpr int AHEAD[] = {8192, 4096, 3072, 2048};  // bytes prefetched ahead, by slices: measured, up to 15 % apart
 
 // gcc 12 keeps accumulators in memory where many of them meet the intrinsic.
 INLINE void multiply(__m512i& acc, __m512i a, __m512i w) { asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w)); }
@@ -48,7 +48,7 @@ INLINE void load(const int8_t* w, int64_t slice, __m512i (*q)[S]) {
 #pragma GCC unroll 4
         for (int j = 0; j < S; ++j) {
             q[v][j] = _mm512_loadu_si512(w + j * slice + 64 * v);
-            _mm_prefetch(reinterpret_cast<const char*>(w) + j * slice + 64 * v + AHEAD / S, _MM_HINT_T0);
+            _mm_prefetch(reinterpret_cast<const char*>(w) + j * slice + 64 * v + AHEAD[S - 1], _MM_HINT_T0);
             asm("" : "+v"(q[v][j]));  // or gcc loads it again for each use
         }
 }

@@ -109,13 +109,24 @@ def test_geometries_in_memory(name: str, memory: Path, tmp_path: Path) -> None:
     check(memory, tmp_path, program, x, threads=2)
 
 
+def sliced() -> Program:
+    """One linear layer that is large enough to be stored in slices."""
+    b = Builder(3, (1021,), widths=(2, 3, 6, 8))
+    return b.build(b.linear("v0", 1030))
+
+
+@pytest.mark.parametrize("rows", [1, 6, 18])
+def test_slices_in_memory(rows: int, memory: Path, tmp_path: Path) -> None:
+    check(memory, tmp_path, sliced(), inputs(sliced(), rows), threads=2)
+
+
 def test_more_samples_than_a_slice(memory: Path, tmp_path: Path) -> None:
     program = random_program(5, auto=True)
     check(memory, tmp_path, program, inputs(program, 67))
 
 
-@pytest.mark.parametrize("program", ["random 3", "random 8", "Winograd", "depthwise"])
+@pytest.mark.parametrize("program", ["random 3", "random 8", "Winograd", "depthwise", "sliced"])
 def test_one_engine_from_four_threads(program: str, races: Path, tmp_path: Path) -> None:
     kind, _, seed = program.partition(" ")
-    net = random_program(int(seed), auto=AUTO[int(seed)]) if kind == "random" else GEOMETRY[program]
-    check(races, tmp_path, net, inputs(net, 3), threads=2, callers=4)
+    net = random_program(int(seed), auto=AUTO[int(seed)]) if kind == "random" else GEOMETRY.get(program, sliced())
+    check(races, tmp_path, net, inputs(net, 18 if kind == "sliced" else 3), threads=2, callers=4)

@@ -25,7 +25,7 @@ def linear(shape: tuple[int, ...], count: int, *, wide: bool = False, seed: int 
 
 
 def plan(program: Program, weight: int, activation: int) -> Plan:
-    return Plan.of({name: (weight, activation) for name in program.layers})
+    return Plan.of(dict.fromkeys(program.layers, (weight, activation)))
 
 
 def equal(program: Program, run: Runtime, rows: int, weight: int, activation: int) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", "engine")
+ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", "engine", "linear", "lookup")
 WITH_DATA = ("cifar10_ptq",)
 
 

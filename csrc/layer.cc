@@ -16,7 +16,7 @@ namespace dqt {
 namespace {
 
 constexpr size_t SLACK = 4096 + 256;           // kernels prefetch a page ahead and read whole vectors
-constexpr size_t HUGE_PAGE = size_t{2} << 20;  // streams of weights run up to a third faster from huge pages
+constexpr size_t HUGE_PAGE = size_t{2} << 20;  // weights that stream from memory come a tenth faster from huge pages
 constexpr int64_t SLICE_GAP = 1024;            // no two slices a power of two apart
 
 int vectors_for(int columns) { return columns > 32 ? 4 : columns > 16 ? 2 : 1; }
@@ -32,7 +32,7 @@ void lay_out(PackedLayer& layer) {
             bytes += int64_t{taps} * layer.depth * vectors * LANES + 64;  // no two panels a power of two apart
             layer.lanes += vectors * LANES;
         }
-    layer.weight = Bytes(bytes);
+    layer.weight = Bytes(bytes, true);
 }
 
 // Panels of 64 columns, each slice of all of them contiguous: see SlicedKernels.
@@ -41,7 +41,7 @@ void pack_sliced(PackedLayer& layer, const int8_t* weight, int inputs) {
     for (int first = 0; first < layer.out_channels; first += 64, layer.lanes += 64)
         layer.panels.push_back({0, first, std::min(64, layer.out_channels - first), 4, first / 64 * bytes, layer.lanes});
     layer.slice = static_cast<int64_t>(layer.panels.size()) * bytes + SLICE_GAP;
-    layer.weight = Bytes(SLICES * layer.slice);
+    layer.weight = Bytes(SLICES * layer.slice, true);
     for (const Panel& panel : layer.panels)
         for (int lane = 0; lane < 64; ++lane) {
             const int j = column(4, lane / LANES, lane % LANES);
@@ -109,8 +109,8 @@ void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
 
 }  // namespace
 
-Bytes::Bytes(size_t size) : size_(round_up(size + SLACK, LINE)) {
-    const size_t unit = size_ >= HUGE_PAGE ? HUGE_PAGE : LINE;
+Bytes::Bytes(size_t size, bool streamed) : size_(round_up(size + SLACK, LINE)) {
+    const size_t unit = streamed && size_ >= HUGE_PAGE ? HUGE_PAGE : LINE;
     data_.reset(static_cast<uint8_t*>(std::aligned_alloc(unit, round_up(size_, unit))));
     if (!data_) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

@@ -15,7 +15,8 @@ namespace dqt {
 class Bytes {
   public:
     Bytes() = default;
-    explicit Bytes(size_t size);
+    // `streamed`: read from memory once in a run, and so from huge pages where the system has them.
+    explicit Bytes(size_t size, bool streamed = false);
     uint8_t* data() const { return data_.get(); }
     size_t size() const { return size_; }
 

@@ -17,7 +17,8 @@ class Sliced {
     Sliced(const Context& run, const SlicedRun& s)
         : run_(run), s_(s), kernels_(*run.kernels.sliced), narrowing_(s.layer.narrowing(s.weight)),
           slices_((8 - (s.layer.master - s.weight) + 1) / 2),
-          rows_(static_cast<int64_t>(run.arena.order.size()) * s.out.height), unpacks_(rows_ >= LEAST_UNPACKED[slices_ - 1]) {}
+          rows_(static_cast<int64_t>(run.arena.order.size()) * s.out.height),
+          unpacks_(rows_ >= LEAST_UNPACKED[slices_ - 1]) {}
 
     // Threads share the panels, or where there are too few, the rows.
     void all() {
@@ -29,7 +30,8 @@ class Sliced {
         run_.arena.threads.each([&](int t) {
             const Range those = by_panel ? split(panels, t, parts) : Range{0, panels};
             const Range some = by_panel ? Range{0, rows_} : split(rows_, t, parts);
-            for (int64_t p = those.first; p < those.last && some.first < some.last; ++p) panel(s_.layer.panels[p], some, t);
+            for (int64_t p = those.first; p < those.last && some.first < some.last; ++p)
+                panel(s_.layer.panels[p], some, t);
         });
     }
 

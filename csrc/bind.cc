@@ -1,6 +1,7 @@
 // The Python module dqt._native: the only file that knows Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -86,11 +87,18 @@ NB_MODULE(_native, m) {
                  const auto count = static_cast<int64_t>(x.shape(0));
                  std::vector<float> out(count * output_size(engine));
                  std::vector<double> seconds(engine.program().ops.size());
-                 const nb::gil_scoped_release release;
-                 engine.run(x.data(), count, widths, nullptr, out.data(), nullptr, seconds.data());
-                 return seconds;
+                 std::vector<const char*> used(seconds.size());
+                 {
+                     const nb::gil_scoped_release release;
+                     engine.run(x.data(), count, widths, nullptr, out.data(), nullptr, seconds.data(), used.data());
+                 }
+                 std::vector<std::string> names;
+                 for (const char* name : used) names.emplace_back(name ? name : "");
+                 return std::make_pair(seconds, names);
              },
-             "Seconds of each instruction in one run; 0 where another instruction does its work.")
+             "Seconds of each instruction in one run, 0 where another instruction does its work; kernels of layers.")
+        .def("peak", [](const dqt::Engine& engine) { return dqt::peak(engine.kernels()); },
+             "Products a second that the block kernel reaches in the cache, on one thread.")
         .def_prop_ro("isa", [](const dqt::Engine& engine) { return std::string(engine.kernels().name); })
         .def_prop_ro("threads", &dqt::Engine::threads)
         .def_prop_ro("weight_bytes", &dqt::Engine::weight_bytes)

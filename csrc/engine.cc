@@ -95,7 +95,7 @@ void Engine::give_back(std::unique_ptr<Arena> arena) {
 }
 
 void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
-                 double* seconds) {
+                 double* seconds, const char** used) {
     const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
     const auto layers = static_cast<int64_t>(program_.space.layers.size());
     const int64_t most = std::clamp<int64_t>(SLICE_BYTES / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
@@ -110,7 +110,7 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
         for (size_t v = 0; v < arena->values.size(); ++v)
             arena->values[v].data = arena->memory.data() + some * memory.offset[v];
         arena->chosen.assign(layers * some, 0);
-        execute({program_, layers_, *kernels_, memory, plan, *arena, some, x + first * in_size}, seconds);
+        execute({program_, layers_, *kernels_, memory, plan, *arena, some, x + first * in_size}, seconds, used);
         const int last = std::get<Dequantize>(program_.ops.back()).x;
         read_output(arena->values[last], output(), some, codes ? codes + first * out_size : nullptr,
                     floats ? floats + first * out_size : nullptr);

@@ -71,9 +71,10 @@ class Engine {
 
     // x: [count, *input_shape] float32, finite. One of `codes` (int32) and `floats` gets [count, *output shape]; `widths`
     // (or null) gets int8 [count, layers].
-    // With `seconds` (or null), [instructions], the time that each took is added there.
+    // With `seconds` (or null), [instructions], the time that each took is added there; with `used` (or null), too, the
+    // name of the kernel of each layer that ran.
     void run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
-             double* seconds = nullptr);
+             double* seconds = nullptr, const char** used = nullptr);
 
   private:
     std::unique_ptr<Arena> borrow();
@@ -88,6 +89,9 @@ class Engine {
     std::mutex mutex_;
     std::vector<std::unique_ptr<Arena>> idle_;
 };
+
+// peak.cc: products a second of the block kernel of one thread, on operands that stay in the cache.
+double peak(const Kernels& kernels);
 
 // plan.cc
 Tensor as_matrix(const Tensor& t);  // the same elements row-major, its last dimension innermost, nowhere yet

@@ -94,7 +94,7 @@ class Execution {
   public:
     explicit Execution(const Context& run) : run_(run), arena_(run.arena), plan_(run.plan), widths_(run.widths) {}
 
-    void all(double* seconds) {
+    void all(double* seconds, const char** used) {
         const auto& ops = run_.program.ops;
         find_readers();
         for (size_t i = 0; i < ops.size(); ++i) {
@@ -102,8 +102,10 @@ class Execution {
             const int out = plan_.fused[i] >= 0 ? writes(ops[plan_.fused[i]]) : writes(ops[i]);
             const auto began = std::chrono::steady_clock::now();
             if (out >= 0) border(arena_.values[out]);
+            used_ = nullptr;
             step(ops[i], static_cast<int>(i));
             if (seconds) seconds[i] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+            if (used) used[i] = used[i] && used_ != used[i] ? "several" : used_;
         }
     }
 
@@ -226,6 +228,9 @@ class Execution {
         }
     }
 
+    // The groups of one layer may have several kernels.
+    void use(const char* name) { used_ = used_ && used_ != name ? "several" : name; }
+
     void at_widths(int i, Window w, int weight, int activation) {
         const Op& op = run_.program.ops[i];
         const auto* conv = std::get_if<Conv>(&op);
@@ -235,11 +240,13 @@ class Execution {
         const int32_t* start = packed.start[index_of(widths, weight)].data();
         const LayerRun layer{packed, w, packed.narrowing(weight), start, row, ending(i, w.out)};
         if (conv && !w.out.wide && winograd_pays(run_, *conv, packed, weight, activation)) {
+            use("winograd");
             const Ending& end = layer.end;
             return run_winograd(run_, {packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
                                        w.padding[0], w.padding[1], weight, activation, start, row, end.narrow});
         }
         stage(i, w, packed, activation);
+        use(packed.depthwise ? "depthwise" : packed.slice ? "slices" : "block");
         if (packed.depthwise) return depthwise(*conv, layer);
         if (packed.slice)
             run_sliced(run_, {packed, w.in, w.out, weight, start, row, layer.end.narrow});
@@ -391,10 +398,11 @@ class Execution {
     Arena& arena_;
     const MemoryPlan& plan_;
     const Widths& widths_;
+    const char* used_ = nullptr;     // kernel of the layer that runs
 };
 
 }  // namespace
 
-void execute(const Context& run, double* seconds) { Execution(run).all(seconds); }
+void execute(const Context& run, double* seconds, const char** used) { Execution(run).all(seconds, used); }
 
 }  // namespace dqt

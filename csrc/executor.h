@@ -23,8 +23,9 @@ inline int stored_columns(const PackedLayer& layer, const Panel& panel, const Te
     return panel.columns + (last && !out.wide ? static_cast<int>(out.pixel - out.channels) : 0);
 }
 
-// executor.cc: every instruction that the plan needs. With `seconds` (or null), the time of each is added there.
-void execute(const Context& run, double* seconds);
+// executor.cc: every instruction that the plan needs. With `seconds` (or null), the time of each is added there,
+// and with `used` (or null), the name of each layer's kernel is put there.
+void execute(const Context& run, double* seconds, const char** used);
 
 // shapes.cc: the operators that are no layers, on every sample of the slice.
 void fill_border(const Tensor& t, int64_t n);

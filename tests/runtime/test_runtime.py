@@ -12,6 +12,7 @@ import pytest
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanLike
 from dqt.program.interpret import execute, interpret
+from dqt.program.ops import Conv, Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
 from dqt.runtime.runtime import kernel_sets
@@ -145,6 +146,20 @@ def test_errors_are_clear() -> None:
         Runtime(program, threads=0)
     with pytest.raises(InputError, match="this program takes"):
         Runtime(program)(np.zeros((1, 1, 1, 99), dtype=np.float32))
+
+
+def test_a_profile_names_the_kernel_of_each_layer_that_ran() -> None:
+    program = random_program(3, auto=True)
+    x, run = inputs(program, 2), Runtime(program, threads=1)
+    layers = [isinstance(op, Conv | Linear) for op in program.ops]
+    for plan in (program.space.master, "auto"):
+        kernels, seconds = run.kernels(x, plan), run.profile(x, plan)
+        assert len(kernels) == len(seconds) == len(program.ops)
+        for layer, kernel, took in zip(layers, kernels, seconds, strict=True):
+            assert (kernel != "") == (layer and took > 0)
+    assert run.peak() > 1e6
+    assert run.weight_bytes > 0
+    assert run.arena_bytes(4) == 4 * run.arena_bytes()
 
 
 def resident() -> int:

@@ -66,6 +66,15 @@ class Runtime:
         """Threads of one call."""
         return int(self._engine.threads)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights, which serve every plan."""
+        return int(self._engine.weight_bytes)
+
+    def arena_bytes(self, samples: int = 1) -> int:
+        """Bytes that the values of so many samples take while they run together."""
+        return int(self._engine.arena_bytes(samples))
+
     def __call__(self, x: Any, plan: PlanLike = None) -> npt.NDArray[np.float32]:
         """Run on ``x`` under ``plan`` and dequantize once; arguments, result and errors as :func:`dqt.interpret`.
 
@@ -101,11 +110,33 @@ class Runtime:
         Raises:
             PlanError: as a call; or the plan is a cascade, which is several runs.
         """
+        return list(self._profiled(x, plan)[0])
+
+    def kernels(self, x: Any, plan: PlanLike = None) -> list[str]:
+        """The kernel of each instruction in such a run: "block", "depthwise", "winograd"; "" of what is no layer.
+
+        "several" where groups of samples have different ones.
+
+        Raises:
+            PlanError: as :meth:`profile`.
+        """
+        return list(self._profiled(x, plan)[1])
+
+    def _profiled(self, x: Any, plan: PlanLike) -> tuple[list[float], list[str]]:
+        """Seconds and kernels of each instruction.
+
+        Raises:
+            PlanError: as a call; or the plan is a cascade, which is several runs.
+        """
         resolved = resolve(self.program.space, plan)
         if isinstance(resolved, Cascade):
             raise PlanError("a cascade is several runs: profile each of its widths")
         inputs = np.ascontiguousarray(as_input(_array(x), self.program.input_shape))
-        return list(self._engine.profile(inputs, self._widths(resolved)))
+        return self._engine.profile(inputs, self._widths(resolved))
+
+    def peak(self) -> float:
+        """Products a second of the block kernel on one thread where nothing else counts, measured now."""
+        return float(self._engine.peak())
 
     def _widths(self, plan: Plan | Literal["auto"]) -> Any:
         """The widths of every layer, the controller's own after them, as the engine takes them."""

@@ -40,6 +40,32 @@ def test_a_table_for_people(call: Call) -> None:
         assert part in done.out
 
 
+def test_layers_for_machines(call: Call) -> None:
+    words = ("--layers", "--bits", "8,auto", "--batch", "1,3", "--seconds", "0", "--inputs", "x.npy", "--json")
+    data = call("bench", "net.dqt", *words).json
+    assert [(each["bits"], each["batch"]) for each in data["profiles"]] == [
+        (bits, batch) for batch in (1, 3) for bits in ("8", "auto")
+    ]
+    assert data["peak"] > 0
+    fixed, auto = data["profiles"][:2]
+    assert {row["kernel"] for row in fixed["layers"] if row["macs"]} <= {"block", "depthwise", "winograd"}
+    assert all((row["of_peak"] is None) == (row["macs"] == 0) == (row["kernel"] == "") for row in fixed["layers"])
+    assert sum(row["of_run"] for row in fixed["layers"]) == pytest.approx(1, abs=0.01)
+    assert "Choose" in {row["op"] for row in auto["layers"]} - {row["op"] for row in fixed["layers"]}
+    listed = {
+        (row["op"], row["name"]): row["macs"] for row in call("inspect", "net.dqt", "--json").json["instructions"]
+    }
+    for row in data["profiles"][2]["layers"]:
+        assert row["macs"] == 3 * (listed[row["op"], row["name"]] or 0)
+
+
+def test_layers_for_people(call: Call) -> None:
+    done = call("bench", "net.dqt", "--layers", "--bits", "8", "--seconds", "0")
+    assert done.code == 0, done.err
+    for part in ("8 bits, batch 1", "kernel", "of the peak", "block", "peak: "):
+        assert part in done.out
+
+
 def test_beside_a_peer(call: Call) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
@@ -59,6 +85,7 @@ def test_beside_a_peer(call: Call) -> None:
         (("--isa", "mmx"), "isa 'mmx': this processor runs", 1),
         (("--against", "tvm"), "no engine is called 'tvm'", 1),
         (("--threads", "0"), "--threads", 2),
+        (("--layers", "--against", "litert"), "--layers times dqt alone", 2),
     ],
 )
 def test_what_cannot_be_is_said(call: Call, words: tuple[str, ...], part: str, code: int) -> None:

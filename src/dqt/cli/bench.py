@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dqt.arith.plan import PlanLike
     from dqt.program.program import Program
     from dqt.runtime.bench import Report
+    from dqt.runtime.layers import LayerTime, Profiles
 
 
 def bench(
@@ -29,11 +30,15 @@ def bench(
     inputs: Annotated[
         Path | None, typer.Option("--inputs", metavar="INPUT", help="As of dqt run. Default: noise.")
     ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Every layer by itself, instead: see above.")] = False,
     as_json: Json = False,
 ) -> None:
     """Latency by width and batch: median, 10th and 90th percentile; with --against, other engines in turn.
 
     Other engines get the same weights and run at 8 bits, on the same cores, one turn of each after the other.
+
+    With --layers, a table for each width and batch: each instruction's kernel, MACs, time, and its share of the peak,
+    which is what the block kernel of this processor reaches on operands in the cache, measured at once.
     """
     from dqt.program.program import Program
     from dqt.runtime.bench import bench as room
@@ -44,12 +49,47 @@ def bench(
     batches = [_count(word) for word in batch.split(",")]
     peers = list(dict.fromkeys(against.split(","))) if against else []
     x = samples_of(program, inputs)[1] if inputs is not None else None
+    if layers:
+        _by_layer(program, plans, batches, peers, as_json, net=net, threads=threads, seconds=seconds, isa=isa, x=x)
+        return
     with progress("timing", turns(len(plans), len(batches), len(peers))) as advance:
         report = room(
             program, plans=plans, batches=batches, threads=threads, seconds=seconds, against=peers, isa=isa, inputs=x,
             advance=advance,
         )  # fmt: skip
     emit({"file": str(net)} | report.as_dict(), as_json, lambda: _show(report, next(iter(plans))))
+
+
+def _by_layer(
+    program: Program, plans: dict[str, PlanLike], batches: list[int], peers: list[str], as_json: bool, *,
+    net: Path, threads: int, seconds: float, isa: str | None, x: Any,
+) -> None:  # fmt: skip
+    from dqt.runtime.layers import by_layer
+
+    if peers:
+        raise typer.BadParameter("--layers times dqt alone: leave out --against")
+    found = by_layer(
+        program, plans=plans, batches=tuple(batches), threads=threads, seconds=seconds, isa=isa, inputs=x
+    )  # fmt: skip
+    emit({"file": str(net)} | found.as_dict(), as_json, lambda: _show_layers(found))
+
+
+def _show_layers(found: Profiles) -> None:
+    heads = ("operator", "name", "kernel", "MACs", "ms", "of the run", "GMAC/s", "of the peak")
+    for each in found.profiles:
+        typer.echo(f"{each.bits} bits, batch {each.batch}: {sum(row.ms for row in each.layers):.4g} ms")
+        table(heads, [_layer_cells(row) for row in each.layers], left=3)
+    where = f"pinned to {_cores(found.cores)}" if found.cores else "not pinned: this system cannot"
+    typer.echo(f"{found.isa} kernels, {found.threads} thread{'s' * (found.threads > 1)}, {where}")
+    typer.echo(f"peak: {found.peak:,.0f} GMAC/s, the block kernel on operands in the cache, measured now")
+
+
+def _layer_cells(row: LayerTime) -> tuple[str, ...]:
+    share = f"{row.of_run:.1%}"
+    if row.of_peak is None:
+        return (row.op, row.name, "", "", f"{row.ms:.4f}", share, "", "")
+    rate = f"{row.macs / row.ms / 1e6:.0f}"
+    return (row.op, row.name, row.kernel, f"{row.macs:,}", f"{row.ms:.4f}", share, rate, f"{row.of_peak:.0%}")
 
 
 def _plans(program: Program, bits: str | None) -> dict[str, PlanLike]:

@@ -134,10 +134,10 @@ def bench(
         resolve(program.space, plan)
     with pinned(threads) as cores:
         run = Runtime(program, threads=threads, isa=isa)
-        agreement = tuple(_agreement(name, program, run, _inputs(program, inputs, CHECKED)) for name in against)
+        agreement = tuple(_agreement(name, program, run, noise_or(program, inputs, CHECKED)) for name in against)
         rows: list[Row] = []
         for batch in batches:
-            x = _inputs(program, inputs, batch)
+            x = noise_or(program, inputs, batch)
             contestants = [_Contestant(OWN, label, partial(run, x, plan)) for label, plan in plans.items()]
             y = run(x)
             contestants += [_Contestant(name, "8", bind(name, program, x, y, threads)) for name in against]
@@ -168,7 +168,8 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
         os.sched_setaffinity(0, before)
 
 
-def _inputs(program: Program, given: Floats | None, count: int) -> Floats:
+def noise_or(program: Program, given: Floats | None, count: int) -> Floats:
+    """``count`` samples: the given ones, repeated as needed, or noise."""
     if given is None:
         return np.random.default_rng(0).standard_normal((count, *program.input_shape)).astype(np.float32)
     repeated: Floats = np.ascontiguousarray(given[np.arange(count) % len(given)])

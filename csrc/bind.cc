@@ -6,6 +6,10 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include <string>
 
 #include "engine.h"
@@ -55,6 +59,13 @@ size_t output_size(const dqt::Engine& engine) {
     return static_cast<size_t>(dqt::product(engine.output().shape));
 }
 
+// The C library keeps what was freed once it has seen large blocks come and go, as they do while a program loads.
+void trim() {
+#if defined(__GLIBC__)
+    malloc_trim(0);
+#endif
+}
+
 std::vector<std::string> kernel_sets() {
     std::vector<std::string> names;
 #define DQT_KERNELS(each) \
@@ -69,6 +80,7 @@ std::vector<std::string> kernel_sets() {
 NB_MODULE(_native, m) {
     m.doc() = "The native engine: a program's integers, run fast.";
     m.def("kernel_sets", &kernel_sets, "Names of the kernel sets that this processor runs, best first.");
+    m.def("trim", &trim, "Give memory that is free back to the system.");
     nb::class_<dqt::Widths>(m, "Widths");
     nb::class_<dqt::Engine>(m, "Engine")
         .def("widths", &widths_of, "weight"_a, "activation"_a, "automatic"_a)
@@ -98,6 +110,7 @@ NB_MODULE(_native, m) {
              },
              "Seconds of each instruction in one run, 0 where another instruction does its work; kernels of layers.")
         .def("peak", [](const dqt::Engine& engine) { return dqt::peak(engine.kernels()); },
+             nb::call_guard<nb::gil_scoped_release>(),
              "Products a second that the block kernel reaches in the cache, on one thread.")
         .def_prop_ro("isa", [](const dqt::Engine& engine) { return std::string(engine.kernels().name); })
         .def_prop_ro("threads", &dqt::Engine::threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -204,3 +205,14 @@ def test_the_transform_of_few_bits(shape: Shape, count: int, padding: Shape, sig
     for seed, batch in enumerate((random, extremes, np.full_like(random, 1e9))):
         for plan in (2, min(4, master), any_plan(program, seed)):
             check(program, plan, batch, threads=1 + seed)
+
+
+def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:
+    program = random_program(0)
+    program.save(tmp_path / "net.dqt")
+    x = inputs(program, 2)
+    kept, read = Runtime(program), Runtime(tmp_path / "net.dqt")
+    assert kept.program is program
+    assert read.program.space == program.space
+    (tmp_path / "net.dqt").unlink()
+    np.testing.assert_array_equal(read(x, 2), kept(x, 2))

@@ -85,14 +85,16 @@ def by_layer(
         run = Runtime(program, threads=threads, isa=isa)
         peak = run.peak() * threads
         made = tuple(
-            _profile(run, label, plan, noise_or(program, inputs, batch), seconds, peak)
+            _profile(program, run, label, plan, noise_or(program, inputs, batch), seconds, peak)
             for batch in batches
             for label, plan in plans.items()
         )
     return Profiles(run.isa, threads, cores, round(peak / 1e9, 1), made)
 
 
-def _profile(run: Runtime, label: str, plan: PlanLike, x: Floats, seconds: float, peak: float) -> Profile:
+def _profile(
+    program: Program, run: Runtime, label: str, plan: PlanLike, x: Floats, seconds: float, peak: float
+) -> Profile:
     kernels = run.kernels(x, plan)
     found: list[list[float]] = []
     end = time.perf_counter() + seconds
@@ -100,7 +102,7 @@ def _profile(run: Runtime, label: str, plan: PlanLike, x: Floats, seconds: float
         found.append(run.profile(x, plan))
     medians = np.median(found, axis=0)
     layers = []
-    for row, kernel, took in zip(rows(run.program), kernels, medians, strict=True):
+    for row, kernel, took in zip(rows(program), kernels, medians, strict=True):
         if took <= 0:
             continue
         macs = (row.macs or 0) * len(x)

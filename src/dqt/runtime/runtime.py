@@ -33,7 +33,6 @@ class Runtime:
         isa: kernels by name, one of :func:`kernel_sets`; the default is the best.
 
     Attributes:
-        program: the program.
         widths: int8 ``[N, layers]`` of the last call, the width of each layer for each sample (the smaller of a pair).
         passes: int8 ``[N]`` of the last call, how often a sample went through the network: 1, but for cascades.
 
@@ -44,17 +43,26 @@ class Runtime:
     def __init__(
         self, program: Program | str | os.PathLike[str], threads: int | None = None, isa: str | None = None
     ) -> None:
-        self.program = program if isinstance(program, Program) else Program.load(program)
         native = _native()
         if isa is not None and isa not in native.kernel_sets():
             raise RuntimeUnavailableError(f"isa {isa!r}: this processor runs {', '.join(native.kernel_sets())}")
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads}: need at least 1")
-        self._engine = native.engine(dumps(self.program), threads or _cores(), isa or "")
-        last = self.program.ops[-1]
-        self._output = next(v for v in self.program.values if isinstance(last, Dequantize) and v.name == last.x)
-        self.widths: npt.NDArray[np.int8] = np.empty((0, len(self.program.layers)), dtype=np.int8)
+        self._source = program
+        loaded = self.program
+        self._engine = native.engine(dumps(loaded), threads or _cores(), isa or "")
+        last = loaded.ops[-1]
+        self._output = next(v for v in loaded.values if isinstance(last, Dequantize) and v.name == last.x)
+        self._space, self._input_shape = loaded.space, loaded.input_shape
+        del loaded
+        native.trim()  # what loading took goes back to the system
+        self.widths: npt.NDArray[np.int8] = np.empty((0, len(self._space.layers)), dtype=np.int8)
         self.passes: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
+
+    @property
+    def program(self) -> Program:
+        """The program; where its path was given, read again: the engine's packed weights are then the only copy."""
+        return self._source if isinstance(self._source, Program) else Program.load(self._source)
 
     @property
     def isa(self) -> str:
@@ -80,8 +88,8 @@ class Runtime:
 
         ``x``: ``[N, *input_shape]``; float32 in C order from NumPy, torch or any DLPack producer is read in place.
         """
-        resolved = resolve(self.program.space, plan)
-        inputs = as_input(_array(x), self.program.input_shape)
+        resolved = resolve(self._space, plan)
+        inputs = as_input(_array(x), self._input_shape)
         if isinstance(resolved, Cascade):
             codes = self._cascade(inputs, resolved).codes
             step = np.float32(self._output.step)
@@ -96,8 +104,8 @@ class Runtime:
 
     def execute(self, x: Any, plan: PlanLike = None) -> Result:
         """As :func:`dqt.program.interpret.execute`: codes, widths and passes of a run, without the values inside."""
-        resolved = resolve(self.program.space, plan)
-        inputs = as_input(_array(x), self.program.input_shape)
+        resolved = resolve(self._space, plan)
+        inputs = as_input(_array(x), self._input_shape)
         if isinstance(resolved, Cascade):
             return self._cascade(inputs, resolved)
         result = self._result(inputs, resolved)
@@ -128,10 +136,10 @@ class Runtime:
         Raises:
             PlanError: as a call; or the plan is a cascade, which is several runs.
         """
-        resolved = resolve(self.program.space, plan)
+        resolved = resolve(self._space, plan)
         if isinstance(resolved, Cascade):
             raise PlanError("a cascade is several runs: profile each of its widths")
-        inputs = np.ascontiguousarray(as_input(_array(x), self.program.input_shape))
+        inputs = np.ascontiguousarray(as_input(_array(x), self._input_shape))
         return self._engine.profile(inputs, self._widths(resolved))
 
     def peak(self) -> float:
@@ -140,13 +148,13 @@ class Runtime:
 
     def _widths(self, plan: Plan | Literal["auto"]) -> Any:
         """The widths of every layer, the controller's own after them, as the engine takes them."""
-        space = self.program.space
+        space = self._space
         fixed = uniform(space, space.master) if isinstance(plan, str) else plan
         pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
         return self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], isinstance(plan, str))
 
     def _cascade(self, inputs: npt.NDArray[np.float32], cascade: Cascade) -> Result:
-        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self.program.space, b)))
+        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self._space, b)))
         self.widths, self.passes = result.widths, result.passes
         return result
 
@@ -158,7 +166,7 @@ class Runtime:
     def _run(
         self, call: Any, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"], out: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-        widths = np.empty((len(inputs), len(self.program.layers)), dtype=np.int8)
+        widths = np.empty((len(inputs), len(self._space.layers)), dtype=np.int8)
         call(np.ascontiguousarray(inputs), self._widths(plan), out, widths)
         return widths, np.ones(len(inputs), dtype=np.int8)
 

@@ -63,9 +63,14 @@ Engine::Engine(Program program, int threads, const Kernels& kernels)
               std::max(plan_.landing, plan_auto_.landing),
               winograd_scratch(program_, plan_, layers_, kernels, thread_count_),
               program_.values.size(), program_.space.layers.size(), plan_.taps};
-    for (Op& op : program_.ops) {  // the packed form is the only copy of the weights
-        if (auto* conv = std::get_if<Conv>(&op)) std::vector<int8_t>().swap(conv->weight.data);
-        if (auto* linear = std::get_if<Linear>(&op)) std::vector<int8_t>().swap(linear->weight.data);
+    const auto drop = [](auto& layer) {  // the packed form is the only copy of a layer's constants
+        std::vector<int8_t>().swap(layer.weight.data);
+        std::vector<int32_t>().swap(layer.requant.m.data);
+        std::vector<int64_t>().swap(layer.requant.c.data);
+    };
+    for (Op& op : program_.ops) {
+        if (auto* conv = std::get_if<Conv>(&op)) drop(*conv);
+        if (auto* linear = std::get_if<Linear>(&op)) drop(*linear);
     }
 }
 

@@ -1,0 +1,72 @@
+"""ResNet-50 at 8 bits with AVX2 alone, beside the float network in torch, which may use what it finds or AVX2 alone.
+
+ONNX Runtime chooses its kernels by the processor and has no switch for it, so it is not compared here.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import torch
+
+from bench.common import Check, child
+from bench.serving.common import Measured, Setting, noise, ratios, spread, turns
+from dqt.runtime import Runtime
+from tests.zoo import torchvision
+
+NETWORK, ISA = "resnet50", "avx2"
+LIMITED = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+FASTER = 2.0
+
+
+def measure(setting: Setting) -> Measured:
+    """Times in turns; torch limited to AVX2 is a process of its own, which measures both there."""
+    found = {
+        "as it is": _measured(setting.seconds, str(setting.path(NETWORK))),
+        "limited": child("bench.serving.avx2", str(setting.seconds), str(setting.path(NETWORK)), **LIMITED),
+    }
+    print(found, flush=True)
+    checks = [
+        Check(
+            f"{NETWORK}, time of torch's float network ({label}) over that of {ISA} kernels at 8 bits",
+            entry["fastest float / dqt"]["median"],
+            ">=",
+            FASTER,
+        )
+        for label, entry in (("AVX2 alone", found["limited"]), ("whatever it finds", found["as it is"]))
+    ]
+    return found, checks
+
+
+def _measured(seconds: float, path: str) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    model = torchvision().models.get_model(NETWORK, weights=None).eval()
+    x = noise(NETWORK)
+    run = Runtime(path, threads=1, isa=ISA)
+    calls = {"dqt": partial(run, x, 8)}
+    last = torch.from_numpy(x).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        calls["float, channels first"] = partial(model, torch.from_numpy(x))
+        first = turns(calls, seconds)
+        model.to(memory_format=torch.channels_last)
+        calls = {"dqt": calls["dqt"], "float, channels last": partial(model, last)}
+        second = turns(calls, seconds)
+    over = {
+        "float, channels first / dqt": ratios(first["float, channels first"], first["dqt"]),
+        "float, channels last / dqt": ratios(second["float, channels last"], second["dqt"]),
+    }
+    fastest = min(over.values(), key=lambda values: sorted(values)[len(values) // 2])
+    return {
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "ms": {label: spread(values) for label, values in (first | second).items()},
+        **{label: spread(values) for label, values in over.items()},
+        "fastest float / dqt": spread(fastest),
+    }
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(json.dumps(_measured(float(sys.argv[1]), sys.argv[2])))

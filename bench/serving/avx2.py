@@ -1,10 +1,14 @@
-"""ResNet-50 at 8 bits with AVX2 alone, beside the float network in torch, which may use what it finds or AVX2 alone.
+"""ResNet-50 at 8 bits with AVX2 alone, beside the float network in torch.
 
-ONNX Runtime chooses its kernels by the processor and has no switch for it, so it is not compared here.
+torch runs as it is, and limited to AVX2 too.
+
+OpenVINO at 8 bits stands beside it where it is installed: it obeys oneDNN's switch. ONNX Runtime and LiteRT choose
+their kernels by what the processor reports and have no switch for it, so they are not compared here.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from functools import partial
 from typing import Any
@@ -12,8 +16,10 @@ from typing import Any
 import torch
 
 from bench.common import Check, child
-from bench.serving.common import Measured, Setting, noise, ratios, spread, turns
+from bench.serving.common import Call, Measured, Setting, noise, ratios, spread, turns
+from dqt.program.program import Program
 from dqt.runtime import Runtime
+from dqt.runtime.peers.engines import bind
 from tests.zoo import torchvision
 
 NETWORK, ISA = "resnet50", "avx2"
@@ -45,23 +51,26 @@ def _measured(seconds: float, path: str) -> dict[str, Any]:
     model = torchvision().models.get_model(NETWORK, weights=None).eval()
     x = noise(NETWORK)
     run = Runtime(path, threads=1, isa=ISA)
-    calls = {"dqt": partial(run, x, 8)}
+    calls: dict[str, Call] = {"dqt": partial(run, x, 8)}
+    if importlib.util.find_spec("openvino"):
+        program = Program.load(path)
+        calls["OpenVINO, 8 bits"] = bind("openvino", program, x, run(x, 8), 1)
     last = torch.from_numpy(x).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         calls["float, channels first"] = partial(model, torch.from_numpy(x))
         first = turns(calls, seconds)
         model.to(memory_format=torch.channels_last)
-        calls = {"dqt": calls["dqt"], "float, channels last": partial(model, last)}
-        second = turns(calls, seconds)
+        second = turns({"dqt": calls["dqt"], "float, channels last": partial(model, last)}, seconds)
     over = {
         "float, channels first / dqt": ratios(first["float, channels first"], first["dqt"]),
         "float, channels last / dqt": ratios(second["float, channels last"], second["dqt"]),
     }
+    peers = {f"{label} / dqt": ratios(first[label], first["dqt"]) for label in first if label.startswith("OpenVINO")}
     fastest = min(over.values(), key=lambda values: sorted(values)[len(values) // 2])
     return {
         "capability": torch.backends.cpu.get_cpu_capability(),
         "ms": {label: spread(values) for label, values in (first | second).items()},
-        **{label: spread(values) for label, values in over.items()},
+        **{label: spread(values) for label, values in (over | peers).items()},
         "fastest float / dqt": spread(fastest),
     }
 

@@ -61,6 +61,7 @@ def _changes(run: Runtime, x: Any, seconds: float) -> dict[str, Any]:
         entry[f"to {b}"] = {
             "changed_ms": spread(changed),
             "same_ms": spread(same),
+            "difference_ms": spread([a - b for a, b in zip(changed, same, strict=True)]),
             "ratio": {**spread(blocks), "median": round(float(np.median(each)), 5), "pairs": len(each)},
         }
     return entry

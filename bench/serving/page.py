@@ -1,0 +1,108 @@
+"""Put the committed numbers of the native engine into docs/kernels.md. Runs nothing.
+
+python -m bench.serving.page
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.common import RESULTS
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "kernels.md"
+BLOCK = re.compile(r"(?<=<!-- serving -->\n).*?(?=<!-- end -->)", re.DOTALL)
+PARTS = {
+    "engine": "Latency, one thread",
+    "serving_threads": "Two threads",
+    "serving_plans": "Another plan in every run",
+    "serving_auto": "A batch whose samples choose",
+    "serving_memory": "Memory",
+    "serving_avx2": "AVX2 alone",
+}
+CONTESTANTS = (("dqt", "8"), ("dqt", "4"), ("dqt", "2"), ("openvino", "8"), ("onnxruntime", "8"), ("litert", "8"))
+LATENCY = ("ms", "batch", "8 bits", "4", "2", "OpenVINO int8", "ONNX Runtime int8", "LiteRT int8", "8 bits / fastest")
+AGREEMENT = "share of top-1"
+"""Not a matter of speed: it says that peers ran the same network, and is only checked."""
+
+
+def main() -> None:
+    """Rewrite the block of the page."""
+    PAGE.write_text(BLOCK.sub(lambda _: text(), PAGE.read_text()))
+
+
+def text() -> str:
+    """Every part that was measured: its targets, and a table of its own where it has one."""
+    tables = {"engine": _latency, "serving_plans": _others, "serving_threads": _threads}
+    blocks = []
+    for name, title in PARTS.items():
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        document = json.loads(path.read_text())
+        own = [tables[name](document["results"])] if name in tables else []
+        blocks += [f"### {title}", *own, _targets(document["targets"]), _where(name, document["machine"])]
+    return "\n" + "\n\n".join(blocks) + "\n\n"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _targets(targets: list[dict[str, Any]]) -> str:
+    bound = {"<=": "at most", ">=": "at least"}
+    rows = []
+    for each in targets:
+        if AGREEMENT in each["what"]:
+            continue
+        wanted = f"{bound[each['relation']]} {each['target']:g}"
+        rows.append((each["what"], f"{each['value']:.4g}", wanted, "met" if each["met"] else "**missed**"))
+    return _table(("target", "measured", "wanted", ""), rows)
+
+
+def _latency(results: dict[str, Any]) -> str:
+    """Milliseconds by network and batch."""
+    rows = []
+    for name, found in results.items():
+        for batch, ratios in found["medians"].items():
+            here = [row for row in found["rows"] if str(row["batch"]) == batch]
+            times = {(row["engine"], row["bits"]): f"{row['ms']['median']:.3g}" for row in here}
+            cells = [times.get(each, "") for each in CONTESTANTS]
+            rows.append((name, batch, *cells, f"{ratios.get('dqt at 8 / fastest peer', 0):.2f}"))
+    return _table(LATENCY, rows)
+
+
+def _threads(results: dict[str, Any]) -> str:
+    """Speed-ups beside what the machine gives."""
+    rows = [
+        (
+            name, *(f"{each[label]['median']:.3g}" for label in ("one", "two")),
+            *(f"{each[label]['median']:.2f}" for label in ("speedup", "ceiling")),
+        )
+        for name, each in results.items()
+    ]  # fmt: skip
+    return _table(("ms", "1 thread", "2 threads", "times faster", "two single runs side by side"), rows)
+
+
+def _others(results: dict[str, Any]) -> str:
+    """What the change costs here, and what it costs those who rewrite weights."""
+    others = results["others"]
+    run = others["a run at 8 bits"]["median"]
+    change = max(results["resnet50"][each]["difference_ms"]["median"] for each in ("to 8", "to 4"))
+    rows = [("dqt: a mask as weights are loaded, the next run's excess", f"{change:.3f}", f"{change / run:.2%}")]
+    rows += [(label, f"{each['median']:.3g}", f"{each['median'] / run:.0%}") for label, each in others.items()]
+    return _table(("every weight of ResNet-50 from 8 bits to 4", "ms", "of a run at 8 bits"), rows)
+
+
+def _where(name: str, machine: dict[str, Any]) -> str:
+    processor = machine["processor"].split(",")[0]
+    return f"{processor}, {machine['date']}; [{name}.json](../bench/results/{name}.json)"
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from dqt.program.program import Program
 from dqt.runtime.bench import OWN, Report, bench
 from dqt.runtime.peers import PEERS
 
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+"""The second is the time of every thread of this process, so it is for one thread alone."""
 WIDTHS, BATCHES = (8, 4, 2), (1, 8)
 FASTEST = {"mobilenet_v2": 0.8}
 """Time at 8 bits over that of the fastest peer, at most; 1 where nothing is said."""
@@ -36,6 +39,7 @@ def main() -> None:
     options.add_argument("--batch", type=int, nargs="+", default=list(BATCHES))
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--seconds", type=float, default=10.0, help="of each engine and width, at each batch")
+    options.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: where the core is shared")
     options.add_argument("--against", nargs="*", choices=PEERS, default=installed(), help="default: the installed")
     arguments = options.parse_args()
     results: dict[str, Any] = {}
@@ -48,6 +52,7 @@ def main() -> None:
         "batches": arguments.batch,
         "widths": WIDTHS,
         "seconds": arguments.seconds,
+        "clock": arguments.clock,
         "against": arguments.against,
         "input": "noise",
     }
@@ -65,7 +70,7 @@ def measured(name: str, program: Program, arguments: Any) -> dict[str, Any]:
     plans: dict[str, PlanLike] = {str(b): b for b in WIDTHS}
     report = bench(
         program, plans=plans, batches=arguments.batch, threads=arguments.threads, seconds=arguments.seconds,
-        against=arguments.against,
+        against=arguments.against, clock=CLOCKS[arguments.clock],
     )  # fmt: skip
     for row in report.rows:
         print(f"{name}, batch {row.batch}, {row.engine} at {row.bits} bits: {row.ms}, ratio {row.ratio}", flush=True)

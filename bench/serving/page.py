@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "kernels.md"
 BLOCK = re.compile(r"(?<=<!-- serving -->\n).*?(?=<!-- end -->)", re.DOTALL)
 PARTS = {
     "engine": "Latency, one thread",
+    "serving_layers": "Where the time goes",
     "serving_threads": "Two threads",
     "serving_plans": "Another plan in every run",
     "serving_auto": "A batch whose samples choose",
@@ -37,7 +38,7 @@ def main() -> None:
 
 def text() -> str:
     """Every part that was measured: its targets, and a table of its own where it has one."""
-    tables = {"engine": _latency, "serving_plans": _others, "serving_threads": _threads}
+    tables = {"engine": _latency, "serving_layers": _layers, "serving_plans": _others, "serving_threads": _threads}
     blocks = []
     for name, title in PARTS.items():
         path = RESULTS / f"{name}.json"
@@ -45,7 +46,8 @@ def text() -> str:
             continue
         document = json.loads(path.read_text())
         own = [tables[name](document["results"])] if name in tables else []
-        blocks += [f"### {title}", *own, _targets(document["targets"]), _where(name, document["machine"])]
+        aims = [_targets(document["targets"])] if document["targets"] else []
+        blocks += [f"### {title}", *own, *aims, _where(name, document["machine"])]
     return "\n" + "\n\n".join(blocks) + "\n\n"
 
 
@@ -75,6 +77,27 @@ def _latency(results: dict[str, Any]) -> str:
             cells = [times.get(each, "") for each in CONTESTANTS]
             rows.append((name, batch, *cells, f"{ratios.get('dqt at 8 / fastest peer', 0):.2f}"))
     return _table(LATENCY, rows)
+
+
+def _layers(results: dict[str, Any]) -> str:
+    """Share of the run, and in brackets of the peak, by kind of layer; a column for each width."""
+    networks: dict[str, dict[str, dict[str, Any]]] = {}
+    for label, found in results.items():
+        name, bits = label.split(" at ")
+        for kind, each in found["kinds"].items():
+            networks.setdefault(name, {}).setdefault(kind, {})[bits] = each
+    rows = [
+        (name, kind, *(_share(found.get(bits)) for bits in ("8", "4", "2")))
+        for name, kinds in networks.items()
+        for kind, found in kinds.items()
+    ]
+    return _table(("ms (of the peak)", "kind, kernel", "8 bits", "4", "2"), rows)
+
+
+def _share(each: dict[str, Any] | None) -> str:
+    if each is None:
+        return ""
+    return f"{each['ms']:.3g}" + (f" ({each['of_peak']:.0%})" if each["of_peak"] else "")
 
 
 def _threads(results: dict[str, Any]) -> str:

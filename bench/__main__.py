@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", "engine", "linear", "lookup")
+ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", "engine", "linear", "lookup", "serving")
 WITH_DATA = ("cifar10_ptq",)
 
 

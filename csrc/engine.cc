@@ -11,8 +11,9 @@
 namespace dqt {
 namespace {
 
-// A slice of the batch runs through the whole network before the next: what its layers hand on stays in the cache.
-constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{1} << 20;
+// A slice of the batch runs through the whole network before the next: what its layers hand on stays in the cache. But
+// each slice reads all the weights anew: where these are many, more samples share them.
+constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{1} << 20, WEIGHTS_TO_SLICE = 2;
 
 void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* codes, float* floats) {
     const auto step = static_cast<float>(value.step);
@@ -103,7 +104,8 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
                  double* seconds, const char** used) {
     const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
     const auto layers = static_cast<int64_t>(program_.space.layers.size());
-    const int64_t most = std::clamp<int64_t>(SLICE_BYTES / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
+    const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
+    const int64_t most = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
     const int64_t in_size = product(program_.input_shape), out_size = product(output().shape);
     std::unique_ptr<Arena> arena = borrow();
     const int64_t capacity = std::min(count, most);

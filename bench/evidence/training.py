@@ -111,7 +111,7 @@ def train(where: Place) -> None:
     (where.folder / STARTED).write_text(json.dumps([*started(where), note], indent=1) + "\n")
     places: dict[str, Any] = {"run_dir": where.folder, "run": run, "progress": False}
     if run.recipe.learn == "controller":
-        fit_controller(net, splits.train, judge=_judge(net), **places)  # nothing is chosen: no images held out are needed
+        fit_controller(net, splits.train, judge=_judge(net), **places)  # nothing is chosen
     else:
         fit(net, splits.train, splits.valid, teacher=teacher(run), resume=resume, **places)
 

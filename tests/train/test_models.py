@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from dqt.train.models import Block, digits_cnn, fashion_cnn, resnet20, resnet56
+from dqt.nn.prepare import prepare
+from dqt.train.models import Block, digits_cnn, fashion_cnn, resnet18_cifar, resnet20, resnet56
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,7 @@ from dqt.train.models import Block, digits_cnn, fashion_cnn, resnet20, resnet56
     [
         (resnet20(), (3, 32, 32), 269_722),  # He et al., table 6: 0.27 M
         (resnet56(), (3, 32, 32), 853_018),  # 0.85 M
+        (resnet18_cifar(), (3, 32, 32), 11_173_962),
         (digits_cnn(), (1, 8, 8), 75_002),
         (fashion_cnn(), (1, 28, 28), 172_218),
     ],
@@ -37,3 +39,9 @@ def test_the_shortcut_takes_every_second_pixel_and_pads_channels_with_zero() -> 
     assert torch.equal(out[:, 2:6], x[:, :, ::2, ::2])
     assert not out[:, :2].any()
     assert not out[:, 6:].any()
+
+
+def test_resnet18_can_be_prepared_and_costs_what_it_says() -> None:
+    space = prepare(resnet18_cifar(), (torch.zeros(2, 3, 32, 32),)).space
+    assert sum(layer.macs for layer in space.layers) == 555_422_720  # 0.56 G
+    assert sum(layer.weights for layer in space.layers) == 11_164_352

@@ -52,6 +52,51 @@ class ResNet(nn.Module):
         return logits
 
 
+class ProjectedBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut that is a 1x1 convolution where the shape changes ("option B")."""
+
+    def __init__(self, channels: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, planes, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels != planes:
+            self.shortcut.append(nn.Conv2d(channels, planes, 1, stride, bias=False)).append(nn.BatchNorm2d(planes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, channels, H, W]`` to ``[N, planes, H / stride, W / stride]``."""
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(out + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 (arXiv 1512.03385, table 1) as it is used on CIFAR: a 3x3 stem of stride 1 and no max pooling."""
+
+    def __init__(self, planes: Sequence[int] = (64, 128, 256, 512), channels: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, planes[0], 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes[0])
+        before = (planes[0], *planes)
+        stages = [
+            nn.Sequential(ProjectedBlock(before[i], width, 2 if i else 1), ProjectedBlock(width, width, 1))
+            for i, width in enumerate(planes)
+        ]
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.linear = nn.Linear(planes[-1], classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[N, classes]`` of images ``[N, channels, H, W]``."""
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
+        logits: Tensor = self.linear(F.adaptive_avg_pool2d(out, 1).flatten(1))
+        return logits
+
+
 def _stage(channels: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
     rest = [Block(planes, planes, 1) for _ in range(blocks - 1)]
     return nn.Sequential(Block(channels, planes, stride), *rest)
@@ -65,6 +110,11 @@ def resnet20(classes: int = 10) -> ResNet:
 def resnet56(classes: int = 10) -> ResNet:
     """CIFAR ResNet-56 for ``[N, 3, 32, 32]``: 0.85 M weights."""
     return ResNet(9, classes=classes)
+
+
+def resnet18_cifar(classes: int = 10, planes: Sequence[int] = (64, 128, 256, 512), channels: int = 3) -> ResNet18:
+    """ResNet-18 for ``[N, 3, 32, 32]``: 11.2 M weights, 0.56 G multiply-accumulates."""
+    return ResNet18(planes, channels, classes)
 
 
 def digits_cnn(classes: int = 10, planes: Sequence[int] = (16, 32, 64)) -> ResNet:

@@ -1,12 +1,14 @@
 """``python -m bench.evidence``: train, judge, and write the page of results.
 
+    float NAME      train the float weights that a run starts from
     run NAME        train (or go on), lower, judge every width; controllers also against their rivals
     judge NAME      judge a run folder that exists
     frontier NAME   cascades and searched plans of a judged run over many budgets
     report          docs/results.md and its pictures, from the JSONs alone
     list            the recipes
 
-Everything goes on where it was interrupted. NAME is a recipe of this folder or a .toml file.
+Everything goes on where it was interrupted; what is stopped, by a signal or by --minutes, exits with 75 and is to be
+called again. NAME is a recipe of this folder or a .toml file.
 """
 
 from __future__ import annotations
@@ -15,18 +17,29 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.evidence import records
 
+if TYPE_CHECKING:
+    from bench.evidence.slices import Limit
+    from bench.evidence.training import Place
+
+AGAIN = 75
+"""Exit status of what was stopped and goes on when it is called again (EX_TEMPFAIL of sysexits.h)."""
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse and do; 1 with one line of what is wrong."""
+    """Parse and do; 1 with one line of what is wrong; 75 where it is to be called again."""
     options = _parser().parse_args(arguments)
     try:
         _do(options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stop:
+        print(f"{stop or 'interrupted'}; to go on, give the same command again", file=sys.stderr)
+        return AGAIN
     return 0
 
 
@@ -34,15 +47,37 @@ def _do(options: argparse.Namespace) -> None:
     if options.verb == "report":
         from bench.evidence import results
 
-        return results.write(options.results, options.docs)
-    from bench.evidence import frontier, judging, training
+        results.write(options.results, options.docs)
+        return
+    from bench.evidence import slices, training
 
     if options.verb == "list":
-        print("\n".join(training.names()))
-        return None
-    where = training.place(options.name, options.seed, options.data, options.weights, options.folder, options.runs)
+        print("\n".join([*training.names(), *(f"float {name}" for name in training.names(training.FLOATS))]))
+        return
+    recipes = training.FLOATS if options.verb == "float" else training.RECIPES
+    where = training.place(
+        options.name, options.seed, options.data, options.weights, options.folder, options.runs, recipes
+    )
+    with slices.slice_of(options.minutes) as limit:
+        if options.verb == "float":
+            _float(options, where)
+        else:
+            _run(options, where, limit)
+
+
+def _float(options: argparse.Namespace, where: Place) -> None:
+    from bench.evidence import floats
+
+    stem = where.name if options.seed is None else f"{where.name}-s{options.seed}"
+    floats.train(where, options.weights or options.data / f"{stem}.safetensors", options.results)
+
+
+def _run(options: argparse.Namespace, where: Place, limit: Limit) -> None:
+    from bench.evidence import frontier, judging, training
+
     if options.verb == "run":
         training.train(where)
+        limit.check()
     judged = judging.Judging(where, options.results, options.commit)
     judged.everything()
     if options.verb == "frontier":
@@ -52,7 +87,6 @@ def _do(options: argparse.Namespace) -> None:
         frontier.cascade(judged, auto.share)
         if where.start is None:  # else the plans searched for the run that it starts from serve
             frontier.searched(judged, auto.share)
-    return None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,12 +95,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     place = Path(os.environ.get("DQT_DATA", "data"))
-    for name in ("run", "judge", "frontier"):
+    for name in ("float", "run", "judge", "frontier"):
         verb = verbs.add_parser(name)
         verb.add_argument("name", metavar="NAME")
         verb.add_argument("--seed", type=int, help="default: the recipe's")
         verb.add_argument("--data", type=Path, default=place, help="what stands for data/ (default $DQT_DATA)")
-        verb.add_argument("--weights", type=Path, help="the float weights (default: as in the recipe, under --data)")
+        kept = "read (default: as in the recipe"
+        if name == "float":
+            kept = "where they go (default: NAME.safetensors, NAME-sSEED with --seed"
+        verb.add_argument("--weights", type=Path, help=f"the float weights: {kept}, under --data)")
+        verb.add_argument("--minutes", type=float, help="stop after so long, with everything saved")
         verb.add_argument("--runs", type=Path, default=Path("runs/evidence"), help="holds NAME-sSEED for each run")
         verb.add_argument("--folder", type=Path, help="the run's own folder, in place of one under --runs")
         verb.add_argument("--commit", help="what it was trained at, for a folder that does not say")

@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,16 @@ class RecordError(ValueError):
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def save(self, path: Path) -> None:
+        """Write by way of a temporary file: whatever happens, ``path`` is the old record or the new one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(json.dumps(self.model_dump(mode="json", exclude_none=True), indent=1) + "\n")
+        temporary.replace(path)
+
+
+_Kind = TypeVar("_Kind", bound=_Frozen)
 
 
 class Point(_Frozen):
@@ -112,12 +122,26 @@ class Record(_Frozen):
         """The record with one more point."""
         return self.model_copy(update={"points": (*self.points, point)})
 
-    def save(self, path: Path) -> None:
-        """Write by way of a temporary file: whatever happens, ``path`` is the old record or the new one."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(self.model_dump(mode="json", exclude_none=True), indent=1) + "\n")
-        temporary.replace(path)
+
+class FloatRecord(_Frozen):
+    """One float training, complete.
+
+    Attributes:
+        recipe: the run file's content with the seed.   losses: mean cross entropy of each epoch.
+        images: how many ``train``, ``test``.   weights: SHA-256 of their file.
+        accuracy: top-1 in [0, 1] on the whole test set, in float32.
+    """
+
+    version: Literal[1] = 1
+    name: str
+    seed: int
+    recipe: dict[str, Any]
+    started: tuple[dict[str, Any], ...]
+    seconds: float
+    losses: tuple[float, ...]
+    images: dict[str, int]
+    weights: str
+    accuracy: float = Field(ge=0, le=1)
 
 
 def path_of(name: str, seed: int, folder: Path = FOLDER) -> Path:
@@ -125,14 +149,23 @@ def path_of(name: str, seed: int, folder: Path = FOLDER) -> Path:
     return folder / f"{name}-s{seed}.json"
 
 
+def float_path_of(name: str, seed: int, folder: Path = FOLDER) -> Path:
+    """Where the record of a float training is."""
+    return folder / "float" / f"{name}-s{seed}.json"
+
+
 def load(path: Path) -> Record:
-    """Read what :meth:`Record.save` wrote.
+    """Read the record of a run.
 
     Raises:
         RecordError: not such a file: says which file and what is wrong.
     """
+    return _load(path, Record)
+
+
+def _load(path: Path, kind: type[_Kind]) -> _Kind:
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
@@ -145,6 +178,12 @@ def load_all(folder: Path = FOLDER) -> list[Record]:
     """Every record of a folder, by name and seed."""
     records = [load(path) for path in folder.glob("*.json")]
     return sorted(records, key=lambda record: (record.name, record.seed))
+
+
+def load_floats(folder: Path = FOLDER) -> list[FloatRecord]:
+    """Every record of a float training, by name and seed."""
+    found = [_load(path, FloatRecord) for path in (folder / "float").glob("*.json")]
+    return sorted(found, key=lambda record: (record.name, record.seed))
 
 
 def commit() -> str:

@@ -24,6 +24,7 @@ from dqt.train.recipe import Run, load_run, run_from
 from dqt.train.trainer import BEST, LAST
 
 RECIPES = Path(__file__).parent / "recipes"
+FLOATS = RECIPES / "float"
 STARTED = "started.json"
 PREFIX = "data/"
 RUNS = "runs/"
@@ -71,20 +72,28 @@ class Place:
         return self.data / path.removeprefix(PREFIX) if path.startswith(PREFIX) else Path(path)
 
 
-def names() -> list[str]:
+def names(recipes: Path = RECIPES) -> list[str]:
     """The recipes."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+    return sorted(path.stem for path in recipes.glob("*.toml"))
 
 
-def place(recipe: str, seed: int | None, data: Path, weights: Path | None, folder: Path | None, runs: Path) -> Place:
-    """The run of a recipe's name or of a run file.
+def place(
+    recipe: str,
+    seed: int | None,
+    data: Path,
+    weights: Path | None,
+    folder: Path | None,
+    runs: Path,
+    recipes: Path = RECIPES,
+) -> Place:
+    """The run of a recipe's name, one of those in the folder ``recipes``, or of a run file.
 
     Raises:
         RecordError: no such recipe. RecipeError: not a run file.
     """
-    path = Path(recipe) if recipe.endswith(".toml") else RECIPES / f"{recipe}.toml"
+    path = Path(recipe) if recipe.endswith(".toml") else recipes / f"{recipe}.toml"
     if not path.exists():
-        raise RecordError(f"no recipe {recipe!r}; there are {', '.join(names())}, or give a .toml file")
+        raise RecordError(f"no recipe {recipe!r}; there are {', '.join(names(recipes))}, or give a .toml file")
     run = load_run(path)
     if seed is not None:
         run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"seed": seed})})
@@ -96,7 +105,7 @@ def train(where: Place) -> None:
     last = where.folder / LAST
     if last.exists():
         held = Checkpoint.load(last)
-        check_same(where, held)
+        check_run(where, held.run)
         if held.epoch >= where.run.recipe.epochs:
             return
     keep_freed_memory()
@@ -104,11 +113,7 @@ def train(where: Place) -> None:
     splits = load_data(run)
     net = network(run, splits.train.shape)
     resume = last.exists()
-    note: dict[str, Any] = {"commit": commit(), "machine": machine(), "resumed": resume}
-    if where.start:
-        note["start"] = {"run": where.start.parent.name, "sha256": hashlib.sha256(where.start.read_bytes()).hexdigest()}
-    where.folder.mkdir(parents=True, exist_ok=True)
-    (where.folder / STARTED).write_text(json.dumps([*started(where), note], indent=1) + "\n")
+    note_start(where, resume)
     places: dict[str, Any] = {"run_dir": where.folder, "run": run, "progress": False}
     if run.recipe.learn == "controller":
         fit_controller(net, splits.train, judge=_judge(net), **places)  # nothing is chosen
@@ -121,22 +126,32 @@ def _judge(net: Net) -> Judge:
     return lambda x, b: torch.from_numpy(run(x.contiguous().numpy(), b))
 
 
+def note_start(where: Place, resume: bool) -> None:
+    """Write down where and from what the run is started or resumed."""
+    gpu = {"accelerator": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    note: dict[str, Any] = {"commit": commit(), "machine": machine() | gpu, "resumed": resume}
+    if where.start:
+        note["start"] = {"run": where.start.parent.name, "sha256": hashlib.sha256(where.start.read_bytes()).hexdigest()}
+    where.folder.mkdir(parents=True, exist_ok=True)
+    (where.folder / STARTED).write_text(json.dumps([*started(where), note], indent=1) + "\n")
+
+
 def started(where: Place) -> list[dict[str, Any]]:
     """Where and from what the run was started and resumed; empty where nobody wrote it down."""
     path = where.folder / STARTED
     return list(json.loads(path.read_text())) if path.exists() else []
 
 
-def check_same(where: Place, held: Checkpoint) -> None:
-    """The folder's run is the recipe's, but for paths and for what cannot change a result; a key that is younger
-    than the checkpoint has its default there.
+def check_run(where: Place, held: dict[str, Any] | None) -> None:
+    """The folder's run, ``held`` in its checkpoint, is the recipe's, but for paths and for what cannot change a result;
+    a key that is younger than the checkpoint has its default there.
 
     Raises:
         RecordError: names what differs.
     """
-    if held.run is None:
+    if held is None:
         raise RecordError(f"{where.folder}: its checkpoint names no run file: train it with bench.evidence run")
-    mine, theirs = (_comparable(run.as_dict()) for run in (where.run, run_from(held.run, str(where.folder))))
+    mine, theirs = (_comparable(run.as_dict()) for run in (where.run, run_from(held, str(where.folder))))
     wrong = [f"{key} {theirs.get(key)!r}, not {mine.get(key)!r}" for key in mine if theirs.get(key) != mine.get(key)]
     if wrong:
         raise RecordError(f"{where.folder}: not a run of {where.name}: {'; '.join(wrong)}: name its recipe and seed")
@@ -168,7 +183,7 @@ def trained(where: Place, at: str | None = None) -> Trained:
         CheckpointError: no checkpoint. RecordError: of another recipe.
     """
     last = Checkpoint.load(where.folder / LAST)
-    check_same(where, last)
+    check_run(where, last.run)
     path = where.folder / (BEST if (where.folder / BEST).exists() else LAST)
     net, held = rebuild(path)
     rows = last.history

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import dqt
@@ -34,14 +33,6 @@ batch_size = 32
 reestimate_batches = 2
 {more}
 """
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 255, (300, 1, 12, 12), dtype=np.uint8), np.arange(300) % 10
-    np.savez(tmp_path / "tiny.npz", x=x, y=y)
-    return tmp_path
 
 
 def arguments(folder: Path, verb: str, name: str) -> list[str]:

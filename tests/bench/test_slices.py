@@ -1,0 +1,143 @@
+"""Float training and the long experiments in slices: what was stopped ends as what was not."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench.evidence import floats, records, slices
+from bench.evidence.__main__ import AGAIN, main
+from dqt.train.checkpoint import read
+from dqt.train.processes import StopFlag, Stopped
+from dqt.train.trainer import LAST, Trainer
+from tests.bench.test_evidence import arguments, write
+
+FLOAT = """
+[model]
+factory = "dqt.train.models:resnet18_cifar"
+args = { planes = [4, 4, 8, 8], channels = 1 }
+
+[data]
+spec = "npz=data/tiny.npz"
+flip = true
+pad = 1
+
+[recipe]
+epochs = 2
+batch_size = 32
+lr = 0.1
+weight_decay = 5e-4
+label_smoothing = 0.1
+seed = 3
+accelerator = "cpu"
+"""
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the slice end after ``step`` of the float training, once."""
+    looked = floats.FloatTraining._look_at_the_clock
+
+    def look(self: floats.FloatTraining, flag: StopFlag) -> None:
+        if self.step == step:
+            signal.raise_signal(signal.SIGALRM)
+        looked(self, flag)
+
+    monkeypatch.setattr(floats.FloatTraining, "_look_at_the_clock", look)
+
+
+@pytest.mark.parametrize("step", [1, 7, 9])  # inside the first epoch of 7 steps, at its end, inside the second
+def test_float_training_that_was_stopped_equals_an_uninterrupted_one(
+    folder: Path, step: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "tiny.toml").write_text(FLOAT)
+    whole, parts = (
+        [*arguments(folder, "float", "tiny.toml"), "--folder", str(folder / name), "--weights", str(folder / kept)]
+        for name, kept in (("whole", "whole.safetensors"), ("parts", "parts.safetensors"))
+    )
+    assert main(whole) == 0
+    first = records.load_floats(folder / "results")[0]
+    with monkeypatch.context() as patch:
+        stop_at(patch, step)
+        assert main([*parts, "--minutes", "9"]) == AGAIN
+    assert "give the same command again" in capsys.readouterr().err
+    assert read(folder / "parts" / LAST)["step"] == step
+    assert not (folder / "parts.safetensors").exists()
+    assert main(parts) == 0
+    (second,) = records.load_floats(folder / "results")
+    assert (second.losses, second.accuracy, second.weights) == (first.losses, first.accuracy, first.weights)
+    assert [note["resumed"] for note in second.started] == [False, True]
+    assert str(folder) not in second.model_dump_json()
+    a, b = (read(folder / name / LAST) for name in ("whole", "parts"))
+    assert_equal(a["net"], b["net"])
+    assert_equal(a["optimizer"]["state"], b["optimizer"]["state"])
+    kept = load_file(folder / "parts.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in a["net"].items())
+
+
+def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        same = torch.equal(value, b[name]) if isinstance(value, torch.Tensor) else assert_equal(value, b[name]) is None
+        assert same, name
+
+
+def test_a_float_run_of_another_recipe_or_with_weights_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "tiny.toml").write_text(FLOAT.replace("epochs = 2", "epochs = 1"))
+    assert main(arguments(folder, "float", "tiny.toml")) == 0
+    assert (folder / "tiny.safetensors").exists()
+    (folder / "tiny.toml").write_text(FLOAT)
+    assert main(arguments(folder, "float", "tiny.toml")) == 1
+    assert "recipe.epochs" in capsys.readouterr().err
+    (folder / "tiny.toml").write_text(FLOAT.replace("[data]", 'weights = "data/x.safetensors"\n[data]'))
+    assert main(arguments(folder, "float", "tiny.toml")) == 1
+    assert "begins anew" in capsys.readouterr().err
+
+
+def test_a_run_stops_after_its_minutes_and_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, "tiny.toml")
+    whole = [*arguments(folder, "run", "tiny.toml"), "--folder", str(folder / "whole")]
+    assert main(whole) == 0
+    expected = records.load(folder / "results" / "tiny-s0.json")
+    (folder / "results" / "tiny-s0.json").unlink()
+    after = Trainer._after_step
+
+    def over(self: Trainer) -> None:
+        if self.step == 2:
+            signal.raise_signal(signal.SIGALRM)
+        after(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_after_step", over)
+        assert main([*arguments(folder, "run", "tiny.toml"), "--minutes", "9"]) == AGAIN
+    last = folder / "runs" / "tiny-s0" / LAST
+    assert last.exists()
+    assert not (folder / "results" / "tiny-s0.json").exists()
+    assert main([*arguments(folder, "run", "tiny.toml"), "--minutes", "9"]) == 0
+    found = records.load(folder / "results" / "tiny-s0.json")
+    assert_equal(read(folder / "whole" / LAST)["net"], read(last)["net"])
+    assert [(p.label, p.accuracy, p.share) for p in found.points] == [
+        (p.label, p.accuracy, p.share) for p in expected.points
+    ]
+
+
+def test_a_slice_stops_what_is_outside_of_training_at_once_and_leaves_no_alarm_behind() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped), slices.slice_of(1 / 60_000):
+        time.sleep(60)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    with slices.slice_of(None) as limit:
+        limit.check()
+
+
+def test_training_that_ends_with_its_slice_is_not_judged_in_it() -> None:
+    limit = slices.Limit(0)
+    with pytest.raises(Stopped):
+        limit.check()

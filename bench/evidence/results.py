@@ -7,8 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from bench.evidence import pictures
-from bench.evidence.records import Point, Record, load_all, mean
-from bench.evidence.targets import BASE, DYNAMIC, Runs, finished, mix_at, top1, uniform_at, verdicts
+from bench.evidence.records import FloatRecord, Point, Record, load_all, load_floats, mean
+from bench.evidence.targets import (
+    BASE,
+    DYNAMIC,
+    RESNET18,
+    RESNET18_FLOAT,
+    Runs,
+    finished,
+    float_top1,
+    mix_at,
+    top1,
+    uniform_at,
+    verdicts,
+)
 
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 NOT_RUN = "not yet run"
@@ -35,12 +47,16 @@ MEASURES = {
     "measure-gamma-0.999": "gamma 0.999",
 }
 FASHION = "fashion-dynamic"
-EVERYTHING = (*NETWORKS, *(f"dedicated-{b}" for b in ALONE), *TARGETS, *MEASURES, FASHION)
+RESNET18_DYNAMIC = "resnet18-dynamic"
+ALONE_RUNS = tuple(f"dedicated-{b}" for b in ALONE)
+EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, FASHION, RESNET18, RESNET18_DYNAMIC)
+FLOATS = (RESNET18_FLOAT,)
+"""The float trainings of this folder; the float weights of ResNet-20 are public ones."""
 
 HEAD = """# Results
 
-ResNet-20 on CIFAR-10. This page is written by `python -m bench.evidence report` from the JSONs in
-`bench/results/evidence` and from nothing else; the recipes are in
+ResNet-20 on CIFAR-10, and ResNet-18 where it is named. This page is written by `python -m bench.evidence report` from
+the JSONs in `bench/results/evidence` and from nothing else; the recipes are in
 [bench/evidence/recipes](../bench/evidence/recipes). What is missed is reported as missed.
 
 How to read it:
@@ -49,7 +65,7 @@ How to read it:
 - Where there are several seeds: the mean and, in brackets, the smallest and the largest.
 - BitOPs are means over the test set, in percent of every layer at 8 bits; a controller's own are counted, and every
   pass of a cascade.
-- All networks start from the same trained float weights. Recipes of one table have the same number of epochs and
+- All ResNet-20 start from the same trained float weights. Recipes of one table have the same number of epochs and
   images; a step of theirs need not take the same time, so the time stands beside them where it differs.
 - 5,000 training images are held out, always the same. Everything that is chosen is chosen on them: the checkpoint (the
   best mean accuracy over the validated widths), a cascade's widths and margins, searched plans. Nothing is chosen on
@@ -72,28 +88,33 @@ random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two
 trained alone, on the fixed network of any-width-float-15: its uniform widths and its searched plans (next table) are
 theirs.
 """
+RESNET18_NOTE = """The CIFAR form (11.2 M weights, 0.56 G multiply-accumulates), with float weights that were trained
+here.
+
+"""
 
 
 def write(results: Path, docs: Path) -> None:
     """Write ``results.md`` and the pictures into ``docs``."""
-    records = load_all(results)
+    records, floats = load_all(results), load_floats(results)
     docs.mkdir(parents=True, exist_ok=True)
     pictures.draw(finished(records), docs / "results")
-    (docs / "results.md").write_text(page(records))
-    print(f"wrote {docs / 'results.md'} from {len(records)} runs")
+    (docs / "results.md").write_text(page(records, floats))
+    print(f"wrote {docs / 'results.md'} from {len(records) + len(floats)} runs")
 
 
-def page(records: Sequence[Record]) -> str:
+def page(records: Sequence[Record], floats: Sequence[FloatRecord] = ()) -> str:
     """The page as Markdown."""
     runs = finished(records)
     parts = [
         HEAD,
-        "## Targets\n\n" + _targets(runs),
+        "## Targets\n\n" + _targets(runs, floats),
         "## One model at every width, and its rivals\n\n" + _picture("widths", runs) + _widths(runs) + ALONE_NOTE,
         "## Widths by input\n\n" + _picture("dynamic", runs) + _by_input(runs),
         "## Measures\n\nThree epochs each; every row changes one setting of the first.\n\n" + _measures(runs),
         "## Fashion-MNIST\n\nA small residual network from scratch, with the controller.\n\n" + _fashion(runs),
-        "## Runs\n\n" + _runs(records),
+        "## ResNet-18\n\n" + RESNET18_NOTE + _resnet18(runs, floats),
+        "## Runs\n\n" + _runs(records, floats),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
@@ -116,8 +137,8 @@ def _picture(name: str, runs: Runs) -> str:
     return f"![{pictures.TITLES[name]}](results/{name}.svg)\n\n" if pictures.drawable(name, runs) else ""
 
 
-def _targets(runs: Runs) -> str:
-    found = verdicts(runs)
+def _targets(runs: Runs, floats: Sequence[FloatRecord]) -> str:
+    found = verdicts(runs, floats)
     rows = []
     for each in found:
         target = f"{'at most' if each.relation == '<=' else 'at least'} {each.target:g} {each.unit}"
@@ -271,13 +292,21 @@ def _fashion(runs: Runs) -> str:
     return widths + "\n" + table(("controller", *RIVALS), [("target 15 %", *rivals(runs, FASHION))])
 
 
+def _resnet18(runs: Runs, floats: Sequence[FloatRecord]) -> str:
+    found = float_top1(floats, RESNET18_FLOAT)
+    row = ("uniform", spread(found) or NOT_RUN, _seeds(runs, RESNET18), *_cells(runs, RESNET18))
+    widths = table(("", "float", "seeds", *(f"{b} bits" for b in WIDTHS)), [row])
+    cells = (_seeds(runs, RESNET18_DYNAMIC), *rivals(runs, RESNET18_DYNAMIC))
+    return widths + "\n" + table(("controller", "seeds", *RIVALS), [("at about uniform 3 bits", *cells)])
+
+
 # where the numbers come from
 
 
-def _runs(records: Sequence[Record]) -> str:
-    rows = [_run(record) for record in records]
-    names = {record.name for record in records}
-    missing = [name for name in EVERYTHING if name not in names]
+def _runs(records: Sequence[Record], floats: Sequence[FloatRecord]) -> str:
+    rows = [*(_run(record) for record in records), *(_float_run(record) for record in floats)]
+    names = {record.name for record in records} | {record.name for record in floats}
+    missing = [name for name in (*EVERYTHING, *FLOATS) if name not in names]
     text = table(("run", "seed", "epochs", "minutes", "trained at", "judged at", "judge", "on"), rows) if rows else ""
     unfinished = [f"{r.name} (seed {r.seed})" for r in records if not r.training.finished]
     if unfinished:
@@ -287,22 +316,40 @@ def _runs(records: Sequence[Record]) -> str:
 
 def _run(record: Record) -> tuple[str, ...]:
     training, judged = record.training, record.judged
-    starts = list(dict.fromkeys(str(each["commit"]) for each in training.started))
-    machines = [("", each["machine"]) for each in training.started if "machine" in each]
-    machines = machines or [("judged: ", judged["machine"])]
-    on = dict.fromkeys(
-        f"{word}{m['processor'].split(' (')[0]}, {m['cores']} cores, {m['date']}" for word, m in machines
-    )
     return (
         record.name,
         str(record.seed),
         f"{record.checkpoint['epoch']} of {training.epochs}",
         f"{training.seconds / 60:.0f}",
-        ", ".join(starts) or "not recorded",
+        _commits(training.started),
         str(judged["commit"]),
         str(judged["engine"]),
-        "; ".join(on),
+        _machines(training.started) or _on([("judged: ", judged["machine"])]),
     )
+
+
+def _float_run(record: FloatRecord) -> tuple[str, ...]:
+    epochs = len(record.losses)
+    minutes, trained = f"{record.seconds / 60:.0f}", _commits(record.started)
+    machines = _machines(record.started)
+    return record.name, str(record.seed), f"{epochs} of {epochs}", minutes, trained, trained, "torch", machines
+
+
+def _commits(notes: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(dict.fromkeys(str(each["commit"]) for each in notes)) or "not recorded"
+
+
+def _machines(notes: Sequence[dict[str, Any]]) -> str:
+    return _on([("", each["machine"]) for each in notes if "machine" in each])
+
+
+def _on(machines: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    said = (f"{word}{m['processor'].split(' (')[0]}, {m['cores']} cores, {_gpu(m)}{m['date']}" for word, m in machines)
+    return "; ".join(dict.fromkeys(said))
+
+
+def _gpu(machine: dict[str, Any]) -> str:
+    return f"{machine['accelerator']}, " if "accelerator" in machine else ""
 
 
 assert set(DYNAMIC) == set(TARGETS)

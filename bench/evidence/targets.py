@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.evidence.records import Point, Record, mean
+from bench.evidence.records import FloatRecord, Point, Record, mean
 
 ANY_WIDTH = {8: 91.7, 6: 91.7, 5: 91.7, 4: 91.3, 3: 90.8, 2: 89.0}
 BEHIND_DEDICATED = {8: 0.3, 4: 0.3, 3: 0.3, 2: 1.0}
@@ -18,6 +18,10 @@ BASE = "any-width-float-15"
 
 DYNAMIC = ("dynamic-25", "dynamic-3", "dynamic-4")
 AT_3_BITS = "dynamic-3"
+
+RESNET18, RESNET18_FLOAT = "resnet18", "cifar10-resnet18"
+FLOAT_AT_LEAST, AT_4_BITS = 95.0, 92.6
+BEHIND_FLOAT = {4: 0.3, 2: 1.5}
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,14 @@ def finished(records: Iterable[Record]) -> Runs:
     return found
 
 
-def verdicts(runs: Runs) -> list[Verdict]:
+def verdicts(runs: Runs, floats: Sequence[FloatRecord] = ()) -> list[Verdict]:
     """Every target."""
-    return [*_widths(runs), *_dynamic(runs), *_controller(runs)]
+    return [*_widths(runs), *_dynamic(runs), *_controller(runs), *_resnet18(runs, floats)]
+
+
+def float_top1(floats: Sequence[FloatRecord], name: str) -> list[float]:
+    """Top-1 in percent of a float training, for each seed."""
+    return [100 * record.accuracy for record in floats if record.name == name]
 
 
 def top1(runs: Runs, name: str, bits: int) -> list[float]:
@@ -211,3 +220,16 @@ def _controller(runs: Runs) -> list[Verdict]:
     ):
         made.append(Verdict(f"the controller's {what}", "<=", 1.0, max(shares, default=None), "%"))
     return made
+
+
+# ResNet-18
+
+
+def _resnet18(runs: Runs, floats: Sequence[FloatRecord]) -> list[Verdict]:
+    trained = _mean(float_top1(floats, RESNET18_FLOAT))
+    made = [Verdict("ResNet-18, float", ">=", FLOAT_AT_LEAST, trained, "%")]
+    for b, most in BEHIND_FLOAT.items():
+        ours = _mean(top1(runs, RESNET18, b))
+        behind = None if ours is None or trained is None else trained - ours
+        made.append(Verdict(f"{RESNET18} at {b} bits below its float network", "<=", most, behind, "points"))
+    return [*made, Verdict(f"{RESNET18} at 4 bits", ">=", AT_4_BITS, _mean(top1(runs, RESNET18, 4)), "%")]

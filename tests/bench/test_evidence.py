@@ -170,6 +170,29 @@ def test_the_page_holds_the_numbers_and_says_what_is_met_missed_and_not_yet_run(
     assert (tmp_path / "docs" / "results" / "widths.svg").read_bytes() == first
 
 
+def test_resnet18_is_held_against_its_own_float_network(tmp_path: Path) -> None:
+    points = [*uniforms(0.93, 0.94, 0.951), Point(label="4 bits", kind="uniform", accuracy=0.95, share=0.25, bits=4)]
+    record("resnet18", 0, points).save(records.path_of("resnet18", 0, tmp_path / "json"))
+    machine = {"processor": "a processor", "cores": 16, "accelerator": "a GPU", "date": "2026-01-01"}
+    made = records.FloatRecord(
+        name="cifar10-resnet18", seed=0, recipe={}, started=({"commit": "c0ffee", "machine": machine},), seconds=900.0,
+        losses=(1.0, 0.5), images={"train": 50_000, "test": 10_000}, weights="0", accuracy=0.9531,
+    )  # fmt: skip
+    made.save(records.float_path_of(made.name, 0, tmp_path / "json"))
+    results.write(tmp_path / "json", tmp_path / "docs")
+    page = (tmp_path / "docs" / "results.md").read_text()
+    for row in (
+        "| ResNet-18, float | at least 95 % | 95.31 | met |",
+        "| resnet18 at 4 bits below its float network | at most 0.3 points | 0.31 | **missed** |",
+        "| resnet18 at 2 bits below its float network | at most 1.5 points | 2.31 | **missed** |",
+        "| resnet18 at 4 bits | at least 92.6 % | 95.00 | met |",
+        "| uniform | 95.31 | 1 | 95.10 |  |  |  | 95.00 | 94.00 | 93.00 |",
+        "| at about uniform 3 bits | not yet run |",
+        "| cifar10-resnet18 | 0 | 2 of 2 | 15 | c0ffee | c0ffee | torch | a processor, 16 cores, a GPU, 2026-01-01 |",
+    ):
+        assert row in page
+
+
 def test_within_a_budget_the_most_expensive_cascade_counts_and_not_the_best() -> None:
     points = [
         Point(label=str(i), kind="cascade", accuracy=a, share=s) for i, (a, s) in enumerate(((0.99, 0.1), (0.9, 0.2)))
@@ -182,4 +205,4 @@ def test_within_a_budget_the_most_expensive_cascade_counts_and_not_the_best() ->
 
 def test_the_committed_page_is_what_the_committed_records_give() -> None:
     committed = (records.ROOT / "docs" / "results.md").read_text()
-    assert committed == results.page(records.load_all()), "run: python -m bench.evidence report"
+    assert committed == results.page(records.load_all(), records.load_floats()), "run: python -m bench.evidence report"

@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.evidence import floats, records, slices
+from bench.evidence import floats, records, results, slices, training
 from bench.evidence.__main__ import AGAIN, main
 from dqt.train.checkpoint import read
 from dqt.train.processes import StopFlag, Stopped
+from dqt.train.recipe import load_run
 from dqt.train.trainer import LAST, Trainer
 from tests.bench.test_evidence import arguments, write
 
@@ -141,3 +142,11 @@ def test_training_that_ends_with_its_slice_is_not_judged_in_it() -> None:
     limit = slices.Limit(0)
     with pytest.raises(Stopped):
         limit.check()
+
+
+def test_every_float_recipe_is_a_run_file_and_feeds_a_recipe() -> None:
+    assert set(training.names(training.FLOATS)) == set(results.FLOATS)
+    fed = {load_run(training.RECIPES / f"{name}.toml").model.weights for name in training.names()}
+    for name in results.FLOATS:
+        assert load_run(training.FLOATS / f"{name}.toml").model.weights is None
+        assert f"{training.PREFIX}{name}.safetensors" in fed

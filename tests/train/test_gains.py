@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dqt.train.checkpoint import CheckpointError, rebuild, start_from
 from dqt.train.fit import fit
 from dqt.train.gains import fit_controller
 from dqt.train.loss import chosen_share
+from dqt.train.processes import Stopped
 from dqt.train.recipe import ModelPart, Recipe, RecipeError
 from tests.train.conftest import tiny_data, tiny_net
 
@@ -78,6 +80,26 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     again = fit_controller(trained(), tiny_data(), recipe=short, judge=judge, run_dir=tmp_path, progress=False)
     assert not calls
     assert [row["losses"] for row in again.rows] == [row["losses"] for row in first.rows]
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])  # of three batches: the first, one between, the last
+def test_measuring_goes_on_at_the_batch_where_it_was_stopped(tmp_path: Path, last: int) -> None:
+    data, short = tiny_data(600), ALONE.model_copy(update={"epochs": 1, "measured": 1})
+    calls: list[int] = []
+
+    def judge(x: Tensor, b: int) -> Tensor:
+        calls.append(len(x))
+        if len(calls) == 3 * last:  # three widths a batch
+            signal.raise_signal(signal.SIGTERM)
+        return bright_needs_bits(x, b)
+
+    whole = fit_controller(trained(), data, recipe=short, judge=bright_needs_bits, progress=False)
+    with pytest.raises(Stopped, match="copy 1 of 1"):
+        fit_controller(trained(), data, recipe=short, judge=judge, run_dir=tmp_path, progress=False)
+    again = fit_controller(trained(), data, recipe=short, judge=judge, run_dir=tmp_path, progress=False)
+    assert calls == [256] * 6 + [600 - 512] * 3
+    assert [row["losses"] for row in again.rows] == [row["losses"] for row in whole.rows]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gains-0.safetensors", "last.ckpt"]
 
 
 def test_a_controller_is_added_to_the_state_of_a_run_without_one(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -35,6 +35,9 @@ from dqt.train.validate import accuracies, batches_of, evaluate
 
 Judge = Callable[[Tensor, int], Tensor]
 """Inputs float ``[N, ...]`` and a width to logits ``[N, classes]``: the fixed network."""
+
+Table: TypeAlias = dict[str, Tensor]
+"""The two tensors of :class:`Gains` by name, for some of the samples."""
 
 WORST = 5.0
 """A loss counts no more than this: a few hopeless samples would outweigh all that can be helped."""
@@ -71,7 +74,7 @@ def fit_controller(
 
     Raises:
         RecipeError: the network has no controller, or a target out of its reach. CheckpointError: the folder holds a
-            finished run. Stopped: interrupted while measuring.
+            finished run. Stopped: interrupted while measuring; what was measured is kept in ``run_dir``.
     """
     recipe = recipe or (run.recipe if run else Recipe())
     if not net.space.choices:
@@ -122,38 +125,60 @@ def _begin_anew(net: Net, source: Source, recipe: Recipe) -> None:
 
 
 def _measured(net: Net, source: Source, recipe: Recipe, judge: Judge, folder: Path | None, progress: bool) -> Gains:
-    made: list[dict[str, Tensor]] = []
+    made: list[Table] = []
     with stop_flag() as flag:
         for copy in range(recipe.measured):
             path = None if folder is None else folder / f"gains-{copy}.safetensors"
+            part = None if folder is None else folder / f"gains-{copy}-by-{_size(source)}.safetensors"
             if path is not None and path.exists():
                 made.append(load_file(path))
                 continue
-            parts = []
-            for part in _parts(net, source, recipe, judge, copy, progress):
-                parts.append(part)
+            parts = [load_file(part)] if part is not None and part.exists() else []
+            done = sum(len(each["losses"]) for each in parts)
+            for each in _parts(net, source, recipe, judge, copy, done, progress):
+                parts.append(each)
                 if flag.raised:
+                    _save(_joined(parts), part)
                     raise Stopped(f"stopped while measuring copy {copy + 1} of {recipe.measured}: call it again")
-            whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_name(f".{path.name}.tmp")
-                save_file(whole, temporary)
-                temporary.replace(path)
-            made.append(whole)
-    joined = {key: torch.cat([whole[key] for whole in made]) for key in made[0]}
+            made.append(_joined(parts))
+            _save(made[-1], path)
+            if part is not None:
+                part.unlink(missing_ok=True)
+    joined = _joined(made)
     return Gains(joined["features"], joined["losses"])
 
 
+def _size(source: Source) -> int:
+    """Samples that are measured together."""
+    return max(source.batch_size, 256)
+
+
+def _joined(parts: list[Table]) -> Table:
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+def _save(table: Table, path: Path | None) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        save_file(table, temporary)
+        temporary.replace(path)
+
+
 def _parts(
-    net: Net, source: Source, recipe: Recipe, judge: Judge, copy: int, progress: bool
-) -> Iterator[dict[str, Tensor]]:
+    net: Net, source: Source, recipe: Recipe, judge: Judge, copy: int, done: int, progress: bool
+) -> Iterator[Table]:
+    """What follows the first ``done`` samples, a whole number of batches or all of them, batch by batch."""
     from rich.progress import track
 
-    indices = batches_of(torch.arange(len(source)), max(source.batch_size, 256))
+    indices = batches_of(torch.arange(len(source)), _size(source))
     seeds = [(recipe.seed, "gains", copy, i) for i in range(len(indices))]
+    first = -(-done // _size(source))
     batches = track(
-        source.batches(indices, seeds), f"measuring {copy + 1}/{recipe.measured}", len(indices), disable=not progress
+        source.batches(indices[first:], seeds[first:]),
+        f"measuring {copy + 1}/{recipe.measured}",
+        len(indices) - first,
+        disable=not progress,
     )
     for x, y in batches:
         with torch.no_grad():

@@ -30,7 +30,7 @@ TEST_BATCH = 500
 
 
 def train(where: Place, weights: Path, results: Path) -> FloatRecord:
-    """Train, or go on; then ``weights`` get the state dict and the record says what it reaches on the test set.
+    """Train in this one process, or go on; then ``weights`` get the state dict, and the record says what it reaches.
 
     Raises:
         RecordError: the folder holds another recipe's run. Stopped: interrupted and saved.
@@ -158,7 +158,7 @@ class FloatTraining:
 
     @torch.no_grad()
     def accuracy(self, data: DataSet) -> float:
-        """Top-1 in [0, 1], in float32."""
+        """Top-1 in [0, 1], without mixed precision."""
         self.net.eval()
         right = 0
         for index in batches_of(torch.arange(len(data)), TEST_BATCH):

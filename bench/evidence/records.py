@@ -129,7 +129,7 @@ class FloatRecord(_Frozen):
     Attributes:
         recipe: the run file's content with the seed.   losses: mean cross entropy of each epoch.
         images: how many ``train``, ``test``.   weights: SHA-256 of their file.
-        accuracy: top-1 in [0, 1] on the whole test set, in float32.
+        accuracy: top-1 in [0, 1] on the whole test set, without mixed precision.
     """
 
     version: Literal[1] = 1

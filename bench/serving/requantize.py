@@ -21,7 +21,7 @@ from dqt.program.program import Program
 LO, HI = -8, 7
 STEP, NARROW = 1 / 127, 1 / 7
 SOURCE = Path(__file__).with_name("requantize.c")
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-mprefer-vector-width=512", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-mprefer-vector-width=512", "-fPIC")
 
 
 def weights_of(program: Program) -> list[npt.NDArray[np.int8]]:
@@ -48,8 +48,10 @@ def baselines(weights: list[npt.NDArray[np.int8]]) -> dict[str, Call]:
 
 def _native(weights: list[npt.NDArray[np.int8]]) -> dict[str, Call]:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "requantize.so"
-        subprocess.run(["cc", *FLAGS, str(SOURCE), "-o", str(path), "-lm"], check=True)
+        compiled, path = Path(folder) / "requantize.o", Path(folder) / "requantize.so"
+        subprocess.run(["cc", *FLAGS, "-c", str(SOURCE), "-o", str(compiled)], check=True)
+        # linked apart: with -ffast-math the linker adds code that makes the whole process flush subnormal floats to 0
+        subprocess.run(["cc", "-shared", str(compiled), "-o", str(path), "-lm"], check=True)
         library = ctypes.CDLL(str(path))
     sources, targets = [w.copy() for w in weights], [np.empty_like(w) for w in weights]
     steps = [(_steps(w, STEP), _steps(w, NARROW)) for w in weights]

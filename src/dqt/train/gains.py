@@ -217,10 +217,10 @@ def _epochs(net: Net, gains: Gains, recipe: Recipe) -> Iterator[dict[str, Any]]:
             step = epoch * per_epoch + i
             lr = set_rate(optimizer, recipe, step, total)
             logits = net.controller_logits(gains.features[index].to(device), training=True)
-            heat = temperature(recipe, step, total)
-            expected = (F.softmax(logits.mean(1) / heat, 1) * gains.losses[index].to(device)).sum(1).mean()
-            widths = torch.tensor(net.space.choices, device=device)[logits.argmax(-1)]
-            paid = expected_share(net.space, F.softmax(logits / heat, -1), widths)
+            soft = F.softmax(logits.mean(1, keepdim=True) / temperature(recipe, step, total), -1)  # layers are one
+            expected = (soft[:, 0] * gains.losses[index].to(device)).sum(1).mean()
+            widths = torch.tensor(net.space.choices, device=device)[soft.argmax(-1)]
+            paid = expected_share(net.space, soft.expand_as(logits), widths.repeat(1, logits.shape[1]))
             optimizer.zero_grad()
             torch.autograd.backward(expected + recipe.beta * cost_penalty(net.space, paid, recipe))
             optimizer.step()

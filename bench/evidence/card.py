@@ -46,9 +46,10 @@ Integers from the input to the logits; the first and the last layer stay at 8 bi
 - **Recipe**: [{BASE}.toml](../bench/evidence/recipes/{BASE}.toml): {recipe["epochs"]} epochs, SGD {recipe["lr"]},
   three passes a step, each taught by the float network. It was made after two other recipes had been judged on the test
   set ([results](results.md)), so these figures are not free of such choices.
-- **Controller**: [{AT_3_BITS}.toml](../bench/evidence/recipes/{AT_3_BITS}.toml), trained afterwards for about the BitOPs
-  of 3 bits; {own.parameters:,} parameters, {100 * own.parameters / own.model_weights:.2f} % of the network's weights. It
-  knows little of a picture's difficulty: a cascade (`dqt.Cascade`) does better at the same cost, as the results show.
+- **Controller**: [{AT_3_BITS}.toml](../bench/evidence/recipes/{AT_3_BITS}.toml), trained afterwards for about the
+  BitOPs of 3 bits; {own.parameters:,} parameters, {100 * own.parameters / own.model_weights:.2f} % of the network's
+  weights. It knows little of a picture's difficulty: a cascade (`dqt.Cascade`) does better at the same cost, as the
+  results show.
 - **Input**: 32x32 RGB in [0, 1], less (0.485, 0.456, 0.406), by (0.229, 0.224, 0.225); `dqt run` does it for pictures.
 - **Limits**: ten classes of small pictures, of which it always answers one. It is there for trying dqt, not for
   decisions about anything.

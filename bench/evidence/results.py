@@ -251,10 +251,10 @@ def _gap(runs: Runs) -> str:
         return ""
     return f"""
 Why the controller trails the cascade: a choice by input is worth what it knows of the input. Over the same choices
-dealt to other images the controllers gain {spread(gains)} points; they read means of the stem's output over a
-raster of 2x2, before anything has been recognized, and these hardly tell which images need more bits. The cascades read the
-margin between the two best answers of a first pass, and gain {spread(cascades)} points over uniform widths of their own
-cost, that pass included.
+dealt to other images the controllers gain {spread(gains)} points; they read means of the stem's
+output over a raster of 2x2, before anything has been recognized, and these hardly tell which images need more bits.
+The cascades read the margin between the two best answers of a first pass, and gain {spread(cascades)}
+points over uniform widths of their own cost, that pass included.
 """
 
 

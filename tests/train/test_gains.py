@@ -80,6 +80,12 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     again = fit_controller(trained(), tiny_data(), recipe=short, judge=judge, run_dir=tmp_path, progress=False)
     assert not calls
     assert [row["losses"] for row in again.rows] == [row["losses"] for row in first.rows]
+    (tmp_path / "last.ckpt").unlink()
+    other = trained()
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.01)
+    fit_controller(other, tiny_data(), recipe=short, judge=judge, run_dir=tmp_path, progress=False)
+    assert calls, "another network is measured anew"
 
 
 @pytest.mark.parametrize("last", [1, 2, 3])  # of three batches: the first, one between, the last
@@ -99,7 +105,7 @@ def test_measuring_goes_on_at_the_batch_where_it_was_stopped(tmp_path: Path, las
     again = fit_controller(trained(), data, recipe=short, judge=judge, run_dir=tmp_path, progress=False)
     assert calls == [256] * 6 + [600 - 512] * 3
     assert [row["losses"] for row in again.rows] == [row["losses"] for row in whole.rows]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gains-0.safetensors", "last.ckpt"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".ckpt", ".safetensors"]
 
 
 def test_a_controller_is_added_to_the_state_of_a_run_without_one(tmp_path: Path) -> None:

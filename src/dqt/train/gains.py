@@ -7,6 +7,7 @@ small vector: then the expected loss of a choice is exact, and an epoch takes se
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -126,10 +127,11 @@ def _begin_anew(net: Net, source: Source, recipe: Recipe) -> None:
 
 def _measured(net: Net, source: Source, recipe: Recipe, judge: Judge, folder: Path | None, progress: bool) -> Gains:
     made: list[Table] = []
+    mark = _fingerprint(net, source, recipe)
     with stop_flag() as flag:
         for copy in range(recipe.measured):
-            path = None if folder is None else folder / f"gains-{copy}.safetensors"
-            part = None if folder is None else folder / f"gains-{copy}-by-{_size(source)}.safetensors"
+            path = None if folder is None else folder / f"gains-{copy}-{mark}.safetensors"
+            part = None if folder is None else folder / f"gains-{copy}-{mark}.part"
             if path is not None and path.exists():
                 made.append(load_file(path))
                 continue
@@ -146,6 +148,14 @@ def _measured(net: Net, source: Source, recipe: Recipe, judge: Judge, folder: Pa
                 part.unlink(missing_ok=True)
     joined = _joined(made)
     return Gains(joined["features"], joined["losses"])
+
+
+def _fingerprint(net: Net, source: Source, recipe: Recipe) -> str:
+    """Of all that a measurement depends on: what was measured on another network is not taken for this one's."""
+    digest = hashlib.sha256(repr((recipe.seed, len(source), _size(source), net.space.choices)).encode())
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _size(source: Source) -> int:

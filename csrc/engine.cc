@@ -64,6 +64,8 @@ Engine::Engine(Program program, int threads, const Kernels& kernels)
               std::max(plan_.landing, plan_auto_.landing),
               winograd_scratch(program_, plan_, layers_, kernels, thread_count_),
               program_.values.size(), program_.space.layers.size(), plan_.taps};
+    const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
+    slice_ = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
     const auto drop = [](auto& layer) {  // the packed form is the only copy of a layer's constants
         std::vector<int8_t>().swap(layer.weight.data);
         std::vector<int32_t>().swap(layer.requant.m.data);
@@ -104,11 +106,9 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
                  double* seconds, const char** used) {
     const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
     const auto layers = static_cast<int64_t>(program_.space.layers.size());
-    const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
-    const int64_t most = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
     const int64_t in_size = product(program_.input_shape), out_size = product(output().shape);
     std::unique_ptr<Arena> arena = borrow();
-    const int64_t capacity = std::min(count, most);
+    const int64_t capacity = std::min(count, slice_);
     arena->grow(needs_, capacity);
     for (int64_t first = 0; first < count; first += capacity) {
         const int64_t some = std::min(capacity, count - first);

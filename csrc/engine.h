@@ -86,6 +86,7 @@ class Engine {
     MemoryPlan plan_, plan_auto_;
     std::vector<PackedLayer> layers_;  // by op; empty where the op is no layer
     Needs needs_;
+    int64_t slice_ = 1;                // most samples that run together
     std::mutex mutex_;
     std::vector<std::unique_ptr<Arena>> idle_;
 };

@@ -5,7 +5,7 @@
 namespace dqt {
 namespace {
 
-constexpr int64_t LEAST_BYTES = int64_t{1} << 20, LEAST_COLUMNS = 64, LINE = 64;
+constexpr int64_t LEAST_BYTES = int64_t{1} << 20, LEAST_COLUMNS = 64;
 // By slices: from so many rows on, whole bytes are made once for the plain blocks. One or two slices are merged as fast
 // as whole bytes are read, so that never pays.
 constexpr int64_t NEVER = INT64_MAX, LEAST_UNPACKED[SLICES] = {NEVER, NEVER, 32, 16};
@@ -50,9 +50,8 @@ class Sliced {
         block.rounding = s_.layer.rounding(s_.row, panel.at);
         block.wide = s_.out.wide;
         block.narrow = s_.narrow;
-        block.columns = block.stored = panel.columns;
-        if (panel.first + panel.columns == s_.layer.out_channels && !s_.out.wide)
-            block.stored += static_cast<int>(s_.out.pixel - s_.out.channels);
+        block.columns = panel.columns;
+        block.stored = stored_columns(s_.layer, panel, s_.out);
         const BlockKernel* kernels = kernels_.block[slices_ - 1];
         int64_t most = SLICED_ROWS;
         if (unpacks_) {
@@ -73,7 +72,7 @@ class Sliced {
     void place(Block& block, int64_t row, int64_t i, int channel) const {
         const int64_t n = run_.arena.order[row / s_.out.height], y = row % s_.out.height;
         block.in[i] = s_.in.at(n, y, 0);
-        block.out[i] = s_.out.at(n, y, 0) + int64_t{channel} * (s_.out.wide ? 4 : 1);
+        block.out[i] = s_.out.at(n, y, 0) + int64_t{channel} * s_.out.element();
     }
 
     const Context& run_;

@@ -1,4 +1,4 @@
-"""What the scripts share: the machine, spreads, targets, where data is, and one JSON file for each script."""
+"""What the scripts share: the machine, targets, where data is, and one JSON file for each script."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("dqt", "numpy", "scipy", "torch", "torchvision", "lightning-fabric", "scikit-learn")
@@ -35,22 +33,6 @@ class Check:
     def met(self) -> bool:
         """Whether the target is met."""
         return self.value <= self.target if self.relation == "<=" else self.value >= self.target
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Repeated measurements: how many, median, and the 10th and 90th percentiles."""
-
-    count: int
-    median: float
-    p10: float
-    p90: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of ``values``, rounded to five significant digits."""
-        low, middle, high = (float(f"{v:.5g}") for v in np.percentile(values, (10, 50, 90)))
-        return cls(len(values), middle, low, high)
 
 
 def machine() -> dict[str, Any]:

@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 
-from bench.common import Check, Spread, parser, write
+from bench.common import Check, parser, write
+from dqt.runtime.bench import Spread
 
 CODE = """
 import json, sys, time

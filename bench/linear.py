@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.common import Check, Spread, parser, write
+from bench.common import Check, parser, write
 from bench.ggml import FORMATS, Ggml
 from dqt.program.ops import Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime
+from dqt.runtime.bench import Spread
 from tests.program.build import Builder
 
 WIDTHS = (8, 6, 5, 4, 3, 2)

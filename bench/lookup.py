@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.common import Check, Spread, parser, write
+from bench.common import Check, parser, write
+from dqt.runtime.bench import Spread
 
 ROOT = Path(__file__).parents[1]
 KERNELS = ("avx512vnni", "winograd_avx512", "sliced_avx512")

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.common import Check, Spread, child, parser, write
+from bench.common import Check, child, parser, write
+from dqt.runtime.bench import Spread
 
 BATCH, CONTROLLER_CHOICES = 128, (2, 3, 4, 6, 8)
 KEEP = {"MALLOC_TRIM_THRESHOLD_": "1000000000000", "MALLOC_MMAP_MAX_": "0"}

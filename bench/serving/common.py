@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bench.common import Check, Spread
+from bench.common import Check
 from bench.networks import SIDES, network
 from dqt.program.program import Program
+from dqt.runtime.bench import Spread
 
 Measured: TypeAlias = tuple[dict[str, Any], list[Check]]
 Call: TypeAlias = Callable[[], object]

@@ -121,7 +121,7 @@ class Runtime:
         return list(self._profiled(x, plan)[0])
 
     def kernels(self, x: Any, plan: PlanLike = None) -> list[str]:
-        """The kernel of each instruction in such a run: "block", "depthwise", "winograd"; "" of what is no layer.
+        """The kernel of each instruction in such a run: "block", "depthwise", "winograd", "slices"; "" of no layer.
 
         "several" where groups of samples have different ones.
 

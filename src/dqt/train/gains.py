@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,7 +23,7 @@ from dqt.arith.plan import AUTO
 from dqt.nn.calibrate import set_controller_ranges
 from dqt.nn.controller import LOGITS
 from dqt.nn.net import Net
-from dqt.train.checkpoint import Checkpoint, CheckpointError
+from dqt.train.checkpoint import Checkpoint, CheckpointError, write_atomically
 from dqt.train.fit import History
 from dqt.train.loss import cost_penalty, expected_share, temperature
 from dqt.train.processes import Stopped, stop_flag
@@ -169,10 +169,7 @@ def _joined(parts: list[Table]) -> Table:
 
 def _save(table: Table, path: Path | None) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        save_file(table, temporary)
-        temporary.replace(path)
+        write_atomically(path, save(table))
 
 
 def _parts(

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut without weights: every second pixel, new channels zero ("option A")."""
+class _Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut."""
 
     def __init__(self, channels: int, planes: int, stride: int) -> None:
         super().__init__()
@@ -17,15 +17,30 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.stride = stride
-        self.extra = (planes - channels) // 2
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, channels, H, W]`` to ``[N, planes, H / stride, W / stride]``."""
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.stride != 1 or self.extra:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.extra, self.extra))
-        return F.relu(out + x)
+        return F.relu(out + self.skip(x))
+
+    def skip(self, x: Tensor) -> Tensor:
+        """``x`` in the shape of the result."""
+        raise TypeError(f"{type(self).__name__} has no shortcut")
+
+
+class Block(_Residual):
+    """A shortcut without weights: every second pixel, new channels zero ("option A")."""
+
+    def __init__(self, channels: int, planes: int, stride: int) -> None:
+        super().__init__(channels, planes, stride)
+        self.stride = stride
+        self.extra = (planes - channels) // 2
+
+    def skip(self, x: Tensor) -> Tensor:
+        """``x``, or what is left of it, with channels of zeros."""
+        if self.stride == 1 and not self.extra:
+            return x
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.extra, self.extra))
 
 
 class ResNet(nn.Module):
@@ -52,23 +67,19 @@ class ResNet(nn.Module):
         return logits
 
 
-class ProjectedBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut that is a 1x1 convolution where the shape changes ("option B")."""
+class ProjectedBlock(_Residual):
+    """A shortcut that is a 1x1 convolution where the shape changes ("option B")."""
 
     def __init__(self, channels: int, planes: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, planes, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
+        super().__init__(channels, planes, stride)
         self.shortcut = nn.Sequential()
         if stride != 1 or channels != planes:
             self.shortcut.append(nn.Conv2d(channels, planes, 1, stride, bias=False)).append(nn.BatchNorm2d(planes))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[N, channels, H, W]`` to ``[N, planes, H / stride, W / stride]``."""
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(out + self.shortcut(x))
+    def skip(self, x: Tensor) -> Tensor:
+        """``x`` through the 1x1 convolution, if there is one."""
+        shortcut: Tensor = self.shortcut(x)
+        return shortcut
 
 
 class ResNet18(nn.Module):

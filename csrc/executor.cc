@@ -347,12 +347,12 @@ class Execution {
         const auto panels = static_cast<int64_t>(packed.panels.size());
         const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
         arena_.threads.each([&](int t) {
-            const Range some = by_pixel ? split(pixels, t, parts) : Range{0, pixels};
-            const Range those = by_pixel ? Range{0, panels} : split(panels, t, parts);
+            const Part part(!by_pixel, panels, pixels, t, parts);
+            const Range some = part.rows;
             const bool small = packed.weight.size() <= CACHED_WEIGHTS;
             const int64_t strip = small ? STRIP : some.last - some.first;
             for (int64_t first = some.first; first < some.last; first += strip)
-                for (int64_t p = those.first; p < those.last; ++p)
+                for (int64_t p = part.panels.first; p < part.panels.last; ++p)
                     panel(layer, packed.panels[p], {first, std::min(first + strip, some.last)});
         });
     }

@@ -26,12 +26,10 @@ class Sliced {
         const auto panels = static_cast<int64_t>(s_.layer.panels.size());
         const size_t scratch = unpacks_ ? parts * unpacked_bytes(s_.layer) : 0;
         if (run_.arena.unpacked.size() < scratch) run_.arena.unpacked = Bytes(scratch);
-        const bool by_panel = panels >= parts;
         run_.arena.threads.each([&](int t) {
-            const Range those = by_panel ? split(panels, t, parts) : Range{0, panels};
-            const Range some = by_panel ? Range{0, rows_} : split(rows_, t, parts);
-            for (int64_t p = those.first; p < those.last && some.first < some.last; ++p)
-                panel(s_.layer.panels[p], some, t);
+            const Part part(panels >= parts, panels, rows_, t, parts);
+            for (int64_t p = part.panels.first; p < part.panels.last && part.rows.first < part.rows.last; ++p)
+                panel(s_.layer.panels[p], part.rows, t);
         });
     }
 

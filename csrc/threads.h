@@ -50,4 +50,12 @@ struct Range {
 };
 inline Range split(int64_t items, int t, int parts) { return {items * t / parts, items * (t + 1) / parts}; }
 
+// Part t of a grid of panels and rows, cut along one of the two.
+struct Part {
+    Range panels, rows;
+    Part(bool by_panel, int64_t all_panels, int64_t all_rows, int t, int parts)
+        : panels(by_panel ? split(all_panels, t, parts) : Range{0, all_panels}),
+          rows(by_panel ? Range{0, all_rows} : split(all_rows, t, parts)) {}
+};
+
 }  // namespace dqt

@@ -117,12 +117,11 @@ class Winograd {
 
     // Threads share the panels, or where there are too few, each panel's tiles.
     void products(int64_t count, int t) {
-        const bool by_panel = panels_ >= threads_;
-        const Range all{0, count * at_.tiles}, those = by_panel ? split(panels_, t, threads_) : Range{0, panels_};
-        const Range some = by_panel ? all : split(all.last, t, threads_);
-        for (int64_t p = those.first; p < those.last && some.first < some.last; ++p) {
+        const Part part(panels_ >= threads_, panels_, count * at_.tiles, t, threads_);
+        const Range tiles = part.rows;
+        for (int64_t p = part.panels.first; p < part.panels.last && tiles.first < tiles.last; ++p) {
             weights(p, t);
-            panel(p, t, some, base_ + at_.inputs + some.first * at_.depth);
+            panel(p, t, tiles, base_ + at_.inputs + tiles.first * at_.depth);
         }
     }
 

@@ -4,9 +4,9 @@
 // 16 bits, then unsigned to 8: that is the clamp to [0, 255], and the order of a panel's columns undoes the lanes.
 #if defined(__x86_64__)
 #include <algorithm>
-#include <utility>
 
 #include "avx512.h"
+#include "plain.h"
 
 namespace dqt {
 namespace {
@@ -199,20 +199,10 @@ bool usable() {
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
 }
 
-template <int V, bool NARROWED, int... ROWS>
-constexpr void fill(BlockKernel* to, std::integer_sequence<int, ROWS...>) {
-    ((to[ROWS] = block<V, ROWS + 1, NARROWED>), ...);
-}
-
 constexpr Kernels make() {
-    Kernels k{"avx512vnni", {}, {12, 12, 6}, depthwise, narrow, add, table, quantize, usable, maximum,
+    Kernels k{"avx512vnni", {}, {}, depthwise, narrow, add, table, quantize, usable, maximum,
               &winograd_avx512, true, &sliced_avx512};
-    fill<1, false>(k.block[0][0], std::make_integer_sequence<int, 12>());
-    fill<1, true>(k.block[0][1], std::make_integer_sequence<int, 12>());
-    fill<2, false>(k.block[1][0], std::make_integer_sequence<int, 12>());
-    fill<2, true>(k.block[1][1], std::make_integer_sequence<int, 12>());
-    fill<4, false>(k.block[2][0], std::make_integer_sequence<int, 6>());
-    fill<4, true>(k.block[2][1], std::make_integer_sequence<int, 6>());
+    fill_blocks<12, 12, 6>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, ROWS, NARROWED>; });
     return k;
 }
 

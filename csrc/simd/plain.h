@@ -42,17 +42,21 @@ constexpr void fill(BlockKernel* to, const Of& of, std::integer_sequence<int, RO
     ((to[ROWS] = of.template operator()<V, NARROWED, ROWS + 1>()), ...);
 }
 
-// All block kernels of up to MOST rows: of<V, NARROWED, ROWS>() each.
-template <int MOST, class Of>
+// All block kernels: of<V, NARROWED, ROWS>() each, of up to MOST1, MOST2 and MOST4 rows for 1, 2 and 4 vectors.
+template <int MOST1, int MOST2 = MOST1, int MOST4 = MOST1, class Of>
 constexpr void fill_blocks(Kernels& k, const Of& of) {
-    constexpr auto rows = std::make_integer_sequence<int, MOST>();
-    fill<1, false>(k.block[0][0], of, rows);
-    fill<1, true>(k.block[0][1], of, rows);
-    fill<2, false>(k.block[1][0], of, rows);
-    fill<2, true>(k.block[1][1], of, rows);
-    fill<4, false>(k.block[2][0], of, rows);
-    fill<4, true>(k.block[2][1], of, rows);
-    for (int& most : k.most_rows) most = MOST;
+    constexpr auto rows1 = std::make_integer_sequence<int, MOST1>();
+    constexpr auto rows2 = std::make_integer_sequence<int, MOST2>();
+    constexpr auto rows4 = std::make_integer_sequence<int, MOST4>();
+    fill<1, false>(k.block[0][0], of, rows1);
+    fill<1, true>(k.block[0][1], of, rows1);
+    fill<2, false>(k.block[1][0], of, rows2);
+    fill<2, true>(k.block[1][1], of, rows2);
+    fill<4, false>(k.block[2][0], of, rows4);
+    fill<4, true>(k.block[2][1], of, rows4);
+    k.most_rows[0] = MOST1;
+    k.most_rows[1] = MOST2;
+    k.most_rows[2] = MOST4;
 }
 
 }  // namespace

@@ -56,7 +56,11 @@ class Place:
         if model.checkpoint:
             model = model.model_copy(update={"checkpoint": str(self.start)})
         data = self.run.data.model_copy(update={"spec": spec})
-        return self.run.model_copy(update={"data": data, "model": model})
+        located = {"data": data, "model": model}
+        teacher = self.run.teacher
+        if teacher is not None and teacher.weights:
+            located["teacher"] = teacher.model_copy(update={"weights": str(self._under(teacher.weights))})
+        return self.run.model_copy(update=located)
 
     @property
     def start(self) -> Path | None:
@@ -158,10 +162,10 @@ def check_run(where: Place, held: dict[str, Any] | None) -> None:
 
 
 def _comparable(run: dict[str, Any]) -> dict[str, Any]:
-    flat = {f"{part}.{key}": value for part, entries in run.items() for key, value in entries.items()}
+    flat = {f"{part}.{key}": value for part, entries in run.items() for key, value in (entries or {}).items()}
     flat["data.spec"] = flat["data.spec"].partition("=")[0]
-    for key in ("model.weights", "model.checkpoint"):
-        flat[key] = flat[key] is not None
+    for key in ("model.weights", "model.checkpoint", "teacher.weights"):
+        flat[key] = flat.get(key) is not None
     return {key: value for key, value in flat.items() if key.removeprefix("recipe.") not in MAY_DIFFER}
 
 

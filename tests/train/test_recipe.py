@@ -23,7 +23,7 @@ WRONG = [
     (MINIMAL + "[recipe]\nfoo = 1\n", r"recipe\.foo: unknown key; known: epochs, batch_size"),
     (MINIMAL + "[network]\nwidth = [8]\n", r"network\.width: unknown key; did you mean 'widths'\?"),
     (MINIMAL + "[network]\ncontroller = { hiden = 3 }\n", r"network\.controller\.hiden: .*did you mean 'hidden'\?"),
-    (MINIMAL + "[other]\n", r"other: unknown key; known: model, data, network, recipe"),
+    (MINIMAL + "[other]\n", r"other: unknown key; known: model, data, network, recipe, teacher"),
     (MINIMAL + "[recipe]\nlr = -1.0\n", r"recipe\.lr: input should be greater than 0 \(got -1\.0\)"),
     (MINIMAL + "[recipe]\nlr = nan\n", r"recipe\.lr: "),
     (MINIMAL + "[recipe]\nepochs = 'many'\n", r"recipe\.epochs: input should be a valid integer.*got 'many'"),

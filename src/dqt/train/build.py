@@ -17,7 +17,7 @@ from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
 from dqt.train.checkpoint import start_from
 from dqt.train.data import Augment, Splits, load
-from dqt.train.recipe import ModelPart, RecipeError, Run
+from dqt.train.recipe import FloatPart, RecipeError, Run
 
 
 def load_data(run: Run) -> Splits:
@@ -32,22 +32,22 @@ def load_data(run: Run) -> Splits:
     return load(part.spec, valid=part.valid, augment=augment)
 
 
-def float_model(part: ModelPart) -> nn.Module:
-    """The float network of ``[model]`` with its weights, freshly initialized where it names none.
+def float_model(part: FloatPart, section: str = "model") -> nn.Module:
+    """The float network of a run file's section with its weights, freshly initialized where it names none.
 
     Raises:
         RecipeError: a factory that cannot be found or called, or weights that are not the model's.
     """
-    factory = _factory(part.factory)
+    factory = _factory(part.factory, section)
     try:
         inspect.signature(factory).bind(**part.args)
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"model.args: {part.factory} does not take {part.args}: {error}") from None
+        raise RecipeError(f"{section}.args: {part.factory} does not take {part.args}: {error}") from None
     model = factory(**part.args)
     if not isinstance(model, nn.Module):
-        raise RecipeError(f"model.factory {part.factory!r}: returned a {type(model).__name__}, not an nn.Module")
+        raise RecipeError(f"{section}.factory {part.factory!r}: returned a {type(model).__name__}, not an nn.Module")
     if part.weights:
-        _load_weights(model, Path(part.weights).expanduser())
+        _load_weights(model, Path(part.weights).expanduser(), section)
     return model
 
 
@@ -71,24 +71,25 @@ def teacher(run: Run) -> nn.Module | None:
     """The float network that the run learns from, where its recipe asks for one.
 
     Raises:
-        RecipeError: see :func:`float_model`; or ``[model]`` names no trained weights.
+        RecipeError: see :func:`float_model`; or it has no trained weights.
     """
     if run.recipe.teacher != "float":
         return None
-    if run.model.weights is None:
-        raise RecipeError('recipe.teacher "float" needs trained float weights: set model.weights')
-    return float_model(run.model).eval()
+    section, part = ("model", run.model) if run.teacher is None else ("teacher", run.teacher)
+    if part.weights is None:
+        raise RecipeError(f'recipe.teacher "float" needs trained float weights: set {section}.weights')
+    return float_model(part, section).eval()
 
 
-def _factory(name: str) -> Callable[..., Any]:
+def _factory(name: str, section: str) -> Callable[..., Any]:
     source, _, attribute = name.rpartition(":")
     try:
         module = _file_module(Path(source)) if source.endswith(".py") else importlib.import_module(source)
     except (ImportError, OSError, SyntaxError) as error:
-        raise RecipeError(f"model.factory {name!r}: cannot import {source!r}: {error}") from None
+        raise RecipeError(f"{section}.factory {name!r}: cannot import {source!r}: {error}") from None
     factory = getattr(module, attribute, None)
     if not callable(factory):
-        raise RecipeError(f"model.factory {name!r}: {source!r} has no function or class {attribute!r}")
+        raise RecipeError(f"{section}.factory {name!r}: {source!r} has no function or class {attribute!r}")
     return factory
 
 
@@ -101,22 +102,22 @@ def _file_module(path: Path) -> ModuleType:
     return module
 
 
-def _load_weights(model: nn.Module, path: Path) -> None:
+def _load_weights(model: nn.Module, path: Path, section: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         state = load_file(path)
     except FileNotFoundError:
-        raise RecipeError(f"model.weights {path}: no such file") from None
+        raise RecipeError(f"{section}.weights {path}: no such file") from None
     except (SafetensorError, OSError) as error:
-        raise RecipeError(f"model.weights {path}: not a readable safetensors file: {error}") from None
+        raise RecipeError(f"{section}.weights {path}: not a readable safetensors file: {error}") from None
     try:
         result = model.load_state_dict(state, strict=False)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise RecipeError(f"model.weights {path}: shapes differ from the model's: {reason}") from None
+        raise RecipeError(f"{section}.weights {path}: shapes differ from the model's: {reason}") from None
     missing = [key for key in result.missing_keys if not key.endswith("num_batches_tracked")]
     wrong = [*(f"misses {key}" for key in missing), *(f"has unknown {key}" for key in result.unexpected_keys)]
     if wrong:
-        raise RecipeError(f"model.weights {path}: {', '.join(wrong[:3])} ({len(wrong)} such names in all)")
+        raise RecipeError(f"{section}.weights {path}: {', '.join(wrong[:3])} ({len(wrong)} such names in all)")

@@ -97,10 +97,11 @@ def _checkpoint(folder: Path | None, resume: bool, recipe: Recipe) -> Checkpoint
         if folder is None:
             raise CheckpointError("resume needs run_dir, the folder of the run to go on with")
         checkpoint = Checkpoint.load(folder / LAST)
-        now, before = recipe.model_dump(mode="json"), checkpoint.recipe
-        changed = [k for k in now if k not in MAY_DIFFER and now[k] != before.get(k)]
+        now = recipe.model_dump(mode="json")
+        before = Recipe().model_dump(mode="json") | checkpoint.recipe  # a key younger than the checkpoint: its default
+        changed = [k for k in now if k not in MAY_DIFFER and now[k] != before[k]]
         if changed:
-            what = ", ".join(f"{k} {before.get(k)!r} -> {now[k]!r}" for k in changed)
+            what = ", ".join(f"{k} {before[k]!r} -> {now[k]!r}" for k in changed)
             raise CheckpointError(f"{folder / LAST}: the recipe has changed ({what}): use the old one, or a new folder")
         return checkpoint
     if folder is not None and (folder / LAST).exists():

@@ -49,7 +49,8 @@ class Recipe(BaseModel):
         draw: how the random pass of a sandwich draws: one width for all layers, one by layer, or either in turn.
         distill: part of a pass's loss that comes from the teacher's output, 0: labels alone.
         teacher: ``"master"``: the lower widths and the choice learn from the master's own output; ``"float"``: every
-            pass learns from the float network as it was, so that training keeps what long float training had found.
+            pass learns from the float network as it was, so that training keeps what long float training had found,
+            or from the larger one of ``[teacher]``.
         distill_temperature: of the softmax of both outputs.
         bitops: target of the mean BitOPs, as a fraction of the master's. budget: ``"target"`` pulls from both sides,
             ``"limit"`` only from above.
@@ -119,13 +120,12 @@ class Recipe(BaseModel):
         return self
 
 
-class ModelPart(BaseModel):
-    """``[model]``: the float network.
+class FloatPart(BaseModel):
+    """A float network: ``[teacher]``, and what ``[model]`` shares with it.
 
     Attributes:
         factory: ``"package.module:name"`` or ``"file.py:name"``, called with ``args``.
         weights: a ``.safetensors`` file of its state dict, or none.
-        checkpoint: of a run of the same network, whose state this one starts from; a controller may be new.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -133,6 +133,15 @@ class ModelPart(BaseModel):
     factory: Annotated[str, Field(pattern=r"^.+:[A-Za-z_]\w*$")]
     args: dict[str, Any] = Field(default_factory=dict)
     weights: Annotated[str, Field(pattern=r"\.safetensors$")] | None = None
+
+
+class ModelPart(FloatPart):
+    """``[model]``: the network that trains.
+
+    Attributes:
+        checkpoint: of a run of the same network, whose state this one starts from; a controller may be new.
+    """
+
     checkpoint: Annotated[str, Field(pattern=r"\.ckpt$")] | None = None
 
     @model_validator(mode="after")
@@ -157,7 +166,10 @@ class DataPart(BaseModel):
 
 
 class Run(BaseModel):
-    """A whole training run: the TOML of ``dqt train``, section by section. ``network`` are the fields of ``Config``."""
+    """A whole training run: the TOML of ``dqt train``, section by section. ``network`` are the fields of ``Config``.
+
+    ``teacher`` is what ``recipe.teacher = "float"`` learns from; without it, ``model`` as it was before training.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -165,12 +177,15 @@ class Run(BaseModel):
     data: DataPart
     network: Config = Config()
     recipe: Recipe = Recipe()
+    teacher: FloatPart | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         unknown = [b for b in self.recipe.valid_widths if b not in self.network.widths]
         if unknown:
             raise ValueError(f"recipe.valid_widths {unknown} are not among network.widths {self.network.widths}")
+        if self.teacher is not None and self.recipe.teacher != "float":
+            raise ValueError(f"teacher: nothing learns from it, because recipe.teacher is {self.recipe.teacher!r}")
         return self
 
     def as_dict(self) -> dict[str, Any]:

@@ -24,23 +24,32 @@ INLINE __m512i broadcast4(const uint8_t* p) {
     return _mm512_set1_epi32(four);
 }
 
-// What one vector of columns needs to be requantized, loaded once for all rows of a block.
+// A vector whose first 64 / TIMES bytes are at `p`, as often as they fit.
+template <int TIMES>
+INLINE __m512i spread(const void* p) {
+    if constexpr (TIMES == 1) return _mm512_loadu_si512(p);
+    if constexpr (TIMES == 2) return _mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+    if constexpr (TIMES == 4) return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+}
+
+// What one vector of columns needs to be requantized, loaded once for all rows of a block; its first columns TIMES times.
+template <int TIMES = 1>
 struct Factors {
     __m512i even_m, odd_m, even_c, odd_c;
     Factors(const Rounding& r, int at) {
-        even_m = _mm512_loadu_si512(r.m + at);
+        even_m = spread<TIMES>(r.m + at);
         odd_m = _mm512_srli_epi64(even_m, 32);
-        even_c = _mm512_loadu_si512(r.c + at);
-        odd_c = _mm512_loadu_si512(r.c + at + 8);
+        even_c = spread<TIMES>(r.c + at);
+        odd_c = spread<TIMES>(r.c + at + 8);
     }
 };
 
-// (acc * m + c) >> shift in 32-bit lanes; where the shift is not 32, clamped too: it may not fit before.
-INLINE __m512i scaled(__m512i acc, const Factors& f, const Rounding& r) {
+// (acc * m + c) >> shift in 32-bit lanes. Where the shift is not 32 (`ANY`), clamped too: it may not fit before.
+template <bool ANY, int TIMES>
+INLINE __m512i scaled(__m512i acc, const Factors<TIMES>& f, const Rounding& r) {
     __m512i even = _mm512_add_epi64(_mm512_mul_epi32(acc, f.even_m), f.even_c);
     __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(acc, 32), f.odd_m), f.odd_c);
-    if (r.shift == 32) [[likely]]
-        return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+    if constexpr (!ANY) return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
     const __m512i lo = _mm512_set1_epi64(r.lo), hi = _mm512_set1_epi64(r.hi);
     const __m128i count = _mm_cvtsi32_si128(r.shift);
     even = _mm512_min_epi64(_mm512_max_epi64(_mm512_sra_epi64(even, count), lo), hi);
@@ -172,22 +181,25 @@ INLINE __m512i with_residual(__m512i bytes, __m512i other, const Addition& a, co
     return finish(packed<V>(lanes));
 }
 
-// Stores the bytes of one output pixel. `to` is a Block or a WinogradBlock, `i` its output.
-template <class To>
-INLINE void store(const To& to, int i, __m512i bytes) {
-    if (to.columns != to.stored) bytes = _mm512_maskz_mov_epi8(first(to.columns), bytes);
-    _mm512_mask_storeu_epi8(to.out[i], first(to.stored), bytes);
-}
+// Which bytes of an output pixel are real, and which are stored.
+struct Lanes {
+    __mmask64 real, stored;
+    Lanes(int columns, int stored) : real(first(columns)), stored(first(stored)) {}
+    INLINE void store(uint8_t* out, __m512i bytes) const {
+        _mm512_mask_storeu_epi8(out, stored, _mm512_maskz_mov_epi8(real, bytes));
+    }
+};
 
 // Adds the residual to `count` outputs, 64 bytes each, and stores them. Not inlined: it would cost the products registers.
 template <int V, class To>
 __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, int count) {
     const Addition addition(*to.residual);
     const Finish finish(to.residual->lo, to.residual->hi, to.narrow);
+    const Lanes lanes(to.columns, to.stored);
     for (int i = 0; i < count; ++i) {
         if (!to.out[i]) continue;
-        const __m512i other = _mm512_maskz_loadu_epi8(first(to.columns), to.other[i]);
-        store(to, i, with_residual<V>(bytes[i], other, addition, finish));
+        const __m512i other = _mm512_maskz_loadu_epi8(lanes.real, to.other[i]);
+        lanes.store(to.out[i], with_residual<V>(bytes[i], other, addition, finish));
     }
 }
 
@@ -205,30 +217,50 @@ void store_wide(const Block& b, int i, const __m512i* y) {
         }
 }
 
-// Requantizes the accumulators of a block and stores its outputs.
+// Stores the requantized results of a block, [row][V].
+template <int V>
+INLINE void store_rows(const Block& b, const __m512i (*y)[V], int rows) {
+    const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
+    if (b.residual) {
+        __m512i bytes[MAX_ROWS];
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; ++i) bytes[i] = finish(packed<V>(y[i]));
+        return store_added<V>(b, bytes, rows);
+    }
+    const Lanes lanes(b.columns, b.stored);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) lanes.store(b.out[i], finish(packed<V>(y[i])));
+}
+
+// A function of its own, because it takes the accumulators' addresses and so puts them in memory.
+template <int V>
+__attribute__((noinline)) void finish_rarely(const Block& b, __m512i (*acc)[V], int rows) {
+    for (int v = 0; v < V; ++v) {
+        const Factors<> factors(b.rounding, v * LANES);
+        for (int i = 0; i < rows; ++i) acc[i][v] = scaled<true>(acc[i][v], factors, b.rounding);
+    }
+    if (!b.wide) return store_rows<V>(b, acc, rows);
+    for (int i = 0; i < rows; ++i) store_wide<V>(b, i, acc[i]);
+}
+
+// Requantizes the accumulators of a block, [row][V], and stores its outputs.
 template <int V, int ROWS>
 INLINE void finish(const Block& b, __m512i (*acc)[V]) {
+    if (b.wide || b.rounding.shift != 32) [[unlikely]] {
+        __m512i copy[ROWS][V];
+#pragma GCC unroll 16
+        for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) copy[i][v] = acc[i][v];
+        return finish_rarely<V>(b, copy, ROWS);
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-        const Factors factors(b.rounding, v * LANES);
+        const Factors<> factors(b.rounding, v * LANES);
 #pragma GCC unroll 16
-        for (int i = 0; i < ROWS; ++i) acc[i][v] = scaled(acc[i][v], factors, b.rounding);
+        for (int i = 0; i < ROWS; ++i) acc[i][v] = scaled<false>(acc[i][v], factors, b.rounding);
     }
-    if (b.wide) {
-        for (int i = 0; i < ROWS; ++i) store_wide<V>(b, i, acc[i]);
-        return;
-    }
-    const Finish ended(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
-    __m512i bytes[ROWS];
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) bytes[i] = ended(packed<V>(acc[i]));
-    if (b.residual) {
-        __m512i copy[ROWS];
-        std::memcpy(copy, bytes, sizeof copy);
-        return store_added<V>(b, copy, ROWS);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) store(b, i, bytes[i]);
+    store_rows<V>(b, acc, ROWS);
 }
 
 }  // namespace

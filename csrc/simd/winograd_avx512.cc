@@ -146,6 +146,7 @@ using Product = void (*)(const WinogradBlock&, int, int32_t*);
 constexpr Product PRODUCTS[TILES] = {product<1>, product<2>, product<3>, product<4>, product<5>, product<6>};
 
 // The four outputs of one tile, requantized, as bytes.
+template <bool ANY>
 void output(const WinogradBlock& b, int tile, const int32_t* m, __m512i* bytes, const Finish& finish) {
     constexpr int64_t STEP = TILES * 64;
     const __m128i shift = _mm_cvtsi32_si128(b.shift);
@@ -162,7 +163,7 @@ void output(const WinogradBlock& b, int tile, const int32_t* m, __m512i* bytes, 
             a[1][j] = _mm512_sub_epi32(_mm512_sub_epi32(m1, m2), _mm512_add_epi32(m3, m3));
         }
         const __m512i start = _mm512_loadu_si512(b.start + v * LANES);
-        const Factors factors(b.rounding, v * LANES);
+        const Factors<> factors(b.rounding, v * LANES);
 #pragma GCC unroll 4
         for (int o = 0; o < 4; ++o) {
             const __m512i* r = a[o / 2];
@@ -171,7 +172,7 @@ void output(const WinogradBlock& b, int tile, const int32_t* m, __m512i* bytes, 
                                     : _mm512_sub_epi32(_mm512_sub_epi32(r[1], r[2]), _mm512_add_epi32(r[3], r[3]));
             const __m512i added = _mm512_add_epi32(start, _mm512_set1_epi32(b.middle[4 * tile + o]));
             const __m512i acc = _mm512_add_epi32(_mm512_sll_epi32(_mm512_srai_epi32(sum, 2), shift), added);
-            y[o][v] = scaled(acc, factors, b.rounding);
+            y[o][v] = scaled<ANY>(acc, factors, b.rounding);
         }
     }
 #pragma GCC unroll 4
@@ -184,10 +185,12 @@ void block(const WinogradBlock& b) {
     for (int p = 0; p < POSITIONS; ++p) PRODUCTS[b.tiles - 1](b, p, m + p * TILES * 64);
     __m512i bytes[4 * TILES];
     const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
-    for (int tile = 0; tile < b.tiles; ++tile) output(b, tile, m, bytes, finish);
+    auto* const each = b.rounding.shift == 32 ? output<false> : output<true>;
+    for (int tile = 0; tile < b.tiles; ++tile) each(b, tile, m, bytes, finish);
     if (b.residual) return store_added<4>(b, bytes, 4 * b.tiles);
+    const Lanes lanes(b.columns, b.stored);
     for (int i = 0; i < 4 * b.tiles; ++i)
-        if (b.out[i]) store(b, i, bytes[i]);
+        if (b.out[i]) lanes.store(b.out[i], bytes[i]);
 }
 
 }  // namespace

@@ -76,11 +76,29 @@ struct Cursor {
         out = to.at(sample, y, x) + out_offset;
         other = from.at(sample, y, x) + out_offset;
     }
-    void next() {
-        if (++x < to.width) {
-            in += w.stride[1] * w.in.pixel;
-            out += to.pixel;
-            other += from.pixel;
+    // Fills the addresses of the next `rows` pixels, and asks for the cache lines of those AHEAD that are written or added.
+    void fill(Block& block, int64_t rows) {
+        for (int64_t r = 0; r < rows;) {
+            const int64_t some = std::min(rows - r, to.width - x), step = w.stride[1] * w.in.pixel;
+            for (int64_t i = 0; i < some; ++i) {
+                block.in[r + i] = in + i * step;
+                block.out[r + i] = out + i * to.pixel;
+                __builtin_prefetch(out + (AHEAD + i) * to.pixel, 1);
+            }
+            for (int64_t i = 0; i < some && block.residual; ++i) {
+                block.other[r + i] = other + i * from.pixel;
+                __builtin_prefetch(other + (AHEAD + i) * from.pixel);
+            }
+            r += some;
+            skip(some);
+        }
+    }
+    void skip(int64_t pixels) {  // not past the end of the row
+        x += pixels;
+        if (x < to.width) {
+            in += pixels * w.stride[1] * w.in.pixel;
+            out += pixels * to.pixel;
+            other += pixels * from.pixel;
             return;
         }
         x = 0;
@@ -101,7 +119,7 @@ class Execution {
             if (!plan_.live[i] || plan_.fused[i] == -2) continue;
             const int out = plan_.fused[i] >= 0 ? writes(ops[plan_.fused[i]]) : writes(ops[i]);
             const auto began = std::chrono::steady_clock::now();
-            if (out >= 0) border(arena_.values[out]);
+            if (out >= 0) border(ops[i], arena_.values[out]);
             used_ = nullptr;
             step(ops[i], static_cast<int>(i));
             if (seconds) seconds[i] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
@@ -139,9 +157,13 @@ class Execution {
         return {master, width ? master - width : 0};
     }
 
-    void border(const Tensor& t) {
-        if (t.top + t.left + t.bottom + t.right == 0 && (t.wide || t.pixel == t.channels)) return;
-        for (int64_t n = 0; n < run_.count; ++n) fill_border(t, n);
+    void border(const Op& op, const Tensor& t) {
+        if (t.top + t.left + t.bottom + t.right > 0)
+            for (int64_t n = 0; n < run_.count; ++n) fill_border(t, n);
+        const bool whole =  // pixels, padding and all
+            std::holds_alternative<Conv>(op) || (std::holds_alternative<Quantize>(op) && quantizes_pixels(t));
+        if (!whole && !t.wide && t.pixel > t.channels)
+            for (int64_t n = 0; n < run_.count; ++n) clear_padding(t, n);
     }
 
     void step(const Op& op, int i) {
@@ -383,13 +405,7 @@ class Execution {
         const int64_t least = total / count, more = total % count;
         for (int64_t k = 0; k < count; ++k) {
             const int64_t rows = least + (k < more);
-            for (int64_t r = 0; r < rows; ++r, cursor.next()) {
-                block.in[r] = cursor.in;
-                block.out[r] = cursor.out;
-                block.other[r] = cursor.other;
-                __builtin_prefetch(cursor.out + AHEAD * end.out.pixel, 1);
-                if (end.fused) __builtin_prefetch(cursor.other + AHEAD * end.other.pixel);
-            }
+            cursor.fill(block, rows);
             run_.kernels.block[kind][layer.narrowing.narrowed][rows - 1](block);
         }
     }

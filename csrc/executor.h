@@ -29,6 +29,8 @@ void execute(const Context& run, double* seconds, const char** used);
 
 // shapes.cc: the operators that are no layers, on every sample of the slice.
 void fill_border(const Tensor& t, int64_t n);
+void clear_padding(const Tensor& t, int64_t n);                       // of each pixel, with zeros
+inline bool quantizes_pixels(const Tensor& t) { return t.planar && t.channels <= 4; }  // whole ones: Kernels::quantize
 void copy_elements(const Tensor& from, const Tensor& to, int64_t n);  // of the same logical shape
 void execute_quantize(const Context& run, const Quantize& op);
 void execute_add(const Context& run, const Add& op);

@@ -58,8 +58,8 @@ void pack_sliced(PackedLayer& layer, const int8_t* weight, int inputs) {
 
 // Per-channel numbers in the order of the panels' lanes.
 template <class T, class F>
-std::vector<T> by_lane(const PackedLayer& layer, bool halves, const F& of_channel) {
-    std::vector<T> result(layer.lanes);
+Constants<T> by_lane(const PackedLayer& layer, bool halves, const F& of_channel) {
+    Constants<T> result(layer.lanes);
     for (const Panel& panel : layer.panels)
         for (int v = 0; v < panel.vectors; ++v)
             for (int lane = 0; lane < LANES; ++lane) {

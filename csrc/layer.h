@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,21 @@ class Bytes {
     size_t size_ = 0;
 };
 
+// Constants that kernels load as whole vectors: an array that starts inside a cache line has two of them at every load.
+template <class T>
+struct LineAllocator {
+    using value_type = T;
+    static constexpr std::align_val_t LINE{64};
+    LineAllocator() = default;
+    template <class U>
+    LineAllocator(const LineAllocator<U>&) {}
+    T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), LINE)); }
+    void deallocate(T* p, size_t) { ::operator delete(p, LINE); }
+    bool operator==(const LineAllocator&) const = default;
+};
+template <class T>
+using Constants = std::vector<T, LineAllocator<T>>;
+
 // Up to 64 output columns of one group.
 struct Panel {
     int group, first, columns, vectors;  // `first`: the first output channel; `vectors`: 1, 2 or 4
@@ -51,9 +67,9 @@ struct PackedLayer {
     Bytes weight;
     int64_t slice = 0;                   // of weights cut into slices: bytes from slice to slice; 0: they are whole
     int64_t lanes = 0;                   // of start, m and c
-    std::vector<std::vector<int32_t>> start;  // by width: -zero * sum T_b(w)
-    std::vector<std::vector<int32_t>> m;      // by row
-    std::vector<std::vector<int64_t>> c;
+    std::vector<Constants<int32_t>> start;  // by width: -zero * sum T_b(w)
+    std::vector<Constants<int32_t>> m;      // by row
+    std::vector<Constants<int64_t>> c;
     int32_t shift, lo, hi;
 
     Narrowing narrowing(int width) const;

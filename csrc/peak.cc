@@ -16,8 +16,8 @@ constexpr int DEPTH = 2048, COLUMNS = 64, KIND = 2, CALLS = 20, TURNS = 60;
 double peak(const Kernels& kernels) {
     const int rows = kernels.most_rows[KIND];
     Bytes in(int64_t{MAX_ROWS} * DEPTH), panel(int64_t{DEPTH} * COLUMNS), out(MAX_ROWS * COLUMNS);
-    const std::vector<int32_t> zeros(COLUMNS);
-    const std::vector<int64_t> wide_zeros(COLUMNS);
+    const Constants<int32_t> zeros(COLUMNS);
+    const Constants<int64_t> wide_zeros(COLUMNS);
     const int32_t tap = 0;
     Block block{};
     for (int r = 0; r < rows; ++r) {

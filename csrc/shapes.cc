@@ -39,21 +39,15 @@ bool same_layout(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-// The border is real zeros; lanes past the channels are 0 everywhere.
+// The border is real zeros; lanes past the channels are 0 there, too.
 void fill_border(const Tensor& t, int64_t n) {
     if (t.wide) return;
     const int64_t columns = t.columns();
-    const auto pixel = [&](uint8_t* p) {
-        std::memset(p, t.zero, t.channels);
-        std::memset(p + t.channels, 0, t.pixel - t.channels);
-    };
-    const bool plain = t.pixel == t.channels;
     const auto pixels = [&](uint8_t* p, int64_t count) {
-        if (plain || t.zero == 0) {
-            std::memset(p, t.zero, count * t.pixel);
-            return;
-        }
-        for (int64_t i = 0; i < count; ++i) pixel(p + i * t.pixel);
+        std::memset(p, t.zero, count * t.pixel);
+        if (t.zero == 0) return;
+        for (int64_t i = 0; i < count; ++i)
+            for (int64_t c = t.channels; c < t.pixel; ++c) p[i * t.pixel + c] = 0;
     };
     uint8_t* base = t.data + n * t.image;
     pixels(base, t.top * columns);
@@ -63,12 +57,14 @@ void fill_border(const Tensor& t, int64_t n) {
         pixels(row, t.left);
         pixels(row + (t.left + t.width) * t.pixel, t.right);
     }
-    if (plain) return;
-    for (int64_t y = 0; y < t.height; ++y)
-        for (int64_t x = 0; x < t.width; ++x) {
-            uint8_t* p = t.at(n, y, x);
+}
+
+void clear_padding(const Tensor& t, int64_t n) {
+    for (int64_t y = 0; y < t.height; ++y) {
+        uint8_t* p = t.at(n, y, 0);
+        for (int64_t x = 0; x < t.width; ++x, p += t.pixel)
             for (int64_t c = t.channels; c < t.pixel; ++c) p[c] = 0;
-        }
+    }
 }
 
 void copy_elements(const Tensor& from, const Tensor& to, int64_t n) {
@@ -84,7 +80,7 @@ void execute_quantize(const Context& run, const Quantize& op) {
     const auto inverse = static_cast<float>(1 / value.step);
     const int highest = (1 << run.program.space.master) - 1;
     const int64_t size = t.size();
-    if (t.planar && t.channels <= 4) {
+    if (quantizes_pixels(t)) {
         each_row(run, t, [&](int64_t n, int64_t y) {
             const float* in = run.x + n * size + y * t.width;
             run.kernels.quantize(in, t.height * t.width, static_cast<int>(t.channels), t.at(n, y, 0), t.width, inverse,

@@ -155,47 +155,58 @@ void sliding(const DepthwiseRow& d, int from) {
     }
 }
 
-// 3x3, any stride: a few channels of several pixels.
-template <int PIXELS>
+// 3x3, any stride: a few channels of several pixels. `SIDE_BY_SIDE`: stride 1 and no other channels, so that a vector
+// loads them all, and the last column of one group of pixels is the first of the next.
+template <int PIXELS, bool SIDE_BY_SIDE>
 void several(const DepthwiseRow& d, int from) {
     const Part<PIXELS> part(d, from);
     const Square<PIXELS> taps(d, part);
     const uint8_t* in = d.in + from;
     uint8_t* out = d.out + from;
+    const auto column = [&](int j, int count, __m512i* to) {
+        const auto row = [&](int i) {
+            const uint8_t* p = in + j * d.in_column + i * d.in_row;
+            if constexpr (SIDE_BY_SIDE) return _mm512_loadu_si512(p);
+            return gathered<PIXELS>(p, d.in_pixel, part.stored, count);
+        };
+        interleaved(row(0), row(1), row(2), _mm512_setzero_si512(), to);
+    };
+    constexpr bool KEPT = SIDE_BY_SIDE && PIXELS == 2;
+    __m512i kept[4];
+    if (KEPT) column(0, 0, kept);
     for (int p = 0; p < d.count; p += PIXELS, in += PIXELS * d.in_pixel, out += PIXELS * d.out_pixel) {
         const int count = std::min(PIXELS, d.count - p);
         __m512i acc[4];
         for (int v = 0; v < 4; ++v) acc[v] = spread<PIXELS>(d.start + from + v * LANES);
 #pragma GCC unroll 3
         for (int j = 0; j < 3; ++j) {
-            const auto row = [&](int i) {
-                return gathered<PIXELS>(in + j * d.in_column + i * d.in_row, d.in_pixel, part.stored, count);
-            };
-            __m512i column[4];
-            interleaved(row(0), row(1), row(2), _mm512_setzero_si512(), column);
+            __m512i x[4];
+            if (KEPT && j == 0)
+                std::memcpy(x, kept, sizeof x);
+            else
+                column(j, count, x);
 #pragma GCC unroll 4
-            for (int v = 0; v < 4; ++v) acc[v] = dot(acc[v], column[v], taps.w[j][v]);
+            for (int v = 0; v < 4; ++v) acc[v] = dot(acc[v], x[v], taps.w[j][v]);
+            if (KEPT && j == 2) std::memcpy(kept, x, sizeof x);
         }
         part.template store<false>(out, acc, d, count);
     }
 }
 
+// The kernel for the last `left` channels of a pixel, or for 64 of more.
+auto* kernel_of(const DepthwiseRow& d, int left) {
+    const bool next = d.in_pixel == d.in_column, alone = next && d.in_pixel == left;
+    if (d.kernel_height != 3 || d.kernel_width != 3 || d.rounding.shift != 32)
+        return left <= 16 ? any_kernel<4> : left <= 32 ? any_kernel<2> : any_kernel<1>;
+    if (left <= 16) return alone && left == 16 ? several<4, true> : several<4, false>;
+    if (left <= 32) return alone && left == 32 ? several<2, true> : several<2, false>;
+    return next ? sliding<1> : d.in_pixel == 2 * d.in_column ? sliding<2> : any_kernel<1>;
+}
+
 }  // namespace
 
 void depthwise_avx512(const DepthwiseRow& d) {
-    const bool square = d.kernel_height == 3 && d.kernel_width == 3 && d.rounding.shift == 32;
-    for (int from = 0; from < d.out_pixel; from += 64) {
-        const int left = d.out_pixel - from;
-        auto* run = left <= 16 ? any_kernel<4> : left <= 32 ? any_kernel<2> : any_kernel<1>;
-        if (square) {
-            run = left <= 16                        ? several<4>
-                  : left <= 32                      ? several<2>
-                  : d.in_pixel == d.in_column       ? sliding<1>
-                  : d.in_pixel == 2 * d.in_column   ? sliding<2>
-                                                    : run;
-        }
-        run(d, from);
-    }
+    for (int from = 0; from < d.out_pixel; from += 64) kernel_of(d, d.out_pixel - from)(d, from);
 }
 
 }  // namespace dqt

@@ -73,6 +73,13 @@ struct DepthwiseRow {
 
 constexpr int TILES = 6;  // of one WinogradBlock
 
+// Where the four outputs of a Winograd tile go: their first channels, null outside the image.
+struct WinogradTile {
+    uint8_t* out[4];
+    const uint8_t* other[4];         // with a residual, its operand b
+    int32_t middle[4];               // what the weights' midpoints add to each output
+};
+
 // Winograd F(2x2, 3x3) on codes of at most 4 bits (weights) and 6 bits (activations): everything fits bytes, and the
 // result is that of the direct convolution. Positions are those of the 4x4 transformed tile, row-major.
 struct WinogradBlock {
@@ -84,9 +91,8 @@ struct WinogradBlock {
     const int32_t* offset;           // [position][64]: initial accumulators
     const int32_t* start;            // [64], as of a Block
     int shift;                       // of both narrowings together
-    int32_t middle[4 * TILES];       // what the weights' midpoints add to each output
-    uint8_t* out[4 * TILES];         // each tile's four outputs; null outside the image
-    const uint8_t* other[4 * TILES];
+    const WinogradTile* places;      // of the tiles
+    int channel;                     // the block's first, from that of the places
     Rounding rounding;
     const Residual* residual;
     int columns, stored;
@@ -96,8 +102,9 @@ struct WinogradBlock {
 struct WinogradKernels {
     // The 4x4 pixels of one tile, master codes: narrowed by s of n bits, transformed, 16 positions `stride` apart.
     void (*input)(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride);
-    // Sum of code * h over a pixel's channels: h = even for even channels, odd for odd ones.
-    int32_t (*weigh)(const uint8_t* pixel, int64_t channels, int n, int s, int even, int odd);
+    // Sums of code * h over the channels of `count` pixels, `step` apart: h = even for even channels, odd for odd ones.
+    void (*weigh)(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
+                  int32_t* sums);
     // A panel [9 taps][depth / 4][4][16][4] shifted right by s, transformed; and the offsets of its columns.
     void (*weights)(const int8_t* panel, int depth, int s, int8_t* out, int64_t stride, int32_t* offset);
     void (*block)(const WinogradBlock& b);

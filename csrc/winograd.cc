@@ -21,7 +21,7 @@ struct Layout {
     int64_t across, down, tiles, chunk;      // tiles of a row, a column, an image; samples at once
     int64_t depth, weight_stride, panel;     // bytes of a panel's transformed weights and offsets
     bool strips;
-    int64_t in_stride, one_sum, weights, inputs, one_input, bytes;
+    int64_t in_stride, one_sum, weights, inputs, one_input, places, one_places, bytes;
 
     Layout(const Tensor& in, const Tensor& out, int depth, int64_t panels, int threads) : depth(depth) {
         across = (out.width + 1) / 2;
@@ -31,12 +31,26 @@ struct Layout {
         weight_stride = depth * COLUMNS + LINE;
         panel = round_up(POSITIONS * weight_stride, LINE) + POSITIONS * COLUMNS * 4 + LINE;
         strips = panels * panel <= CACHED;
-        in_stride = round_up((strips ? STRIP : chunk * tiles) * depth, LINE) + LINE;
+        const int64_t together = strips ? STRIP : chunk * tiles;
+        in_stride = round_up(together * depth, LINE) + LINE;
         one_sum = round_up(in.rows() * in.columns() * 4, LINE);
         weights = chunk * one_sum;
         inputs = weights + (strips ? panels : threads) * panel;
         one_input = round_up(POSITIONS * in_stride, LINE);
-        bytes = inputs + (strips ? threads : 1) * one_input;
+        places = inputs + (strips ? threads : 1) * one_input;
+        one_places = round_up(together * static_cast<int64_t>(sizeof(WinogradTile)), LINE);
+        bytes = places + threads * one_places;
+    }
+};
+
+// A tile, counted over some samples; row and column are those of its image's tiles.
+struct Tile {
+    int64_t sample, row, column;
+    Tile(const Layout& at, int64_t i) : sample(i / at.tiles), row(i % at.tiles / at.across), column(i % at.across) {}
+    void next(const Layout& at) {
+        if (++column < at.across) return;
+        column = 0;
+        if (++row == at.down) row = 0, ++sample;
     }
 };
 
@@ -72,8 +86,10 @@ class Winograd {
             const int64_t y = i % w_.in.rows();
             const uint8_t* in = w_.in.data + samples_[i / w_.in.rows()] * w_.in.image + y * w_.in.row;
             int32_t* to = sums(i / w_.in.rows()) + y * w_.in.columns();
-            for (int64_t x = 0; x < w_.in.columns(); ++x, in += w_.in.pixel)
-                to[x] = down_ ? kernels_.weigh(in, at_.depth, master, shift_, even, odd) : 0;
+            if (down_)
+                kernels_.weigh(in, w_.in.pixel, w_.in.columns(), at_.depth, master, shift_, even, odd, to);
+            else
+                std::fill_n(to, w_.in.columns(), 0);
         }
     }
 
@@ -81,12 +97,12 @@ class Winograd {
     void transform(Range tiles, int64_t origin, uint8_t* to) {
         const int master = run_.program.space.master;
         const int64_t last_row = w_.in.height + w_.in.bottom - 1, last_column = w_.in.width + w_.in.right - 1;
-        for (int64_t i = tiles.first; i < tiles.last; ++i) {
-            const int64_t n = samples_[i / at_.tiles], tile = i % at_.tiles;
-            const int64_t y = tile / at_.across * 2 - w_.top, x = tile % at_.across * 2 - w_.left;
+        Tile tile(at_, tiles.first);
+        for (int64_t i = tiles.first; i < tiles.last; ++i, tile.next(at_)) {
+            const int64_t y = 2 * tile.row - w_.top, x = 2 * tile.column - w_.left;
             const uint8_t* pixels[16];
             for (int p = 0; p < 16; ++p)  // what lies past the border feeds outputs past the edge alone
-                pixels[p] = w_.in.at(n, std::min(y + p / 4, last_row), std::min(x + p % 4, last_column));
+                pixels[p] = w_.in.at(samples_[tile.sample], std::min(y + p / 4, last_row), std::min(x + p % 4, last_column));
             kernels_.input(pixels, at_.depth, master, shift_, to + (i - origin) * at_.depth, at_.in_stride);
         }
     }
@@ -111,7 +127,8 @@ class Winograd {
         for (int64_t first = mine.first; first < mine.last; first += STRIP) {
             const Range some{first, std::min(first + STRIP, mine.last)};
             transform(some, first, in);
-            for (int64_t p = 0; p < panels_; ++p) panel(p, p, some, in);
+            place(some, t);
+            for (int64_t p = 0; p < panels_; ++p) panel(p, p, some, in, t);
         }
     }
 
@@ -119,14 +136,20 @@ class Winograd {
     void products(int64_t count, int t) {
         const Part part(panels_ >= threads_, panels_, count * at_.tiles, t, threads_);
         const Range tiles = part.rows;
-        for (int64_t p = part.panels.first; p < part.panels.last && tiles.first < tiles.last; ++p) {
+        if (tiles.first >= tiles.last) return;
+        place(tiles, t);
+        for (int64_t p = part.panels.first; p < part.panels.last; ++p) {
             weights(p, t);
-            panel(p, t, tiles, base_ + at_.inputs + tiles.first * at_.depth);
+            panel(p, t, tiles, base_ + at_.inputs + tiles.first * at_.depth, t);
         }
     }
 
-    // One panel of channels of some tiles, the first of which has its transformed input at `in`.
-    void panel(int64_t p, int64_t slot, Range tiles, const uint8_t* in) {
+    WinogradTile* places_of(int t) const {
+        return reinterpret_cast<WinogradTile*>(base_ + at_.places + t * at_.one_places);
+    }
+
+    // One panel of channels of some tiles, the first of which has its transformed input at `in`; thread t placed them.
+    void panel(int64_t p, int64_t slot, Range tiles, const uint8_t* in, int t) {
         const Panel& panel = w_.layer.panels[p];
         WinogradBlock block{};
         block.tile_stride = at_.depth;
@@ -139,6 +162,7 @@ class Winograd {
         block.shift = down_ + shift_;
         block.rounding = w_.layer.rounding(w_.row, panel.at);
         block.residual = w_.residual;
+        block.channel = panel.first;
         block.columns = panel.columns;
         block.narrow = w_.narrow;
         block.stored = stored_columns(w_.layer, panel, w_.out);
@@ -147,26 +171,30 @@ class Winograd {
             const int64_t first = total * k / blocks, end = total * (k + 1) / blocks;
             block.tiles = static_cast<int>(end - first);
             block.in = in + first * at_.depth;
-            for (int64_t i = first; i < end; ++i) place(block, tiles.first + i, static_cast<int>(i - first), panel.first);
+            block.places = places_of(t) + first;
             kernels_.block(block);
         }
     }
 
-    // Addresses and midpoint terms of one tile's four outputs.
-    void place(WinogradBlock& block, int64_t i, int k, int channel) {
-        const int64_t n = samples_[i / at_.tiles], tile = i % at_.tiles;
-        const int32_t* map = sums(i / at_.tiles);
-        for (int o = 0; o < 4; ++o) {
-            const int64_t y = tile / at_.across * 2 + o / 2, x = tile % at_.across * 2 + o % 2;
-            const bool inside = y < w_.out.height && x < w_.out.width;
-            block.out[4 * k + o] = inside ? w_.out.at(n, y, x) + channel : nullptr;
-            if (!inside) continue;
-            if (w_.residual) block.other[4 * k + o] = w_.other.at(n, y, x) + channel;
-            const int32_t* corner = map + (y - w_.top + w_.in.top) * w_.in.columns() + x - w_.left + w_.in.left;
-            int32_t sum = 0;
-            for (int j = 0; j < 3; ++j)
-                sum += corner[j] + corner[w_.in.columns() + j] + corner[2 * w_.in.columns() + j];
-            block.middle[4 * k + o] = static_cast<int32_t>(static_cast<uint32_t>(sum) << shift_);
+    // Addresses and midpoint terms of some tiles, for all panels of thread t.
+    void place(Range tiles, int t) {
+        WinogradTile* to = places_of(t);
+        Tile tile(at_, tiles.first);
+        for (int64_t i = tiles.first; i < tiles.last; ++i, ++to, tile.next(at_)) {
+            const int64_t n = samples_[tile.sample], y = 2 * tile.row, x = 2 * tile.column;
+            const int64_t line = w_.in.columns();
+            const int32_t* corner = sums(tile.sample) + (y - w_.top + w_.in.top) * line + x - w_.left + w_.in.left;
+            for (int o = 0; o < 4; ++o) {
+                const int64_t down = o / 2, right = o % 2;
+                const bool inside = y + down < w_.out.height && x + right < w_.out.width;
+                to->out[o] = inside ? w_.out.at(n, y + down, x + right) : nullptr;
+                if (!inside) continue;
+                if (w_.residual) to->other[o] = w_.other.at(n, y + down, x + right);
+                const int32_t* from = corner + down * line + right;
+                int32_t sum = 0;
+                for (int j = 0; j < 3; ++j) sum += from[j] + from[line + j] + from[2 * line + j];
+                to->middle[o] = static_cast<int32_t>(static_cast<uint32_t>(sum) << shift_);
+            }
         }
     }
 

@@ -42,6 +42,11 @@ struct Factors {
         even_c = spread<TIMES>(r.c + at);
         odd_c = spread<TIMES>(r.c + at + 8);
     }
+    // Takes what sums start from into the constants: (acc + start) * m + c = acc * m + (c + start * m).
+    INLINE void start_from(__m512i start) {
+        even_c = _mm512_add_epi64(even_c, _mm512_mul_epi32(start, even_m));
+        odd_c = _mm512_add_epi64(odd_c, _mm512_mul_epi32(_mm512_srli_epi64(start, 32), odd_m));
+    }
 };
 
 // (acc * m + c) >> shift in 32-bit lanes. Where the shift is not 32 (`ANY`), clamped too: it may not fit before.
@@ -190,16 +195,27 @@ struct Lanes {
     }
 };
 
+// Where output `i` goes, or null; and its operand of the residual.
+INLINE uint8_t* out_of(const Block& b, int i) { return b.out[i]; }
+INLINE const uint8_t* other_of(const Block& b, int i) { return b.other[i]; }
+INLINE uint8_t* out_of(const WinogradBlock& b, int i) {
+    uint8_t* const out = b.places[i / 4].out[i % 4];
+    return out ? out + b.channel : nullptr;
+}
+INLINE const uint8_t* other_of(const WinogradBlock& b, int i) { return b.places[i / 4].other[i % 4] + b.channel; }
+
 // Adds the residual to `count` outputs, 64 bytes each, and stores them. Not inlined: it would cost the products registers.
+// `To`: a Block or a WinogradBlock.
 template <int V, class To>
 __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, int count) {
     const Addition addition(*to.residual);
     const Finish finish(to.residual->lo, to.residual->hi, to.narrow);
     const Lanes lanes(to.columns, to.stored);
     for (int i = 0; i < count; ++i) {
-        if (!to.out[i]) continue;
-        const __m512i other = _mm512_maskz_loadu_epi8(lanes.real, to.other[i]);
-        lanes.store(to.out[i], with_residual<V>(bytes[i], other, addition, finish));
+        uint8_t* const out = out_of(to, i);
+        if (!out) continue;
+        const __m512i other = _mm512_maskz_loadu_epi8(lanes.real, other_of(to, i));
+        lanes.store(out, with_residual<V>(bytes[i], other, addition, finish));
     }
 }
 

@@ -155,42 +155,67 @@ void sliding(const DepthwiseRow& d, int from) {
     }
 }
 
-// 3x3, any stride: a few channels of several pixels. `SIDE_BY_SIDE`: stride 1 and no other channels, so that a vector
-// loads them all, and the last column of one group of pixels is the first of the next.
+// Three rows of column `j` of the windows of `count` pixels, interleaved. `SIDE_BY_SIDE`: all of PIXELS pixels, which no
+// other channels part, in one vector.
 template <int PIXELS, bool SIDE_BY_SIDE>
-void several(const DepthwiseRow& d, int from) {
+INLINE void column_of(const DepthwiseRow& d, const Part<PIXELS>& part, const uint8_t* in, int j, int count, __m512i* to) {
+    const auto row = [&](int i) {
+        const uint8_t* p = in + j * d.in_column + i * d.in_row;
+        if constexpr (SIDE_BY_SIDE) return _mm512_loadu_si512(p);
+        return gathered<PIXELS>(p, d.in_pixel, part.stored, count);
+    };
+    interleaved(row(0), row(1), row(2), _mm512_setzero_si512(), to);
+}
+
+// 3x3, any stride: a few channels of several pixels, from pixel `p` on.
+template <int PIXELS>
+void several_from(int p, const DepthwiseRow& d, int from) {
     const Part<PIXELS> part(d, from);
     const Square<PIXELS> taps(d, part);
-    const uint8_t* in = d.in + from;
-    uint8_t* out = d.out + from;
-    const auto column = [&](int j, int count, __m512i* to) {
-        const auto row = [&](int i) {
-            const uint8_t* p = in + j * d.in_column + i * d.in_row;
-            if constexpr (SIDE_BY_SIDE) return _mm512_loadu_si512(p);
-            return gathered<PIXELS>(p, d.in_pixel, part.stored, count);
-        };
-        interleaved(row(0), row(1), row(2), _mm512_setzero_si512(), to);
-    };
-    constexpr bool KEPT = SIDE_BY_SIDE && PIXELS == 2;
-    __m512i kept[4];
-    if (KEPT) column(0, 0, kept);
-    for (int p = 0; p < d.count; p += PIXELS, in += PIXELS * d.in_pixel, out += PIXELS * d.out_pixel) {
+    for (; p < d.count; p += PIXELS) {
         const int count = std::min(PIXELS, d.count - p);
-        __m512i acc[4];
+        __m512i acc[4], x[4];
         for (int v = 0; v < 4; ++v) acc[v] = spread<PIXELS>(d.start + from + v * LANES);
 #pragma GCC unroll 3
         for (int j = 0; j < 3; ++j) {
-            __m512i x[4];
-            if (KEPT && j == 0)
-                std::memcpy(x, kept, sizeof x);
-            else
-                column(j, count, x);
+            column_of<PIXELS, false>(d, part, d.in + from + int64_t{p} * d.in_pixel, j, count, x);
 #pragma GCC unroll 4
             for (int v = 0; v < 4; ++v) acc[v] = dot(acc[v], x[v], taps.w[j][v]);
-            if (KEPT && j == 2) std::memcpy(kept, x, sizeof x);
         }
-        part.template store<false>(out, acc, d, count);
+        part.template store<false>(d.out + from + int64_t{p} * d.out_pixel, acc, d, count);
     }
+}
+
+template <int PIXELS>
+void several(const DepthwiseRow& d, int from) {
+    several_from<PIXELS>(0, d, from);
+}
+
+// 3x3, stride 1, pixels of 64 / PIXELS bytes. Of two pixels, the last column is the first of the next two.
+template <int PIXELS>
+void side_by_side(const DepthwiseRow& d, int from) {
+    const Part<PIXELS> part(d, from);
+    const Square<PIXELS> taps(d, part);
+    const uint8_t* in = d.in;
+    __m512i x[3][4];
+    constexpr bool KEPT = PIXELS == 2;
+    if (KEPT) column_of<PIXELS, true>(d, part, in, 0, PIXELS, x[0]);
+    int p = 0;
+    for (; p + PIXELS <= d.count; p += PIXELS, in += 64) {
+        if (!KEPT) column_of<PIXELS, true>(d, part, in, 0, PIXELS, x[0]);
+        column_of<PIXELS, true>(d, part, in, 1, PIXELS, x[1]);
+        column_of<PIXELS, true>(d, part, in, 2, PIXELS, x[2]);
+        __m512i acc[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) {
+            acc[v] = spread<PIXELS>(d.start + v * LANES);
+#pragma GCC unroll 3
+            for (int j = 0; j < 3; ++j) acc[v] = dot(acc[v], x[j][v], taps.w[j][v]);
+            if (KEPT) x[0][v] = x[2][v];
+        }
+        part.template store<false>(d.out + int64_t{p} * d.out_pixel, acc, d, PIXELS);
+    }
+    several_from<PIXELS>(p, d, from);
 }
 
 // The kernel for the last `left` channels of a pixel, or for 64 of more.
@@ -198,8 +223,8 @@ auto* kernel_of(const DepthwiseRow& d, int left) {
     const bool next = d.in_pixel == d.in_column, alone = next && d.in_pixel == left;
     if (d.kernel_height != 3 || d.kernel_width != 3 || d.rounding.shift != 32)
         return left <= 16 ? any_kernel<4> : left <= 32 ? any_kernel<2> : any_kernel<1>;
-    if (left <= 16) return alone && left == 16 ? several<4, true> : several<4, false>;
-    if (left <= 32) return alone && left == 32 ? several<2, true> : several<2, false>;
+    if (left <= 16) return alone && left == 16 ? side_by_side<4> : several<4>;
+    if (left <= 32) return alone && left == 32 ? side_by_side<2> : several<2>;
     return next ? sliding<1> : d.in_pixel == 2 * d.in_column ? sliding<2> : any_kernel<1>;
 }
 

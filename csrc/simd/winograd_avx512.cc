@@ -1,4 +1,4 @@
-// Winograd F(2x2, 3x3) in bytes. G' = [1 0 0; 1 1 1; 1 -1 1; 0 0 1] has no halves, so the output is divided by 4,
+// Winograd F(2x2, 3x3) in bytes. G' = [2 0 0; 1 1 1; 1 -1 1; 0 0 2] has no halves, so the output is divided by 4,
 // exactly. With weights in [-8, 7] the transformed weight lies in [-72, 72]; with activations in [0, 63] the transformed
 // input in [-126, 126], at position (1, 1) in [0, 252]. Signed positions are stored with 128 added.
 #if defined(__x86_64__)
@@ -52,24 +52,41 @@ void input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t
     }
 }
 
-int32_t weigh(const uint8_t* pixel, int64_t channels, int n, int s, int even, int odd) {
+// The sums of the lanes of each of four vectors.
+INLINE __m128i sums_of(const __m512i* x) {
+    const auto folded = [](__m512i a, __m512i b) {
+        return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    };
+    const __m512i low = folded(x[0], x[1]), high = folded(x[2], x[3]);
+    const __m512i each = _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(each), _mm512_extracti64x4_epi64(each, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+void weigh(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
+           int32_t* sums) {
     const __m512i h = _mm512_set1_epi32(even | odd << 8 | even << 16 | odd << 24);
-    __m512i sum = _mm512_setzero_si512();
-    for (int64_t c = 0; c < channels; c += 64) {
-        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
-        sum = _mm512_dpbusd_epi32(sum, code(pixel + c, some, n, s), h);
+    for (int64_t i = 0; i < count; i += 4) {
+        const int64_t left = std::min<int64_t>(4, count - i);
+        __m512i four[4] = {};
+        for (int64_t c = 0; c < channels; c += 64) {
+            const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
+#pragma GCC unroll 4
+            for (int64_t p = 0; p < 4; ++p)
+                four[p] = dot(four[p], code(pixels + (i + std::min(p, left - 1)) * step + c, some, n, s), h);
+        }
+        _mm_mask_storeu_epi32(sums + i, static_cast<__mmask8>(first(static_cast<int>(left))), sums_of(four));
     }
-    return _mm512_reduce_add_epi32(sum);
 }
 
 // Rows of G' on three vectors.
 template <class Add, class Sub>
 INLINE void transformed(__m512i a, __m512i b, __m512i c, __m512i* out, Add add, Sub sub) {
     const __m512i ends = add(a, c);
-    out[0] = a;
+    out[0] = add(a, a);
     out[1] = add(ends, b);
     out[2] = sub(ends, b);
-    out[3] = c;
+    out[3] = add(c, c);
 }
 
 // The sum of a transform is the transform of the sum: nine sums of taps give the sixteen offsets.
@@ -145,39 +162,55 @@ void product(const WinogradBlock& b, int position, int32_t* out) {
 using Product = void (*)(const WinogradBlock&, int, int32_t*);
 constexpr Product PRODUCTS[TILES] = {product<1>, product<2>, product<3>, product<4>, product<5>, product<6>};
 
-// The four outputs of one tile, requantized, as bytes.
+// Rows of A' = [1 1 1 0; 0 1 -1 -1] on four vectors.
+INLINE __m512i upper(__m512i m0, __m512i m1, __m512i m2) { return _mm512_add_epi32(_mm512_add_epi32(m0, m1), m2); }
+INLINE __m512i lower(__m512i m1, __m512i m2, __m512i m3) { return _mm512_sub_epi32(_mm512_sub_epi32(m1, m2), m3); }
+
+// A quarter of the sums, shifted to the left by 2 + `left`; `ANY`: `left` may be negative.
 template <bool ANY>
-void output(const WinogradBlock& b, int tile, const int32_t* m, __m512i* bytes, const Finish& finish) {
-    constexpr int64_t STEP = TILES * 64;
-    const __m128i shift = _mm_cvtsi32_si128(b.shift);
-    __m512i y[4][4];  // [output][vector]
+INLINE __m512i quartered(__m512i sum, int left) {
+    if constexpr (ANY)
+        if (left < 0) return _mm512_sra_epi32(sum, _mm_cvtsi32_si128(-left));
+    return _mm512_sll_epi32(sum, _mm_cvtsi32_si128(left));
+}
+
+// One vector of columns of the four outputs of a tile: sums of products at `m`, requantized.
+template <bool ANY>
+INLINE void outputs(const WinogradBlock& b, const int32_t* m, const int32_t* middle, const Factors<>& factors, __m512i* y) {
+    const auto at = [&](int i, int j) { return _mm512_loadu_si512(m + (4 * i + j) * TILES * 64); };
+    __m512i a[2][4];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-        const int32_t* at = m + tile * 64 + v * LANES;
-        __m512i a[2][4];
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) {
-            const __m512i m0 = _mm512_loadu_si512(at + j * STEP), m1 = _mm512_loadu_si512(at + (4 + j) * STEP);
-            const __m512i m2 = _mm512_loadu_si512(at + (8 + j) * STEP), m3 = _mm512_loadu_si512(at + (12 + j) * STEP);
-            a[0][j] = _mm512_add_epi32(_mm512_add_epi32(m0, m0), _mm512_add_epi32(m1, m2));
-            a[1][j] = _mm512_sub_epi32(_mm512_sub_epi32(m1, m2), _mm512_add_epi32(m3, m3));
-        }
-        const __m512i start = _mm512_loadu_si512(b.start + v * LANES);
-        const Factors<> factors(b.rounding, v * LANES);
-#pragma GCC unroll 4
-        for (int o = 0; o < 4; ++o) {
-            const __m512i* r = a[o / 2];
-            const __m512i sum = o % 2 == 0
-                                    ? _mm512_add_epi32(_mm512_add_epi32(r[0], r[0]), _mm512_add_epi32(r[1], r[2]))
-                                    : _mm512_sub_epi32(_mm512_sub_epi32(r[1], r[2]), _mm512_add_epi32(r[3], r[3]));
-            const __m512i added = _mm512_add_epi32(start, _mm512_set1_epi32(b.middle[4 * tile + o]));
-            const __m512i acc = _mm512_add_epi32(_mm512_sll_epi32(_mm512_srai_epi32(sum, 2), shift), added);
-            y[o][v] = scaled<ANY>(acc, factors, b.rounding);
+    for (int j = 0; j < 4; ++j) {
+        a[0][j] = upper(at(0, j), at(1, j), at(2, j));
+        a[1][j] = lower(at(1, j), at(2, j), at(3, j));
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+        const __m512i sums[2] = {upper(a[i][0], a[i][1], a[i][2]), lower(a[i][1], a[i][2], a[i][3])};
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; ++j) {
+            const __m512i acc = _mm512_add_epi32(quartered<ANY>(sums[j], b.shift - 2), _mm512_set1_epi32(middle[2 * i + j]));
+            y[2 * i + j] = scaled<ANY>(acc, factors, b.rounding);
         }
     }
+}
+
+// The four outputs of each tile, as bytes. What is the same for all pixels goes into the constant of requantization.
+template <bool ANY>
+void output(const WinogradBlock& b, const int32_t* m, const Finish& finish, __m512i* bytes) {
+    __m512i y[TILES][4][4];  // [tile][output][vector]
+    for (int v = 0; v < 4; ++v) {
+        Factors<> factors(b.rounding, v * LANES);
+        factors.start_from(_mm512_loadu_si512(b.start + v * LANES));
+        for (int tile = 0; tile < b.tiles; ++tile) {
+            __m512i four[4];
+            outputs<ANY>(b, m + tile * 64 + v * LANES, b.places[tile].middle, factors, four);
+            for (int o = 0; o < 4; ++o) y[tile][o][v] = four[o];
+        }
+    }
+    for (int tile = 0; tile < b.tiles; ++tile)
 #pragma GCC unroll 4
-    for (int o = 0; o < 4; ++o)
-        bytes[4 * tile + o] = finish(packed<4>(y[o]));
+        for (int o = 0; o < 4; ++o) bytes[4 * tile + o] = finish(packed<4>(y[tile][o]));
 }
 
 void block(const WinogradBlock& b) {
@@ -185,12 +218,11 @@ void block(const WinogradBlock& b) {
     for (int p = 0; p < POSITIONS; ++p) PRODUCTS[b.tiles - 1](b, p, m + p * TILES * 64);
     __m512i bytes[4 * TILES];
     const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
-    auto* const each = b.rounding.shift == 32 ? output<false> : output<true>;
-    for (int tile = 0; tile < b.tiles; ++tile) each(b, tile, m, bytes, finish);
+    (b.rounding.shift == 32 && b.shift >= 2 ? output<false> : output<true>)(b, m, finish, bytes);
     if (b.residual) return store_added<4>(b, bytes, 4 * b.tiles);
     const Lanes lanes(b.columns, b.stored);
     for (int i = 0; i < 4 * b.tiles; ++i)
-        if (b.out[i]) lanes.store(b.out[i], bytes[i]);
+        if (uint8_t* const out = out_of(b, i)) lanes.store(out, bytes[i]);
 }
 
 }  // namespace

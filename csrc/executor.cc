@@ -17,6 +17,9 @@ namespace {
 constexpr size_t CACHED_WEIGHTS = 256 << 10;
 constexpr int64_t STRIP = 192;
 
+// Panels of so many products come from behind the second-level cache: the next one is asked for meanwhile.
+constexpr int64_t STREAMED = 1024;
+
 // Output pixels whose cache lines are asked for while the ones before them are computed.
 constexpr int64_t AHEAD = 2 * MAX_ROWS;
 
@@ -375,12 +378,14 @@ class Execution {
             const int64_t strip = small ? STRIP : some.last - some.first;
             for (int64_t first = some.first; first < some.last; first += strip)
                 for (int64_t p = part.panels.first; p < part.panels.last; ++p)
-                    panel(layer, packed.panels[p], {first, std::min(first + strip, some.last)});
+                    panel(layer, p, {first, std::min(first + strip, some.last)});
         });
     }
 
     // One panel of channels over a range of output pixels, in blocks of nearly equal height.
-    void panel(const LayerRun& layer, const Panel& panel, Range pixels) {
+    void panel(const LayerRun& layer, int64_t p, Range pixels) {
+        const std::vector<Panel>& panels = layer.packed.panels;
+        const Panel& panel = panels[p];
         const Window& w = layer.w;
         const Ending& end = layer.end;
         const int kind = kind_of(panel.vectors), most = run_.kernels.most_rows[kind];
@@ -388,7 +393,12 @@ class Execution {
         block.taps = w.taps.data();
         block.tap_count = static_cast<int>(w.taps.size());
         block.depth = w.depth;
-        block.panel = reinterpret_cast<const int8_t*>(layer.packed.weight.data()) + panel.weight;
+        const auto* weights = reinterpret_cast<const int8_t*>(layer.packed.weight.data());
+        block.panel = weights + panel.weight;
+        const int64_t products = int64_t{block.tap_count} * block.depth;
+        const bool streams = products >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
+        block.next = streams ? weights + panels[p + 1].weight : block.panel;
+        const int64_t lines = streams ? products / 4 * LINE : 0;
         block.mask = layer.narrowing.mask;
         std::copy_n(layer.narrowing.middle, 2, block.middle);
         block.start = layer.start + panel.at;
@@ -407,6 +417,7 @@ class Execution {
             const int64_t rows = least + (k < more);
             cursor.fill(block, rows);
             run_.kernels.block[kind][layer.narrowing.narrowed][rows - 1](block);
+            block.next += lines;
         }
     }
 

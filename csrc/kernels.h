@@ -43,6 +43,7 @@ struct Block {
     const int32_t* taps;            // byte offset of each segment
     int tap_count, depth;           // bytes of a segment, a multiple of 4
     const int8_t* panel;
+    const int8_t* next;             // weights that are wanted soon: a kernel may ask for a line of them at each step
     uint32_t mask, middle[2];       // narrowing of weights: (w & mask) | middle[tap & 1], four lanes
     const int32_t* start;           // initial accumulators [vector][16]
     Rounding rounding;

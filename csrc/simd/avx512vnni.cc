@@ -19,7 +19,7 @@ void block(const Block& b) {
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) acc[i][v] = _mm512_loadu_si512(b.start + v * LANES);
     const __m512i mask = _mm512_set1_epi32(static_cast<int>(b.mask));
-    const int8_t* w = b.panel;
+    const int8_t *w = b.panel, *next = b.next;
     for (int t = 0; t < b.tap_count; ++t) {
         const __m512i middle = _mm512_set1_epi32(static_cast<int>(b.middle[t & 1]));
         const uint8_t* a[ROWS];
@@ -28,6 +28,7 @@ void block(const Block& b) {
 #pragma GCC unroll 2
         for (int k = 0; k < b.depth; k += 4, w += V * 64) {
             __m512i weight[V];
+            if constexpr (V == 4) _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1), next += 64;
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) {
                 weight[v] = _mm512_loadu_si512(w + 64 * v);

@@ -111,7 +111,7 @@ def page(records: Sequence[Record], floats: Sequence[FloatRecord] = ()) -> str:
         "## Targets\n\n" + _targets(runs, floats),
         "## One model at every width, and its rivals\n\n" + _picture("widths", runs) + _widths(runs) + ALONE_NOTE,
         "## Widths by input\n\n" + _picture("dynamic", runs) + _by_input(runs),
-        "## Measures\n\nThree epochs each; every row changes one setting of the first.\n\n" + _measures(runs),
+        "## Measures\n\nOne epoch each, in bfloat16 where that is possible; every row changes one setting of the first.\n\n" + _measures(runs),
         "## Fashion-MNIST\n\nA small residual network from scratch, with the controller.\n\n" + _fashion(runs),
         "## ResNet-18\n\n" + RESNET18_NOTE + _resnet18(runs, floats),
         "## Runs\n\n" + _runs(records, floats),

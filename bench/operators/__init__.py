@@ -1,0 +1,1 @@
+"""Experiments on the operators: shifting against quantizing anew, integers against reals, the power-of-two rule."""

@@ -1,7 +1,7 @@
 """Shift against requantization, integer operators against real ones, and what the power-of-two rule costs.
 
-``python -m bench.operators`` measures all three; ``python -m bench.operators page`` writes docs/experiments.md from what
-was recorded, and runs nothing.
+``python -m bench.operators`` measures all three; ``python -m bench.operators page`` writes docs/experiments.md from
+what was recorded, and runs nothing.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from bench.common import Check
 from dqt.arith.nested import code_floor, code_nearest, limits, midpoint, midpoints, narrow_activation, narrow_weight
 
 Ints = npt.NDArray[np.int64]
-Reals = npt.NDArray[np.float64]
+Reals = npt.NDArray[np.floating[Any]]
 Rule = Literal["weights", "activations"]
 
 MASTER, WIDTHS = 8, (7, 6, 5, 4, 3, 2)
@@ -84,7 +84,7 @@ def against_floor() -> Iterator[tuple[int, int]]:
 
 
 def against_nearest() -> Iterator[tuple[int, int]]:
-    """``code_b(q)`` against rounding ``(u + 1/2) / 2^s``, thresholds half a master step lower; without the ties of u."""
+    """``code_b(q)`` against ``(u + 1/2) / 2^s`` rounded half up, without the ties of ``u``."""
     for n in range(2, MASTER + 1):
         u, q = reals(n, signed=False)
         apart = u % GRID != GRID // 2

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", "engine", "linear", "lookup", "serving")
-WITH_DATA = ("cifar10_ptq",)
+WITH_DATA = ("cifar10_ptq", "operators")
 
 
 def main() -> int:

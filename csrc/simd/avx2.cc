@@ -15,144 +15,215 @@ namespace {
 
 constexpr int VECTOR_BYTES = 64;  // weights of one step and one vector: two registers
 
-// V vectors, each of two registers, as bytes in the order of their columns, clamped.
-template <int V>
-inline void pack(const __m256i* y, uint8_t* out, const Rounding& r) {
-    if constexpr (V == 4) {
-        for (int h = 0; h < 2; ++h) {
-            const __m256i words = _mm256_packs_epi32(y[h], y[2 + h]), others = _mm256_packs_epi32(y[4 + h], y[6 + h]);
-            save(out + 32 * h, clamp_bytes(_mm256_packus_epi16(words, others), r.lo, r.hi));
-        }
-    } else if constexpr (V == 2) {
-        const __m256i words = _mm256_packs_epi32(y[0], y[2]), others = _mm256_packs_epi32(y[1], y[3]);
-        const __m256i mixed = _mm256_packus_epi16(words, others);
-        save(out, clamp_bytes(_mm256_permute4x64_epi64(mixed, 0xD8), r.lo, r.hi));
-    } else {
-        save(out, clamp_bytes(bytes_of(y[0], y[1], y[0], y[1]), r.lo, r.hi));  // its first 16 bytes
+// Requantizes 8 columns of each row where they lie; `extra` is still to be added to a row's accumulators.
+template <bool HIGH>
+void scale_columns(int32_t* acc, int stride, int rows, const int32_t* extra, const Factors& f, const Rounding& r) {
+    for (int i = 0; i < rows; ++i, acc += stride) {
+        __m256i sum = load(acc);
+        if (extra) sum = _mm256_add_epi32(sum, _mm256_set1_epi32(extra[i]));
+        save(acc, scaled<HIGH>(sum, f, r));
     }
 }
 
-template <int V>
-void store_wide(const Block& b, int i, const __m256i* y) {
-    alignas(32) int32_t values[V * LANES];
-    const __m256i lo = _mm256_set1_epi32(b.rounding.lo), hi = _mm256_set1_epi32(b.rounding.hi);
-    for (int v = 0; v < 2 * V; ++v) save(values + 8 * v, _mm256_min_epi32(_mm256_max_epi32(y[v], lo), hi));
-    auto* out = reinterpret_cast<int32_t*>(b.out[i]);
-    for (int v = 0; v < V; ++v)
-        for (int lane = 0; lane < LANES; ++lane) {
-            const int j = column(V, v, lane);
-            if (j < b.stored) out[j] = j < b.columns ? values[v * LANES + lane] : 0;
-        }
-}
-
-// Requantizes and stores row i; `extra` is still to be added to all its accumulators.
-template <int V>
-void store(const Block& b, int i, const int32_t* acc, int32_t extra) {
+// Requantized rows, lanes 0 2 1 3 of each four.
+template <int V, bool HIGH>
+void scale(const Block& b, int rows, int32_t (*acc)[V * LANES], const int32_t* extra) {
     const Rounding& r = b.rounding;
-    __m256i y[2 * V];
-    for (int v = 0; v < 2 * V; ++v) {
-        const __m256i sum = _mm256_add_epi32(load(acc + 8 * v), _mm256_set1_epi32(extra));
-        y[v] = scaled(sum, r.m + 8 * v, r.c + v / 2 * LANES + v % 2 * 4, r);
+    for (int h = 0; h < 2 * V; ++h) {
+        const Factors factors(r.m + 8 * h, r.c + h / 2 * LANES + h % 2 * 4);
+        scale_columns<HIGH>(acc[0] + 8 * h, V * LANES, rows, extra, factors, r);
     }
-    if (b.wide) return store_wide<V>(b, i, y);
-    alignas(32) uint8_t bytes[V == 1 ? 32 : V * LANES], copy[V * LANES];
-    pack<V>(y, bytes, r);
-    if (b.residual) {
-        const uint8_t* other = b.other[i];
-        if (b.columns < V * LANES) {
+}
+
+template <int V>
+void store_wide(const Block& b, int rows, const int32_t (*acc)[V * LANES]) {
+    for (int i = 0; i < rows; ++i) {
+        auto* out = reinterpret_cast<int32_t*>(b.out[i]);
+        for (int v = 0; v < V; ++v)
+            for (int lane = 0; lane < LANES; ++lane) {
+                const int j = column(V, v, lane), from = (lane & ~3) + (lane % 4 * 2 - lane % 4 / 2 * 3);
+                const int32_t value = dqt_clamp(acc[i][v * LANES + from], b.rounding.lo, b.rounding.hi);
+                if (j < b.stored) out[j] = j < b.columns ? value : 0;
+            }
+    }
+}
+
+// Packs, adds the residual where there is one, and stores.
+template <int V, bool ADDED>
+__attribute__((noinline)) void store(const Block& b, int rows, const int32_t (*acc)[V * LANES]) {
+    constexpr int BYTES = V * LANES, REGISTERS = (BYTES + 31) / 32;
+    const Finish finish(b.rounding.lo, b.rounding.hi, ADDED ? Narrow() : b.narrow);
+    const Residual none{0, 0, 0, 16, 0, 0}, &residual = ADDED ? *b.residual : none;
+    const Addition addition(residual);
+    const Finish finish_added(residual.lo, residual.hi, b.narrow);
+    const bool whole = BYTES >= 32 && b.stored == BYTES && b.columns == BYTES;
+    for (int i = 0; i < rows; ++i) {
+        __m256i bytes[REGISTERS];
+        packed_row<V>(acc[i], bytes);
+        alignas(32) uint8_t copy[32 * REGISTERS];
+        const uint8_t* other = ADDED ? b.other[i] : nullptr;
+        if (ADDED && !whole) {
             std::memset(copy, 0, sizeof copy);
             other = static_cast<const uint8_t*>(std::memcpy(copy, other, b.columns));
         }
-        for (int j = 0; j < V * LANES; j += 16) {
-            const __m256i low = residual8(codes8(bytes + j), codes8(other + j), *b.residual);
-            const __m256i high = residual8(codes8(bytes + j + 8), codes8(other + j + 8), *b.residual);
-            const __m256i sixteen = bytes_of(low, high, low, high);
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + j), _mm256_castsi256_si128(sixteen));
+        for (int k = 0; k < REGISTERS; ++k) {
+            __m256i y = finish(bytes[k]);
+            if constexpr (ADDED) y = with_residual(y, load(other + 32 * k), addition, finish_added);
+            save(whole ? b.out[i] + 32 * k : copy + 32 * k, y);
         }
+        if (whole) continue;
+        if (b.columns < b.stored) std::memset(copy + b.columns, 0, b.stored - b.columns);
+        std::memcpy(b.out[i], copy, b.stored);
     }
-    if (b.narrow.s)
-        for (size_t j = 0; j < sizeof bytes; j += 32) save(bytes + j, narrowed(load(bytes + j), b.narrow));
-    if (b.stored == V * LANES && b.columns == b.stored) {
-        std::memcpy(b.out[i], bytes, V * LANES);
-    } else {
-        if (b.columns < b.stored) std::memset(bytes + b.columns, 0, b.stored - b.columns);
-        std::memcpy(b.out[i], bytes, b.stored);
-    }
+}
+
+// Requantizes and stores the rows of a block.
+template <int V>
+void end(const Block& b, int rows, int32_t (*acc)[V * LANES], const int32_t* extra) {
+    if (b.rounding.shift == 32) [[likely]]
+        scale<V, true>(b, rows, acc, extra);
+    else
+        scale<V, false>(b, rows, acc, extra);
+    if (b.wide) return store_wide<V>(b, rows, acc);
+    b.residual ? store<V, true>(b, rows, acc) : store<V, false>(b, rows, acc);
 }
 
 // What the products of one vector and up to 4 rows read and add to.
 struct Part {
-    const __m256i* weight;  // [step][2], or widened [step][2][even, odd]
-    int steps;
+    const int8_t* panel;    // the vector's weights, `stride` bytes from step to step
+    int stride, steps;
+    __m256i* weight;        // the same prepared: by the first rows, for the others
     int32_t* acc;           // of the first row, and from row to row
     int acc_row;
 };
+
+template <int R>
+inline void load_sums(const Part& p, __m256i (*acc)[2]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i)
+        for (int h = 0; h < 2; ++h) acc[i][h] = load(p.acc + i * p.acc_row + 8 * h);
+}
+
+template <int R>
+inline void save_sums(const Part& p, const __m256i (*acc)[2]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i)
+        for (int h = 0; h < 2; ++h) save(p.acc + i * p.acc_row + 8 * h, acc[i][h]);
+}
 
 struct Widened {
     alignas(32) int32_t even[MAX_ROWS][STEPS], odd[MAX_ROWS][STEPS];
 };
 
-// Codes and weights of 16 bits.
+// Half the products of a step: the codes of R rows, STEPS apart, by the weights of 16 columns.
 template <int R>
-void products(const Part& p, const Widened& a, int row) {
-    __m256i acc[R][2];
+inline void add_products(const int32_t* codes, __m256i w0, __m256i w1, __m256i (*acc)[2]) {
+    keep(w0);
+    keep(w1);
 #pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        for (int h = 0; h < 2; ++h) acc[i][h] = load(p.acc + i * p.acc_row + 8 * h);
-    const __m256i* w = p.weight;
-    for (int s = 0; s < p.steps; ++s, w += 4) {
-#pragma GCC unroll 4
-        for (int i = 0; i < R; ++i) {
-            const __m256i even = _mm256_set1_epi32(a.even[row + i][s]), odd = _mm256_set1_epi32(a.odd[row + i][s]);
-            acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(even, w[0]));
-            acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(even, w[2]));
-            acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(odd, w[1]));
-            acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(odd, w[3]));
-        }
+    for (int i = 0; i < R; ++i) {
+        const __m256i code = _mm256_set1_epi32(codes[i * STEPS]);
+        acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(code, w0));
+        keep(acc[i][0]);
+        acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(code, w1));
+        keep(acc[i][1]);
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        for (int h = 0; h < 2; ++h) save(p.acc + i * p.acc_row + 8 * h, acc[i][h]);
 }
 
-// Codes of 8 bits and weights of 8 - s, s >= 1; JOINED steps (a divisor of 2^(s-1)) are added in 16 bits.
+// Codes and weights of 16 bits.
+template <int R, bool FIRST>
+void products(const Part& p, const Widened& a, int row) {
+    __m256i acc[R][2];
+    load_sums<R>(p, acc);
+    const int8_t* from = p.panel;
+    __m256i* w = p.weight;
+    for (int s = 0; s < p.steps; ++s, from += p.stride, w += 4) {
+        if constexpr (FIRST) {
+            w[0] = even_weights(load(from));
+            w[1] = even_weights(load(from + 32));
+        }
+        add_products<R>(a.even[row] + s, w[0], w[1], acc);
+        if constexpr (FIRST) {
+            w[2] = odd_weights(load(from));
+            w[3] = odd_weights(load(from + 32));
+        }
+        add_products<R>(a.odd[row] + s, w[2], w[3], acc);
+    }
+    save_sums<R>(p, acc);
+}
+
+// Codes of 8 bits and weights of 8 - s, s <= 2; JOINED = s steps are added in 16 bits.
 template <int R, int JOINED>
 void products(const Part& p, const Chunk& a, int row, __m256i unit) {
     __m256i acc[R][2];
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        for (int h = 0; h < 2; ++h) acc[i][h] = load(p.acc + i * p.acc_row + 8 * h);
+    load_sums<R>(p, acc);
     const __m256i* w = p.weight;
     for (int s = 0; s < p.steps; s += JOINED, w += 2 * JOINED) {
-#pragma GCC unroll 2
-        for (int h = 0; h < 2; ++h) {
-            __m256i weight[JOINED];
-            for (int j = 0; j < JOINED; ++j) weight[j] = w[2 * j + h];
+        __m256i weight[2 * JOINED];
 #pragma GCC unroll 4
-            for (int i = 0; i < R; ++i) {
-                const uint8_t* in = a.in[row + i] + 4 * s;
-                // Codes are read anew for each half: kept, they would drive the accumulators out of the registers.
-                asm volatile("" ::: "memory");
-                __m256i pairs = _mm256_maddubs_epi16(broadcast4(in), weight[0]);
+        for (int j = 0; j < 2 * JOINED; ++j) {
+            weight[j] = w[j];
+            keep(weight[j]);
+        }
 #pragma GCC unroll 4
-                for (int j = 1; j < JOINED; ++j)
-                    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(broadcast4(in + 4 * j), weight[j]));
-                acc[i][h] = _mm256_add_epi32(acc[i][h], _mm256_madd_epi16(pairs, unit));
+        for (int i = 0; i < R; ++i) {
+            __m256i code = broadcast4(a.in[row + i] + 4 * s), pairs[2];
+            for (int h = 0; h < 2; ++h) pairs[h] = _mm256_maddubs_epi16(code, weight[h]);
+            if constexpr (JOINED == 2) {
+                code = broadcast4(a.in[row + i] + 4 * s + 4);
+                for (int h = 0; h < 2; ++h)
+                    pairs[h] = _mm256_add_epi16(pairs[h], _mm256_maddubs_epi16(code, weight[2 + h]));
+            }
+            for (int h = 0; h < 2; ++h) {
+                acc[i][h] = _mm256_add_epi32(acc[i][h], _mm256_madd_epi16(pairs[h], unit));
+                keep(acc[i][h]);
             }
         }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        for (int h = 0; h < 2; ++h) save(p.acc + i * p.acc_row + 8 * h, acc[i][h]);
+    save_sums<R>(p, acc);
 }
 
+// The same for s > 2: `joined` steps, at most 2^(s-1), are added in 16 bits, in registers.
+template <int R>
+void joined_products(const Part& p, const Chunk& a, int row, __m256i unit, int joined) {
+    const __m256i* w = p.weight;
+    for (int s = 0; s < p.steps;) {
+        __m256i pairs[R][2];
+#pragma GCC unroll 4
+        for (int i = 0; i < R; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
+        for (const int last = s + joined < p.steps ? s + joined : p.steps; s < last; ++s, w += 2) {
+            __m256i w0 = w[0], w1 = w[1];
+            keep(w0);
+            keep(w1);
+#pragma GCC unroll 4
+            for (int i = 0; i < R; ++i) {
+                const __m256i code = broadcast4(a.in[row + i] + 4 * s);
+                pairs[i][0] = _mm256_add_epi16(pairs[i][0], _mm256_maddubs_epi16(code, w0));
+                keep(pairs[i][0]);
+                pairs[i][1] = _mm256_add_epi16(pairs[i][1], _mm256_maddubs_epi16(code, w1));
+                keep(pairs[i][1]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < R; ++i)
+            for (int h = 0; h < 2; ++h) {
+                int32_t* acc = p.acc + i * p.acc_row + 8 * h;
+                save(acc, _mm256_add_epi32(load(acc), _mm256_madd_epi16(pairs[i][h], unit)));
+            }
+    }
+}
+
+// Rows in groups of at most 4, as equal as they can be.
 template <class Each>
 inline void by_rows(int rows, const Each& each) {
-    int i = 0;
-    for (; i + 4 <= rows; i += 4) each(std::integral_constant<int, 4>(), i);
-    if (rows - i == 3) each(std::integral_constant<int, 3>(), i);
-    if (rows - i == 2) each(std::integral_constant<int, 2>(), i);
-    if (rows - i == 1) each(std::integral_constant<int, 1>(), i);
+    for (int i = 0, groups = (rows + 3) / 4; groups > 0; --groups) {
+        const int some = (rows - i + groups - 1) / groups;
+        if (some == 4) each(std::integral_constant<int, 4>(), i);
+        if (some == 3) each(std::integral_constant<int, 3>(), i);
+        if (some == 2) each(std::integral_constant<int, 2>(), i);
+        if (some == 1) each(std::integral_constant<int, 1>(), i);
+        i += some;
+    }
 }
 
 template <int V>
@@ -165,24 +236,18 @@ void full_chunk(const Chunk& chunk, const int8_t* panel, int rows, int32_t (*acc
             save(a.odd[i] + s, odd_codes(x));
         }
     __m256i weight[STEPS * 4];
-    for (int v = 0; v < V; ++v) {
-        for (int s = 0; s < chunk.steps; ++s)
-            for (int h = 0; h < 2; ++h) {
-                const __m256i w = load(panel + (s * V + v) * VECTOR_BYTES + 32 * h);
-                weight[4 * s + 2 * h] = even_weights(w);
-                weight[4 * s + 2 * h + 1] = odd_weights(w);
-            }
+    for (int v = 0; v < V; ++v)
         by_rows(rows, [&](auto count, int i) {
-            products<count>({weight, chunk.steps, acc[i] + v * LANES, V * LANES}, a, i);
+            const Part part{panel + v * VECTOR_BYTES, V * VECTOR_BYTES, chunk.steps, weight, acc[i] + v * LANES,
+                            V * LANES};
+            i == 0 ? products<count, true>(part, a, i) : products<count, false>(part, a, i);
         });
-    }
 }
 
-template <int V, int JOINED>
+template <int V>
 void narrowed_chunk(const Chunk& chunk, const int8_t* panel, int rows, int32_t (*acc)[V * LANES], int s) {
-    const __m128i count = _mm_cvtsi32_si128(s);
-    const __m256i keep = _mm256_set1_epi8(static_cast<char>(0xFF >> s));
-    const __m256i sign = _mm256_set1_epi8(static_cast<char>(0x80 >> s));
+    const __m128i shift = _mm_cvtsi32_si128(s);
+    const __m256i kept = same_bytes(0xFF >> s), sign = same_bytes(0x80 >> s);
     const __m256i unit = _mm256_set1_epi16(static_cast<int16_t>(1 << s));
     __m256i weight[STEPS * 2];
     for (int v = 0; v < V; ++v) {
@@ -190,49 +255,57 @@ void narrowed_chunk(const Chunk& chunk, const int8_t* panel, int rows, int32_t (
         for (; step < chunk.steps; ++step)
             for (int h = 0; h < 2; ++h) {
                 const __m256i w = load(panel + (step * V + v) * VECTOR_BYTES + 32 * h);
-                const __m256i code = _mm256_and_si256(_mm256_srl_epi16(w, count), keep);
+                const __m256i code = _mm256_and_si256(_mm256_srl_epi16(w, shift), kept);
                 weight[2 * step + h] = _mm256_sub_epi8(_mm256_xor_si256(code, sign), sign);
             }
-        for (; step % JOINED != 0; ++step) weight[2 * step] = weight[2 * step + 1] = _mm256_setzero_si256();
+        if (s == 2 && step % 2 != 0) weight[2 * step] = weight[2 * step + 1] = _mm256_setzero_si256();
         by_rows(rows, [&](auto count, int i) {
-            products<count, JOINED>({weight, step, acc[i] + v * LANES, V * LANES}, chunk, i, unit);
+            const Part part{nullptr, 0, chunk.steps, weight, acc[i] + v * LANES, V * LANES};
+            if (s == 1) return products<count, 1>(part, chunk, i, unit);
+            if (s == 2) return products<count, 2>(part, chunk, i, unit);
+            joined_products<count>(part, chunk, i, unit, 1 << (s - 1));
         });
     }
 }
 
-// Sum a * middle over a chunk.
-int32_t middle_sum(const Chunk& chunk, int row) {
-    __m256i sum = _mm256_setzero_si256();
+// Adds codes times middles of a chunk.
+inline __m256i middle_sums(__m256i sum, const Chunk& chunk, int row) {
     for (int s = 0; s < chunk.steps; s += 8) {
         const __m256i pairs = _mm256_maddubs_epi16(load(chunk.in[row] + 4 * s), load(chunk.middle + s));
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
-    alignas(32) int32_t lanes[8];
-    save(lanes, sum);
-    int32_t total = 0;
-    for (const int32_t lane : lanes) total += lane;
-    return total;
+    return sum;
+}
+
+inline int32_t total(__m256i lanes) {
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    sum = _mm_hadd_epi32(sum, sum);
+    return _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum));
 }
 
 template <int V, bool NARROWED>
 __attribute__((noinline)) void run(const Block& b, int rows) {
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
-    int32_t extra[MAX_ROWS] = {};
     for (int i = 0; i < rows; ++i) std::memcpy(acc[i], b.start, sizeof acc[i]);
-    const int s = NARROWED ? __builtin_ctz(b.mask) : 0;
+    __m256i middles[MAX_ROWS];
+    if constexpr (NARROWED)
+        for (int i = 0; i < rows; ++i) middles[i] = _mm256_setzero_si256();
     Chunks chunks(b, rows);
     Chunk chunk;
     for (const int8_t* w = b.panel; chunks.next(chunk); w += int64_t{chunk.steps} * V * VECTOR_BYTES) {
         if constexpr (NARROWED) {
-            for (int i = 0; i < rows; ++i) extra[i] += middle_sum(chunk, i);
-            if (s == 1) narrowed_chunk<V, 1>(chunk, w, rows, acc, s);
-            if (s == 2) narrowed_chunk<V, 2>(chunk, w, rows, acc, s);
-            if (s >= 3) narrowed_chunk<V, 4>(chunk, w, rows, acc, s);
+            for (int i = 0; i < rows; ++i) middles[i] = middle_sums(middles[i], chunk, i);
+            narrowed_chunk<V>(chunk, w, rows, acc, __builtin_ctz(b.mask));
         } else {
             full_chunk<V>(chunk, w, rows, acc);
         }
     }
-    for (int i = 0; i < rows; ++i) store<V>(b, i, acc[i], extra[i]);
+    if constexpr (NARROWED) {
+        int32_t extra[MAX_ROWS];
+        for (int i = 0; i < rows; ++i) extra[i] = total(middles[i]);
+        return end<V>(b, rows, acc, extra);
+    }
+    end<V>(b, rows, acc, nullptr);
 }
 
 template <int V, bool NARROWED, int ROWS>
@@ -306,11 +379,10 @@ class Depthwise {
         __m256i y[4];
         for (int v = 0; v < 4; ++v) {
             const int at = from_ + v * LANES;
-            y[v] = scaled(acc[v], r.m + at + 8 * half_, r.c + at + 4 * half_, r);
+            const Factors factors(r.m + at + 8 * half_, r.c + at + 4 * half_);
+            y[v] = r.shift == 32 ? scaled<true>(acc[v], factors, r) : scaled<false>(acc[v], factors, r);
         }
-        const __m256i words = _mm256_packs_epi32(y[0], y[1]), others = _mm256_packs_epi32(y[2], y[3]);
-        __m256i bytes = clamp_bytes(_mm256_packus_epi16(words, others), r.lo, r.hi);
-        if (d_.narrow.s) bytes = narrowed(bytes, d_.narrow);
+        const __m256i bytes = Finish(r.lo, r.hi, d_.narrow)(ordered(packed(y[0], y[1], y[2], y[3])));
         const int first = from_ + 32 * half_, real = d_.channels - first;
         uint8_t* out = d_.out + int64_t{p} * d_.out_pixel + first;
         if (channels_ == 32 && real >= 32) return save(out, bytes);
@@ -336,12 +408,10 @@ void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
 }
 
 void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
+    const Addition addition(k);
+    const Finish finish(k.lo, k.hi, {});
     int64_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        const __m256i sum = residual8(codes8(a + i), codes8(b + i), k);
-        const __m128i eight = _mm256_castsi256_si128(bytes_of(sum, sum, sum, sum));
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i), eight);
-    }
+    for (; i + 32 <= count; i += 32) save(out + i, with_residual(load(a + i), load(b + i), addition, finish));
     plain_add(a, b, out, i, count, k);
 }
 

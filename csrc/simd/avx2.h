@@ -1,8 +1,9 @@
-// What the AVX2 kernels share: bytes as 16-bit numbers, requantization in 32-bit lanes, packing.
+// What the AVX2 kernels share: bytes as 16-bit numbers, requantization in 32-bit lanes, packing and storing.
 #pragma once
 
 #include <immintrin.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "../arith.h"
@@ -14,6 +15,9 @@ namespace {
 inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline void save(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 
+// gcc neither moves the work on x across this nor joins it with other sums: moved, it would cost registers.
+__attribute__((always_inline)) inline void keep(__m256i& x) { asm volatile("" : "+x"(x) : : "memory"); }
+
 inline __m256i broadcast4(const uint8_t* p) {
     int32_t four;
     std::memcpy(&four, p, 4);
@@ -23,7 +27,7 @@ inline __m256i broadcast4(const uint8_t* p) {
 // Bytes 0 and 2, or 1 and 3, of each dword as 16-bit numbers.
 inline __m256i even_codes(__m256i a) { return _mm256_and_si256(a, _mm256_set1_epi16(0xFF)); }
 inline __m256i odd_codes(__m256i a) { return _mm256_srli_epi16(a, 8); }
-inline __m256i even_weights(__m256i w) { return _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8); }
+inline __m256i even_weights(__m256i w) { return _mm256_maddubs_epi16(_mm256_set1_epi16(1), w); }
 inline __m256i odd_weights(__m256i w) { return _mm256_srai_epi16(w, 8); }
 
 // x >> count of signed 64-bit numbers: AVX2 has the unsigned shift only.
@@ -39,51 +43,141 @@ inline __m256i clamp64(__m256i x, int64_t lo, int64_t hi) {
     return _mm256_blendv_epi8(x, high, _mm256_cmpgt_epi64(x, high));
 }
 
-// The low dwords of even and odd lanes, back in their order.
-inline __m256i merged(__m256i even, __m256i odd) { return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA); }
+// What 8 columns need to be requantized, loaded once for all rows of a block.
+struct Factors {
+    __m256i even_m, odd_m, even_c, odd_c;
+    Factors(const int32_t* m, const int64_t* c) {  // c: even lanes, odd ones 8 further
+        even_m = load(m);
+        odd_m = _mm256_srli_epi64(even_m, 32);
+        even_c = load(c);
+        odd_c = load(c + 8);
+    }
+};
 
-// (acc * m + c) >> shift in 32-bit lanes, not yet clamped where the shift is 32; c: even lanes, odd ones 8 further.
-inline __m256i scaled(__m256i acc, const int32_t* m, const int64_t* c, const Rounding& r) {
-    const __m256i factor = load(m);
-    __m256i even = _mm256_mul_epi32(acc, factor);
-    __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(acc, 32), _mm256_srli_epi64(factor, 32));
-    even = _mm256_add_epi64(even, load(c));
-    odd = _mm256_add_epi64(odd, load(c + 8));
-    if (r.shift == 32) return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
-    return merged(clamp64(shifted64(even, r.shift), r.lo, r.hi), clamp64(shifted64(odd, r.shift), r.lo, r.hi));
+// (acc * m + c) >> shift, lanes 0 2 1 3 of each four; where the shift is not 32, clamped too: it may not fit before.
+template <bool HIGH>
+inline __m256i scaled(__m256i acc, const Factors& f, const Rounding& r) {
+    __m256i even = _mm256_add_epi64(_mm256_mul_epi32(acc, f.even_m), f.even_c);
+    __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(acc, 32), f.odd_m), f.odd_c);
+    if constexpr (!HIGH) {
+        even = _mm256_slli_epi64(clamp64(shifted64(even, r.shift), r.lo, r.hi), 32);
+        odd = _mm256_slli_epi64(clamp64(shifted64(odd, r.shift), r.lo, r.hi), 32);
+    }
+    return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(even), _mm256_castsi256_ps(odd), 0xDD));
 }
 
-// clamp((k1*r + k2*b + k3) >> shift, lo, hi) of 8 codes in 32-bit lanes.
-inline __m256i residual8(__m256i r, __m256i b, const Residual& k) {
-    const __m256i k1 = _mm256_set1_epi64x(k.k1), k2 = _mm256_set1_epi64x(k.k2), k3 = _mm256_set1_epi64x(k.k3);
-    const auto half = [&](__m256i p, __m256i q) {
-        const __m256i sum = _mm256_add_epi64(_mm256_mul_epi32(p, k1), _mm256_mul_epi32(q, k2));
-        return clamp64(shifted64(_mm256_add_epi64(sum, k3), k.shift), k.lo, k.hi);
-    };
-    return merged(half(r, b), half(_mm256_srli_epi64(r, 32), _mm256_srli_epi64(b, 32)));
+// Bytes of lanes 0 2 1 3 of each four, in their order.
+inline __m256i ordered(__m256i bytes) {
+    const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+    return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(order));
 }
 
-// 32 32-bit numbers as bytes in their order, saturated.
-inline __m256i bytes_of(__m256i a, __m256i b, __m256i c, __m256i d) {
-    const __m256i mixed = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-    return _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+// 32 32-bit numbers as bytes, saturated; in their order where each four of a, b, c, d in turn is four columns.
+inline __m256i packed(__m256i a, __m256i b, __m256i c, __m256i d) {
+    return _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
 }
 
-inline __m256i codes8(const uint8_t* p) {
-    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+// V vectors of a row, each of two registers, as bytes in the order of their columns: of V = 1, the first 16.
+template <int V>
+inline void packed_row(const int32_t* y, __m256i* bytes) {
+    const auto at = [&](int h) { return load(y + 8 * h); };
+    if constexpr (V == 4) {
+        bytes[0] = ordered(packed(at(0), at(2), at(4), at(6)));
+        bytes[1] = ordered(packed(at(1), at(3), at(5), at(7)));
+    } else if constexpr (V == 2) {
+        bytes[0] = ordered(_mm256_permute4x64_epi64(packed(at(0), at(2), at(1), at(3)), 0xD8));
+    } else {
+        const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        bytes[0] = ordered(_mm256_permutevar8x32_epi32(packed(at(0), at(1), at(0), at(1)), order));
+    }
 }
 
-inline __m256i clamp_bytes(__m256i y, int lo, int hi) {
-    return _mm256_min_epu8(_mm256_max_epu8(y, _mm256_set1_epi8(static_cast<char>(lo))),
-                           _mm256_set1_epi8(static_cast<char>(hi)));
-}
+inline __m256i same_bytes(int value) { return _mm256_set1_epi8(static_cast<char>(value)); }
 
 // Saturating addition of the half bin, then the low bits are cleared: min((q + half) >> s, top) << s.
 inline __m256i narrowed(__m256i q, const Narrow& to) {
-    const __m256i half = _mm256_set1_epi8(static_cast<char>((1 << to.s) >> 1));
-    const __m256i most = _mm256_set1_epi8(static_cast<char>(((1 << to.n) - 1) >> to.s << to.s));
-    const __m256i keep = _mm256_set1_epi8(static_cast<char>(0xFF << to.s));
-    return _mm256_min_epu8(_mm256_and_si256(_mm256_adds_epu8(q, half), keep), most);
+    const __m256i half = same_bytes((1 << to.s) >> 1), keep = same_bytes(0xFF << to.s);
+    return _mm256_min_epu8(_mm256_and_si256(_mm256_adds_epu8(q, half), keep),
+                           same_bytes(((1 << to.n) - 1) >> to.s << to.s));
+}
+
+// What ends every path: bytes clamped to [lo, hi], and narrowed where that is asked for. T_b is monotone, so the upper
+// bound is narrowed once, and not each code a second time.
+struct Finish {
+    __m256i lo, half, mask, top;
+    bool narrows;
+    Finish(int lo, int hi, const Narrow& to) : lo(same_bytes(lo)), narrows(to.s != 0) {
+        const int half_bin = (1 << to.s) >> 1, bits = 0xFF << to.s & 0xFF, most = ((1 << to.n) - 1) & bits;
+        const int up = hi + half_bin < 0xFF ? hi + half_bin : 0xFF;
+        half = same_bytes(half_bin);
+        mask = same_bytes(bits);
+        top = same_bytes(!narrows ? hi : (up & bits) < most ? up & bits : most);
+    }
+    __m256i operator()(__m256i q) const {
+        q = _mm256_max_epu8(q, lo);
+        if (narrows) q = _mm256_and_si256(_mm256_adds_epu8(q, half), mask);
+        return _mm256_min_epu8(q, top);
+    }
+};
+
+// The constants of a residual, k1*r + k2*b + k3, split into 16-bit halves: k = high * 2^16 + low, low signed. Then
+// sum >> shift = (high parts + (low parts >> 16)) >> (shift - 16), exactly, because floors nest; and both parts fit
+// 32 bits. Shifts below 16 and constants whose halves do not fit take the 64-bit way.
+struct Addition {
+    __m256i low, high, low3, high3;
+    __m128i shift;
+    const Residual& k;
+    bool split;
+
+    static int32_t upper(int64_t k) { return static_cast<int32_t>((k + 0x8000) >> 16); }
+    static uint32_t lower(int64_t k) { return static_cast<uint32_t>(k - int64_t{upper(k)} * 0x10000); }
+    static __m256i pair(uint32_t first, uint32_t second) {
+        return _mm256_set1_epi32(static_cast<int>((first & 0xFFFF) | second << 16));
+    }
+    explicit Addition(const Residual& k) : k(k) {
+        constexpr int64_t HALF = 0x7FFF, FAR = int64_t{1} << 46;
+        split = k.shift >= 16 && std::abs(k.k3) < FAR && std::abs((k.k1 + 0x8000) >> 16) <= HALF &&
+                std::abs((k.k2 + 0x8000) >> 16) <= HALF;
+        if (!split) return;
+        low = pair(lower(k.k1), lower(k.k2));
+        high = pair(static_cast<uint32_t>(upper(k.k1)), static_cast<uint32_t>(upper(k.k2)));
+        low3 = _mm256_set1_epi32(static_cast<int>(lower(k.k3)));
+        high3 = _mm256_set1_epi32(upper(k.k3));
+        shift = _mm_cvtsi32_si128(k.shift - 16);
+    }
+};
+
+// (k1*r + k2*b + k3) >> shift of 32-bit lanes that hold r and, 16 bits up, b.
+inline __m256i added(__m256i pairs, const Addition& a) {
+    const __m256i low = _mm256_add_epi32(_mm256_madd_epi16(pairs, a.low), a.low3);
+    const __m256i high = _mm256_add_epi32(_mm256_madd_epi16(pairs, a.high), a.high3);
+    return _mm256_sra_epi32(_mm256_add_epi32(high, _mm256_srai_epi32(low, 16)), a.shift);
+}
+
+// The same in 64 bits, clamped.
+__attribute__((noinline)) inline __m256i added_wide(__m256i pairs, const Residual& k) {
+    const __m256i k1 = _mm256_set1_epi64x(k.k1), k2 = _mm256_set1_epi64x(k.k2), k3 = _mm256_set1_epi64x(k.k3);
+    const auto half = [&](__m256i rb) {
+        const __m256i r = _mm256_and_si256(rb, _mm256_set1_epi64x(0xFF)), b = _mm256_srli_epi32(rb, 16);
+        const __m256i sum = _mm256_add_epi64(_mm256_mul_epi32(r, k1), _mm256_mul_epi32(b, k2));
+        return clamp64(shifted64(_mm256_add_epi64(sum, k3), k.shift), k.lo, k.hi);
+    };
+    return _mm256_blend_epi32(half(pairs), _mm256_slli_epi64(half(_mm256_srli_epi64(pairs, 32)), 32), 0xAA);
+}
+
+// The residual of 32 bytes r and b.
+inline __m256i with_residual(__m256i r, __m256i b, const Addition& a, const Finish& finish) {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i low = _mm256_unpacklo_epi8(r, b), high = _mm256_unpackhi_epi8(r, b);
+    __m256i y[4] = {_mm256_unpacklo_epi8(low, zero), _mm256_unpackhi_epi8(low, zero), _mm256_unpacklo_epi8(high, zero),
+                    _mm256_unpackhi_epi8(high, zero)};
+    if (a.split) [[likely]] {
+        for (__m256i& lanes : y) lanes = added(lanes, a);
+        return finish(packed(y[0], y[1], y[2], y[3]));
+    }
+    alignas(32) int32_t sums[4][8];  // a copy: what a call gets the address of is not kept in registers
+    for (int i = 0; i < 4; ++i) save(sums[i], added_wide(y[i], a.k));
+    return finish(packed(load(sums[0]), load(sums[1]), load(sums[2]), load(sums[3])));
 }
 
 }  // namespace

@@ -91,6 +91,7 @@ void end(const Block& b, int rows, int32_t (*acc)[V * LANES], const int32_t* ext
 // What the products of one vector and up to 4 rows read and add to.
 struct Part {
     const int8_t* panel;    // the vector's weights, `stride` bytes from step to step
+    const int8_t* next;     // those that are prepared next
     int stride, steps;
     __m256i* weight;        // the same prepared: by the first rows, for the others
     int32_t* acc;           // of the first row, and from row to row
@@ -136,9 +137,11 @@ void products(const Part& p, const Widened& a, int row) {
     __m256i acc[R][2];
     load_sums<R>(p, acc);
     const int8_t* from = p.panel;
+    const int64_t ahead = p.next - p.panel;
     __m256i* w = p.weight;
     for (int s = 0; s < p.steps; ++s, from += p.stride, w += 4) {
         if constexpr (FIRST) {
+            _mm_prefetch(from + ahead, _MM_HINT_T0);
             w[0] = even_weights(load(from));
             w[1] = even_weights(load(from + 32));
         }
@@ -227,7 +230,7 @@ inline void by_rows(int rows, const Each& each) {
 }
 
 template <int V>
-void full_chunk(const Chunk& chunk, const int8_t* panel, int rows, int32_t (*acc)[V * LANES]) {
+void full_chunk(const Chunk& chunk, const int8_t* panel, const int8_t* after, int rows, int32_t (*acc)[V * LANES]) {
     Widened a;
     for (int i = 0; i < rows; ++i)
         for (int s = 0; s < chunk.steps; s += 8) {
@@ -238,29 +241,32 @@ void full_chunk(const Chunk& chunk, const int8_t* panel, int rows, int32_t (*acc
     __m256i weight[STEPS * 4];
     for (int v = 0; v < V; ++v)
         by_rows(rows, [&](auto count, int i) {
-            const Part part{panel + v * VECTOR_BYTES, V * VECTOR_BYTES, chunk.steps, weight, acc[i] + v * LANES,
-                            V * LANES};
+            const Part part{panel + v * VECTOR_BYTES, v + 1 < V ? panel + (v + 1) * VECTOR_BYTES : after,
+                            V * VECTOR_BYTES, chunk.steps, weight, acc[i] + v * LANES, V * LANES};
             i == 0 ? products<count, true>(part, a, i) : products<count, false>(part, a, i);
         });
 }
 
 template <int V>
-void narrowed_chunk(const Chunk& chunk, const int8_t* panel, int rows, int32_t (*acc)[V * LANES], int s) {
+void narrowed_chunk(const Chunk& chunk, const int8_t* panel, const int8_t* after, int rows, int32_t (*acc)[V * LANES], int s) {
     const __m128i shift = _mm_cvtsi32_si128(s);
     const __m256i kept = same_bytes(0xFF >> s), sign = same_bytes(0x80 >> s);
     const __m256i unit = _mm256_set1_epi16(static_cast<int16_t>(1 << s));
     __m256i weight[STEPS * 2];
     for (int v = 0; v < V; ++v) {
         int step = 0;
-        for (; step < chunk.steps; ++step)
+        const int64_t ahead = v + 1 < V ? VECTOR_BYTES : after - panel - v * VECTOR_BYTES;
+        for (; step < chunk.steps; ++step) {
+            _mm_prefetch(panel + (step * V + v) * VECTOR_BYTES + ahead, _MM_HINT_T0);
             for (int h = 0; h < 2; ++h) {
                 const __m256i w = load(panel + (step * V + v) * VECTOR_BYTES + 32 * h);
                 const __m256i code = _mm256_and_si256(_mm256_srl_epi16(w, shift), kept);
                 weight[2 * step + h] = _mm256_sub_epi8(_mm256_xor_si256(code, sign), sign);
             }
+        }
         if (s == 2 && step % 2 != 0) weight[2 * step] = weight[2 * step + 1] = _mm256_setzero_si256();
         by_rows(rows, [&](auto count, int i) {
-            const Part part{nullptr, 0, chunk.steps, weight, acc[i] + v * LANES, V * LANES};
+            const Part part{nullptr, nullptr, 0, chunk.steps, weight, acc[i] + v * LANES, V * LANES};
             if (s == 1) return products<count, 1>(part, chunk, i, unit);
             if (s == 2) return products<count, 2>(part, chunk, i, unit);
             joined_products<count>(part, chunk, i, unit, 1 << (s - 1));
@@ -292,12 +298,16 @@ __attribute__((noinline)) void run(const Block& b, int rows) {
         for (int i = 0; i < rows; ++i) middles[i] = _mm256_setzero_si256();
     Chunks chunks(b, rows);
     Chunk chunk;
-    for (const int8_t* w = b.panel; chunks.next(chunk); w += int64_t{chunk.steps} * V * VECTOR_BYTES) {
+    const int8_t *w = b.panel, *end_of_panel = w + int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
+    while (chunks.next(chunk)) {
+        const int8_t* from = w;
+        w += int64_t{chunk.steps} * V * VECTOR_BYTES;
+        const int8_t* after = w == end_of_panel ? b.panel : w;
         if constexpr (NARROWED) {
             for (int i = 0; i < rows; ++i) middles[i] = middle_sums(middles[i], chunk, i);
-            narrowed_chunk<V>(chunk, w, rows, acc, __builtin_ctz(b.mask));
+            narrowed_chunk<V>(chunk, from, after, rows, acc, __builtin_ctz(b.mask));
         } else {
-            full_chunk<V>(chunk, w, rows, acc);
+            full_chunk<V>(chunk, from, after, rows, acc);
         }
     }
     if constexpr (NARROWED) {

@@ -133,13 +133,13 @@ inline void add_products(const int32_t* codes, __m256i w0, __m256i w1, __m256i (
 
 // Codes and weights of 16 bits.
 template <int R, bool FIRST>
-void products(const Part& p, const Widened& a, int row) {
+void products(Part p, const Widened& a, int row) {
     __m256i acc[R][2];
     load_sums<R>(p, acc);
+    const int64_t ahead = p.next - p.panel, stride = p.stride;
     const int8_t* from = p.panel;
-    const int64_t ahead = p.next - p.panel;
     __m256i* w = p.weight;
-    for (int s = 0; s < p.steps; ++s, from += p.stride, w += 4) {
+    for (int s = 0, steps = p.steps; s < steps; ++s, from += stride, w += 4) {
         if constexpr (FIRST) {
             _mm_prefetch(from + ahead, _MM_HINT_T0);
             w[0] = even_weights(load(from));
@@ -155,13 +155,41 @@ void products(const Part& p, const Widened& a, int row) {
     save_sums<R>(p, acc);
 }
 
+// Weights of 8 bits as those of 8 - s, without their low bits.
+struct Narrowing {
+    int s;
+    __m128i shift;
+    __m256i kept, sign, unit;  // unit: a product of shortened weights counts 2^s
+
+    explicit Narrowing(int s)
+        : s(s), shift(_mm_cvtsi32_si128(s)), kept(same_bytes(0xFF >> s)), sign(same_bytes(0x80 >> s)),
+          unit(_mm256_set1_epi16(static_cast<int16_t>(1 << s))) {}
+    void prepare(const int8_t* from, __m256i* w) const {
+        for (int h = 0; h < 2; ++h) {
+            const __m256i code = _mm256_and_si256(_mm256_srl_epi16(load(from + 32 * h), shift), kept);
+            w[h] = _mm256_sub_epi8(_mm256_xor_si256(code, sign), sign);
+        }
+    }
+};
+
 // Codes of 8 bits and weights of 8 - s, s <= 2; JOINED = s steps are added in 16 bits.
-template <int R, int JOINED>
-void products(const Part& p, const Chunk& a, int row, __m256i unit) {
+template <int R, bool FIRST, int JOINED>
+void products(Part p, const Chunk& a, int row, Narrowing n) {
+    alignas(32) static constexpr int8_t zeros[VECTOR_BYTES] = {};
     __m256i acc[R][2];
     load_sums<R>(p, acc);
-    const __m256i* w = p.weight;
-    for (int s = 0; s < p.steps; s += JOINED, w += 2 * JOINED) {
+    const int64_t ahead = p.next - p.panel;
+    const int8_t* from = p.panel;
+    __m256i* w = p.weight;
+    for (int s = 0; s < p.steps; s += JOINED, w += 2 * JOINED, from += JOINED * p.stride) {
+        if constexpr (FIRST) {
+            _mm_prefetch(from + ahead, _MM_HINT_T0);
+            n.prepare(from, w);
+            if (JOINED == 2) {
+                _mm_prefetch(from + p.stride + ahead, _MM_HINT_T0);
+                n.prepare(s + 1 < p.steps ? from + p.stride : zeros, w + 2);
+            }
+        }
         __m256i weight[2 * JOINED];
 #pragma GCC unroll 4
         for (int j = 0; j < 2 * JOINED; ++j) {
@@ -178,7 +206,7 @@ void products(const Part& p, const Chunk& a, int row, __m256i unit) {
                     pairs[h] = _mm256_add_epi16(pairs[h], _mm256_maddubs_epi16(code, weight[2 + h]));
             }
             for (int h = 0; h < 2; ++h) {
-                acc[i][h] = _mm256_add_epi32(acc[i][h], _mm256_madd_epi16(pairs[h], unit));
+                acc[i][h] = _mm256_add_epi32(acc[i][h], _mm256_madd_epi16(pairs[h], n.unit));
                 keep(acc[i][h]);
             }
         }
@@ -186,15 +214,22 @@ void products(const Part& p, const Chunk& a, int row, __m256i unit) {
     save_sums<R>(p, acc);
 }
 
-// The same for s > 2: `joined` steps, at most 2^(s-1), are added in 16 bits, in registers.
-template <int R>
-void joined_products(const Part& p, const Chunk& a, int row, __m256i unit, int joined) {
-    const __m256i* w = p.weight;
+// The same for s > 2: up to 2^(s-1) steps are added in 16 bits, in registers.
+template <int R, bool FIRST>
+void joined_products(Part p, const Chunk& a, int row, Narrowing n) {
+    const int64_t ahead = p.next - p.panel;
+    const int8_t* from = p.panel;
+    __m256i* w = p.weight;
     for (int s = 0; s < p.steps;) {
         __m256i pairs[R][2];
 #pragma GCC unroll 4
         for (int i = 0; i < R; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
-        for (const int last = s + joined < p.steps ? s + joined : p.steps; s < last; ++s, w += 2) {
+        const int joined = 1 << (n.s - 1), last = s + joined < p.steps ? s + joined : p.steps;
+        for (; s < last; ++s, w += 2, from += p.stride) {
+            if constexpr (FIRST) {
+                _mm_prefetch(from + ahead, _MM_HINT_T0);
+                n.prepare(from, w);
+            }
             __m256i w0 = w[0], w1 = w[1];
             keep(w0);
             keep(w1);
@@ -211,7 +246,7 @@ void joined_products(const Part& p, const Chunk& a, int row, __m256i unit, int j
         for (int i = 0; i < R; ++i)
             for (int h = 0; h < 2; ++h) {
                 int32_t* acc = p.acc + i * p.acc_row + 8 * h;
-                save(acc, _mm256_add_epi32(load(acc), _mm256_madd_epi16(pairs[i][h], unit)));
+                save(acc, _mm256_add_epi32(load(acc), _mm256_madd_epi16(pairs[i][h], n.unit)));
             }
     }
 }
@@ -229,49 +264,35 @@ inline void by_rows(int rows, const Each& each) {
     }
 }
 
-template <int V>
-void full_chunk(const Chunk& chunk, const int8_t* panel, const int8_t* after, int rows, int32_t (*acc)[V * LANES]) {
-    Widened a;
+template <int R, bool FIRST>
+inline void narrowed_products(Part p, const Chunk& a, int row, Narrowing n) {
+    if (n.s == 1) return products<R, FIRST, 1>(p, a, row, n);
+    if (n.s == 2) return products<R, FIRST, 2>(p, a, row, n);
+    joined_products<R, FIRST>(p, a, row, n);
+}
+
+// The products of a chunk and its panel's weights; `after` are those of the next chunk.
+template <int V, class Each>
+inline void by_vectors(const Chunk& chunk, const int8_t* panel, const int8_t* after, int rows,
+                       int32_t (*acc)[V * LANES], const Each& each) {
+    __m256i weight[STEPS * 4];
+    for (int v = 0; v < V; ++v) {
+        const int8_t* from = panel + v * VECTOR_BYTES;
+        const int8_t* next = v + 1 < V ? from + VECTOR_BYTES : after;
+        by_rows(rows, [&](auto count, int i) {
+            const Part part{from, next, V * VECTOR_BYTES, chunk.steps, weight, acc[i] + v * LANES, V * LANES};
+            i == 0 ? each(count, std::true_type(), part, i) : each(count, std::false_type(), part, i);
+        });
+    }
+}
+
+inline void widen(const Chunk& chunk, int rows, Widened& a) {
     for (int i = 0; i < rows; ++i)
         for (int s = 0; s < chunk.steps; s += 8) {
             const __m256i x = load(chunk.in[i] + 4 * s);
             save(a.even[i] + s, even_codes(x));
             save(a.odd[i] + s, odd_codes(x));
         }
-    __m256i weight[STEPS * 4];
-    for (int v = 0; v < V; ++v)
-        by_rows(rows, [&](auto count, int i) {
-            const Part part{panel + v * VECTOR_BYTES, v + 1 < V ? panel + (v + 1) * VECTOR_BYTES : after,
-                            V * VECTOR_BYTES, chunk.steps, weight, acc[i] + v * LANES, V * LANES};
-            i == 0 ? products<count, true>(part, a, i) : products<count, false>(part, a, i);
-        });
-}
-
-template <int V>
-void narrowed_chunk(const Chunk& chunk, const int8_t* panel, const int8_t* after, int rows, int32_t (*acc)[V * LANES], int s) {
-    const __m128i shift = _mm_cvtsi32_si128(s);
-    const __m256i kept = same_bytes(0xFF >> s), sign = same_bytes(0x80 >> s);
-    const __m256i unit = _mm256_set1_epi16(static_cast<int16_t>(1 << s));
-    __m256i weight[STEPS * 2];
-    for (int v = 0; v < V; ++v) {
-        int step = 0;
-        const int64_t ahead = v + 1 < V ? VECTOR_BYTES : after - panel - v * VECTOR_BYTES;
-        for (; step < chunk.steps; ++step) {
-            _mm_prefetch(panel + (step * V + v) * VECTOR_BYTES + ahead, _MM_HINT_T0);
-            for (int h = 0; h < 2; ++h) {
-                const __m256i w = load(panel + (step * V + v) * VECTOR_BYTES + 32 * h);
-                const __m256i code = _mm256_and_si256(_mm256_srl_epi16(w, shift), kept);
-                weight[2 * step + h] = _mm256_sub_epi8(_mm256_xor_si256(code, sign), sign);
-            }
-        }
-        if (s == 2 && step % 2 != 0) weight[2 * step] = weight[2 * step + 1] = _mm256_setzero_si256();
-        by_rows(rows, [&](auto count, int i) {
-            const Part part{nullptr, nullptr, 0, chunk.steps, weight, acc[i] + v * LANES, V * LANES};
-            if (s == 1) return products<count, 1>(part, chunk, i, unit);
-            if (s == 2) return products<count, 2>(part, chunk, i, unit);
-            joined_products<count>(part, chunk, i, unit, 1 << (s - 1));
-        });
-    }
 }
 
 // Adds codes times middles of a chunk.
@@ -294,28 +315,29 @@ __attribute__((noinline)) void run(const Block& b, int rows) {
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
     for (int i = 0; i < rows; ++i) std::memcpy(acc[i], b.start, sizeof acc[i]);
     __m256i middles[MAX_ROWS];
-    if constexpr (NARROWED)
-        for (int i = 0; i < rows; ++i) middles[i] = _mm256_setzero_si256();
-    Chunks chunks(b, rows);
+    for (int i = 0; NARROWED && i < rows; ++i) middles[i] = _mm256_setzero_si256();
+    const Narrowing narrowing(NARROWED ? __builtin_ctz(b.mask) : 0);
+    const int8_t *w = b.panel, *last = w + int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
+    Widened a;
     Chunk chunk;
-    const int8_t *w = b.panel, *end_of_panel = w + int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
-    while (chunks.next(chunk)) {
-        const int8_t* from = w;
-        w += int64_t{chunk.steps} * V * VECTOR_BYTES;
-        const int8_t* after = w == end_of_panel ? b.panel : w;
+    for (Chunks chunks(b, rows); chunks.next(chunk); w += int64_t{chunk.steps} * V * VECTOR_BYTES) {
+        const int8_t* next = w + int64_t{chunk.steps} * V * VECTOR_BYTES;
+        const int8_t* after = next == last ? b.panel : next;
         if constexpr (NARROWED) {
             for (int i = 0; i < rows; ++i) middles[i] = middle_sums(middles[i], chunk, i);
-            narrowed_chunk<V>(chunk, from, after, rows, acc, __builtin_ctz(b.mask));
+            by_vectors<V>(chunk, w, after, rows, acc, [&](auto count, auto first, const Part& p, int i) {
+                narrowed_products<count, first>(p, chunk, i, narrowing);
+            });
         } else {
-            full_chunk<V>(chunk, from, after, rows, acc);
+            widen(chunk, rows, a);
+            by_vectors<V>(chunk, w, after, rows, acc, [&](auto count, auto first, const Part& p, int i) {
+                products<count, first>(p, a, i);
+            });
         }
     }
-    if constexpr (NARROWED) {
-        int32_t extra[MAX_ROWS];
-        for (int i = 0; i < rows; ++i) extra[i] = total(middles[i]);
-        return end<V>(b, rows, acc, extra);
-    }
-    end<V>(b, rows, acc, nullptr);
+    int32_t extra[MAX_ROWS];
+    for (int i = 0; NARROWED && i < rows; ++i) extra[i] = total(middles[i]);
+    end<V>(b, rows, acc, NARROWED ? extra : nullptr);
 }
 
 template <int V, bool NARROWED, int ROWS>

@@ -313,7 +313,8 @@ inline int32_t total(__m256i lanes) {
 template <int V, bool NARROWED>
 __attribute__((noinline)) void run(const Block& b, int rows) {
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
-    for (int i = 0; i < rows; ++i) std::memcpy(acc[i], b.start, sizeof acc[i]);
+    for (int h = 0; h < 2 * V; ++h)
+        for (int i = 0; i < rows; ++i) save(acc[i] + 8 * h, load(b.start + 8 * h));
     __m256i middles[MAX_ROWS];
     for (int i = 0; NARROWED && i < rows; ++i) middles[i] = _mm256_setzero_si256();
     const Narrowing narrowing(NARROWED ? __builtin_ctz(b.mask) : 0);
@@ -350,7 +351,8 @@ class Depthwise {
   public:
     Depthwise(const DepthwiseRow& d, int from, int half)
         : d_(d), from_(from), half_(half), quads_((d.kernel_height + 3) / 4), total_(d.kernel_width * quads_),
-          channels_(d.out_pixel - from - 32 * half < 32 ? d.out_pixel - from - 32 * half : 32) {}
+          channels_(d.out_pixel - from - 32 * half < 32 ? d.out_pixel - from - 32 * half : 32),
+          fours_(_mm256_cmpgt_epi32(_mm256_set1_epi32(channels_ / 4), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))) {}
 
     void run() {
         for (int p = 0; p < d_.count; ++p) {
@@ -400,10 +402,7 @@ class Depthwise {
     }
 
     __m256i some(const uint8_t* p) const {
-        if (channels_ == 32) return load(p);
-        alignas(32) uint8_t bytes[32] = {};
-        std::memcpy(bytes, p, channels_);
-        return load(bytes);
+        return channels_ == 32 ? load(p) : _mm256_maskload_epi32(reinterpret_cast<const int*>(p), fours_);
     }
 
     void store(int p, const __m256i* acc) const {
@@ -415,16 +414,18 @@ class Depthwise {
             y[v] = r.shift == 32 ? scaled<true>(acc[v], factors, r) : scaled<false>(acc[v], factors, r);
         }
         const __m256i bytes = Finish(r.lo, r.hi, d_.narrow)(ordered(packed(y[0], y[1], y[2], y[3])));
-        const int first = from_ + 32 * half_, real = d_.channels - first;
+        const int first = from_ + 32 * half_, real = d_.channels > first ? d_.channels - first : 0;
         uint8_t* out = d_.out + int64_t{p} * d_.out_pixel + first;
         if (channels_ == 32 && real >= 32) return save(out, bytes);
         alignas(32) uint8_t each[32];
         save(each, bytes);
-        for (int j = 0; j < channels_; ++j) out[j] = j < real ? each[j] : 0;
+        if (real < channels_) std::memset(each + real, 0, channels_ - real);
+        std::memcpy(out, each, channels_);
     }
 
     const DepthwiseRow& d_;
     const int from_, half_, quads_, total_, channels_;
+    const __m256i fours_;       // which fours of them there are
     __m256i weight_[MOST * 8];  // [quad][vector][even, odd]
 };
 

@@ -4,6 +4,7 @@
 // their low s bits first, w = 2^s (w >> s) + middle: pairs of products of w >> s fit 16 bits, 2^(s-1) of them added fit
 // too, the factor 2^s comes with their addition to 32 bits, and sum a * middle is one number for all columns.
 #if defined(__x86_64__)
+#include <type_traits>
 #include <utility>
 
 #include "avx2.h"
@@ -112,18 +113,58 @@ inline void save_sums(const Part& p, const __m256i (*acc)[2]) {
         for (int h = 0; h < 2; ++h) save(p.acc + i * p.acc_row + 8 * h, acc[i][h]);
 }
 
+// A chunk of inputs as 16-bit numbers: bytes 0 and 2, and 1 and 3, of each step.
+constexpr int WIDENED_ROW = STEPS + 8;  // what is written past a segment's end
+
 struct Widened {
-    alignas(32) int32_t even[MAX_ROWS][STEPS], odd[MAX_ROWS][STEPS];
+    alignas(32) int32_t even[MAX_ROWS][WIDENED_ROW], odd[MAX_ROWS][WIDENED_ROW];
+    int steps;
 };
 
-// Half the products of a step: the codes of R rows, STEPS apart, by the weights of 16 columns.
+class WidenedChunks {
+  public:
+    WidenedChunks(const Block& block, int rows) : block_(block), rows_(rows) {}
+
+    // Fills the next chunk; false at the end.
+    bool next(Widened& chunk) {
+        chunk.steps = 0;
+        while (chunk.steps < STEPS && tap_ < block_.tap_count) {
+            const int left = (block_.depth - at_) / 4, most = STEPS - chunk.steps, some = left < most ? left : most;
+            const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            const __m256i rest = _mm256_cmpgt_epi32(_mm256_set1_epi32(some % 8), lanes);
+            for (int i = 0; i < rows_; ++i) {
+                const uint8_t* from = block_.in[i] + block_.taps[tap_] + at_;
+                int32_t *even = chunk.even[i] + chunk.steps, *odd = chunk.odd[i] + chunk.steps;
+                int s = 0;
+                for (; s + 8 <= some; s += 8) widen(load(from + 4 * s), even + s, odd + s);
+                if (s == some) continue;
+                widen(_mm256_maskload_epi32(reinterpret_cast<const int*>(from + 4 * s), rest), even + s, odd + s);
+            }
+            chunk.steps += some;
+            at_ += 4 * some;
+            if (at_ == block_.depth) at_ = 0, ++tap_;
+        }
+        return chunk.steps > 0;
+    }
+
+  private:
+    static void widen(__m256i codes, int32_t* even, int32_t* odd) {
+        save(even, even_codes(codes));
+        save(odd, odd_codes(codes));
+    }
+
+    const Block& block_;
+    int rows_, tap_ = 0, at_ = 0;
+};
+
+// Half the products of a step: the codes of R rows, WIDENED_ROW apart, by the weights of 16 columns.
 template <int R>
 inline void add_products(const int32_t* codes, __m256i w0, __m256i w1, __m256i (*acc)[2]) {
     keep(w0);
     keep(w1);
 #pragma GCC unroll 4
     for (int i = 0; i < R; ++i) {
-        const __m256i code = _mm256_set1_epi32(codes[i * STEPS]);
+        const __m256i code = _mm256_set1_epi32(codes[i * WIDENED_ROW]);
         acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(code, w0));
         keep(acc[i][0]);
         acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(code, w1));
@@ -271,28 +312,19 @@ inline void narrowed_products(Part p, const Chunk& a, int row, Narrowing n) {
     joined_products<R, FIRST>(p, a, row, n);
 }
 
-// The products of a chunk and its panel's weights; `after` are those of the next chunk.
+// The products of `steps` steps and their weights; `after` are those of the next chunk.
 template <int V, class Each>
-inline void by_vectors(const Chunk& chunk, const int8_t* panel, const int8_t* after, int rows,
-                       int32_t (*acc)[V * LANES], const Each& each) {
+inline void by_vectors(int steps, const int8_t* panel, const int8_t* after, int rows, int32_t (*acc)[V * LANES],
+                       const Each& each) {
     __m256i weight[STEPS * 4];
     for (int v = 0; v < V; ++v) {
         const int8_t* from = panel + v * VECTOR_BYTES;
         const int8_t* next = v + 1 < V ? from + VECTOR_BYTES : after;
         by_rows(rows, [&](auto count, int i) {
-            const Part part{from, next, V * VECTOR_BYTES, chunk.steps, weight, acc[i] + v * LANES, V * LANES};
+            const Part part{from, next, V * VECTOR_BYTES, steps, weight, acc[i] + v * LANES, V * LANES};
             i == 0 ? each(count, std::true_type(), part, i) : each(count, std::false_type(), part, i);
         });
     }
-}
-
-inline void widen(const Chunk& chunk, int rows, Widened& a) {
-    for (int i = 0; i < rows; ++i)
-        for (int s = 0; s < chunk.steps; s += 8) {
-            const __m256i x = load(chunk.in[i] + 4 * s);
-            save(a.even[i] + s, even_codes(x));
-            save(a.odd[i] + s, odd_codes(x));
-        }
 }
 
 // Adds codes times middles of a chunk.
@@ -319,22 +351,20 @@ __attribute__((noinline)) void run(const Block& b, int rows) {
     for (int i = 0; NARROWED && i < rows; ++i) middles[i] = _mm256_setzero_si256();
     const Narrowing narrowing(NARROWED ? __builtin_ctz(b.mask) : 0);
     const int8_t *w = b.panel, *last = w + int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
-    Widened a;
-    Chunk chunk;
-    for (Chunks chunks(b, rows); chunks.next(chunk); w += int64_t{chunk.steps} * V * VECTOR_BYTES) {
-        const int8_t* next = w + int64_t{chunk.steps} * V * VECTOR_BYTES;
-        const int8_t* after = next == last ? b.panel : next;
-        if constexpr (NARROWED) {
+    std::conditional_t<NARROWED, Chunk, Widened> chunk;
+    std::conditional_t<NARROWED, Chunks, WidenedChunks> chunks(b, rows);
+    while (chunks.next(chunk)) {
+        const int8_t* from = w;
+        w += int64_t{chunk.steps} * V * VECTOR_BYTES;
+        if constexpr (NARROWED)
             for (int i = 0; i < rows; ++i) middles[i] = middle_sums(middles[i], chunk, i);
-            by_vectors<V>(chunk, w, after, rows, acc, [&](auto count, auto first, const Part& p, int i) {
+        by_vectors<V>(chunk.steps, from, w == last ? b.panel : w, rows, acc,
+                      [&](auto count, auto first, const Part& p, int i) {
+            if constexpr (NARROWED)
                 narrowed_products<count, first>(p, chunk, i, narrowing);
-            });
-        } else {
-            widen(chunk, rows, a);
-            by_vectors<V>(chunk, w, after, rows, acc, [&](auto count, auto first, const Part& p, int i) {
-                products<count, first>(p, a, i);
-            });
-        }
+            else
+                products<count, first>(p, chunk, i);
+        });
     }
     int32_t extra[MAX_ROWS];
     for (int i = 0; NARROWED && i < rows; ++i) extra[i] = total(middles[i]);

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "avx2.h"
-#include "chunks.h"
 #include "plain.h"
 
 namespace dqt {
@@ -113,58 +112,72 @@ inline void save_sums(const Part& p, const __m256i (*acc)[2]) {
         for (int h = 0; h < 2; ++h) save(p.acc + i * p.acc_row + 8 * h, acc[i][h]);
 }
 
-// A chunk of inputs as 16-bit numbers: bytes 0 and 2, and 1 and 3, of each step.
-constexpr int WIDENED_ROW = STEPS + 8;  // what is written past a segment's end
+constexpr int STEPS = 64;               // of 4 channels, in a chunk
+constexpr int CHUNK_ROW = STEPS + 8;    // what is written past a segment's end
 
-struct Widened {
-    alignas(32) int32_t even[MAX_ROWS][WIDENED_ROW], odd[MAX_ROWS][WIDENED_ROW];
+// Some steps of a block's inputs: contiguous whatever taps they span, so weights that are prepared for them serve all
+// the rows of the block, and inputs all its panel's vectors.
+struct Widened {  // bytes 0 and 2, and 1 and 3, of each step as 16-bit numbers
+    alignas(32) int32_t even[MAX_ROWS][CHUNK_ROW], odd[MAX_ROWS][CHUNK_ROW];
     int steps;
+    void put(int row, int s, __m256i codes) {
+        save(even[row] + s, even_codes(codes));
+        save(odd[row] + s, odd_codes(codes));
+    }
+    void put_middles(int, int, uint32_t) {}
 };
 
-class WidenedChunks {
+struct Whole {
+    alignas(32) int32_t in[MAX_ROWS][CHUNK_ROW], middle[CHUNK_ROW];  // middles of the weights; 0 past the last step
+    int steps;
+    void put(int row, int s, __m256i codes) { save(in[row] + s, codes); }
+    void put_middles(int from, int count, uint32_t value) {
+        for (int s = 0; s < count; s += 8) save(middle + from + s, _mm256_set1_epi32(static_cast<int>(value)));
+        save(middle + from + count, _mm256_setzero_si256());
+    }
+};
+
+class Chunks {
   public:
-    WidenedChunks(const Block& block, int rows) : block_(block), rows_(rows) {}
+    Chunks(const Block& block, int rows) : block_(block), rows_(rows) {}
 
     // Fills the next chunk; false at the end.
-    bool next(Widened& chunk) {
-        chunk.steps = 0;
-        while (chunk.steps < STEPS && tap_ < block_.tap_count) {
-            const int left = (block_.depth - at_) / 4, most = STEPS - chunk.steps, some = left < most ? left : most;
-            const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            const __m256i rest = _mm256_cmpgt_epi32(_mm256_set1_epi32(some % 8), lanes);
-            for (int i = 0; i < rows_; ++i) {
-                const uint8_t* from = block_.in[i] + block_.taps[tap_] + at_;
-                int32_t *even = chunk.even[i] + chunk.steps, *odd = chunk.odd[i] + chunk.steps;
-                int s = 0;
-                for (; s + 8 <= some; s += 8) widen(load(from + 4 * s), even + s, odd + s);
-                if (s == some) continue;
-                widen(_mm256_maskload_epi32(reinterpret_cast<const int*>(from + 4 * s), rest), even + s, odd + s);
-            }
-            chunk.steps += some;
+    template <class Chunk>
+    bool next(Chunk& chunk) {
+        int steps = 0;
+        while (steps < STEPS && tap_ < block_.tap_count) {
+            const int left = (block_.depth - at_) / 4, some = left < STEPS - steps ? left : STEPS - steps;
+            const int64_t from = int64_t{block_.taps[tap_]} + at_;
+            for (int i = 0; i < rows_; ++i) copy(block_.in[i] + from, some, i, steps, chunk);
+            chunk.put_middles(steps, some, block_.middle[tap_ & 1]);
+            steps += some;
             at_ += 4 * some;
             if (at_ == block_.depth) at_ = 0, ++tap_;
         }
-        return chunk.steps > 0;
+        chunk.steps = steps;
+        return steps > 0;
     }
 
   private:
-    static void widen(__m256i codes, int32_t* even, int32_t* odd) {
-        save(even, even_codes(codes));
-        save(odd, odd_codes(codes));
+    template <class Chunk>
+    static void copy(const uint8_t* from, int steps, int row, int to, Chunk& chunk) {
+        int s = 0;
+        for (; s + 8 <= steps; s += 8) chunk.put(row, to + s, load(from + 4 * s));
+        if (s < steps) chunk.put(row, to + s, load_fours(from + 4 * s, steps - s));
     }
 
     const Block& block_;
     int rows_, tap_ = 0, at_ = 0;
 };
 
-// Half the products of a step: the codes of R rows, WIDENED_ROW apart, by the weights of 16 columns.
+// Half the products of a step: the codes of R rows, CHUNK_ROW apart, by the weights of 16 columns.
 template <int R>
 inline void add_products(const int32_t* codes, __m256i w0, __m256i w1, __m256i (*acc)[2]) {
     keep(w0);
     keep(w1);
 #pragma GCC unroll 4
     for (int i = 0; i < R; ++i) {
-        const __m256i code = _mm256_set1_epi32(codes[i * WIDENED_ROW]);
+        const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
         acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(code, w0));
         keep(acc[i][0]);
         acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(code, w1));
@@ -215,14 +228,15 @@ struct Narrowing {
 
 // Codes of 8 bits and weights of 8 - s, s <= 2; JOINED = s steps are added in 16 bits.
 template <int R, bool FIRST, int JOINED>
-void products(Part p, const Chunk& a, int row, Narrowing n) {
+void products(Part p, const Whole& a, int row, Narrowing n) {
     alignas(32) static constexpr int8_t zeros[VECTOR_BYTES] = {};
     __m256i acc[R][2];
     load_sums<R>(p, acc);
     const int64_t ahead = p.next - p.panel;
     const int8_t* from = p.panel;
+    const int32_t* codes = a.in[row];
     __m256i* w = p.weight;
-    for (int s = 0; s < p.steps; s += JOINED, w += 2 * JOINED, from += JOINED * p.stride) {
+    for (int s = 0; s < p.steps; s += JOINED, codes += JOINED, w += 2 * JOINED, from += JOINED * p.stride) {
         if constexpr (FIRST) {
             _mm_prefetch(from + ahead, _MM_HINT_T0);
             n.prepare(from, w);
@@ -239,10 +253,10 @@ void products(Part p, const Chunk& a, int row, Narrowing n) {
         }
 #pragma GCC unroll 4
         for (int i = 0; i < R; ++i) {
-            __m256i code = broadcast4(a.in[row + i] + 4 * s), pairs[2];
+            __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]), pairs[2];
             for (int h = 0; h < 2; ++h) pairs[h] = _mm256_maddubs_epi16(code, weight[h]);
             if constexpr (JOINED == 2) {
-                code = broadcast4(a.in[row + i] + 4 * s + 4);
+                code = _mm256_set1_epi32(codes[i * CHUNK_ROW + 1]);
                 for (int h = 0; h < 2; ++h)
                     pairs[h] = _mm256_add_epi16(pairs[h], _mm256_maddubs_epi16(code, weight[2 + h]));
             }
@@ -257,16 +271,17 @@ void products(Part p, const Chunk& a, int row, Narrowing n) {
 
 // The same for s > 2: up to 2^(s-1) steps are added in 16 bits, in registers.
 template <int R, bool FIRST>
-void joined_products(Part p, const Chunk& a, int row, Narrowing n) {
+void joined_products(Part p, const Whole& a, int row, Narrowing n) {
     const int64_t ahead = p.next - p.panel;
     const int8_t* from = p.panel;
+    const int32_t* codes = a.in[row];
     __m256i* w = p.weight;
     for (int s = 0; s < p.steps;) {
         __m256i pairs[R][2];
 #pragma GCC unroll 4
         for (int i = 0; i < R; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
         const int joined = 1 << (n.s - 1), last = s + joined < p.steps ? s + joined : p.steps;
-        for (; s < last; ++s, w += 2, from += p.stride) {
+        for (; s < last; ++s, ++codes, w += 2, from += p.stride) {
             if constexpr (FIRST) {
                 _mm_prefetch(from + ahead, _MM_HINT_T0);
                 n.prepare(from, w);
@@ -276,7 +291,7 @@ void joined_products(Part p, const Chunk& a, int row, Narrowing n) {
             keep(w1);
 #pragma GCC unroll 4
             for (int i = 0; i < R; ++i) {
-                const __m256i code = broadcast4(a.in[row + i] + 4 * s);
+                const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
                 pairs[i][0] = _mm256_add_epi16(pairs[i][0], _mm256_maddubs_epi16(code, w0));
                 keep(pairs[i][0]);
                 pairs[i][1] = _mm256_add_epi16(pairs[i][1], _mm256_maddubs_epi16(code, w1));
@@ -306,7 +321,7 @@ inline void by_rows(int rows, const Each& each) {
 }
 
 template <int R, bool FIRST>
-inline void narrowed_products(Part p, const Chunk& a, int row, Narrowing n) {
+inline void narrowed_products(Part p, const Whole& a, int row, Narrowing n) {
     if (n.s == 1) return products<R, FIRST, 1>(p, a, row, n);
     if (n.s == 2) return products<R, FIRST, 2>(p, a, row, n);
     joined_products<R, FIRST>(p, a, row, n);
@@ -328,9 +343,9 @@ inline void by_vectors(int steps, const int8_t* panel, const int8_t* after, int 
 }
 
 // Adds codes times middles of a chunk.
-inline __m256i middle_sums(__m256i sum, const Chunk& chunk, int row) {
+inline __m256i middle_sums(__m256i sum, const Whole& chunk, int row) {
     for (int s = 0; s < chunk.steps; s += 8) {
-        const __m256i pairs = _mm256_maddubs_epi16(load(chunk.in[row] + 4 * s), load(chunk.middle + s));
+        const __m256i pairs = _mm256_maddubs_epi16(load(chunk.in[row] + s), load(chunk.middle + s));
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
     return sum;
@@ -347,12 +362,11 @@ __attribute__((noinline)) void run(const Block& b, int rows) {
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
     for (int h = 0; h < 2 * V; ++h)
         for (int i = 0; i < rows; ++i) save(acc[i] + 8 * h, load(b.start + 8 * h));
-    __m256i middles[MAX_ROWS];
-    for (int i = 0; NARROWED && i < rows; ++i) middles[i] = _mm256_setzero_si256();
+    __m256i middles[MAX_ROWS] = {};
     const Narrowing narrowing(NARROWED ? __builtin_ctz(b.mask) : 0);
     const int8_t *w = b.panel, *last = w + int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
-    std::conditional_t<NARROWED, Chunk, Widened> chunk;
-    std::conditional_t<NARROWED, Chunks, WidenedChunks> chunks(b, rows);
+    std::conditional_t<NARROWED, Whole, Widened> chunk;
+    Chunks chunks(b, rows);
     while (chunks.next(chunk)) {
         const int8_t* from = w;
         w += int64_t{chunk.steps} * V * VECTOR_BYTES;
@@ -381,8 +395,7 @@ class Depthwise {
   public:
     Depthwise(const DepthwiseRow& d, int from, int half)
         : d_(d), from_(from), half_(half), quads_((d.kernel_height + 3) / 4), total_(d.kernel_width * quads_),
-          channels_(d.out_pixel - from - 32 * half < 32 ? d.out_pixel - from - 32 * half : 32),
-          fours_(_mm256_cmpgt_epi32(_mm256_set1_epi32(channels_ / 4), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))) {}
+          channels_(d.out_pixel - from - 32 * half < 32 ? d.out_pixel - from - 32 * half : 32) {}
 
     void run() {
         for (int p = 0; p < d_.count; ++p) {
@@ -432,7 +445,7 @@ class Depthwise {
     }
 
     __m256i some(const uint8_t* p) const {
-        return channels_ == 32 ? load(p) : _mm256_maskload_epi32(reinterpret_cast<const int*>(p), fours_);
+        return channels_ == 32 ? load(p) : load_fours(p, channels_ / 4);
     }
 
     void store(int p, const __m256i* acc) const {
@@ -455,7 +468,6 @@ class Depthwise {
 
     const DepthwiseRow& d_;
     const int from_, half_, quads_, total_, channels_;
-    const __m256i fours_;       // which fours of them there are
     __m256i weight_[MOST * 8];  // [quad][vector][even, odd]
 };
 

@@ -12,6 +12,8 @@
 namespace dqt {
 namespace {
 
+constexpr int VECTOR_BYTES = 64;  // weights of one step and one vector: two registers
+
 inline __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline void save(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.evidence import pictures
+from bench.evidence import pictures, targets
 from bench.evidence.records import FloatRecord, Point, Record, load_all, load_floats, mean
 from bench.evidence.targets import (
     BASE,
     DYNAMIC,
+    FASHION,
+    FASHION_FLOAT,
     RESNET18,
     RESNET18_FLOAT,
     Runs,
@@ -28,10 +30,10 @@ NETWORKS = {
     "any-width": "one nested model, batch norm by width",
     "any-width-float": "the same, every pass taught by the float network, 7 epochs",
     "any-width-float-15": "the same, every pass taught by the float network, 15 epochs",
+    "any-width-resnet56": "the same, every pass taught by a float ResNet-56, 15 epochs",
     "any-width-shared": "one nested model, one batch norm",
     "truncated": "trained at 8 bits alone, truncated at inference",
 }
-ALONE = (8, 4, 3, 2)
 TARGETS = {"dynamic-25": "2.5 bits", "dynamic-3": "3 bits", "dynamic-4": "4 bits"}
 MEASURES = {
     "measure-base": "base: norm by width, distillation, sandwich, alpha 1, gamma 0.99",
@@ -46,11 +48,14 @@ MEASURES = {
     "measure-gamma-0.9": "gamma 0.9",
     "measure-gamma-0.999": "gamma 0.999",
 }
-FASHION = "fashion-dynamic"
 RESNET18_DYNAMIC = "resnet18-dynamic"
-ALONE_RUNS = tuple(f"dedicated-{b}" for b in ALONE)
+ALONE_RUNS = tuple(name for rivals in targets.RIVALS.values() for name in rivals.values())
+ALONE_WORDS = {
+    "any-width-float-15": "a model for each width",
+    "any-width-resnet56": "a model for each width, taught by the float ResNet-56",
+}
 EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, FASHION, RESNET18, RESNET18_DYNAMIC)
-FLOATS = (RESNET18_FLOAT,)
+FLOATS = (RESNET18_FLOAT, FASHION_FLOAT)
 """The float trainings of this folder; the float weights of ResNet-20 are public ones."""
 
 HEAD = """# Results
@@ -88,6 +93,14 @@ random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two
 trained alone, on the fixed network of any-width-float-15: its uniform widths and its searched plans (next table) are
 theirs.
 """
+MEASURES_NOTE = """One epoch each, in bfloat16 where that is possible; every row changes one setting of the first. One
+seed: differences of a few tenths of a point say nothing.
+
+"""
+FASHION_NOTE = """A residual network of 13 layers from scratch: the float one and the nested one saw the same images for
+as many epochs.
+
+"""
 RESNET18_NOTE = """The CIFAR form (11.2 M weights, 0.56 G multiply-accumulates), with float weights that were trained
 here.
 
@@ -111,8 +124,8 @@ def page(records: Sequence[Record], floats: Sequence[FloatRecord] = ()) -> str:
         "## Targets\n\n" + _targets(runs, floats),
         "## One model at every width, and its rivals\n\n" + _picture("widths", runs) + _widths(runs) + ALONE_NOTE,
         "## Widths by input\n\n" + _picture("dynamic", runs) + _by_input(runs),
-        "## Measures\n\nOne epoch each, in bfloat16 where that is possible; every row changes one setting of the first.\n\n" + _measures(runs),
-        "## Fashion-MNIST\n\nA small residual network from scratch, with the controller.\n\n" + _fashion(runs),
+        "## Measures\n\n" + MEASURES_NOTE + _measures(runs),
+        "## Fashion-MNIST\n\n" + FASHION_NOTE + _fashion(runs, floats),
         "## ResNet-18\n\n" + RESNET18_NOTE + _resnet18(runs, floats),
         "## Runs\n\n" + _runs(records, floats),
     ]
@@ -161,9 +174,10 @@ def _seeds(runs: Runs, name: str) -> str:
 
 def _widths(runs: Runs) -> str:
     rows = [(words, _seeds(runs, name), *_cells(runs, name)) for name, words in NETWORKS.items()]
-    alone = [_seeds(runs, f"dedicated-{b}") for b in ALONE]
-    dedicated = [spread(top1(runs, f"dedicated-{b}", b)) if b in ALONE else "" for b in WIDTHS]
-    rows.append(("a model for each width", _smallest(alone), *dedicated))
+    for name, rivals in targets.RIVALS.items():
+        alone = [_seeds(runs, rival) for rival in rivals.values()]
+        dedicated = [spread(top1(runs, rivals[b], b)) if b in rivals else "" for b in WIDTHS]
+        rows.append((ALONE_WORDS[name], _smallest(alone), *dedicated))
     base = runs.get(BASE, [])
     if base:
         shares = [base[0].uniform(b) for b in WIDTHS]
@@ -285,17 +299,17 @@ def _measures(runs: Runs) -> str:
     return table(("measure", "seeds", *(f"{b} bits" for b in WIDTHS), "minutes"), rows)
 
 
-def _fashion(runs: Runs) -> str:
-    widths = table(
-        ("", "seeds", *(f"{b} bits" for b in WIDTHS)), [("uniform", _seeds(runs, FASHION), *_cells(runs, FASHION))]
-    )
-    return widths + "\n" + table(("controller", *RIVALS), [("target 15 %", *rivals(runs, FASHION))])
+def _beside_float(runs: Runs, name: str, found: Sequence[float]) -> str:
+    row = ("uniform", spread(found) or NOT_RUN, _seeds(runs, name), *_cells(runs, name))
+    return table(("", "float", "seeds", *(f"{b} bits" for b in WIDTHS)), [row])
+
+
+def _fashion(runs: Runs, floats: Sequence[FloatRecord]) -> str:
+    return _beside_float(runs, FASHION, float_top1(floats, FASHION_FLOAT))
 
 
 def _resnet18(runs: Runs, floats: Sequence[FloatRecord]) -> str:
-    found = float_top1(floats, RESNET18_FLOAT)
-    row = ("uniform", spread(found) or NOT_RUN, _seeds(runs, RESNET18), *_cells(runs, RESNET18))
-    widths = table(("", "float", "seeds", *(f"{b} bits" for b in WIDTHS)), [row])
+    widths = _beside_float(runs, RESNET18, float_top1(floats, RESNET18_FLOAT))
     cells = (_seeds(runs, RESNET18_DYNAMIC), *rivals(runs, RESNET18_DYNAMIC))
     return widths + "\n" + table(("controller", "seeds", *RIVALS), [("at about uniform 3 bits", *cells)])
 

@@ -12,7 +12,13 @@ from bench.evidence.records import FloatRecord, Point, Record, mean
 
 ANY_WIDTH = {8: 91.7, 6: 91.7, 5: 91.7, 4: 91.3, 3: 90.8, 2: 89.0}
 BEHIND_DEDICATED = {8: 0.3, 4: 0.3, 3: 0.3, 2: 1.0}
-NESTED = ("any-width", "any-width-float", "any-width-float-15")
+NESTED = ("any-width", "any-width-float", "any-width-float-15", "any-width-resnet56")
+ALONE = (8, 4, 3, 2)
+RIVALS = {
+    "any-width-float-15": {b: f"dedicated-{b}" for b in ALONE},
+    "any-width-resnet56": {b: f"dedicated-{b}-resnet56" for b in ALONE},
+}
+"""The models of one width that a nested one stands beside, with the same epochs and images."""
 BASE = "any-width-float-15"
 """The nested model that rivals, controllers and cascades stand beside: the last one made, whatever it reached."""
 
@@ -20,6 +26,7 @@ DYNAMIC = ("dynamic-25", "dynamic-3", "dynamic-4")
 AT_3_BITS = "dynamic-3"
 
 RESNET18, RESNET18_FLOAT = "resnet18", "cifar10-resnet18"
+FASHION, FASHION_FLOAT = "fashion", "fashion"
 FLOAT_AT_LEAST, AT_4_BITS = 95.0, 92.6
 BEHIND_FLOAT = {4: 0.3, 2: 1.5}
 
@@ -58,7 +65,8 @@ def finished(records: Iterable[Record]) -> Runs:
 
 def verdicts(runs: Runs, floats: Sequence[FloatRecord] = ()) -> list[Verdict]:
     """Every target."""
-    return [*_widths(runs), *_dynamic(runs), *_controller(runs), *_resnet18(runs, floats)]
+    fashion = _below_float(runs, FASHION, _mean(float_top1(floats, FASHION_FLOAT)))
+    return [*_widths(runs), *_dynamic(runs), *_controller(runs), *_resnet18(runs, floats), *fashion]
 
 
 def float_top1(floats: Sequence[FloatRecord], name: str) -> list[float]:
@@ -76,11 +84,15 @@ def _widths(runs: Runs) -> list[Verdict]:
     made = []
     for b, least in ANY_WIDTH.items():
         made += [Verdict(f"{name} at {b} bits", ">=", least, _mean(top1(runs, name, b)), "%") for name in NESTED]
-    for b, most in BEHIND_DEDICATED.items():
-        ours, alone = _mean(top1(runs, BASE, b)), _mean(top1(runs, f"dedicated-{b}", b))
-        behind = None if ours is None or alone is None else alone - ours
-        made.append(Verdict(f"{BASE} below a model of {b} bits alone", "<=", most, behind, "points"))
+    for name, rivals in RIVALS.items():
+        for b, rival in rivals.items():
+            behind = _behind(_mean(top1(runs, name, b)), _mean(top1(runs, rival, b)))
+            made.append(Verdict(f"{name} below a model of {b} bits alone", "<=", BEHIND_DEDICATED[b], behind, "points"))
     return made
+
+
+def _behind(ours: float | None, other: float | None) -> float | None:
+    return None if ours is None or other is None else other - ours
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -228,8 +240,13 @@ def _controller(runs: Runs) -> list[Verdict]:
 def _resnet18(runs: Runs, floats: Sequence[FloatRecord]) -> list[Verdict]:
     trained = _mean(float_top1(floats, RESNET18_FLOAT))
     made = [Verdict("ResNet-18, float", ">=", FLOAT_AT_LEAST, trained, "%")]
-    for b, most in BEHIND_FLOAT.items():
-        ours = _mean(top1(runs, RESNET18, b))
-        behind = None if ours is None or trained is None else trained - ours
-        made.append(Verdict(f"{RESNET18} at {b} bits below its float network", "<=", most, behind, "points"))
+    made += _below_float(runs, RESNET18, trained)
     return [*made, Verdict(f"{RESNET18} at 4 bits", ">=", AT_4_BITS, _mean(top1(runs, RESNET18, 4)), "%")]
+
+
+def _below_float(runs: Runs, name: str, trained: float | None) -> list[Verdict]:
+    found = {b: _behind(_mean(top1(runs, name, b)), trained) for b in BEHIND_FLOAT}
+    return [
+        Verdict(f"{name} at {b} bits below its float network", "<=", most, found[b], "points")
+        for b, most in BEHIND_FLOAT.items()
+    ]

@@ -144,9 +144,21 @@ def test_training_that_ends_with_its_slice_is_not_judged_in_it() -> None:
         limit.check()
 
 
-def test_every_float_recipe_is_a_run_file_and_feeds_a_recipe() -> None:
+def test_every_float_recipe_is_a_run_file_that_feeds_a_recipe_or_stands_beside_one() -> None:
     assert set(training.names(training.FLOATS)) == set(results.FLOATS)
-    fed = {load_run(training.RECIPES / f"{name}.toml").model.weights for name in training.names()}
+    runs = {name: load_run(training.RECIPES / f"{name}.toml") for name in training.names()}
+    fed = {run.model.weights for run in runs.values()}
     for name in results.FLOATS:
-        assert load_run(training.FLOATS / f"{name}.toml").model.weights is None
-        assert f"{training.PREFIX}{name}.safetensors" in fed
+        own = load_run(training.FLOATS / f"{name}.toml")
+        assert own.model.weights is None
+        if name in runs:  # a rival from scratch: the same network, images, epochs and rate
+            rival = runs[name]
+            assert (own.model, own.data, own.recipe.epochs, own.recipe.lr, own.recipe.batch_size) == (
+                rival.model,
+                rival.data,
+                rival.recipe.epochs,
+                rival.recipe.lr,
+                rival.recipe.batch_size,
+            )
+        else:
+            assert f"{training.PREFIX}{name}.safetensors" in fed

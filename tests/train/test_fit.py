@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from dqt.train.fit import History, fit
 from dqt.train.processes import Stopped
 from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.sources import source_of
+from dqt.train.trainer import LAST
 from dqt.train.validate import AUTO_SHARE, accuracies, evaluate, reestimate
 from dqt.train.watch import TrainingError
 
@@ -205,6 +207,17 @@ def test_a_disk_that_fills_stops_with_one_error_and_the_run_can_go_on(
     assert_same(whole, resumed)
 
 
+def test_a_key_of_the_recipe_that_is_younger_than_the_checkpoint_has_its_default_there(tmp_path: Path) -> None:
+    short = RECIPE.model_copy(update={"epochs": 1})
+    train(tiny_net(), short, run_dir=tmp_path)
+    held = Checkpoint.load(tmp_path / LAST)
+    older = {key: value for key, value in held.recipe.items() if key not in ("learn", "measured")}
+    replace(held, recipe=older).save(tmp_path / LAST)
+    train(tiny_net(), short, run_dir=tmp_path, resume=True)
+    with pytest.raises(CheckpointError, match=r"the recipe has changed \(measured 2 -> 3\)"):
+        train(tiny_net(), short.model_copy(update={"measured": 3}), run_dir=tmp_path, resume=True)
+
+
 def test_resuming_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"last\.ckpt: no such file"):
         train(tiny_net(), run_dir=tmp_path, resume=True)
@@ -312,6 +325,7 @@ def test_norm_statistics_taken_anew_are_the_mean_over_batches(net: Net) -> None:
 
 SEVERAL = """
 import sys
+from dataclasses import replace
 import torch
 from tests.train.conftest import tiny_data, tiny_net
 from tests.train.test_fit import RECIPE

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dqt.train.build import float_model, load_data, network
+from dqt.train.build import float_model, load_data, network, teacher
 from dqt.train.models import digits_cnn
 from dqt.train.recipe import ModelPart, Recipe, RecipeError, Run, load_run, run_from
 
@@ -23,7 +23,7 @@ WRONG = [
     (MINIMAL + "[recipe]\nfoo = 1\n", r"recipe\.foo: unknown key; known: epochs, batch_size"),
     (MINIMAL + "[network]\nwidth = [8]\n", r"network\.width: unknown key; did you mean 'widths'\?"),
     (MINIMAL + "[network]\ncontroller = { hiden = 3 }\n", r"network\.controller\.hiden: .*did you mean 'hidden'\?"),
-    (MINIMAL + "[other]\n", r"other: unknown key; known: model, data, network, recipe, teacher"),
+    (MINIMAL + "[extra]\n", r"extra: unknown key; known: model, data, network, recipe, teacher"),
     (MINIMAL + "[recipe]\nlr = -1.0\n", r"recipe\.lr: input should be greater than 0 \(got -1\.0\)"),
     (MINIMAL + "[recipe]\nlr = nan\n", r"recipe\.lr: "),
     (MINIMAL + "[recipe]\nepochs = 'many'\n", r"recipe\.epochs: input should be a valid integer.*got 'many'"),
@@ -34,6 +34,8 @@ WRONG = [
     (MINIMAL + "[network]\nmaster = 9\n", r"network\.master: input should be less than or equal to 8 \(got 9\)"),
     (MINIMAL + "[network]\nwidths = [2, 4]\n", r"widths \(2, 4\) must lie in 2\.\.8 and contain the master 8"),
     (MINIMAL.replace("dqt.train.models:digits_cnn", "no colon"), r"model\.factory: "),
+    (MINIMAL + '[teacher]\nfactory = "m:f"\n', r"nothing learns from it, because recipe\.teacher is 'master'"),
+    (MINIMAL + "[teacher]\nfactor = 'm:f'\n", r"teacher\.factor: unknown key; did you mean 'factory'\?"),
     (MINIMAL + "[recipe]\na = 1\nb = 1\nc = 1\n", r"; and 1 more"),
 ]
 
@@ -97,6 +99,30 @@ def test_weights_are_loaded_and_must_be_the_models_own(tmp_path: Path) -> None:
         float_model(ModelPart(factory=factory, weights=str(path)))
     with pytest.raises(RecipeError, match="no such file"):
         float_model(ModelPart(factory=factory, weights=str(tmp_path / "none.safetensors")))
+
+
+def test_the_teacher_is_the_network_itself_or_a_section_of_its_own(tmp_path: Path) -> None:
+    small, large = (float_model(ModelPart(factory=f"dqt.train.models:{name}")) for name in ("resnet20", "resnet56"))
+    for name, model in (("small", small), ("large", large)):
+        save_file(model.state_dict(), tmp_path / f"{name}.safetensors")
+    part = {"factory": "dqt.train.models:resnet20", "weights": str(tmp_path / "small.safetensors")}
+    other = {"factory": "dqt.train.models:resnet56", "weights": str(tmp_path / "large.safetensors")}
+    run = {"model": part, "data": {"spec": "digits"}, "recipe": {"teacher": "float"}}
+    x = torch.randn(2, 3, 32, 32)
+    for sections, expected in ((run, small), (run | {"teacher": other}, large)):
+        found = teacher(run_from(sections, "here"))
+        assert found is not None
+        assert not found.training
+        assert torch.equal(found(x), expected.eval()(x))
+    assert teacher(run_from(run | {"recipe": {}}, "here")) is None
+    for sections, name in (
+        (run | {"model": {"factory": part["factory"]}}, "model"),
+        (run | {"teacher": {"factory": part["factory"]}}, "teacher"),
+    ):
+        with pytest.raises(RecipeError, match=rf"needs trained float weights: set {name}\.weights"):
+            teacher(run_from(sections, "here"))
+    with pytest.raises(RecipeError, match=r"teacher\.weights .*gone\.safetensors: no such file"):
+        teacher(run_from(run | {"teacher": other | {"weights": "gone.safetensors"}}, "here"))
 
 
 def test_a_factory_may_live_in_a_file(tmp_path: Path) -> None:

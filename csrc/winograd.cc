@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t POSITIONS = 16, COLUMNS = 64, MOST_TILES = 64;
 // Fewer channels or tiles do not repay the transforms of input and weights.
 constexpr int LEAST_CHANNELS = 32, LEAST_TILES = 32, WEIGHT_BITS = 4, ACTIVATION_BITS = 6;
+constexpr int MOST_CHANNELS = 4096;  // up to here sums fit 32 bits without what they start from, too
 
 // Transformed weights of all panels that are no larger than this stay in the cache: then each thread takes its tiles in
 // strips, whose transformed input stays there too. Otherwise panel after panel reads the transformed input of them all.
@@ -212,7 +213,7 @@ class Winograd {
 bool shape_fits(const Conv& op, const PackedLayer& layer) {
     const bool plain = op.groups == 1 && layer.kernel_height == 3 && layer.kernel_width == 3 && op.stride[0] == 1 &&
                        op.stride[1] == 1 && op.dilation[0] == 1 && op.dilation[1] == 1;
-    return plain && layer.depth >= LEAST_CHANNELS &&
+    return plain && layer.depth >= LEAST_CHANNELS && layer.depth <= MOST_CHANNELS &&
            std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
 }
 

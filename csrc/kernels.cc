@@ -1,8 +1,25 @@
 #include "kernels.h"
 
+#include <cstdlib>
 #include <cstring>
 
 namespace dqt {
+
+Residual::Residual(int64_t k1, int64_t k2, int64_t k3, int32_t shift, int32_t lo, int32_t hi)
+    : k1(k1), k2(k2), k3(k3), shift(shift), lo(lo), hi(hi) {
+    constexpr int64_t HALF = 0x7FFF, FAR = int64_t{1} << 46;
+    const auto upper = [](int64_t k) { return (k + 0x8000) >> 16; };
+    const auto lower = [&](int64_t k) { return static_cast<int32_t>(k - upper(k) * 0x10000); };
+    const auto pair = [](int64_t first, int64_t second) {
+        return static_cast<int32_t>((static_cast<uint32_t>(first) & 0xFFFF) | static_cast<uint32_t>(second) << 16);
+    };
+    split = shift >= 16 && std::abs(k3) < FAR && std::abs(upper(k1)) <= HALF && std::abs(upper(k2)) <= HALF;
+    if (!split) return;
+    low = pair(lower(k1), lower(k2));
+    high = pair(upper(k1), upper(k2));
+    low3 = lower(k3);
+    high3 = static_cast<int32_t>(upper(k3));
+}
 
 const Kernels* choose_kernels(const char* isa) {
 #define DQT_KERNELS(each) \

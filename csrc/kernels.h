@@ -30,9 +30,18 @@ struct Narrow {
 };
 
 // The residual that is added to a result before it is stored: clamp((k1*r + k2*b + k3) >> shift, lo, hi).
+//
+// Its constants are also split into 16-bit halves, k = high * 2^16 + low, low signed; those of k1 and k2 are pairs of
+// words. Then sum >> shift = (high parts + (low parts >> 16)) >> (shift - 16), exactly, because floors nest; and both
+// parts fit 32 bits. Not `split`: shifts below 16 and constants whose halves do not fit.
 struct Residual {
-    int64_t k1, k2, k3;
-    int32_t shift, lo, hi;
+    int64_t k1 = 0, k2 = 0, k3 = 0;
+    int32_t shift = 0, lo = 0, hi = 0;
+    bool split = false;
+    int32_t low = 0, high = 0, low3 = 0, high3 = 0;
+
+    Residual() = default;
+    Residual(int64_t k1, int64_t k2, int64_t k3, int32_t shift, int32_t lo, int32_t hi);
 };
 
 // One block: `rows` output pixels times one panel.

@@ -52,7 +52,7 @@ template <int V, bool ADDED>
 __attribute__((noinline)) void store(const Block& b, int rows, const int32_t (*acc)[V * LANES]) {
     constexpr int BYTES = V * LANES, REGISTERS = (BYTES + 31) / 32;
     const Finish finish(b.rounding.lo, b.rounding.hi, ADDED ? Narrow() : b.narrow);
-    const Residual none{0, 0, 0, 16, 0, 0}, &residual = ADDED ? *b.residual : none;
+    const Residual none, &residual = ADDED ? *b.residual : none;
     const Addition addition(residual);
     const Finish finish_added(residual.lo, residual.hi, b.narrow);
     const bool whole = BYTES >= 32 && b.stored == BYTES && b.columns == BYTES;

@@ -8,6 +8,7 @@
 
 #include "../arith.h"
 #include "../kernels.h"
+#include "plain.h"
 
 namespace dqt {
 namespace {
@@ -103,18 +104,14 @@ inline __m256i narrowed(__m256i q, const Narrow& to) {
                            same_bytes(((1 << to.n) - 1) >> to.s << to.s));
 }
 
-// What ends every path: bytes clamped to [lo, hi], and narrowed where that is asked for. T_b is monotone, so the upper
-// bound is narrowed once, and not each code a second time.
+// Bounds in registers.
 struct Finish {
     __m256i lo, half, mask, top;
     bool narrows;
-    Finish(int lo, int hi, const Narrow& to) : lo(same_bytes(lo)), narrows(to.s != 0) {
-        const int half_bin = (1 << to.s) >> 1, bits = 0xFF << to.s & 0xFF, most = ((1 << to.n) - 1) & bits;
-        const int up = hi + half_bin < 0xFF ? hi + half_bin : 0xFF;
-        half = same_bytes(half_bin);
-        mask = same_bytes(bits);
-        top = same_bytes(!narrows ? hi : (up & bits) < most ? up & bits : most);
-    }
+    explicit Finish(const Bounds& b)
+        : lo(same_bytes(b.lo)), half(same_bytes(b.half)), mask(same_bytes(b.mask)), top(same_bytes(b.top)),
+          narrows(b.narrows) {}
+    Finish(int lo, int hi, const Narrow& to) : Finish(Bounds(lo, hi, to)) {}
     __m256i operator()(__m256i q) const {
         q = _mm256_max_epu8(q, lo);
         if (narrows) q = _mm256_and_si256(_mm256_adds_epu8(q, half), mask);
@@ -122,31 +119,15 @@ struct Finish {
     }
 };
 
-// The constants of a residual, k1*r + k2*b + k3, split into 16-bit halves: k = high * 2^16 + low, low signed. Then
-// sum >> shift = (high parts + (low parts >> 16)) >> (shift - 16), exactly, because floors nest; and both parts fit
-// 32 bits. Shifts below 16 and constants whose halves do not fit take the 64-bit way.
+// The constants of a residual, split.
 struct Addition {
     __m256i low, high, low3, high3;
     __m128i shift;
     const Residual& k;
-    bool split;
 
-    static int32_t upper(int64_t k) { return static_cast<int32_t>((k + 0x8000) >> 16); }
-    static uint32_t lower(int64_t k) { return static_cast<uint32_t>(k - int64_t{upper(k)} * 0x10000); }
-    static __m256i pair(uint32_t first, uint32_t second) {
-        return _mm256_set1_epi32(static_cast<int>((first & 0xFFFF) | second << 16));
-    }
-    explicit Addition(const Residual& k) : k(k) {
-        constexpr int64_t HALF = 0x7FFF, FAR = int64_t{1} << 46;
-        split = k.shift >= 16 && std::abs(k.k3) < FAR && std::abs((k.k1 + 0x8000) >> 16) <= HALF &&
-                std::abs((k.k2 + 0x8000) >> 16) <= HALF;
-        if (!split) return;
-        low = pair(lower(k.k1), lower(k.k2));
-        high = pair(static_cast<uint32_t>(upper(k.k1)), static_cast<uint32_t>(upper(k.k2)));
-        low3 = _mm256_set1_epi32(static_cast<int>(lower(k.k3)));
-        high3 = _mm256_set1_epi32(upper(k.k3));
-        shift = _mm_cvtsi32_si128(k.shift - 16);
-    }
+    explicit Addition(const Residual& k)
+        : low(_mm256_set1_epi32(k.low)), high(_mm256_set1_epi32(k.high)), low3(_mm256_set1_epi32(k.low3)),
+          high3(_mm256_set1_epi32(k.high3)), shift(_mm_cvtsi32_si128(k.shift - 16)), k(k) {}
 };
 
 // (k1*r + k2*b + k3) >> shift of 32-bit lanes that hold r and, 16 bits up, b.
@@ -173,7 +154,7 @@ inline __m256i with_residual(__m256i r, __m256i b, const Addition& a, const Fini
     const __m256i low = _mm256_unpacklo_epi8(r, b), high = _mm256_unpackhi_epi8(r, b);
     __m256i y[4] = {_mm256_unpacklo_epi8(low, zero), _mm256_unpackhi_epi8(low, zero), _mm256_unpacklo_epi8(high, zero),
                     _mm256_unpackhi_epi8(high, zero)};
-    if (a.split) [[likely]] {
+    if (a.k.split) [[likely]] {
         for (__m256i& lanes : y) lanes = added(lanes, a);
         return finish(packed(y[0], y[1], y[2], y[3]));
     }

@@ -8,6 +8,7 @@
 
 #include "../arith.h"
 #include "../kernels.h"
+#include "plain.h"
 
 namespace dqt {
 namespace {
@@ -62,36 +63,20 @@ INLINE __m512i scaled(__m512i acc, const Factors<TIMES>& f, const Rounding& r) {
     return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
 }
 
-// The constants of a residual, k1*r + k2*b + k3, split into 16-bit halves: k = high * 2^16 + low, low signed. Then
-// sum >> shift = (high parts + (low parts >> 16)) >> (shift - 16), exactly, because floors nest; and both parts fit
-// 32 bits. Shifts below 16 and constants whose halves do not fit take the 64-bit way.
+// The constants of a residual, split.
 struct Addition {
     __m512i low, high, low3, high3;
     __m128i shift;
     const Residual& k;
-    bool split;
 
-    static int32_t upper(int64_t k) { return static_cast<int32_t>((k + 0x8000) >> 16); }
-    static uint32_t lower(int64_t k) { return static_cast<uint32_t>(k - int64_t{upper(k)} * 0x10000); }
-    static __m512i pair(uint32_t first, uint32_t second) {
-        return _mm512_set1_epi32(static_cast<int>((first & 0xFFFF) | second << 16));
-    }
-    explicit Addition(const Residual& k) : k(k) {
-        constexpr int64_t HALF = 0x7FFF, FAR = int64_t{1} << 46;
-        split = k.shift >= 16 && std::abs(k.k3) < FAR && std::abs((k.k1 + 0x8000) >> 16) <= HALF &&
-                std::abs((k.k2 + 0x8000) >> 16) <= HALF;
-        if (!split) return;
-        low = pair(lower(k.k1), lower(k.k2));
-        high = pair(static_cast<uint32_t>(upper(k.k1)), static_cast<uint32_t>(upper(k.k2)));
-        low3 = _mm512_set1_epi32(static_cast<int>(lower(k.k3)));
-        high3 = _mm512_set1_epi32(upper(k.k3));
-        shift = _mm_cvtsi32_si128(k.shift - 16);
-    }
+    explicit Addition(const Residual& k)
+        : low(_mm512_set1_epi32(k.low)), high(_mm512_set1_epi32(k.high)), low3(_mm512_set1_epi32(k.low3)),
+          high3(_mm512_set1_epi32(k.high3)), shift(_mm_cvtsi32_si128(k.shift - 16)), k(k) {}
 };
 
 // (k1*r + k2*b + k3) >> shift of 32-bit lanes that hold r and, 16 bits up, b; not clamped, but for the 64-bit way.
 INLINE __m512i added(__m512i pairs, const Addition& a) {
-    if (a.split) [[likely]] {
+    if (a.k.split) [[likely]] {
         const __m512i low = _mm512_dpwssd_epi32(a.low3, pairs, a.low), high = _mm512_dpwssd_epi32(a.high3, pairs, a.high);
         return _mm512_sra_epi32(_mm512_add_epi32(high, _mm512_srai_epi32(low, 16)), a.shift);
     }
@@ -107,18 +92,13 @@ INLINE __m512i added(__m512i pairs, const Addition& a) {
     return _mm512_mask_blend_epi32(0xAAAA, half(0), _mm512_slli_epi64(half(32), 32));
 }
 
-// What ends every path: bytes clamped to [lo, hi], and narrowed where that is asked for. T_b is monotone, so the upper
-// bound is narrowed once, and not each code a second time.
+// Bounds in registers.
 struct Finish {
     __m512i lo, half, mask, top;
     bool narrows;
-    Finish(int lo, int hi, const Narrow& to) : lo(bytes(lo)), narrows(to.s != 0) {
-        const int half_bin = (1 << to.s) >> 1, bits = 0xFF << to.s & 0xFF, most = ((1 << to.n) - 1) & bits;
-        const int up = hi + half_bin < 0xFF ? hi + half_bin : 0xFF;
-        half = bytes(half_bin);
-        mask = bytes(bits);
-        top = bytes(!narrows ? hi : (up & bits) < most ? up & bits : most);
-    }
+    explicit Finish(const Bounds& b)
+        : lo(bytes(b.lo)), half(bytes(b.half)), mask(bytes(b.mask)), top(bytes(b.top)), narrows(b.narrows) {}
+    Finish(int lo, int hi, const Narrow& to) : Finish(Bounds(lo, hi, to)) {}
     INLINE __m512i operator()(__m512i q) const {
         q = _mm512_max_epu8(q, lo);
         if (narrows) q = _mm512_and_si512(_mm512_adds_epu8(q, half), mask);

@@ -11,6 +11,19 @@
 namespace dqt {
 namespace {
 
+// What ends every path: bytes clamped to [lo, hi], and narrowed where that is asked for: max(lo); plus half a bin, masked,
+// if it `narrows`; min(top). T_b is monotone, so the upper bound is narrowed once, and not each code a second time.
+struct Bounds {
+    int lo, half, mask, top;
+    bool narrows;
+    Bounds(int lo, int hi, const Narrow& to)
+        : lo(lo), half((1 << to.s) >> 1), mask(0xFF << to.s & 0xFF), top(hi), narrows(to.s != 0) {
+        if (!narrows) return;
+        const int most = ((1 << to.n) - 1) & mask, up = (hi + half < 0xFF ? hi + half : 0xFF) & mask;
+        top = up < most ? up : most;
+    }
+};
+
 inline uint8_t with_residual(int32_t r, uint8_t b, const Residual& k) {
     return static_cast<uint8_t>(dqt_clamp((k.k1 * r + k.k2 * b + k.k3) >> k.shift, k.lo, k.hi));
 }

@@ -116,15 +116,12 @@ struct Scale {
 };
 
 Residual random_residual() {
-    Residual k{};
-    k.shift = static_cast<int32_t>(pick(chance(50) ? 16 : 1, 32));
-    const int64_t most = chance(75) ? std::min<int64_t>(int64_t{1} << k.shift, INT32_MAX) : INT32_MAX;
-    k.k1 = pick(-most, most);
-    k.k2 = pick(-most, most);
-    k.k3 = pick(-(int64_t{256} << k.shift), int64_t{256} << k.shift);
-    k.lo = one_of({0, 0, 5});
-    k.hi = one_of({255, 255, 15, 100});
-    return k;
+    const auto shift = static_cast<int32_t>(pick(chance(50) ? 16 : 1, 32));
+    const int64_t most = chance(75) ? std::min<int64_t>(int64_t{1} << shift, INT32_MAX) : INT32_MAX;
+    const int64_t k1 = pick(-most, most), k2 = pick(-most, most);
+    const int64_t k3 = pick(-(int64_t{256} << shift), int64_t{256} << shift);
+    const int lo = one_of({0, 0, 5}), hi = one_of({255, 255, 15, 100});
+    return {k1, k2, k3, shift, lo, hi};
 }
 
 int64_t residual_of(int64_t r, int64_t b, const Residual& k) {

@@ -111,8 +111,9 @@ void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
 
 Bytes::Bytes(size_t size, bool streamed) : size_(round_up(size + SLACK, LINE)) {
     const size_t unit = streamed && size_ >= HUGE_PAGE ? HUGE_PAGE : LINE;
-    data_.reset(static_cast<uint8_t*>(std::aligned_alloc(unit, round_up(size_, unit))));
-    if (!data_) throw std::bad_alloc();
+    void* p = nullptr;  // aligned_alloc would round the size up to whole units: resident, and nobody's
+    if (posix_memalign(&p, unit, size_) != 0) throw std::bad_alloc();
+    data_.reset(static_cast<uint8_t*>(p));
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     if (unit == HUGE_PAGE) madvise(data_.get(), size_ / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);  // a wish: it may fail
 #endif

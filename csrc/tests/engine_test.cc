@@ -7,7 +7,10 @@
 // OUTPUT: for each plan the int32 codes [count, output], as every caller got them.
 //
 // It fails too where a run allocates memory though the same plan ran on as many samples before.
+#include <malloc.h>
+
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -28,8 +31,7 @@ std::atomic<int64_t> allocations{0};
 
 void* allocated(size_t size, size_t alignment) noexcept {
     ++allocations;
-    void* p = nullptr;
-    return posix_memalign(&p, alignment, size ? size : 1) == 0 ? p : nullptr;
+    return memalign(alignment, size ? size : 1);
 }
 
 void* required(size_t size, size_t alignment) {
@@ -39,7 +41,7 @@ void* required(size_t size, size_t alignment) {
 
 }  // namespace
 
-// Every allocation of the program is counted; aligned_alloc is what the engine's buffers are made with.
+// Every allocation of the program is counted; posix_memalign is what the engine's buffers are made with.
 void* operator new(size_t size) { return required(size, alignof(std::max_align_t)); }
 void* operator new[](size_t size) { return required(size, alignof(std::max_align_t)); }
 void* operator new(size_t size, const std::nothrow_t&) noexcept { return allocated(size, alignof(std::max_align_t)); }
@@ -51,7 +53,10 @@ void operator delete[](void* p, size_t) noexcept { std::free(p); }
 void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
 void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
-extern "C" void* aligned_alloc(size_t alignment, size_t size) noexcept { return allocated(size, alignment); }
+extern "C" int posix_memalign(void** p, size_t alignment, size_t size) noexcept {
+    *p = allocated(size, alignment);
+    return *p ? 0 : ENOMEM;
+}
 
 namespace {
 

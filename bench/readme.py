@@ -1,4 +1,4 @@
-"""Put the committed numbers on the front page: its table and its picture. Runs nothing."""
+"""Put the committed numbers on the front page: its tables and its picture. Runs nothing."""
 
 from __future__ import annotations
 
@@ -12,15 +12,29 @@ from bench.common import RESULTS
 
 ROOT = Path(__file__).parent.parent
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "images" / "cifar10-ptq.png"
-BLOCK = re.compile(r"(?<=<!-- cifar10_ptq -->\n).*?(?=<!-- end -->)", re.DOTALL)
+NETWORKS = {
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "mobilenet_v2": "MobileNetV2",
+    "resnet20": "ResNet-20, 32x32",
+}
+RIVALS = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "litert": "LiteRT"}
+
+
+def block(name: str) -> re.Pattern[str]:
+    """What stands between a table's marks."""
+    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Rewrite the block of the README, draw the picture."""
+    """Rewrite the blocks of the README, draw the picture."""
     from dqt.report.plots import save_picture
     from dqt.report.results import load_results
 
-    README.write_text(BLOCK.sub(lambda _: table(), README.read_text()))
+    text = README.read_text()
+    for name, made in (("cifar10_ptq", table), ("engine", speed)):
+        text = block(name).sub(lambda _, made=made: made(), text)  # type: ignore[misc]
+    README.write_text(text)
     PICTURE.parent.mkdir(exist_ok=True)
     save_picture(load_results(RESULTS / REPORT), PICTURE)
 
@@ -39,6 +53,26 @@ def table() -> str:
     if "other_calibration_sets" in results:
         lines.insert(3, line("other calibration sets", [""], [between(results, b) for b in rows]))
     return "\n".join(lines) + "\n\n" + where(document) + "\n"
+
+
+def speed() -> str:
+    """The results of ``bench/engine.py`` at batch 1: our own times, and those of others over ours at 8 bits."""
+    document = json.loads((RESULTS / "engine.json").read_text())
+    names = ("dqt, 8 bits", "4 bits", "2 bits", *(f"{name} int8" for name in RIVALS.values()))
+    lines = ["| one image, one thread | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for key, name in NETWORKS.items():
+        rows = {(row["engine"], row["bits"]): row for row in document["results"][key]["rows"] if row["batch"] == 1}
+        own = [f"{rows['dqt', '8']['ms']['median']:.3g} ms", *(_times(rows["dqt", b]) for b in "42")]
+        lines.append(line(name, own, [_times(rows[rival, "8"]) for rival in RIVALS]))
+    processor = document["machine"]["processor"].split(" (")[0]
+    return (
+        "\n".join(lines)
+        + f"\n\nMedians of one run, same weights, same core: {processor}, {document['machine']['date']}.\n"
+    )
+
+
+def _times(row: dict[str, Any]) -> str:
+    return f"{row['ratio']['median']:.2f}x"
 
 
 def line(name: str, first: list[str], cells: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,11 @@ def test_the_example_has_twelve_lines() -> None:
     assert len([line for line in example().splitlines() if line]) == LINES
 
 
-def test_the_table_is_the_recorded_one() -> None:
-    found = readme.BLOCK.search(TEXT)
+@pytest.mark.parametrize(("name", "made"), [("cifar10_ptq", readme.table), ("engine", readme.speed)])
+def test_the_tables_are_the_recorded_ones(name: str, made: Callable[[], str]) -> None:
+    found = readme.block(name).search(TEXT)
     assert found is not None
-    assert found[0] == readme.table()
+    assert found[0] == made()
 
 
 def test_the_picture_is_small() -> None:

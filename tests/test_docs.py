@@ -46,7 +46,7 @@ def test_the_python_of_the_guide_runs(page: Path, tmp_path: Path, monkeypatch: p
 def test_the_run_files_of_the_guide_are_such(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     texts = [text for _, text in blocks(ROOT / "docs" / "guide" / "fit.md", "toml")]
-    assert len(texts) == 2
+    assert len(texts) == 3
     for text in texts:
         path.write_text(text)
         assert isinstance(load_run(path), Run)

@@ -95,7 +95,8 @@ trained alone, on the fixed network of any-width-float-15: its uniform widths an
 theirs.
 """
 MEASURES_NOTE = """One epoch each, in bfloat16 where that is possible; every row changes one setting of the first. One
-seed: differences of a few tenths of a point say nothing.
+seed: differences of a few tenths of a point say nothing. The minutes are those of a machine that other work shares and
+at times stops.
 
 """
 FASHION_NOTE = """A residual network of 13 layers from scratch: the float one and the nested one saw the same images for

@@ -10,7 +10,6 @@
 #endif
 
 #include "arith.h"
-#include "tensor.h"
 
 namespace dqt {
 namespace {

@@ -9,6 +9,7 @@
 
 #include "kernels.h"
 #include "program.h"
+#include "tensor.h"
 
 namespace dqt {
 
@@ -33,12 +34,12 @@ class Bytes {
 template <class T>
 struct LineAllocator {
     using value_type = T;
-    static constexpr std::align_val_t LINE{64};
+    static constexpr std::align_val_t ALIGNMENT{LINE};
     LineAllocator() = default;
     template <class U>
     LineAllocator(const LineAllocator<U>&) {}
-    T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), LINE)); }
-    void deallocate(T* p, size_t) { ::operator delete(p, LINE); }
+    T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), ALIGNMENT)); }
+    void deallocate(T* p, size_t) { ::operator delete(p, ALIGNMENT); }
     bool operator==(const LineAllocator&) const = default;
 };
 template <class T>

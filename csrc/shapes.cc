@@ -37,6 +37,12 @@ bool same_layout(const Tensor& a, const Tensor& b) {
     return std::ranges::equal(a.shape, b.shape) && a.planar == b.planar;
 }
 
+// Zeros in what pads each of some pixels, side by side.
+void clear_pads(const Tensor& t, uint8_t* p, int64_t pixels) {
+    for (int64_t i = 0; i < pixels; ++i, p += t.pixel)
+        for (int64_t c = t.channels; c < t.pixel; ++c) p[c] = 0;
+}
+
 }  // namespace
 
 // The border is real zeros; lanes past the channels are 0 there, too.
@@ -45,9 +51,7 @@ void fill_border(const Tensor& t, int64_t n) {
     const int64_t columns = t.columns();
     const auto pixels = [&](uint8_t* p, int64_t count) {
         std::memset(p, t.zero, count * t.pixel);
-        if (t.zero == 0) return;
-        for (int64_t i = 0; i < count; ++i)
-            for (int64_t c = t.channels; c < t.pixel; ++c) p[i * t.pixel + c] = 0;
+        if (t.zero != 0) clear_pads(t, p, count);
     };
     uint8_t* base = t.data + n * t.image;
     pixels(base, t.top * columns);
@@ -60,11 +64,7 @@ void fill_border(const Tensor& t, int64_t n) {
 }
 
 void clear_padding(const Tensor& t, int64_t n) {
-    for (int64_t y = 0; y < t.height; ++y) {
-        uint8_t* p = t.at(n, y, 0);
-        for (int64_t x = 0; x < t.width; ++x, p += t.pixel)
-            for (int64_t c = t.channels; c < t.pixel; ++c) p[c] = 0;
-    }
+    for (int64_t y = 0; y < t.height; ++y) clear_pads(t, t.at(n, y, 0), t.width);
 }
 
 void copy_elements(const Tensor& from, const Tensor& to, int64_t n) {

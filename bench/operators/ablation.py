@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 import dqt
 from dqt.arith.nested import limits, narrow_weight, weight_midpoints
@@ -137,13 +138,7 @@ def with_weights(model: nn.Module, weights: dict[str, Tensor], batches: Sequence
     made = copy.deepcopy(model)
     for name, weight in weights.items():
         made.get_parameter(f"{name}.weight").copy_(weight)
-    for module in made.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # a plain mean
-    made.train()
-    for x in batches:
-        made(x)
+    update_bn(batches, made)
     return made.eval()
 
 

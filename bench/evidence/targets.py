@@ -13,10 +13,9 @@ from bench.evidence.records import FloatRecord, Point, Record, mean
 ANY_WIDTH = {8: 91.7, 6: 91.7, 5: 91.7, 4: 91.3, 3: 90.8, 2: 89.0}
 BEHIND_DEDICATED = {8: 0.3, 4: 0.3, 3: 0.3, 2: 1.0}
 NESTED = ("any-width", "any-width-float", "any-width-float-15", "any-width-resnet56")
-ALONE = (8, 4, 3, 2)
 RIVALS = {
-    "any-width-float-15": {b: f"dedicated-{b}" for b in ALONE},
-    "any-width-resnet56": {b: f"dedicated-{b}-resnet56" for b in ALONE},
+    "any-width-float-15": {b: f"dedicated-{b}" for b in BEHIND_DEDICATED},
+    "any-width-resnet56": {b: f"dedicated-{b}-resnet56" for b in BEHIND_DEDICATED},
 }
 """The models of one width that a nested one stands beside, with the same epochs and images."""
 BASE = "any-width-float-15"
@@ -234,7 +233,7 @@ def _controller(runs: Runs) -> list[Verdict]:
     return made
 
 
-# ResNet-18
+# beside the float network of the same kind
 
 
 def _resnet18(runs: Runs, floats: Sequence[FloatRecord]) -> list[Verdict]:

@@ -49,6 +49,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def processor_name(machine: dict[str, Any]) -> str:
+    """The processor of a recorded machine, without its family and its features."""
+    return str(machine["processor"].split(" (")[0])
+
+
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():

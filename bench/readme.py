@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from bench.cifar10_ptq import REPORT
-from bench.common import RESULTS
+from bench.common import RESULTS, processor_name
+from bench.markdown import filled, table
 
 ROOT = Path(__file__).parent.parent
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "images" / "cifar10-ptq.png"
@@ -21,63 +21,43 @@ NETWORKS = {
 RIVALS = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "litert": "LiteRT"}
 
 
-def block(name: str) -> re.Pattern[str]:
-    """What stands between a table's marks."""
-    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
-
-
 def main() -> None:
     """Rewrite the blocks of the README, draw the picture."""
     from dqt.report.plots import save_picture
     from dqt.report.results import load_results
 
-    text = README.read_text()
-    for name, made in (("cifar10_ptq", table), ("engine", speed)):
-        text = block(name).sub(lambda _, made=made: made(), text)  # type: ignore[misc]
-    README.write_text(text)
+    README.write_text(filled(filled(README.read_text(), "cifar10_ptq", accuracy()), "engine", speed()))
     PICTURE.parent.mkdir(exist_ok=True)
     save_picture(load_results(RESULTS / REPORT), PICTURE)
 
 
-def table() -> str:
+def accuracy() -> str:
     """The results of ``bench/cifar10_ptq.py`` as Markdown, with where they were measured."""
     document = json.loads((RESULTS / "cifar10_ptq.json").read_text())
     results = document["results"]
     rows = results["widths"]
     lines = [
-        "| bits | " + " | ".join(["float", *rows]) + " |",
-        "|---|" + "---:|" * (len(rows) + 1),
-        line("top-1, %", [f"{results['float_top1']:.2f}"], [f"{row['top1_integer']:.2f}" for row in rows.values()]),
-        line("BitOPs, % of 8 bits", [""], [f"{100 * row['share']:.1f}" for row in rows.values()]),
+        ("top-1, %", f"{results['float_top1']:.2f}", *(f"{row['top1_integer']:.2f}" for row in rows.values())),
+        ("BitOPs, % of 8 bits", "", *(f"{100 * row['share']:.1f}" for row in rows.values())),
     ]
     if "other_calibration_sets" in results:
-        lines.insert(3, line("other calibration sets", [""], [between(results, b) for b in rows]))
-    return "\n".join(lines) + "\n\n" + where(document) + "\n"
+        lines.insert(1, ("other calibration sets", "", *(between(results, b) for b in rows)))
+    return table(("bits", "float", *rows), lines) + "\n" + where(document) + "\n"
 
 
 def speed() -> str:
     """The results of ``bench/engine.py`` at batch 1: our own times, and those of others over ours at 8 bits."""
     document = json.loads((RESULTS / "engine.json").read_text())
-    names = ("dqt, 8 bits", "4 bits", "2 bits", *(f"{name} int8" for name in RIVALS.values()))
-    lines = ["| one image, one thread | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    lines = []
     for key, name in NETWORKS.items():
         rows = {(row["engine"], row["bits"]): row for row in document["results"][key]["rows"] if row["batch"] == 1}
-        own = [f"{rows['dqt', '8']['ms']['median']:.3g} ms", *(_times(rows["dqt", b]) for b in "42")]
-        lines.append(line(name, own, [_times(rows[rival, "8"]) for rival in RIVALS]))
-    processor = document["machine"]["processor"].split(" (")[0]
-    return (
-        "\n".join(lines)
-        + f"\n\nMedians of one run, same weights, same core: {processor}, {document['machine']['date']}.\n"
-    )
-
-
-def _times(row: dict[str, Any]) -> str:
-    return f"{row['ratio']['median']:.2f}x"
-
-
-def line(name: str, first: list[str], cells: list[str]) -> str:
-    """One row."""
-    return "| " + " | ".join([name, *first, *cells]) + " |"
+        others = [("dqt", "4"), ("dqt", "2"), *((rival, "8") for rival in RIVALS)]
+        ratios = [f"{rows[each]['ratio']['median']:.2f}x" for each in others]
+        lines.append((name, f"{rows['dqt', '8']['ms']['median']:.3g} ms", *ratios))
+    heads = ("one image, one thread", "dqt, 8 bits", "4 bits", "2 bits", *(f"{name} int8" for name in RIVALS.values()))
+    machine = document["machine"]
+    said = f"Medians of one run, same weights, same core: {processor_name(machine)}, {machine['date']}."
+    return table(heads, lines) + f"\n{said}\n"
 
 
 def between(results: dict[str, Any], b: str) -> str:
@@ -91,7 +71,6 @@ def where(document: dict[str, Any]) -> str:
     results, settings, machine = (document[name] for name in ("results", "settings", "machine"))
     rows = results["widths"].values()
     slowest = max(row["interpret_seconds"] for row in rows)
-    processor = machine["processor"].split(" (")[0]
     agreement = min(row["top1_agreement"] for row in rows)
     sets = len(results.get("other_calibration_sets", ()))
     other = f"Second row: {sets} other sets of training images. " if sets else ""
@@ -99,8 +78,8 @@ def where(document: dict[str, Any]) -> str:
         f"All {settings['test_images']:,} test images, integers from the input to the logits; one file of "
         f"{results['program_bytes'] / 1000:.0f} kB for every column. Calibrated on {settings['calibration_images']} "
         f"training images in {results['calibration_seconds']:.0f} s; the test set at one width takes the interpreter "
-        f"{slowest:.0f} s at most ({machine['cores']} cores of {processor}, {machine['date']}). {other}The "
-        "differentiable network gives the "
+        f"{slowest:.0f} s at most ({machine['cores']} cores of {processor_name(machine)}, {machine['date']}). {other}"
+        "The differentiable network gives the "
         f"same class on {agreement:.2f} % or more at every width, its exact form the same bits."
     )
 

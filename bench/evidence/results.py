@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.common import processor_name
 from bench.evidence import pictures, targets
 from bench.evidence.records import FloatRecord, Point, Record, load_all, load_floats, mean
 from bench.evidence.targets import (
@@ -23,6 +24,7 @@ from bench.evidence.targets import (
     uniform_at,
     verdicts,
 )
+from bench.markdown import table
 
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 NOT_RUN = "not yet run"
@@ -132,12 +134,6 @@ def page(records: Sequence[Record], floats: Sequence[FloatRecord] = ()) -> str:
         "## Runs\n\n" + _runs(records, floats),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table, its first ``left`` columns aligned left."""
-    rule = "|" + "---|" * left + "---:|" * (len(head) - left)
-    return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def spread(values: Sequence[float]) -> str:
@@ -360,7 +356,7 @@ def _machines(notes: Sequence[dict[str, Any]]) -> str:
 
 
 def _on(machines: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    said = (f"{word}{m['processor'].split(' (')[0]}, {m['cores']} cores, {_gpu(m)}{m['date']}" for word, m in machines)
+    said = (f"{word}{processor_name(m)}, {m['cores']} cores, {_gpu(m)}{m['date']}" for word, m in machines)
     return "; ".join(dict.fromkeys(said))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.common import RESULTS
+from bench.common import RESULTS, processor_name
+from bench.markdown import table
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE, RECORD = ROOT / "docs" / "experiments.md", RESULTS / "operators.json"
@@ -110,14 +111,8 @@ def page(document: dict[str, Any]) -> str:
 
 def where(machine: dict[str, Any]) -> str:
     """On what it was measured."""
-    processor, torch = machine["processor"].split(" (")[0], machine["versions"]["torch"]
-    return f"Measured {machine['date']} on {processor}, {machine['system']}, torch {torch}.\n"
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column to the left, the others to the right."""
-    lines = [heads, ["---", *("---:" for _ in heads[1:])], *rows]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+    torch = machine["versions"]["torch"]
+    return f"Measured {machine['date']} on {processor_name(machine)}, {machine['system']}, torch {torch}.\n"
 
 
 def facts(found: Sequence[dict[str, Any]]) -> str:

@@ -6,16 +6,15 @@ python -m bench.serving.page
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.common import RESULTS
+from bench.markdown import filled, table
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "kernels.md"
-BLOCK = re.compile(r"(?<=<!-- serving -->\n).*?(?=<!-- end -->)", re.DOTALL)
+MARK = "serving"
 PARTS = {
     "engine": "Latency, one thread",
     "serving_layers": "Where the time goes",
@@ -34,7 +33,7 @@ AGREEMENT = "share of top-1"
 
 def main() -> None:
     """Rewrite the block of the page."""
-    PAGE.write_text(BLOCK.sub(lambda _: text(), PAGE.read_text()))
+    PAGE.write_text(filled(PAGE.read_text(), MARK, text()))
 
 
 def text() -> str:
@@ -55,12 +54,7 @@ def text() -> str:
         own = [tables[name](document["results"])] if name in tables else []
         aims = [_targets(document["targets"])] if document["targets"] else []
         blocks += [f"### {title}", *own, *aims, _where(name, document["machine"])]
-    return "\n" + "\n\n".join(blocks) + "\n\n"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n" + "\n\n".join(block.rstrip("\n") for block in blocks) + "\n\n"
 
 
 def _targets(targets: list[dict[str, Any]]) -> str:
@@ -71,7 +65,7 @@ def _targets(targets: list[dict[str, Any]]) -> str:
             continue
         wanted = f"{bound[each['relation']]} {each['target']:g}"
         rows.append((each["what"], f"{each['value']:.4g}", wanted, "met" if each["met"] else "**missed**"))
-    return _table(("target", "measured", "wanted", ""), rows)
+    return table(("target", "measured", "wanted", ""), rows)
 
 
 def _latency(results: dict[str, Any]) -> str:
@@ -83,7 +77,7 @@ def _latency(results: dict[str, Any]) -> str:
             times = {(row["engine"], row["bits"]): f"{row['ms']['median']:.3g}" for row in here}
             cells = [times.get(each, "") for each in CONTESTANTS]
             rows.append((name, batch, *cells, f"{ratios.get('dqt at 8 / fastest peer', 0):.2f}"))
-    return _table(LATENCY, rows)
+    return table(LATENCY, rows)
 
 
 def _layers(results: dict[str, Any]) -> str:
@@ -99,7 +93,7 @@ def _layers(results: dict[str, Any]) -> str:
         for kind, found in kinds.items()
     ]
     peak = f"The peak was {min(found['peak'] for found in results.values()):.0f} GMAC/s at least."
-    return _table(("ms (of the peak)", "kind, kernel", "8 bits", "4", "2"), rows) + "\n\n" + peak
+    return table(("ms (of the peak)", "kind, kernel", "8 bits", "4", "2"), rows) + "\n" + peak
 
 
 def _share(each: dict[str, Any] | None) -> str:
@@ -117,7 +111,7 @@ def _threads(results: dict[str, Any]) -> str:
         )
         for name, each in results.items()
     ]  # fmt: skip
-    return _table(("ms", "1 thread", "2 threads", "times faster", "two single runs side by side"), rows)
+    return table(("ms", "1 thread", "2 threads", "times faster", "two single runs side by side"), rows)
 
 
 def _others(results: dict[str, Any]) -> str:
@@ -127,7 +121,7 @@ def _others(results: dict[str, Any]) -> str:
     change = max(results["resnet50"][each]["difference_ms"]["median"] for each in ("to 8", "to 4"))
     rows = [("dqt: a mask as weights are loaded, the next run's excess", f"{change:.3f}", f"{change / run:.2%}")]
     rows += [(label, f"{each['median']:.3g}", f"{each['median'] / run:.0%}") for label, each in others.items()]
-    return _table(("every weight of ResNet-50 from 8 bits to 4", "ms", "of a run at 8 bits"), rows)
+    return table(("every weight of ResNet-50 from 8 bits to 4", "ms", "of a run at 8 bits"), rows)
 
 
 def _avx2(results: dict[str, Any]) -> str:
@@ -137,7 +131,7 @@ def _avx2(results: dict[str, Any]) -> str:
         for label, ms in found["ms"].items():
             over = found.get(f"{label} / dqt", {"median": 1.0})["median"]
             rows.append((f"{label}; others {OTHERS[name]}", f"{ms['median']:.3g}", f"{over:.2f}"))
-    return _table(("ResNet-50", "ms", "over dqt's"), rows)
+    return table(("ResNet-50", "ms", "over dqt's"), rows)
 
 
 def _where(name: str, machine: dict[str, Any]) -> str:

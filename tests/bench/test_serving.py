@@ -9,13 +9,14 @@ import pytest
 
 from bench.common import Check
 from bench.engine import checks
+from bench.markdown import block
 from bench.serving import page
 from bench.serving.common import ratios, turns
 from bench.serving.requantize import HI, LO, baselines
 
 
 def test_the_committed_page_is_what_the_committed_results_give() -> None:
-    found = page.BLOCK.search(page.PAGE.read_text())
+    found = block(page.MARK).search(page.PAGE.read_text())
     assert found is not None
     assert found[0] == page.text(), "run: python -m bench.serving.page"
 

@@ -18,7 +18,7 @@ RIVALS = {
     "any-width-resnet56": {b: f"dedicated-{b}-resnet56" for b in BEHIND_DEDICATED},
 }
 """The models of one width that a nested one stands beside, with the same epochs and images."""
-BASE = "any-width-float-15"
+BASE = "any-width-resnet56"
 """The nested model that rivals, controllers and cascades stand beside: the last one made, whatever it reached."""
 
 DYNAMIC = ("dynamic-25", "dynamic-3", "dynamic-4")

@@ -181,9 +181,9 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
     for (const Op& op : program.ops) {
         if (const auto* conv = std::get_if<Conv>(&op)) {
             const Tensor& x = plan.values[conv->x];
-            const int64_t inputs = round_up(conv->weight.shape[1], 4);
-            const int64_t regrouped = x.image / x.pixel * inputs * conv->groups;
-            plan.stage = std::max({plan.stage, x.image, regrouped + LINE});
+            const int64_t inputs = is_depthwise(*conv, program) ? 1 : round_up(conv->weight.shape[1], 4);
+            const int64_t regrouped = conv->groups > 1 ? x.image / x.pixel * inputs * conv->groups + LINE : 0;
+            plan.stage = std::max({plan.stage, x.image, regrouped});
             plan.taps = std::max(plan.taps, static_cast<size_t>(conv->weight.shape[2] * conv->weight.shape[3]));
         } else if (const auto* linear = std::get_if<Linear>(&op)) {
             plan.stage = std::max(plan.stage, as_matrix(plan.values[linear->x]).image);

@@ -25,11 +25,19 @@ using Codes = nb::ndarray<int32_t, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using Chosen = nb::ndarray<int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-std::unique_ptr<dqt::Engine> make(nb::bytes data, int threads, const std::string& isa) {
+dqt::Forced forced(const std::string& kernel) {
+    using dqt::Forced;
+    for (const auto& [name, each] : {std::pair{"", Forced::none}, {"block", Forced::block},
+                                     {"winograd", Forced::winograd}, {"slices", Forced::slices}})
+        if (kernel == name) return each;
+    throw nb::value_error(("no kernel called '" + kernel + "': there are block, winograd and slices").c_str());
+}
+
+std::unique_ptr<dqt::Engine> make(nb::bytes data, int threads, const std::string& isa, const std::string& kernel) {
     const dqt::Kernels* kernels = dqt::choose_kernels(isa.empty() ? nullptr : isa.c_str());
     if (!kernels) throw nb::value_error(("no kernels called '" + isa + "' that this processor runs").c_str());
     return std::make_unique<dqt::Engine>(dqt::load(reinterpret_cast<const uint8_t*>(data.data()), data.size()), threads,
-                                         *kernels);
+                                         *kernels, forced(kernel));
 }
 
 // `weight` and `activation`: a width for each layer, the controller's own after them.
@@ -116,5 +124,5 @@ NB_MODULE(_native, m) {
         .def_prop_ro("threads", &dqt::Engine::threads)
         .def_prop_ro("weight_bytes", &dqt::Engine::weight_bytes)
         .def("arena_bytes", &dqt::Engine::arena_bytes);
-    m.def("engine", &make, "data"_a, "threads"_a, "isa"_a, "An engine from the bytes of a .dqt file.");
+    m.def("engine", &make, "data"_a, "threads"_a, "isa"_a, "kernel"_a, "An engine from the bytes of a .dqt file.");
 }

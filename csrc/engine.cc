@@ -48,8 +48,8 @@ void Arena::grow(const Needs& needs, int64_t samples) {
     capacity = samples;
 }
 
-Engine::Engine(Program program, int threads, const Kernels& kernels)
-    : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)),
+Engine::Engine(Program program, int threads, const Kernels& kernels, Forced forced)
+    : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)), forced_(forced),
       plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
     for (size_t i = 0; i < program_.ops.size(); ++i) {
         if (auto* conv = std::get_if<Conv>(&program_.ops[i])) {
@@ -57,7 +57,7 @@ Engine::Engine(Program program, int threads, const Kernels& kernels)
                               program_.values[conv->x].zero, program_.space);
         } else if (auto* linear = std::get_if<Linear>(&program_.ops[i])) {
             layers_[i] = pack(linear->weight, linear->requant, 1, false, true, program_.values[linear->x].zero,
-                              program_.space, slices_pay(*linear, kernels));
+                              program_.space, takes_slices(*linear, kernels, forced));
         }
     }
     needs_ = {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),
@@ -117,7 +117,7 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
         for (size_t v = 0; v < arena->values.size(); ++v)
             arena->values[v].data = arena->memory.data() + some * memory.offset[v];
         arena->chosen.assign(layers * some, 0);
-        execute({program_, layers_, *kernels_, memory, plan, *arena, some, x + first * in_size}, seconds, used);
+        execute({program_, layers_, *kernels_, memory, plan, *arena, forced_, some, x + first * in_size}, seconds, used);
         const int last = std::get<Dequantize>(program_.ops.back()).x;
         read_output(arena->values[last], output(), some, codes ? codes + first * out_size : nullptr,
                     floats ? floats + first * out_size : nullptr);

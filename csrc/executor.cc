@@ -264,7 +264,7 @@ class Execution {
         const int row = index_of(widths, std::min(weight, activation));
         const int32_t* start = packed.start[index_of(widths, weight)].data();
         const LayerRun layer{packed, w, packed.narrowing(weight), start, row, ending(i, w.out)};
-        if (conv && !w.out.wide && winograd_pays(run_, *conv, packed, weight, activation)) {
+        if (conv && !w.out.wide && takes_winograd(run_, *conv, packed, weight, activation)) {
             use("winograd");
             const Ending& end = layer.end;
             return run_winograd(run_, {packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,

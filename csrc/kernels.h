@@ -99,6 +99,7 @@ struct WinogradBlock {
     const int8_t* weight;            // transformed: [position][depth / 4][4][16][4]
     int64_t weight_stride;           // bytes from position to position
     const int32_t* offset;           // [position][64]: initial accumulators
+    const int8_t* next;              // weights that are wanted soon, a line of them at each step; or null
     const int32_t* start;            // [64], as of a Block
     int shift;                       // of both narrowings together
     const WinogradTile* places;      // of the tiles
@@ -109,7 +110,16 @@ struct WinogradBlock {
     Narrow narrow;
 };
 
+// What a 3x3 layer costs, in nanoseconds on the processor where bench/kernels.py fitted them: their ratios choose the
+// kernel. A pass is one weight on its way through a block of up to BLOCK_ROWS pixels or TILES tiles.
+struct WinogradCosts {
+    double block_product, block_pass, block_output;
+    double product, pass, input, output, weight;  // products of transformed numbers; a transformed byte; a tile's channel
+};
+constexpr int BLOCK_ROWS = 6;  // of 64 columns
+
 struct WinogradKernels {
+    WinogradCosts costs;
     // The 4x4 pixels of one tile, master codes: narrowed by s of n bits, transformed, 16 positions `stride` apart.
     void (*input)(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride);
     // Sums of code * h over the channels of `count` pixels, `step` apart: h = even for even channels, odd for odd ones.
@@ -131,6 +141,9 @@ struct SlicedKernels {
     // The whole bytes of b.panel, narrowed, as a Block's panel of depth b.depth; from so many slices.
     void (*unpack[SLICES])(const Block& b, int8_t* panel);
 };
+
+// The one kernel that runs every layer for which it is exact, whatever it costs; `none`: the cheapest one does.
+enum class Forced : char { none, block, winograd, slices };
 
 struct Kernels {
     const char* name;

@@ -15,8 +15,8 @@ struct SlicedRun {
     Narrow narrow;                   // of the output
 };
 
-// Whether the layer's weights are many enough to come from memory, and there are kernels for their slices.
-bool slices_pay(const Linear& op, const Kernels& kernels);
+// Whether there are kernels for the layer's slices and its weights are many enough to come from memory; or forced.
+bool takes_slices(const Linear& op, const Kernels& kernels, Forced forced);
 
 // Every sample of `run.arena.order`.
 void run_sliced(const Context& run, const SlicedRun& s);

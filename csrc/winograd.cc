@@ -1,6 +1,7 @@
 #include "winograd.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "arith.h"
 
@@ -8,8 +9,7 @@ namespace dqt {
 namespace {
 
 constexpr int64_t POSITIONS = 16, COLUMNS = 64, MOST_TILES = 64;
-// Fewer channels or tiles do not repay the transforms of input and weights.
-constexpr int LEAST_CHANNELS = 32, LEAST_TILES = 32, WEIGHT_BITS = 4, ACTIVATION_BITS = 6;
+constexpr int WEIGHT_BITS = 4, ACTIVATION_BITS = 6;
 constexpr int MOST_CHANNELS = 4096;  // up to here sums fit 32 bits without what they start from, too
 
 // Transformed weights of all panels that are no larger than this stay in the cache: then each thread takes its tiles in
@@ -168,7 +168,11 @@ class Winograd {
         block.narrow = w_.narrow;
         block.stored = stored_columns(w_.layer, panel, w_.out);
         const int64_t total = tiles.last - tiles.first, blocks = (total + TILES - 1) / TILES;
+        const int64_t asked = POSITIONS / 4 * LINE * at_.depth, all = 9 * COLUMNS * at_.depth;  // bytes: in a block, of a panel
+        const auto* packed = reinterpret_cast<const int8_t*>(w_.layer.weight.data());
+        const int8_t* next = at_.strips || p + 1 == panels_ ? nullptr : packed + w_.layer.panels[p + 1].weight;
         for (int64_t k = 0; k < blocks; ++k) {
+            block.next = next && k * asked < all ? next + k * asked : nullptr;
             const int64_t first = total * k / blocks, end = total * (k + 1) / blocks;
             block.tiles = static_cast<int>(end - first);
             block.in = in + first * at_.depth;
@@ -210,21 +214,33 @@ class Winograd {
     int down_, shift_;               // shifts of the weights and of the activations
 };
 
+// Whether the transform takes less time than the block kernel, for so many samples.
+bool is_cheaper(const WinogradCosts& cost, const Tensor& out, const PackedLayer& layer, double samples) {
+    const double columns = static_cast<double>(layer.panels.size()) * COLUMNS, weights = columns * layer.depth;
+    const double pixels = samples * static_cast<double>(out.height * out.width);
+    const double tiles = samples * static_cast<double>((out.height + 1) / 2 * ((out.width + 1) / 2));
+    const double block = 9 * weights * (pixels * cost.block_product + std::ceil(pixels / BLOCK_ROWS) * cost.block_pass) +
+                         pixels * columns * cost.block_output;
+    const double winograd = POSITIONS * weights * (tiles * cost.product + std::ceil(tiles / TILES) * cost.pass) +
+                            POSITIONS * tiles * layer.depth * cost.input + tiles * columns * cost.output +
+                            9 * weights * cost.weight;
+    return winograd < block;
+}
+
 bool shape_fits(const Conv& op, const PackedLayer& layer) {
     const bool plain = op.groups == 1 && layer.kernel_height == 3 && layer.kernel_width == 3 && op.stride[0] == 1 &&
                        op.stride[1] == 1 && op.dilation[0] == 1 && op.dilation[1] == 1;
-    return plain && layer.depth >= LEAST_CHANNELS && layer.depth <= MOST_CHANNELS &&
+    return plain && layer.depth <= MOST_CHANNELS &&
            std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
 }
 
 }  // namespace
 
-bool winograd_pays(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation) {
+bool takes_winograd(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation) {
     if (!run.kernels.winograd || weight > WEIGHT_BITS || activation > ACTIVATION_BITS || !shape_fits(op, layer))
         return false;
-    const Tensor& out = run.arena.values[op.out];
-    const int64_t tiles = (out.height + 1) / 2 * ((out.width + 1) / 2);
-    return static_cast<int64_t>(run.arena.order.size()) * tiles >= LEAST_TILES;
+    if (run.forced != Forced::none) return run.forced == Forced::winograd;
+    return is_cheaper(run.kernels.winograd->costs, run.arena.values[op.out], layer, run.arena.order.size());
 }
 
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,

@@ -17,9 +17,9 @@ struct WinogradRun {
     Narrow narrow;                   // of the output
 };
 
-// Whether the transform is exact and, by measurement, faster for this layer at these widths
-// and for the samples of `run.arena.order`.
-bool winograd_pays(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation);
+// Whether the transform is exact for this layer and, for the samples of `run.arena.order`, faster by the model of costs;
+// or forced.
+bool takes_winograd(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation);
 
 // Bytes of scratch that the program's layers need at most, with `threads`; every plan lays the values out alike.
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,

@@ -131,7 +131,7 @@ void weights(const int8_t* panel, int depth, int s, int8_t* out, int64_t stride,
 }
 
 // One position of `ROWS` tiles: int32 [tile][64] at `out`.
-template <int ROWS>
+template <int ROWS, bool ASKS>
 void product(const WinogradBlock& b, int position, int32_t* out) {
     __m512i acc[ROWS][4];
 #pragma GCC unroll 6
@@ -141,8 +141,10 @@ void product(const WinogradBlock& b, int position, int32_t* out) {
     const uint8_t* in = b.in + position * b.in_stride;
     const int8_t* w = b.weight + position * b.weight_stride;
     const int64_t step = b.tile_stride;
+    const int8_t* next = b.next + position * int64_t{b.depth} * 16;
 #pragma GCC unroll 2
     for (int k = 0; k < b.depth; k += 4, w += 256, in += 4) {
+        if constexpr (ASKS) _mm_prefetch(reinterpret_cast<const char*>(next + 16 * k), _MM_HINT_T1);
         __m512i weight[4];
 #pragma GCC unroll 4
         for (int v = 0; v < 4; ++v) weight[v] = _mm512_loadu_si512(w + 64 * v);
@@ -160,7 +162,9 @@ void product(const WinogradBlock& b, int position, int32_t* out) {
 }
 
 using Product = void (*)(const WinogradBlock&, int, int32_t*);
-constexpr Product PRODUCTS[TILES] = {product<1>, product<2>, product<3>, product<4>, product<5>, product<6>};
+template <bool ASKS>
+constexpr Product PRODUCTS[TILES] = {product<1, ASKS>, product<2, ASKS>, product<3, ASKS>,
+                                     product<4, ASKS>, product<5, ASKS>, product<6, ASKS>};
 
 // Rows of A' = [1 1 1 0; 0 1 -1 -1] on four vectors.
 INLINE __m512i upper(__m512i m0, __m512i m1, __m512i m2) { return _mm512_add_epi32(_mm512_add_epi32(m0, m1), m2); }
@@ -215,7 +219,8 @@ void output(const WinogradBlock& b, const int32_t* m, const Finish& finish, __m5
 
 void block(const WinogradBlock& b) {
     alignas(64) int32_t m[POSITIONS * TILES * 64];
-    for (int p = 0; p < POSITIONS; ++p) PRODUCTS[b.tiles - 1](b, p, m + p * TILES * 64);
+    const Product one = (b.next ? PRODUCTS<true> : PRODUCTS<false>)[b.tiles - 1];
+    for (int p = 0; p < POSITIONS; ++p) one(b, p, m + p * TILES * 64);
     __m512i bytes[4 * TILES];
     const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
     (b.rounding.shift == 32 && b.shift >= 2 ? output<false> : output<true>)(b, m, finish, bytes);
@@ -227,7 +232,8 @@ void block(const WinogradBlock& b) {
 
 }  // namespace
 
-const WinogradKernels winograd_avx512 = {input, weigh, weights, block};
+const WinogradKernels winograd_avx512 = {
+    {0.0001453, 0.01142, 0.04814, 0.001262, 0.004138, 0.03296, 1.245, 0.02583}, input, weigh, weights, block};
 
 }  // namespace dqt
 #endif

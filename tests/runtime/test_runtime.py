@@ -16,15 +16,15 @@ from dqt.program.interpret import execute, interpret
 from dqt.program.ops import Conv, Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
-from dqt.runtime.runtime import kernel_sets
+from dqt.runtime.runtime import KERNELS, kernel_sets
 from tests.program.build import Builder, Shape, inputs, random_program
 
 ISAS = kernel_sets()
 
 
-def check(program: Program, plan: PlanLike, x: Any = None, *, threads: int = 1, isa: str | None = None) -> None:
+def check(program: Program, plan: PlanLike, x: Any = None, *, threads: int = 1, **kernels: Any) -> None:
     x = inputs(program, 5) if x is None else x
-    run = Runtime(program, threads=threads, isa=isa)
+    run = Runtime(program, threads=threads, **kernels)
     expected = execute(program, x, plan)
     got = run.execute(x, plan)
     np.testing.assert_array_equal(got.codes, expected.codes)
@@ -47,6 +47,8 @@ def test_random_programs(seed: int, isa: str) -> None:
     for b in program.space.widths:
         check(program, b, isa=isa)
     check(program, any_plan(program, seed), isa=isa, threads=1 + seed % 3)
+    for kernel in KERNELS:
+        check(program, any_plan(program, seed + 1), isa=isa, kernel=kernel)
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -145,6 +147,8 @@ def test_errors_are_clear() -> None:
         Runtime(program, isa="mmx")
     with pytest.raises(ValueError, match="threads=0"):
         Runtime(program, threads=0)
+    with pytest.raises(RuntimeUnavailableError, match="kernel 'fft': there are block, winograd, slices"):
+        Runtime(program, kernel="fft")
     with pytest.raises(InputError, match="this program takes"):
         Runtime(program)(np.zeros((1, 1, 1, 99), dtype=np.float32))
 
@@ -161,6 +165,26 @@ def test_a_profile_names_the_kernel_of_each_layer_that_ran() -> None:
     assert run.peak() > 1e6
     assert run.weight_bytes > 0
     assert run.arena_bytes(4) == 4 * run.arena_bytes()
+
+
+def test_kernels_by_name_and_by_cost() -> None:
+    b = Builder(0, (64, 16, 16))
+    program = b.build(b.linear(b.reshape(b.conv(b.conv("v0", 64), 64), (64 * 256,)), 64))
+    plan = Plan.of(dict.fromkeys(program.layers, (4, 4)))
+    few, many = inputs(program, 1), inputs(program, 2)
+    by_name = {kernel: set(Runtime(program, kernel=kernel).kernels(few, plan)) for kernel in KERNELS}
+    assert by_name["block"] == {"", "block"}
+    if Runtime(program).isa != "avx512vnni":
+        pytest.skip("no Winograd and no slices on this processor")
+    assert by_name == {"block": {"", "block"}, "winograd": {"", "winograd", "block"}, "slices": {"", "block", "slices"}}
+    assert set(Runtime(program).kernels(many, plan)) == {"", "winograd", "slices"}
+    assert set(Runtime(program).kernels(many, 8)) == {"", "block", "slices"}
+
+
+def test_a_depthwise_layer_asks_for_no_more_than_its_values() -> None:
+    b = Builder(0, (64, 20, 20))
+    program = b.build(b.conv("v0", 64, groups=64))
+    assert Runtime(program).arena_bytes() < 64 * (22 * 22 + 20 * 20 + 22 * 22) + 4096  # input, output, narrowed input
 
 
 def resident() -> int:
@@ -183,6 +207,8 @@ def test_nothing_grows() -> None:
 
 WINOGRAD: list[tuple[Shape, int, Shape]] = [
     # input, output channels, padding
+    ((3, 8, 8), 64, (1, 1, 1, 1)),
+    ((20, 4, 4), 49, (1, 1, 1, 1)),
     ((32, 7, 7), 64, (1, 1, 1, 1)),
     ((67, 9, 6), 60, (1, 1, 1, 1)),
     ((128, 5, 8), 100, (1, 1, 1, 1)),
@@ -204,7 +230,7 @@ def test_the_transform_of_few_bits(shape: Shape, count: int, padding: Shape, sig
     extremes = np.where(np.random.default_rng(1).random((5, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
     for seed, batch in enumerate((random, extremes, np.full_like(random, 1e9))):
         for plan in (2, min(4, master), any_plan(program, seed)):
-            check(program, plan, batch, threads=1 + seed)
+            check(program, plan, batch, threads=1 + seed, kernel="winograd")
 
 
 def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ from dqt.program.ops import Dequantize
 from dqt.program.program import Program
 
 
+KERNELS = ("block", "winograd", "slices")
+"""Kernels that :class:`Runtime` chooses among."""
+
+
 class RuntimeUnavailableError(RuntimeError):
     """The native engine is not built, or has no kernels of the name that was asked for."""
 
@@ -31,6 +35,8 @@ class Runtime:
         program: the integer program, or the path of a ``.dqt`` file.
         threads: of one call; the default is the cores that this process may use.
         isa: kernels by name, one of :func:`kernel_sets`; the default is the best.
+        kernel: one of :data:`KERNELS`, for every layer that it can run exactly; the default chooses for each layer and
+            width by a model of what they cost. For tests and measurements: the integers are the same.
 
     Attributes:
         widths: int8 ``[N, layers]`` of the last call, the width of each layer for each sample (the smaller of a pair).
@@ -41,16 +47,22 @@ class Runtime:
     """
 
     def __init__(
-        self, program: Program | str | os.PathLike[str], threads: int | None = None, isa: str | None = None
+        self,
+        program: Program | str | os.PathLike[str],
+        threads: int | None = None,
+        isa: str | None = None,
+        kernel: str | None = None,
     ) -> None:
         native = _native()
         if isa is not None and isa not in native.kernel_sets():
             raise RuntimeUnavailableError(f"isa {isa!r}: this processor runs {', '.join(native.kernel_sets())}")
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads}: need at least 1")
+        if kernel is not None and kernel not in KERNELS:
+            raise RuntimeUnavailableError(f"kernel {kernel!r}: there are {', '.join(KERNELS)}")
         self._source = program
         loaded = self.program
-        self._engine = native.engine(dumps(loaded), threads or _cores(), isa or "")
+        self._engine = native.engine(dumps(loaded), threads or _cores(), isa or "", kernel or "")
         last = loaded.ops[-1]
         self._output = next(v for v in loaded.values if isinstance(last, Dequantize) and v.name == last.x)
         self._space, self._input_shape = loaded.space, loaded.input_shape

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 
-ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", "engine", "linear", "lookup", "serving")
+NATIVE = ("engine", "kernels", "linear", "lookup", "serving")
+ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", *NATIVE)
 WITH_DATA = ("cifar10_ptq", "operators")
 
 

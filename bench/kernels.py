@@ -2,8 +2,8 @@
 
 Three convolutions of one shape follow each other; the time is that of the third, so that it finds its input where a
 layer leaves it. Both kernels, forced by name, take turns, and a ratio is of one round. The constants of the model
-(csrc/simd/winograd_avx512.cc) are those that fit best here, by least squares of relative errors; ``--fit`` prints them anew. Needs a
-quiet core: ``taskset -c N`` chooses it.
+(csrc/simd/winograd_avx512.cc) are those that fit best here, by least squares of relative errors; ``--fit`` prints them
+anew. Needs a quiet core: ``taskset -c N`` chooses it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def measured(inputs: int, outputs: int, size: int, batch: int, rounds: int) -> d
             if i >= 2:  # warm-up
                 times[kernel].append(1e6 * seconds)
     chosen = Runtime(program, threads=1).kernels(x, plan)[last]
-    us = {kernel: vars(Spread.of(values)) for kernel, values in times.items()}
+    us = {kernel: Spread.of(values).median for kernel, values in times.items()}
     ratio = Spread.of(list(np.array(times["winograd"]) / np.array(times["block"])))
     print(f"{inputs:3} -> {outputs:3}, {size:2}x{size:<2}, batch {batch}: winograd over block {ratio.median:.3f}, "
           f"taken: {chosen}", flush=True)  # fmt: skip
@@ -97,7 +97,7 @@ def counts(shape: dict[str, Any]) -> dict[str, list[float]]:
 def fit(results: list[dict[str, Any]]) -> None:
     """Nanoseconds of each count, least squares of relative errors."""
     for kernel in KERNELS:
-        took = np.array([shape["us"][kernel]["median"] for shape in results])
+        took = np.array([shape["us"][kernel] for shape in results])
         rows = np.array([counts(shape)[kernel] for shape in results]) / took[:, None]
         found, _ = nnls(rows, np.ones(len(took)))
         errors = np.abs(rows @ found - 1)
@@ -107,10 +107,7 @@ def fit(results: list[dict[str, Any]]) -> None:
 
 def checks(results: list[dict[str, Any]]) -> list[Check]:
     """What the choices lose against the faster kernel of each shape."""
-    lost = [
-        shape["us"][shape["taken"]]["median"] / min(shape["us"][kernel]["median"] for kernel in KERNELS) - 1
-        for shape in results
-    ]
+    lost = [shape["us"][shape["taken"]] / min(shape["us"][kernel] for kernel in KERNELS) - 1 for shape in results]
     return [
         Check("time lost by the model's choices, mean over the shapes", float(np.mean(lost)), "<=", LOST),
         Check("time lost by the model's choices, at most", max(lost), "<=", WORST),

@@ -16,7 +16,6 @@ from dqt.program.interpret import Result, as_input, cascaded
 from dqt.program.ops import Dequantize
 from dqt.program.program import Program
 
-
 KERNELS = ("block", "winograd", "slices")
 """Kernels that :class:`Runtime` chooses among."""
 

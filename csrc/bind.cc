@@ -28,9 +28,10 @@ using Chosen = nb::ndarray<int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 dqt::Forced forced(const std::string& kernel) {
     using dqt::Forced;
     for (const auto& [name, each] : {std::pair{"", Forced::none}, {"block", Forced::block},
-                                     {"winograd", Forced::winograd}, {"slices", Forced::slices}})
+                                     {"winograd2x2", Forced::winograd2x2}, {"winograd2x4", Forced::winograd2x4},
+                                     {"winograd3x4", Forced::winograd3x4}, {"slices", Forced::slices}})
         if (kernel == name) return each;
-    throw nb::value_error(("no kernel called '" + kernel + "': there are block, winograd and slices").c_str());
+    throw nb::value_error(("no kernel called '" + kernel + "'").c_str());
 }
 
 std::unique_ptr<dqt::Engine> make(nb::bytes data, int threads, const std::string& isa, const std::string& kernel) {

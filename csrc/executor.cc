@@ -264,10 +264,11 @@ class Execution {
         const int row = index_of(widths, std::min(weight, activation));
         const int32_t* start = packed.start[index_of(widths, weight)].data();
         const LayerRun layer{packed, w, packed.narrowing(weight), start, row, ending(i, w.out)};
-        if (conv && !w.out.wide && takes_winograd(run_, *conv, packed, weight, activation)) {
-            use("winograd");
+        const auto* transform = conv && !w.out.wide ? winograd_for(run_, *conv, packed, weight, activation) : nullptr;
+        if (transform) {
+            use(transform->name);
             const Ending& end = layer.end;
-            return run_winograd(run_, {packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
+            return run_winograd(run_, {*transform, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
                                        w.padding[0], w.padding[1], weight, activation, start, row, end.narrow});
         }
         stage(i, w, packed, activation);

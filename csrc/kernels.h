@@ -81,28 +81,36 @@ struct DepthwiseRow {
     Narrow narrow;
 };
 
-constexpr int TILES = 6;  // of one WinogradBlock
+// The one kernel that runs every layer for which it is exact, whatever it costs; `none`: the cheapest one does.
+enum class Forced : char { none, block, winograd2x2, winograd2x4, winograd3x4, slices };
 
-// Where the four outputs of a Winograd tile go: their first channels, null outside the image.
+constexpr int TILES = 6;                                // of one WinogradBlock, at most
+constexpr int MOST_OUTPUTS = 12, MOST_POSITIONS = 30;  // of a Winograd tile
+
+// Where the outputs of a Winograd tile go, and which of them lie inside the image.
 struct WinogradTile {
-    uint8_t* out[4];
-    const uint8_t* other[4];         // with a residual, its operand b
-    int32_t middle[4];               // what the weights' midpoints add to each output
+    uint8_t* out;                    // first channel of its first output
+    const uint8_t* other;            // with a residual, its operand b
+    int32_t height, width;           // outputs inside the image
+    int32_t middle[MOST_OUTPUTS];    // what the weights' midpoints add to each output
 };
 
-// Winograd F(2x2, 3x3) on codes of at most 4 bits (weights) and 6 bits (activations): everything fits bytes, and the
-// result is that of the direct convolution. Positions are those of the 4x4 transformed tile, row-major.
+// Winograd's transform on codes of few bits: everything fits bytes, and the result is that of the direct convolution.
+// Positions are those of the transformed tile, row-major.
 struct WinogradBlock {
     const uint8_t* in;               // transformed input of tile 0
     int64_t tile_stride, in_stride;  // bytes from tile to tile, from position to position
     int tiles, depth;
+    int32_t* sums;                   // [position][TILES][64]
+    bool begins;                     // sums; otherwise they go on with more of the depth
     const int8_t* weight;            // transformed: [position][depth / 4][4][16][4]
     int64_t weight_stride;           // bytes from position to position
-    const int32_t* offset;           // [position][64]: initial accumulators
+    const int32_t* offset;           // [position][64], added to the sums
     const int8_t* next;              // weights that are wanted soon, a line of them at each step; or null
     const int32_t* start;            // [64], as of a Block
     int shift;                       // of both narrowings together
     const WinogradTile* places;      // of the tiles
+    int64_t out_row, out_pixel, other_row, other_pixel;  // bytes from output to output
     int channel;                     // the block's first, from that of the places
     Rounding rounding;
     const Residual* residual;
@@ -111,23 +119,44 @@ struct WinogradBlock {
 };
 
 // What a 3x3 layer costs, in nanoseconds on the processor where bench/kernels.py fitted them: their ratios choose the
-// kernel. A pass is one weight on its way through a block of up to BLOCK_ROWS pixels or TILES tiles.
+// kernel. A pass is one weight on its way through a block of pixels or tiles.
+struct BlockCosts {
+    double product, pass, output;
+};
 struct WinogradCosts {
-    double block_product, block_pass, block_output;
-    double product, pass, input, output, weight;  // products of transformed numbers; a transformed byte; a tile's channel
+    double product, pass, input, output, weight;  // of transformed numbers; a transformed byte; a tile's channel
 };
 constexpr int BLOCK_ROWS = 6;  // of 64 columns
 
-struct WinogradKernels {
+// F(down x across, 3x3), exact up to so many bits.
+struct WinogradKernel {
+    const char* name;
+    Forced forced;                   // its own
+    int down, across;                // outputs of a tile
+    int weight_bits, activation_bits;
     WinogradCosts costs;
-    // The 4x4 pixels of one tile, master codes: narrowed by s of n bits, transformed, 16 positions `stride` apart.
+    // The pixels of one tile, master codes: narrowed by s of n bits, transformed, positions `stride` apart.
     void (*input)(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride);
+    // Some depth of a panel [9 taps, `tap` bytes apart][depth / 4][4][16][4], shifted right by s, transformed; and the
+    // offsets of its columns.
+    void (*weights)(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out, int64_t stride, int32_t* offset);
+    // Sums of one position.
+    void (*products)(const WinogradBlock& b, int position);
+    // Outputs from the sums of all of them, stored.
+    void (*outputs)(const WinogradBlock& b);
+
+    constexpr int height() const { return down + 2; }
+    constexpr int width() const { return across + 2; }
+    constexpr int positions() const { return height() * width(); }
+};
+
+constexpr int WINOGRAD_KINDS = 3;
+struct WinogradKernels {
     // Sums of code * h over the channels of `count` pixels, `step` apart: h = even for even channels, odd for odd ones.
     void (*weigh)(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
                   int32_t* sums);
-    // A panel [9 taps][depth / 4][4][16][4] shifted right by s, transformed; and the offsets of its columns.
-    void (*weights)(const int8_t* panel, int depth, int s, int8_t* out, int64_t stride, int32_t* offset);
-    void (*block)(const WinogradBlock& b);
+    BlockCosts block;
+    WinogradKernel kinds[WINOGRAD_KINDS];
 };
 
 constexpr int SLICES = 4, SLICED_ROWS = 4, SLICED_DEPTH = 16;
@@ -141,9 +170,6 @@ struct SlicedKernels {
     // The whole bytes of b.panel, narrowed, as a Block's panel of depth b.depth; from so many slices.
     void (*unpack[SLICES])(const Block& b, int8_t* panel);
 };
-
-// The one kernel that runs every layer for which it is exact, whatever it costs; `none`: the cheapest one does.
-enum class Forced : char { none, block, winograd, slices };
 
 struct Kernels {
     const char* name;

@@ -9,6 +9,7 @@ namespace dqt {
 
 constexpr int64_t LINE = 64;  // bytes of a cache line
 
+constexpr int64_t split_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }  // how many units hold n
 constexpr int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 // Elements of a shape.

@@ -7,6 +7,7 @@ namespace dqt {
 
 // What one layer at one pair of widths needs. `other` and `residual` go together.
 struct WinogradRun {
+    const WinogradKernel& kernel;
     const PackedLayer& layer;
     const Tensor &in, &out, &other;  // `in`: master codes
     const Residual* residual;
@@ -17,9 +18,10 @@ struct WinogradRun {
     Narrow narrow;                   // of the output
 };
 
-// Whether the transform is exact for this layer and, for the samples of `run.arena.order`, faster by the model of costs;
-// or forced.
-bool takes_winograd(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation);
+// Of the transforms that are exact for this layer the one that costs least by the model, for the samples of
+// `run.arena.order`; null where the block kernel costs less. Forced: whatever that one costs.
+const WinogradKernel* winograd_for(const Context& run, const Conv& op, const PackedLayer& layer, int weight,
+                                   int activation);
 
 // Bytes of scratch that the program's layers need at most, with `threads`; every plan lays the values out alike.
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,

@@ -101,7 +101,8 @@ def place(
     run = load_run(path)
     if seed is not None:
         run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"seed": seed})})
-    return Place(path.stem, run, data, weights, folder or runs / f"{path.stem}-s{run.recipe.seed}", runs)
+    own = f"{'float-' if recipes == FLOATS else ''}{path.stem}-s{run.recipe.seed}"  # a name may be of both kinds
+    return Place(path.stem, run, data, weights, folder or runs / own, runs)
 
 
 def train(where: Place) -> None:

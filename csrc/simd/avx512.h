@@ -175,27 +175,17 @@ struct Lanes {
     }
 };
 
-// Where output `i` goes, or null; and its operand of the residual.
-INLINE uint8_t* out_of(const Block& b, int i) { return b.out[i]; }
-INLINE const uint8_t* other_of(const Block& b, int i) { return b.other[i]; }
-INLINE uint8_t* out_of(const WinogradBlock& b, int i) {
-    uint8_t* const out = b.places[i / 4].out[i % 4];
-    return out ? out + b.channel : nullptr;
-}
-INLINE const uint8_t* other_of(const WinogradBlock& b, int i) { return b.places[i / 4].other[i % 4] + b.channel; }
-
 // Adds the residual to `count` outputs, 64 bytes each, and stores them. Not inlined: it would cost the products registers.
-// `To`: a Block or a WinogradBlock.
+// `To`: a Block, or whatever has its members; an output that is null goes nowhere.
 template <int V, class To>
 __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, int count) {
     const Addition addition(*to.residual);
     const Finish finish(to.residual->lo, to.residual->hi, to.narrow);
     const Lanes lanes(to.columns, to.stored);
     for (int i = 0; i < count; ++i) {
-        uint8_t* const out = out_of(to, i);
-        if (!out) continue;
-        const __m512i other = _mm512_maskz_loadu_epi8(lanes.real, other_of(to, i));
-        lanes.store(out, with_residual<V>(bytes[i], other, addition, finish));
+        if (!to.out[i]) continue;
+        const __m512i other = _mm512_maskz_loadu_epi8(lanes.real, to.other[i]);
+        lanes.store(to.out[i], with_residual<V>(bytes[i], other, addition, finish));
     }
 }
 

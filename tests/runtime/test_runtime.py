@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from dqt.arith.errors import InputError
@@ -147,7 +149,7 @@ def test_errors_are_clear() -> None:
         Runtime(program, isa="mmx")
     with pytest.raises(ValueError, match="threads=0"):
         Runtime(program, threads=0)
-    with pytest.raises(RuntimeUnavailableError, match="kernel 'fft': there are block, winograd, slices"):
+    with pytest.raises(RuntimeUnavailableError, match="kernel 'fft': there are block, winograd2x2"):
         Runtime(program, kernel="fft")
     with pytest.raises(InputError, match="this program takes"):
         Runtime(program)(np.zeros((1, 1, 1, 99), dtype=np.float32))
@@ -168,17 +170,23 @@ def test_a_profile_names_the_kernel_of_each_layer_that_ran() -> None:
 
 
 def test_kernels_by_name_and_by_cost() -> None:
-    b = Builder(0, (64, 16, 16))
-    program = b.build(b.linear(b.reshape(b.conv(b.conv("v0", 64), 64), (64 * 256,)), 64))
-    plan = Plan.of(dict.fromkeys(program.layers, (4, 4)))
-    few, many = inputs(program, 1), inputs(program, 2)
-    by_name = {kernel: set(Runtime(program, kernel=kernel).kernels(few, plan)) for kernel in KERNELS}
+    b = Builder(0, (128, 12, 12))
+    program = b.build(b.linear(b.reshape(b.conv(b.conv("v0", 128), 128), (128 * 144,)), 64))
+    x = inputs(program, 2)
+    plans = {b: Plan.of(dict.fromkeys(program.layers, (b, b))) for b in (2, 3, 4, 8)}
+    by_name = {kernel: set(Runtime(program, kernel=kernel).kernels(x, plans[2])) for kernel in KERNELS}
+    by_cost = {b: set(Runtime(program).kernels(x, plan)) for b, plan in plans.items()}
     assert by_name["block"] == {"", "block"}
     if Runtime(program).isa != "avx512vnni":
         pytest.skip("no Winograd and no slices on this processor")
-    assert by_name == {"block": {"", "block"}, "winograd": {"", "winograd", "block"}, "slices": {"", "block", "slices"}}
-    assert set(Runtime(program).kernels(many, plan)) == {"", "winograd", "slices"}
-    assert set(Runtime(program).kernels(many, 8)) == {"", "block", "slices"}
+    assert by_name == {kernel: {"", "block", kernel} for kernel in KERNELS}
+    assert set(Runtime(program, kernel="winograd3x4").kernels(x, plans[3])) == {"", "block"}  # not exact there
+    assert by_cost == {
+        8: {"", "block", "slices"},
+        4: {"", "winograd2x2", "slices"},
+        3: {"", "winograd2x4", "slices"},
+        2: {"", "winograd3x4", "slices"},
+    }
 
 
 def test_a_depthwise_layer_asks_for_no_more_than_its_values() -> None:
@@ -218,10 +226,13 @@ WINOGRAD: list[tuple[Shape, int, Shape]] = [
 ]
 
 
+@pytest.mark.parametrize("kind", ["2x2", "2x4", "3x4"])
 @pytest.mark.parametrize("master", [4, 6, 8])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(("shape", "count", "padding"), WINOGRAD)
-def test_the_transform_of_few_bits(shape: Shape, count: int, padding: Shape, signed: bool, master: int) -> None:
+def test_the_transform_of_few_bits(
+    shape: Shape, count: int, padding: Shape, signed: bool, master: int, kind: str
+) -> None:
     b = Builder(3, shape, signed=signed, master=master, widths=tuple(w for w in (2, 3, 4, 6, 8) if w <= master))
     x = b.conv(b.conv(next(iter(b.values)), count, padding=padding), shape[0], (1, 1), padding=(0, 0, 0, 0))
     y = b.conv(x, count)
@@ -230,7 +241,44 @@ def test_the_transform_of_few_bits(shape: Shape, count: int, padding: Shape, sig
     extremes = np.where(np.random.default_rng(1).random((5, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
     for seed, batch in enumerate((random, extremes, np.full_like(random, 1e9))):
         for plan in (2, min(4, master), any_plan(program, seed)):
-            check(program, plan, batch, threads=1 + seed, kernel="winograd")
+            check(program, plan, batch, threads=1 + seed)
+            check(program, plan, batch, threads=1 + seed, kernel=f"winograd{kind}")
+
+
+TRANSFORMS = {  # B and G' of F(OUT, 3), csrc/simd/winograd_forms.h
+    2: (
+        [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
+        [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]],
+    ),
+    3: (
+        [[2, -1, -2, 1, 0], [0, -2, -1, 1, 0], [0, 2, -3, 1, 0], [0, -1, 0, 1, 0], [0, 2, -1, -2, 1]],
+        [[3, 0, 0], [1, 1, 1], [1, -1, 1], [1, 2, 4], [0, 0, 6]],
+    ),
+    4: (
+        [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0],
+         [0, 4, 0, -5, 0, 1]],
+        [[6, 0, 0], [2, 2, 2], [2, -2, 2], [1, 2, 4], [1, -2, 4], [0, 0, 8]],
+    ),
+}  # fmt: skip
+
+
+def signs(down: int, across: int, which: int) -> npt.NDArray[np.bool_]:
+    """Where the coefficients of each position of a transform are positive, and where they are not: [2P, ...]."""
+    pairs = [np.outer(u, v) > 0 for u in TRANSFORMS[down][which] for v in TRANSFORMS[across][which]]
+    return np.stack([*pairs, *(~pair for pair in pairs)])
+
+
+@pytest.mark.parametrize(("down", "across", "bits"), [(2, 2, 4), (2, 2, (4, 6)), (2, 4, 3), (3, 4, 2)])
+def test_the_transform_of_the_worst_tiles(down: int, across: int, bits: int | tuple[int, int]) -> None:
+    tiles, taps = signs(down, across, 0), signs(down, across, 1)
+    b = Builder(0, (len(tiles), down + 2, across + 2), widths=(2, 3, 4, 6, 8))
+    program = b.build(b.conv("v0", 2 * len(taps) + 4, padding=(0, 0, 0, 0)))
+    (conv,) = (op for op in program.ops if isinstance(op, Conv))
+    weight = conv.weight.copy()
+    weight[: 2 * len(taps)] = np.where(np.concatenate([taps, ~taps]), -128, 127)[:, None]
+    program = replace(program, ops=tuple(replace(op, weight=weight) if op is conv else op for op in program.ops))
+    x = np.where(np.stack([tiles, ~tiles]), np.float32(1e9), np.float32(-1e9))
+    check(program, Plan.of({conv.layer: bits}), x, kernel=f"winograd{down}x{across}")
 
 
 def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dqt.program.interpret import Result, as_input, cascaded
 from dqt.program.ops import Dequantize
 from dqt.program.program import Program
 
-KERNELS = ("block", "winograd", "slices")
+KERNELS = ("block", "winograd2x2", "winograd2x4", "winograd3x4", "slices")
 """Kernels that :class:`Runtime` chooses among."""
 
 
@@ -132,7 +132,7 @@ class Runtime:
         return list(self._profiled(x, plan)[0])
 
     def kernels(self, x: Any, plan: PlanLike = None) -> list[str]:
-        """The kernel of each instruction in such a run: "block", "depthwise", "winograd", "slices"; "" of no layer.
+        """The kernel of each instruction in such a run: "depthwise", or one of :data:`KERNELS`; "" of no layer.
 
         "several" where groups of samples have different ones.
 

@@ -71,7 +71,7 @@ def chain(inputs: int, outputs: int, size: int) -> Program:
 
 
 def measured(inputs: int, outputs: int, size: int, batch: int, rounds: int) -> dict[str, Any]:
-    """Microseconds of a layer by the block kernel, every kernel's time over it, and which one the model takes by width."""
+    """Microseconds of a layer by the block kernel, every kernel over it, and which one the model takes by width."""
     program = chain(inputs, outputs, size)
     last = max(i for i, op in enumerate(program.ops) if isinstance(op, Conv))
     x = np.random.default_rng(0).standard_normal((batch, inputs, size, size)).astype(np.float32)

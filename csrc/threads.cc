@@ -9,7 +9,8 @@
 namespace dqt {
 namespace {
 
-constexpr int SPINS = 20000;  // about 100 microseconds: longer than the gap between two instructions of a run
+constexpr int SPINS = 40000;  // more than 100 microseconds: longer than the gap between two instructions of a run
+constexpr int EVERY = 8;      // checks to a pause, which lasts longer than the news takes from core to core
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -53,7 +54,10 @@ void Threads::launch(Call call, const void* argument) {
     wake_.notify_all();
     attempt(0);
     for (int i = 0; done_.load(std::memory_order_acquire) != static_cast<uint32_t>(count_ - 1); ++i)
-        i < SPINS ? pause() : std::this_thread::yield();
+        if (i >= SPINS)
+            std::this_thread::yield();
+        else if (i % EVERY == 0)
+            pause();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
@@ -71,8 +75,7 @@ void Threads::work(int t) {
     while (true) {
         int spins = 0;
         while (ticket_.load(std::memory_order_acquire) == seen && spins < SPINS) {
-            pause();
-            ++spins;
+            if (++spins % EVERY == 0) pause();
         }
         if (ticket_.load(std::memory_order_acquire) == seen) {
             std::unique_lock lock(mutex_);

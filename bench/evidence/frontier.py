@@ -16,7 +16,8 @@ from dqt.program.interpret import margins
 
 BITS = (2.5, 3.0, 3.5, 4.0, 6.0)
 PARTS = (0.27, 0.40)
-FINE = (0.085, 0.095, 0.12, 0.13, 0.14, 0.145, 0.17, 0.20, 0.22, 0.235, 0.25, 0.255, 0.30, 0.33, 0.36, 0.38, 0.45)
+NEAR_3_BITS = tuple(round(0.12 + 0.0025 * i, 4) for i in range(21))
+FINE = (0.085, 0.095, *NEAR_3_BITS, 0.20, 0.22, 0.235, 0.25, 0.30, 0.36, 0.45)
 """Budgets of cascades alone: what one costs on other images is known only nearly, so they stand close together."""
 TRIPLES = (2, 3, 4, 6, 8)
 SEARCHED, BATCH = 512, 128

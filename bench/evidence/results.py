@@ -80,6 +80,8 @@ How to read it:
   higher than on new images, and cascades send fewer of them on than they do of the test set.
 - Budgets are therefore checked on the test set: of the cascades that were made, the most expensive one within a budget
   counts, whatever its accuracy.
+- The targets are asked of the last nested network that was made, whatever it reached. Those before it stand in the
+  second table.
 """
 ALONE_NOTE = """
 A model of one width has a master of 8 bits, as the nested model does, whose steps are learned (LSQ) for that one width:
@@ -88,13 +90,13 @@ these, too, and lose for that reason. It learns from labels alone, or from the t
 says. The model that is truncated at inference was trained at
 8 bits and never saw another width; it is read by the same nested rules (with midpoints), not by bare shifts.
 """
-DYNAMIC_NOTE = """
+DYNAMIC_NOTE = f"""
 Rivals of the controller, on its own network at its own mean BitOPs: *uniform*, on the straight line between the two
-nearest uniform widths; *plan*, searched by layer on 512 held-out images; *cascade*, a pair or triple of widths, whose
-BitOPs on the test set may differ and stand beside it; *dealt*, the controller's own choices given to other images at
-random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two accuracies). The controllers were
-trained alone, on the fixed network of any-width-float-15: its uniform widths and its searched plans (next table) are
-theirs.
+nearest uniform widths; *plan*, searched by layer on 512 held-out images without their labels; *cascade*, a pair or
+triple of widths, whose BitOPs on the test set may differ and stand beside it; *dealt*, the controller's own choices
+given to other images at random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two accuracies).
+The controllers were trained alone, on the fixed network of {BASE}: its uniform widths and its searched plans
+(next table) are theirs.
 """
 MEASURES_NOTE = """One epoch each, in bfloat16 where that is possible; every row changes one setting of the first. One
 seed: differences of a few tenths of a point say nothing. The minutes are those of a machine that other work shares and

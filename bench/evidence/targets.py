@@ -12,14 +12,13 @@ from bench.evidence.records import FloatRecord, Point, Record, mean
 
 ANY_WIDTH = {8: 91.7, 6: 91.7, 5: 91.7, 4: 91.3, 3: 90.8, 2: 89.0}
 BEHIND_DEDICATED = {8: 0.3, 4: 0.3, 3: 0.3, 2: 1.0}
-NESTED = ("any-width", "any-width-float", "any-width-float-15", "any-width-resnet56")
 RIVALS = {
     "any-width-float-15": {b: f"dedicated-{b}" for b in BEHIND_DEDICATED},
     "any-width-resnet56": {b: f"dedicated-{b}-resnet56" for b in BEHIND_DEDICATED},
 }
 """The models of one width that a nested one stands beside, with the same epochs and images."""
 BASE = "any-width-resnet56"
-"""The nested model that rivals, controllers and cascades stand beside: the last one made, whatever it reached."""
+"""The nested model of which the targets are asked: the last one made, whatever it reached."""
 
 DYNAMIC = ("dynamic-25", "dynamic-3", "dynamic-4")
 AT_3_BITS = "dynamic-3"
@@ -80,13 +79,12 @@ def top1(runs: Runs, name: str, bits: int) -> list[float]:
 
 
 def _widths(runs: Runs) -> list[Verdict]:
-    made = []
-    for b, least in ANY_WIDTH.items():
-        made += [Verdict(f"{name} at {b} bits", ">=", least, _mean(top1(runs, name, b)), "%") for name in NESTED]
-    for name, rivals in RIVALS.items():
-        for b, rival in rivals.items():
-            behind = _behind(_mean(top1(runs, name, b)), _mean(top1(runs, rival, b)))
-            made.append(Verdict(f"{name} below a model of {b} bits alone", "<=", BEHIND_DEDICATED[b], behind, "points"))
+    made = [
+        Verdict(f"{BASE} at {b} bits", ">=", least, _mean(top1(runs, BASE, b)), "%") for b, least in ANY_WIDTH.items()
+    ]
+    for b, rival in RIVALS[BASE].items():
+        behind = _behind(_mean(top1(runs, BASE, b)), _mean(top1(runs, rival, b)))
+        made.append(Verdict(f"{BASE} below a model of {b} bits alone", "<=", BEHIND_DEDICATED[b], behind, "points"))
     return made
 
 

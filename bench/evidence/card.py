@@ -44,8 +44,8 @@ Integers from the input to the logits; the first and the last layer stay at 8 bi
 - **Weights it began with**: a float ResNet-20 with 91.73 % (akamaster/pytorch_resnet_cifar10, BSD-2-Clause). They were
   trained on all 50,000 images, so the held-out ones were not new to them.
 - **Recipe**: [{BASE}.toml](../bench/evidence/recipes/{BASE}.toml): {recipe["epochs"]} epochs, SGD {recipe["lr"]},
-  three passes a step, each taught by the float network. It was made after two other recipes had been judged on the test
-  set ([results](results.md)), so these figures are not free of such choices.
+  three passes a step, each taught by a float ResNet-56 of the same origin. It was made after three other recipes had
+  been judged on the test set ([results](results.md)), so these figures are not free of such choices.
 - **Controller**: [{AT_3_BITS}.toml](../bench/evidence/recipes/{AT_3_BITS}.toml), trained afterwards for about the
   BitOPs of 3 bits; {own.parameters:,} parameters, {100 * own.parameters / own.model_weights:.2f} % of the network's
   weights. It knows little of a picture's difficulty: a cascade (`dqt.Cascade`) does better at the same cost, as the

@@ -95,6 +95,13 @@ def test_a_folder_of_another_recipe_is_refused(folder: Path, capsys: pytest.Capt
     assert "recipe.lr" in capsys.readouterr().err
 
 
+def test_a_float_run_and_a_run_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:
+    own = training.place("fashion", None, tmp_path, None, None, tmp_path)
+    rival = training.place("fashion", None, tmp_path, None, None, tmp_path, training.FLOATS)
+    assert own.folder.name == "fashion-s0"
+    assert rival.folder.name == "float-fashion-s0"
+
+
 def test_a_cascade_is_the_best_that_calibrate_cascade_finds(folder: Path) -> None:
     write(folder, "tiny.toml")
     where = training.place(str(folder / "tiny.toml"), None, folder, None, None, folder / "runs")

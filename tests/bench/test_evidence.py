@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import dqt
@@ -198,6 +200,31 @@ def test_resnet18_is_held_against_its_own_float_network(tmp_path: Path) -> None:
         "| cifar10-resnet18 | 0 | 2 of 2 | 15 | c0ffee | c0ffee | torch | a processor, 16 cores, a GPU, 2026-01-01 |",
     ):
         assert row in page
+
+
+def test_the_recipes_of_resnet18_for_one_epoch_of_few_images_on_the_cpu(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    parts = {}
+    for part, count in (("train", 32), ("test", 4)):
+        parts[f"x_{part}"] = rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+        parts[f"y_{part}"] = np.arange(count) % 10
+    np.savez(tmp_path / "few.npz", **parts)
+    for verb, recipe in (
+        ("float", training.FLOATS / "cifar10-resnet18.toml"),
+        ("run", training.RECIPES / "resnet18.toml"),
+        ("run", training.RECIPES / "resnet18-dynamic.toml"),
+    ):
+        text = recipe.read_text().replace("cifar10=data/cifar-10-batches-bin", "npz=data/few.npz")
+        for key, value in (("valid", 12), ("epochs", 1), ("batch_size", 10)):
+            text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+        (tmp_path / recipe.name).write_text(text)
+        assert main(arguments(tmp_path, verb, recipe.name)) == 0
+    assert records.load_floats(tmp_path / "results")[0].images == {"train": 32, "test": 4}
+    network, controller = (
+        records.load(tmp_path / f"results/{name}-s0.json") for name in ("resnet18", "resnet18-dynamic")
+    )
+    assert len(network.of("uniform")) == 7
+    assert [len(controller.of(kind)) for kind in ("auto", "dealt", "cascade")] == [1, 1, 1]
 
 
 def test_within_a_budget_the_most_expensive_cascade_counts_and_not_the_best() -> None:

@@ -19,4 +19,4 @@ def block(name: str) -> re.Pattern[str]:
 
 def filled(page: str, name: str, content: str) -> str:
     """The page with that block replaced."""
-    return block(name).sub(lambda _: content, page)
+    return block(name).sub(lambda _: content, page, count=1)

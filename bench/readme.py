@@ -8,6 +8,8 @@ from typing import Any
 
 from bench.cifar10_ptq import REPORT
 from bench.common import RESULTS, processor_name
+from bench.evidence import records
+from bench.evidence.targets import BASE, dearest
 from bench.markdown import filled, table
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +28,10 @@ def main() -> None:
     from dqt.report.plots import save_picture
     from dqt.report.results import load_results
 
-    README.write_text(filled(filled(README.read_text(), "cifar10_ptq", accuracy()), "engine", speed()))
+    page = README.read_text()
+    for name, made in BLOCKS.items():
+        page = filled(page, name, made())
+    README.write_text(page)
     PICTURE.parent.mkdir(exist_ok=True)
     save_picture(load_results(RESULTS / REPORT), PICTURE)
 
@@ -43,6 +48,23 @@ def accuracy() -> str:
     if "other_calibration_sets" in results:
         lines.insert(1, ("other calibration sets", "", *(between(results, b) for b in rows)))
     return table(("bits", "float", *rows), lines) + "\n" + where(document) + "\n"
+
+
+def trained() -> str:
+    """The trained network of the evidence, at every width and as a cascade at the BitOPs of 3 bits, as Markdown."""
+    record = records.load(records.path_of(BASE, 0))
+    points = sorted(record.of("uniform"), key=lambda point: -point.share)
+    three = record.uniform(3)
+    cascade = dearest(record.of("cascade"), three.share) if three else None
+    assert cascade is not None
+    every = [*points, cascade]
+    float_top1 = json.loads((RESULTS / "cifar10_ptq.json").read_text())["results"]["float_top1"]
+    lines = [
+        ("top-1, %", f"{float_top1:.2f}", *(f"{100 * point.accuracy:.2f}" for point in every)),
+        ("BitOPs, % of 8 bits", "", *(f"{100 * point.share:.1f}" for point in every)),
+    ]
+    widths = ", ".join(str(b) for b in cascade.widths or ())
+    return table(("bits", "float", *(str(point.bits) for point in points), f"cascade {widths}"), lines)
 
 
 def speed() -> str:
@@ -82,6 +104,10 @@ def where(document: dict[str, Any]) -> str:
         "The differentiable network gives the "
         f"same class on {agreement:.2f} % or more at every width, its exact form the same bits."
     )
+
+
+BLOCKS = {"trained": trained, "cifar10_ptq": accuracy, "engine": speed}
+"""The blocks of the README and what makes them."""
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_the_example_has_twelve_lines() -> None:
     assert len([line for line in example().splitlines() if line]) == LINES
 
 
-@pytest.mark.parametrize(("name", "made"), [("cifar10_ptq", readme.accuracy), ("engine", readme.speed)])
+@pytest.mark.parametrize(("name", "made"), readme.BLOCKS.items())
 def test_the_tables_are_the_recorded_ones(name: str, made: Callable[[], str]) -> None:
     found = block(name).search(TEXT)
     assert found is not None

@@ -204,7 +204,7 @@ def test_resnet18_is_held_against_its_own_float_network(tmp_path: Path) -> None:
 
 def test_the_recipes_of_resnet18_for_one_epoch_of_few_images_on_the_cpu(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    parts = {}
+    parts: dict[str, Any] = {}
     for part, count in (("train", 32), ("test", 4)):
         parts[f"x_{part}"] = rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
         parts[f"y_{part}"] = np.arange(count) % 10

@@ -20,8 +20,9 @@ constexpr int64_t CACHED = 160 << 10, STRIP_PIXELS = 192;
 // stay in the cache, they are made and used part by part of the depth.
 constexpr int64_t MOST_WAITING = 3, WAITING = 192 << 10, MOST_WEIGHTS = 800 << 10, PART_WEIGHTS = 320 << 10;
 
-// Where everything lies in the scratch: sums of pixels, transformed weights and their offsets (of all panels, or of one
-// part of one for each thread), transformed input (of each thread's strip, or of a chunk of samples). No stride is a power of two.
+// Where everything lies in the scratch: sums of pixels, transformed weights and their offsets (of all panels, or of a part
+// of one for each thread), transformed input (of each thread's strip, or of a chunk of samples), places of tiles, sums of
+// products. No stride is a power of two.
 struct Layout {
     int64_t across, down, tiles, chunk;      // tiles of a row, a column, an image; samples at once
     int64_t depth, part;                     // channels; those of a part
@@ -50,7 +51,7 @@ struct Layout {
         const int64_t together = strips ? strip : chunk * tiles;
         in_stride = round_up(together * depth, LINE) + LINE;
         one_sum = round_up(in.rows() * in.columns() * 4, LINE);
-        weights = chunk * one_sum;
+        weights = chunk * one_sum + round_up(kernel.down * in.columns() * 4, LINE);  // tiles reach past the last row
         inputs = weights + (strips ? panels : threads) * panel;
         one_input = round_up(positions * in_stride, LINE);
         places = inputs + (strips ? threads : 1) * one_input;
@@ -76,8 +77,8 @@ class Winograd {
   public:
     Winograd(const Context& run, const WinogradRun& w)
         : run_(run), w_(w), kernel_(w.kernel), threads_(run.arena.threads.count()),
-          panels_(static_cast<int64_t>(w.layer.panels.size())), at_(w.kernel, w.in, w.out, w.layer.depth, panels_, threads_),
-          base_(run.arena.winograd.data()), down_(run.program.space.master - w.weight),
+          panels_(static_cast<int64_t>(w.layer.panels.size())),
+          at_(w.kernel, w.in, w.out, w.layer.depth, panels_, threads_), base_(run.arena.winograd.data()), down_(run.program.space.master - w.weight),
           shift_(run.program.space.master - w.activation) {}
 
     void all() {
@@ -176,8 +177,42 @@ class Winograd {
 
     // One panel of channels of some tiles, the first of which has its transformed input at `in`; thread t placed them.
     void panel(int64_t p, Range tiles, const uint8_t* in, int t) {
-        const Panel& panel = w_.layer.panels[p];
-        const int64_t slot = at_.strips ? p : t;
+        const int64_t slot = at_.strips ? p : t, total = tiles.last - tiles.first, blocks = split_up(total, TILES);
+        const bool asks = !at_.strips && p + 1 < panels_;
+        const int8_t* next = asks ? packed(p + 1) : nullptr;  // a line at each step, as long as there are lines
+        const int8_t* end = asks ? next + 9 * COLUMNS * at_.depth : nullptr;
+        const WinogradBlock common = block_of(w_.layer.panels[p], slot);
+        WinogradBlock group[MOST_WAITING];
+        for (int64_t begin = 0, made = -1; begin < blocks; begin += at_.waiting) {
+            const int64_t count = std::min(at_.waiting, blocks - begin);
+            for (int64_t k = 0; k < count; ++k) {
+                const int64_t first = total * (begin + k) / blocks, last = total * (begin + k + 1) / blocks;
+                group[k] = common;
+                group[k].tiles = static_cast<int>(last - first);
+                group[k].in = in + first * at_.depth;
+                group[k].places = places_of(t) + first;
+                group[k].sums = sums_of(t, k);
+            }
+            for (int64_t channel = 0; channel < at_.depth; channel += at_.part) {
+                if (!at_.strips && made != channel) weights(p, slot, channel), made = channel;
+                for (int64_t k = 0; k < count; ++k) {
+                    group[k].depth = static_cast<int>(std::min(at_.part, at_.depth - channel));
+                    group[k].begins = channel == 0;
+                }
+                for (int position = 0; position < kernel_.positions(); ++position)
+                    for (int64_t k = 0; k < count; ++k) {
+                        group[k].next = next < end ? next : nullptr;
+                        kernel_.products(group[k], position);
+                        next += asks ? LINE / 4 * group[k].depth : 0;
+                    }
+                for (int64_t k = 0; k < count; ++k) group[k].in += group[k].depth;
+            }
+            for (int64_t k = 0; k < count; ++k) kernel_.outputs(group[k]);
+        }
+    }
+
+    // What the blocks of a panel have in common.
+    WinogradBlock block_of(const Panel& panel, int64_t slot) const {
         WinogradBlock block{};
         block.tile_stride = at_.depth;
         block.in_stride = at_.in_stride;
@@ -196,34 +231,7 @@ class Winograd {
         block.other_pixel = w_.other.pixel;
         block.narrow = w_.narrow;
         block.stored = stored_columns(w_.layer, panel, w_.out);
-        const int64_t total = tiles.last - tiles.first, blocks = split_up(total, TILES);
-        const bool asks = !at_.strips && p + 1 < panels_;
-        const int8_t* next = asks ? packed(p + 1) : nullptr;  // a line at each step, as long as there are lines
-        const int8_t* end = asks ? next + 9 * COLUMNS * at_.depth : nullptr;
-        WinogradBlock group[MOST_WAITING];
-        for (int64_t begin = 0, made = -1; begin < blocks; begin += at_.waiting) {
-            const int64_t count = std::min(at_.waiting, blocks - begin);
-            for (int64_t channel = 0; channel < at_.depth; channel += at_.part) {
-                if (!at_.strips && made != channel) weights(p, slot, channel), made = channel;
-                for (int64_t k = 0; k < count; ++k) {
-                    const int64_t first = total * (begin + k) / blocks, last = total * (begin + k + 1) / blocks;
-                    group[k] = block;
-                    group[k].tiles = static_cast<int>(last - first);
-                    group[k].depth = static_cast<int>(std::min(at_.part, at_.depth - channel));
-                    group[k].begins = channel == 0;
-                    group[k].in = in + first * at_.depth + channel;
-                    group[k].places = places_of(t) + first;
-                    group[k].sums = sums_of(t, k);
-                }
-                for (int position = 0; position < kernel_.positions(); ++position)
-                    for (int64_t k = 0; k < count; ++k) {
-                        group[k].next = next < end ? next : nullptr;
-                        kernel_.products(group[k], position);
-                        next += asks ? LINE / 4 * group[k].depth : 0;
-                    }
-            }
-            for (int64_t k = 0; k < count; ++k) kernel_.outputs(group[k]);
-        }
+        return block;
     }
 
     int32_t* sums_of(int t, int64_t block) const {
@@ -267,8 +275,8 @@ class Winograd {
 // Nanoseconds of the block kernel for so many samples, by the model.
 double block_cost(const BlockCosts& cost, const Tensor& out, const PackedLayer& layer, double samples) {
     const double columns = static_cast<double>(layer.panels.size()) * COLUMNS, weights = 9 * columns * layer.depth;
-    const double pixels = samples * static_cast<double>(out.height * out.width);
-    return weights * (pixels * cost.product + std::ceil(pixels / BLOCK_ROWS) * cost.pass) + pixels * columns * cost.output;
+    const double pixels = samples * static_cast<double>(out.height * out.width), passes = std::ceil(pixels / BLOCK_ROWS);
+    return weights * (pixels * cost.product + passes * cost.pass) + pixels * columns * cost.output;
 }
 
 // The same of a transform.
@@ -276,7 +284,8 @@ double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const Pack
     const WinogradCosts& cost = kernel.costs;
     const double columns = static_cast<double>(layer.panels.size()) * COLUMNS, weights = columns * layer.depth;
     const double positions = kernel.positions();
-    const double tiles = samples * static_cast<double>(split_up(out.height, kernel.down) * split_up(out.width, kernel.across));
+    const int64_t one = split_up(out.height, kernel.down) * split_up(out.width, kernel.across);
+    const double tiles = samples * static_cast<double>(one);
     return positions * weights * (tiles * cost.product + std::ceil(tiles / TILES) * cost.pass) +
            positions * tiles * layer.depth * cost.input + tiles * columns * cost.output + 9 * weights * cost.weight;
 }

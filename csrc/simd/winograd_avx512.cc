@@ -241,8 +241,8 @@ struct Kind {
 
     // One vector of columns of the outputs of a tile: sums of products at `m`, requantized.
     template <bool ANY>
-    static INLINE void requantized(const WinogradBlock& b, const int32_t* m, const int32_t* middle, const Factors<>& factors,
-                               __m512i* y) {
+    static INLINE void requantized(const WinogradBlock& b, const int32_t* m, const int32_t* middle,
+                                   const Factors<>& factors, __m512i* y) {
         __m512i a[Down::OUT][Across::IN];
 #pragma GCC unroll 6
         for (int j = 0; j < Across::IN; ++j) {
@@ -297,8 +297,8 @@ struct Kind {
 
     static constexpr WinogradKernel kernel(const char* name, Forced forced, int weight, int activation,
                                            const WinogradCosts& costs) {
-        return {name, forced, Down::OUT, Across::OUT, weight, activation, costs, input<Down, Across>, weights<Down, Across>,
-                products, outputs};
+        return {name,  forced, Down::OUT,           Across::OUT,           weight,   activation,
+                costs, input<Down, Across>, weights<Down, Across>, products, outputs};
     }
 };
 

@@ -97,7 +97,8 @@ def search(
     Args:
         net: calibrated or trained.
         batches: inputs, or pairs (inputs, labels). With labels the loss is cross entropy; without, the divergence
-            from the master's output.
+            from the master's output. Give inputs that the network was trained on without labels: of these it is too
+            sure, and by cross entropy a plan gains there that only makes it less so.
         bitops: at most 1: a fraction of the BitOPs of the master; above: a count.
         size: at most 1: a fraction of the bytes of the master weights; above: bytes that inference reads.
         edges: search the first and last layer, too; they stay at ``edge_width`` otherwise.

@@ -56,7 +56,7 @@ ALONE_WORDS = {
     "any-width-float-15": "a model for each width",
     "any-width-resnet56": "a model for each width, taught by the float ResNet-56",
 }
-EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, FASHION, RESNET18, RESNET18_DYNAMIC)
+EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, *FASHION, RESNET18, RESNET18_DYNAMIC)
 FLOATS = (RESNET18_FLOAT, FASHION_FLOAT)
 """The float trainings of this folder; the float weights of ResNet-20 are public ones."""
 
@@ -103,8 +103,8 @@ seed: differences of a few tenths of a point say nothing. The minutes are those 
 at times stops.
 
 """
-FASHION_NOTE = """A residual network of 13 layers from scratch: the float one and the nested one saw the same images for
-as many epochs.
+FASHION_NOTE = """A residual network of 13 layers. *From scratch*: the float one and the nested one saw the same images
+for 12 epochs. *From the float one*: the nested one starts from it, learns from it, and has 6 epochs more.
 
 """
 RESNET18_NOTE = """The CIFAR form (11.2 M weights, 0.56 G multiply-accumulates), with float weights that were trained
@@ -303,17 +303,18 @@ def _measures(runs: Runs) -> str:
     return table(("measure", "seeds", *(f"{b} bits" for b in WIDTHS), "minutes"), rows)
 
 
-def _beside_float(runs: Runs, name: str, found: Sequence[float]) -> str:
-    row = ("uniform", spread(found) or NOT_RUN, _seeds(runs, name), *_cells(runs, name))
-    return table(("", "float", "seeds", *(f"{b} bits" for b in WIDTHS)), [row])
+def _beside_float(runs: Runs, names: dict[str, str], found: Sequence[float]) -> str:
+    rows = [(words, spread(found) or NOT_RUN, _seeds(runs, name), *_cells(runs, name)) for name, words in names.items()]
+    return table(("", "float", "seeds", *(f"{b} bits" for b in WIDTHS)), rows)
 
 
 def _fashion(runs: Runs, floats: Sequence[FloatRecord]) -> str:
-    return _beside_float(runs, FASHION, float_top1(floats, FASHION_FLOAT))
+    words = dict(zip(FASHION, ("from scratch", "from the float one"), strict=True))
+    return _beside_float(runs, words, float_top1(floats, FASHION_FLOAT))
 
 
 def _resnet18(runs: Runs, floats: Sequence[FloatRecord]) -> str:
-    widths = _beside_float(runs, RESNET18, float_top1(floats, RESNET18_FLOAT))
+    widths = _beside_float(runs, {RESNET18: "uniform"}, float_top1(floats, RESNET18_FLOAT))
     cells = (_seeds(runs, RESNET18_DYNAMIC), *rivals(runs, RESNET18_DYNAMIC))
     text = widths + "\n" + table(("controller", "seeds", *RIVALS), [("at about uniform 3 bits", *cells)])
     return text if RESNET18 in runs else text + RESNET18_OWED

@@ -277,22 +277,27 @@ points over uniform widths of their own cost, that pass included.
 
 
 def _frontier(runs: Runs) -> str:
-    head = "\nOn the any-width network, over budgets:\n\n"
+    head = "\nOn the any-width network, over budgets; where several gave the same, they stand together:\n\n"
     rows = []
     for record in runs.get(BASE, []):
+        found: dict[tuple[str, ...], list[float]] = {}
         for point in sorted((*record.of("plan"), *record.of("cascade")), key=lambda point: point.share):
             widths = "by layer" if point.widths is None else " then ".join(map(str, point.widths))
-            budget = "" if point.budget is None else f"{100 * point.budget:.1f}"
-            found = (
-                f"{100 * point.share:.2f}",
-                f"{100 * point.accuracy:.2f}",
-                f"{uniform_at(record, point.share):.2f}",
-            )
-            rows.append((point.kind, widths, str(record.seed), budget, *found))
+            figures = 100 * point.share, 100 * point.accuracy, uniform_at(record, point.share)
+            row = point.kind, widths, str(record.seed), *(f"{figure:.2f}" for figure in figures)
+            found.setdefault(row, []).extend(() if point.budget is None else (100 * point.budget,))
+        for (kind, widths, seed, *numbers), budgets in found.items():
+            rows.append((kind, widths, seed, _between(budgets), *numbers))
     if not rows:
         return head + f"{NOT_RUN}.\n"
     names = ("kind", "widths", "seed", "budget, %", "BitOPs, %", "top-1", "uniform there")
     return head + table(names, rows, left=2)
+
+
+def _between(budgets: Sequence[float]) -> str:
+    """One number, or the first and the last of several; to hundredths where they are needed."""
+    each = [f"{budget:.2f}".rstrip("0").rstrip(".") for budget in (min(budgets), max(budgets))] if budgets else [""]
+    return each[0] if each[0] == each[-1] else f"{each[0]} to {each[-1]}"
 
 
 def _measures(runs: Runs) -> str:

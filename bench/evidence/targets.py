@@ -137,10 +137,13 @@ def _larger(*values: float | None) -> float | None:
 
 
 def best_within(runs: Runs, share: float) -> float | None:
-    """Top-1 in percent of the better of cascade and controller at a share of BitOPs or below."""
+    """Top-1 in percent of the better of cascade and controller at a share of BitOPs or below.
+
+    A cascade that sends nothing on is its first width, so the lowest one counts as a cascade, too.
+    """
 
     def one(record: Record) -> float | None:
-        point = dearest(record.of("cascade"), share)
+        point = dearest([*record.of("cascade"), *record.of("uniform")[:1]], share)
         return None if point is None else 100 * point.accuracy
 
     def auto(record: Record) -> float | None:

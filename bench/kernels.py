@@ -35,6 +35,8 @@ KERNELS = {
 }
 """Outputs of a tile, down and across; the widths at which a kernel is exact."""
 BITS = (4, 3, 2)
+ROWS = 6
+"""Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h)."""
 KEPT = 0.93
 LOST, WORST = 0.02, 0.15
 """Targets: time that the model's choices lose in all, and at most on one shape."""
@@ -99,11 +101,11 @@ def counts(shape: dict[str, Any], kernel: str) -> list[float]:
     weights = inputs * outputs
     pixels = shape["batch"] * size**2
     if kernel == "block":
-        found = [9 * pixels * weights, 9 * -(-pixels // 6) * weights, pixels * outputs]
+        found = [9 * pixels * weights, 9 * -(-pixels // ROWS) * weights, pixels * outputs]
     else:
         down, across, _ = KERNELS[kernel]
         tiles, positions = shape["batch"] * -(-size // down) * -(-size // across), (down + 2) * (across + 2)
-        products, passes = positions * tiles * weights, positions * -(-tiles // 6) * weights
+        products, passes = positions * tiles * weights, positions * -(-tiles // ROWS) * weights
         found = [products, passes, positions * tiles * inputs, tiles * outputs, 9 * weights]
     return [n / 1e3 for n in found]
 

@@ -87,8 +87,8 @@ ALONE_NOTE = """
 A model of one width has a master of 8 bits, as the nested model does, whose steps are learned (LSQ) for that one width:
 the first and last layer and the values between layers stay at 8 bits in all rows. A master of fewer bits would narrow
 these, too, and lose for that reason. It learns from labels alone, or from the teacher of the nested model, as its row
-says. The model that is truncated at inference was trained at
-8 bits and never saw another width; it is read by the same nested rules (with midpoints), not by bare shifts.
+says. The model that is truncated at inference was trained at 8 bits and never saw another width; it is read by the same
+nested rules (with midpoints), not by bare shifts.
 """
 DYNAMIC_NOTE = f"""
 Rivals of the controller, on its own network at its own mean BitOPs: *uniform*, on the straight line between the two

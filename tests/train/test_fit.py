@@ -325,7 +325,6 @@ def test_norm_statistics_taken_anew_are_the_mean_over_batches(net: Net) -> None:
 
 SEVERAL = """
 import sys
-from dataclasses import replace
 import torch
 from tests.train.conftest import tiny_data, tiny_net
 from tests.train.test_fit import RECIPE

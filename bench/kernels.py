@@ -1,9 +1,9 @@
-"""Which kernel a 3x3 convolution of few bits takes: the model of costs beside measurement, shape by shape.
+"""Which kernel a convolution of few bits takes: the model of costs beside measurement, shape by shape.
 
-Three convolutions of one shape follow each other; the time is that of the third, so that it finds its input where a
-layer leaves it. All kernels that are exact, forced by name, take turns, and a ratio is of one round. The constants of
-the model (csrc/simd/winograd_avx512.cc) are those that fit best here, by least squares of relative errors; ``--fit``
-prints them anew. Needs a quiet core: ``taskset -c N`` chooses it.
+Three convolutions of one shape follow each other, 3x3 or 1x1; the time is that of the third, so that it finds its input
+where a layer leaves it. All kernels that are exact, forced by name, take turns, and a ratio is of one round. The
+constants of the model (csrc/simd/*_avx512*.cc) are those that fit best here, by least squares of relative errors;
+``--fit`` prints them anew. Needs a quiet core: ``taskset -c N`` chooses it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from dqt.runtime import Runtime
 from dqt.runtime.bench import Spread
 from tests.program.build import Builder
 
+SIDES = (3, 1)
+"""Of the kernel."""
 CHANNELS = ((16, 64), (32, 64), (64, 64), (64, 256), (96, 128), (128, 128), (256, 64), (256, 256), (512, 512))
 """Inputs and outputs, these multiples of 64: of fewer columns there is no transform."""
 SIZES = (2, 4, 7, 8, 10, 14, 16, 28, 56)
@@ -32,11 +34,12 @@ KERNELS = {
     "winograd2x2": (2, 2, (4, 3, 2)),
     "winograd2x4": (2, 4, (3, 2)),
     "winograd3x4": (3, 4, (2,)),
+    "lookup": (1, 1, (2,)),
 }
 """Outputs of a tile, down and across; the widths at which a kernel is exact."""
 BITS = (4, 3, 2)
-ROWS = 6
-"""Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h)."""
+ROWS, LOOKUP_ROWS = 6, 4
+"""Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h); of two panels by lookup."""
 KEPT = 0.93
 LOST, WORST = 0.02, 0.15
 """Targets: time that the model's choices lose in all, and at most on one shape."""
@@ -51,20 +54,26 @@ def main() -> None:
     results = [measured(*shape, arguments.rounds) for shape in shapes()]
     if arguments.fit:
         fit(results)
-    settings = {"threads": 1, "rounds": arguments.rounds, "layer": "3x3, stride 1"}
+    settings = {"threads": 1, "rounds": arguments.rounds, "layer": "3x3 or 1x1, stride 1"}
     write("kernels", settings=settings, results={"shapes": results}, checks=checks(results))
 
 
-def shapes() -> list[tuple[int, int, int, int]]:
-    """Inputs, outputs, height and width, batch."""
-    every = [(i, o, size, batch) for i, o in CHANNELS for size in SIZES for batch in BATCHES]
-    return [shape for shape in every if LEAST_MACS <= 9 * shape[0] * shape[1] * shape[2] ** 2 * shape[3] <= MOST_MACS]
+def shapes() -> list[tuple[int, int, int, int, int]]:
+    """Side of the kernel, inputs, outputs, height and width, batch."""
+    every = [(k, i, o, size, batch) for k in SIDES for i, o in CHANNELS for size in SIZES for batch in BATCHES]
+    return [
+        each for each in every if LEAST_MACS <= each[0] ** 2 * each[1] * each[2] * each[3] ** 2 * each[4] <= MOST_MACS
+    ]
 
 
-def chain(inputs: int, outputs: int, size: int) -> Program:
+def chain(side: int, inputs: int, outputs: int, size: int) -> Program:
     """Convolutions ``inputs -> outputs -> inputs -> outputs``, requantized as a lowered network's are."""
     b = Builder(1, (inputs, size, size), widths=(*sorted(BITS), 8))
-    program = b.build(b.conv(b.conv(b.conv("v0", outputs), inputs), outputs))
+    border = (side // 2,) * 4
+    value = "v0"
+    for count in (outputs, inputs, outputs):
+        value = b.conv(value, count, (side, side), padding=border)
+    program = b.build(value)
     ops = tuple(
         replace(op, m=op.m << (32 - op.shift), c=op.c << (32 - op.shift), shift=32) if isinstance(op, Conv) else op
         for op in program.ops
@@ -72,14 +81,15 @@ def chain(inputs: int, outputs: int, size: int) -> Program:
     return replace(program, ops=ops)
 
 
-def measured(inputs: int, outputs: int, size: int, batch: int, rounds: int) -> dict[str, Any]:
+def measured(side: int, inputs: int, outputs: int, size: int, batch: int, rounds: int) -> dict[str, Any]:
     """Microseconds of a layer by the block kernel, every kernel over it, and which one the model takes by width."""
-    program = chain(inputs, outputs, size)
+    program = chain(side, inputs, outputs, size)
     last = max(i for i, op in enumerate(program.ops) if isinstance(op, Conv))
     x = np.random.default_rng(0).standard_normal((batch, inputs, size, size)).astype(np.float32)
     plans = {b: Plan.of(dict.fromkeys(program.layers, (b, b))) for b in BITS}  # of the edges, too
     runs = {kernel: Runtime(program, threads=1, kernel=kernel) for kernel in KERNELS}
-    times: dict[str, list[float]] = {kernel: [] for kernel in KERNELS}
+    runs = {kernel: run for kernel, run in runs.items() if run.kernels(x, plans[min(BITS)])[last] == kernel}
+    times: dict[str, list[float]] = {kernel: [] for kernel in runs}
     for i in range(rounds + 2):
         for kernel, run in runs.items():
             seconds = run.profile(x, plans[min(BITS)])[last]
@@ -90,18 +100,23 @@ def measured(inputs: int, outputs: int, size: int, batch: int, rounds: int) -> d
     block = np.array(times["block"])
     over = {kernel: Spread.of(list(np.array(values) / block)).median for kernel, values in times.items()}
     ratios = ", ".join(f"{kernel} {ratio:.3f}" for kernel, ratio in over.items())
-    print(f"{inputs:3} -> {outputs:3}, {size:2}x{size:<2}, batch {batch}: {ratios}; taken: {taken}", flush=True)
-    shape = {"inputs": inputs, "outputs": outputs, "size": size, "batch": batch, "us": float(f"{np.median(block):.4g}")}
-    return shape | {"over_block": over, "taken": taken}
+    shape = {"side": side, "inputs": inputs, "outputs": outputs, "size": size, "batch": batch}
+    print(f"{', '.join(f'{name} {n}' for name, n in shape.items())}: {ratios}; taken: {taken}", flush=True)
+    return shape | {"us": float(f"{np.median(block):.4g}"), "over_block": over, "taken": taken}
 
 
 def counts(shape: dict[str, Any], kernel: str) -> list[float]:
-    """What a kernel does, in thousands, in the order of BlockCosts and WinogradCosts (csrc/kernels.h)."""
-    inputs, outputs, size = (shape[name] for name in ("inputs", "outputs", "size"))
+    """What a kernel does, in thousands, in the order of BlockCosts, WinogradCosts and LookupCosts (csrc/kernels.h)."""
+    side, inputs, outputs, size = (shape[name] for name in ("side", "inputs", "outputs", "size"))
     weights = inputs * outputs
     pixels = shape["batch"] * size**2
     if kernel == "block":
-        found = [9 * pixels * weights, 9 * -(-pixels // ROWS) * weights, pixels * outputs]
+        found = [side**2 * pixels * weights, side**2 * -(-pixels // ROWS) * weights, pixels * outputs]
+    elif kernel == "lookup":
+        products = side**2 * pixels * outputs * 12 * -(-inputs // 12)
+        pair, alone = outputs // 128 * 128 / outputs, outputs % 128 / outputs
+        passes, read = side**2 * -(-pixels // LOOKUP_ROWS) * weights, shape["batch"] * (size + side - 1) ** 2 * inputs
+        found = [products * pair, products * alone, passes, read, pixels * outputs, side**2 * weights]
     else:
         down, across, _ = KERNELS[kernel]
         tiles, positions = shape["batch"] * -(-size // down) * -(-size // across), (down + 2) * (across + 2)
@@ -113,8 +128,9 @@ def counts(shape: dict[str, Any], kernel: str) -> list[float]:
 def fit(results: list[dict[str, Any]]) -> None:
     """Nanoseconds of each count: least squares of relative errors, twice without the worst shapes, which are noise."""
     for kernel in KERNELS:
-        took = np.array([shape["us"] * shape["over_block"][kernel] for shape in results])
-        rows = np.array([counts(shape, kernel) for shape in results]) / took[:, None]
+        of = [shape for shape in results if kernel in shape["over_block"]]
+        took = np.array([shape["us"] * shape["over_block"][kernel] for shape in of])
+        rows = np.array([counts(shape, kernel) for shape in of]) / took[:, None]
         kept = np.ones(len(took), dtype=bool)
         for _ in range(3):
             found, _ = nnls(rows[kept], np.ones(kept.sum()))
@@ -131,7 +147,8 @@ def checks(results: list[dict[str, Any]]) -> list[Check]:
         for b, taken in shape["taken"].items():
             if taken not in KERNELS:  # "several": the engine cut the batch into slices of unequal size
                 continue
-            exact = [shape["over_block"][kernel] for kernel, (_, _, bits) in KERNELS.items() if b in bits]
+            over = shape["over_block"]
+            exact = [over[kernel] for kernel, (_, _, bits) in KERNELS.items() if b in bits and kernel in over]
             lost.append(shape["over_block"][taken] / min(exact) - 1)
     return [
         Check("time lost by the model's choices, mean over shapes and widths", float(np.mean(lost)), "<=", LOST),

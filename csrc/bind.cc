@@ -29,7 +29,8 @@ dqt::Forced forced(const std::string& kernel) {
     using dqt::Forced;
     for (const auto& [name, each] : {std::pair{"", Forced::none}, {"block", Forced::block},
                                      {"winograd2x2", Forced::winograd2x2}, {"winograd2x4", Forced::winograd2x4},
-                                     {"winograd3x4", Forced::winograd3x4}, {"slices", Forced::slices}})
+                                     {"winograd3x4", Forced::winograd3x4}, {"lookup", Forced::lookup},
+                                     {"slices", Forced::slices}})
         if (kernel == name) return each;
     throw nb::value_error(("no kernel called '" + kernel + "'").c_str());
 }

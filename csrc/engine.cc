@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "executor.h"
+#include "lookup.h"
 #include "sliced.h"
 #include "walk.h"
 #include "winograd.h"
@@ -39,7 +40,7 @@ void Arena::grow(const Needs& needs, int64_t samples) {
     memory = Bytes(samples * needs.memory);
     stage = Bytes(samples * needs.stage);
     if (needs.landing) landing = Bytes(samples * needs.landing);
-    if (needs.winograd && winograd.size() == 0) winograd = Bytes(needs.winograd);
+    if (needs.scratch && scratch.size() == 0) scratch = Bytes(needs.scratch);
     values.reserve(needs.values);
     readers.reserve(needs.values);
     taps.reserve(needs.taps);
@@ -62,7 +63,8 @@ Engine::Engine(Program program, int threads, const Kernels& kernels, Forced forc
     }
     needs_ = {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),
               std::max(plan_.landing, plan_auto_.landing),
-              winograd_scratch(program_, plan_, layers_, kernels, thread_count_),
+              std::max(winograd_scratch(program_, plan_, layers_, kernels, thread_count_),
+                       lookup_scratch(program_, layers_, kernels, thread_count_)),
               program_.values.size(), program_.space.layers.size(), plan_.taps};
     const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
     slice_ = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);

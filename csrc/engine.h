@@ -35,7 +35,7 @@ struct Widths {
 
 // What a run needs, whatever its plan: bytes per sample, bytes of scratch, counts.
 struct Needs {
-    int64_t memory = 0, stage = 0, landing = 0, winograd = 0;
+    int64_t memory = 0, stage = 0, landing = 0, scratch = 0;
     size_t values = 0, layers = 0, taps = 0;
 };
 
@@ -46,7 +46,7 @@ struct Arena {
     void grow(const Needs& needs, int64_t samples);
 
     Threads threads;
-    Bytes memory, stage, landing, winograd;
+    Bytes memory, stage, landing, scratch;
     Bytes unpacked;                  // by thread: whole weights of a panel that is stored in slices
     int64_t capacity = 0;            // samples
     const MemoryPlan* plan = nullptr;

@@ -5,8 +5,11 @@
 #include <numeric>
 
 #include "arith.h"
+#include "choice.h"
 #include "executor.h"
+#include "lookup.h"
 #include "sliced.h"
+#include "window.h"
 #include "winograd.h"
 
 namespace dqt {
@@ -20,95 +23,11 @@ constexpr int64_t STRIP = 192;
 // Panels of so many products come from behind the second-level cache: the next one is asked for meanwhile.
 constexpr int64_t STREAMED = 1024;
 
-// Output pixels whose cache lines are asked for while the ones before them are computed.
-constexpr int64_t AHEAD = 2 * MAX_ROWS;
-
 int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
 
 int index_of(const std::vector<int>& widths, int width) {
     return static_cast<int>(std::find(widths.begin(), widths.end(), width) - widths.begin());
 }
-
-// How a layer reads its input: geometry that does not depend on the widths.
-struct Window {
-    Tensor in, out;                  // `in` as staged
-    int stride[2], padding[2];
-    std::span<const int32_t> taps;
-    int depth;                       // bytes of a segment
-    int64_t group_bytes;             // from group to group in a pixel
-};
-
-// Where a layer's results go: its own value, or through the residual that it adds.
-struct Ending {
-    const Tensor &out, &other;       // `other`: what the residual reads; `out` where there is none
-    bool fused = false;
-    Residual residual{};
-    Narrow narrow;
-};
-
-// A layer at one pair of widths.
-struct LayerRun {
-    const PackedLayer& packed;
-    const Window& w;
-    Narrowing narrowing;
-    const int32_t* start;            // initial accumulators
-    int row;                         // of the requantization constants
-    Ending end;
-};
-
-// Walks over the output pixels of the samples of one group, in order, with the addresses that a block needs.
-struct Cursor {
-    const int32_t* samples;
-    int64_t count;                   // of the samples
-    const Window& w;
-    const Tensor &to, &from;         // the output; what a residual reads
-    int64_t in_offset, out_offset;
-    int64_t n = 0, y = 0, x = 0;
-    const uint8_t *in = nullptr, *other = nullptr;
-    uint8_t* out = nullptr;
-
-    void move_to(int64_t pixel) {
-        x = pixel % to.width;
-        y = pixel / to.width % to.height;
-        n = pixel / (to.width * to.height);
-        place();
-    }
-    void place() {
-        const int64_t sample = samples[n];
-        in = w.in.at(sample, y * w.stride[0] - w.padding[0], x * w.stride[1] - w.padding[1]) + in_offset;
-        out = to.at(sample, y, x) + out_offset;
-        other = from.at(sample, y, x) + out_offset;
-    }
-    // Fills the addresses of the next `rows` pixels, and asks for the cache lines of those AHEAD that are written or added.
-    void fill(Block& block, int64_t rows) {
-        for (int64_t r = 0; r < rows;) {
-            const int64_t some = std::min(rows - r, to.width - x), step = w.stride[1] * w.in.pixel;
-            for (int64_t i = 0; i < some; ++i) {
-                block.in[r + i] = in + i * step;
-                block.out[r + i] = out + i * to.pixel;
-                __builtin_prefetch(out + (AHEAD + i) * to.pixel, 1);
-            }
-            for (int64_t i = 0; i < some && block.residual; ++i) {
-                block.other[r + i] = other + i * from.pixel;
-                __builtin_prefetch(other + (AHEAD + i) * from.pixel);
-            }
-            r += some;
-            skip(some);
-        }
-    }
-    void skip(int64_t pixels) {  // not past the end of the row
-        x += pixels;
-        if (x < to.width) {
-            in += pixels * w.stride[1] * w.in.pixel;
-            out += pixels * to.pixel;
-            other += pixels * from.pixel;
-            return;
-        }
-        x = 0;
-        if (++y == to.height) y = 0, ++n;
-        if (n < count) place();
-    }
-};
 
 // One run of one slice of the batch.
 class Execution {
@@ -263,13 +182,19 @@ class Execution {
         const auto& widths = run_.program.space.widths;
         const int row = index_of(widths, std::min(weight, activation));
         const int32_t* start = packed.start[index_of(widths, weight)].data();
-        const LayerRun layer{packed, w, packed.narrowing(weight), start, row, ending(i, w.out)};
-        const auto* transform = conv && !w.out.wide ? winograd_for(run_, *conv, packed, weight, activation) : nullptr;
-        if (transform) {
-            use(transform->name);
+        const LayerRun layer{packed, w, packed.narrowing(weight), start, row, ending(i, w.out),
+                             narrow_of(plan_.reads[i][0]).s > 0};
+        const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
+        if (choice.winograd) {
+            use(choice.winograd->name);
             const Ending& end = layer.end;
-            return run_winograd(run_, {*transform, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
-                                       w.padding[0], w.padding[1], weight, activation, start, row, end.narrow});
+            return run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other,
+                                       end.fused ? &end.residual : nullptr, w.padding[0], w.padding[1], weight,
+                                       activation, start, row, end.narrow});
+        }
+        if (choice.lookup) {
+            use("lookup");
+            return run_lookup(run_, *conv, layer);
         }
         stage(i, w, packed, activation);
         use(packed.depthwise ? "depthwise" : packed.slice ? "slices" : "block");

@@ -82,7 +82,7 @@ struct DepthwiseRow {
 };
 
 // The one kernel that runs every layer for which it is exact, whatever it costs; `none`: the cheapest one does.
-enum class Forced : char { none, block, winograd2x2, winograd2x4, winograd3x4, slices };
+enum class Forced : char { none, block, winograd2x2, winograd2x4, winograd3x4, lookup, slices };
 
 constexpr int TILES = 6;                                // of one WinogradBlock, at most
 constexpr int MOST_OUTPUTS = 12, MOST_POSITIONS = 30;  // of a Winograd tile
@@ -155,8 +155,41 @@ struct WinogradKernels {
     // Sums of code * h over the channels of `count` pixels, `step` apart: h = even for even channels, odd for odd ones.
     void (*weigh)(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
                   int32_t* sums);
-    BlockCosts block;
     WinogradKernel kinds[WINOGRAD_KINDS];
+};
+
+// Products of two bits by two bits from a table. A code holds three activations and chooses 64 bytes of it; an index holds
+// the weights of the same three channels, 2 added to each, and chooses one of these: the sum of the three products.
+//
+// A pixel's record: codes_of(depth) codes as uint16, times 64; the sum of its activations times a number for each channel,
+// int32. Code 4 * g + j is of channel j of the quads g, g + G and g + 2 * G of ceil(depth / 12) = G.
+constexpr int LOOKUP_BITS = 2, LOOKUP_CHANNELS = 3, LOOKUP_PANELS = 2, LOOKUP_ROWS = 8;
+constexpr int LOOKUP_SUMMED = 8, LOOKUP_ASKED = 4;  // codes at once; cache lines of Block::next that are asked for meanwhile
+constexpr int codes_of(int depth) { return (depth + 11) / 12 * 4; }
+constexpr int record_bytes(int depth) { return 2 * codes_of(depth) + 4; }
+
+// One or two panels of 64 columns: all that a Block says of each, but for `panel` and what narrows it, and `start`, which
+// is in the constants of the rounding.
+struct LookupBlock {
+    Block ends[LOOKUP_PANELS];       // of the first: `in` are records, `depth` counts the codes of a tap
+    const uint8_t* index;            // [tap][code][panel][16 lanes][4 vectors]
+    int shift, middle_shift;         // of sums of products; of the sums of records
+};
+
+struct LookupCosts {
+    double product, single, pass, input, output, weight;  // `single`: a product where one panel is alone
+};
+
+struct LookupKernels {
+    // Records of `count` pixels, `step` apart, narrowed by s of n bits; [1]: they have been. The sums are those of
+    // WinogradKernels::weigh.
+    void (*encode[2])(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
+                      uint8_t* records);
+    // Of a panel [tap][depth / 4][4][16][4], shifted right by s: 64 bytes for each code, `stride` apart.
+    void (*index)(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_t stride);
+    void (*block[LOOKUP_PANELS][LOOKUP_ROWS])(const LookupBlock&);  // [panels - 1][rows - 1]
+    int most_rows[LOOKUP_PANELS];
+    LookupCosts costs;
 };
 
 constexpr int SLICES = 4, SLICED_ROWS = 4, SLICED_DEPTH = 16;
@@ -188,12 +221,15 @@ struct Kernels {
     const WinogradKernels* winograd = nullptr;  // null: no Winograd
     bool narrows = false;            // whether block, depthwise and Winograd kernels heed `narrow`
     const SlicedKernels* sliced = nullptr;  // null: there are none
+    const LookupKernels* lookup = nullptr;  // null: there is none
+    BlockCosts costs = {};                  // needed where there is a choice
 };
 
 #if defined(__x86_64__)
 void depthwise_avx512(const DepthwiseRow&);
 extern const WinogradKernels winograd_avx512;
 extern const SlicedKernels sliced_avx512;
+extern const LookupKernels lookup_avx512;
 #endif
 #define DQT_KERNELS(name) extern const Kernels kernels_##name;
 #include "kernels.inc"

@@ -1,8 +1,6 @@
 #include "winograd.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "arith.h"
 
@@ -78,7 +76,7 @@ class Winograd {
     Winograd(const Context& run, const WinogradRun& w)
         : run_(run), w_(w), kernel_(w.kernel), threads_(run.arena.threads.count()),
           panels_(static_cast<int64_t>(w.layer.panels.size())),
-          at_(w.kernel, w.in, w.out, w.layer.depth, panels_, threads_), base_(run.arena.winograd.data()), down_(run.program.space.master - w.weight),
+          at_(w.kernel, w.in, w.out, w.layer.depth, panels_, threads_), base_(run.arena.scratch.data()), down_(run.program.space.master - w.weight),
           shift_(run.program.space.master - w.activation) {}
 
     void all() {
@@ -272,58 +270,21 @@ class Winograd {
     int down_, shift_;               // shifts of the weights and of the activations
 };
 
-// Nanoseconds of the block kernel for so many samples, by the model.
-double block_cost(const BlockCosts& cost, const Tensor& out, const PackedLayer& layer, double samples) {
-    const double columns = static_cast<double>(layer.panels.size()) * COLUMNS, weights = 9 * columns * layer.depth;
-    const double pixels = samples * static_cast<double>(out.height * out.width), passes = std::ceil(pixels / BLOCK_ROWS);
-    return weights * (pixels * cost.product + passes * cost.pass) + pixels * columns * cost.output;
-}
-
-// The same of a transform.
-double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const PackedLayer& layer, double samples) {
-    const WinogradCosts& cost = kernel.costs;
-    const double columns = static_cast<double>(layer.panels.size()) * COLUMNS, weights = columns * layer.depth;
-    const double positions = kernel.positions();
-    const int64_t one = split_up(out.height, kernel.down) * split_up(out.width, kernel.across);
-    const double tiles = samples * static_cast<double>(one);
-    return positions * weights * (tiles * cost.product + std::ceil(tiles / TILES) * cost.pass) +
-           positions * tiles * layer.depth * cost.input + tiles * columns * cost.output + 9 * weights * cost.weight;
-}
-
-bool shape_fits(const Conv& op, const PackedLayer& layer) {
-    const bool plain = op.groups == 1 && layer.kernel_height == 3 && layer.kernel_width == 3 && op.stride[0] == 1 &&
-                       op.stride[1] == 1 && op.dilation[0] == 1 && op.dilation[1] == 1;
-    return plain && layer.depth <= MOST_CHANNELS &&
-           std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
-}
-
 }  // namespace
 
-const WinogradKernel* winograd_for(const Context& run, const Conv& op, const PackedLayer& layer, int weight,
-                                   int activation) {
-    const WinogradKernels* kernels = run.kernels.winograd;
-    if (!kernels || !shape_fits(op, layer)) return nullptr;
-    const bool free = run.forced == Forced::none;
-    const Tensor& out = run.arena.values[op.out];
-    const auto samples = static_cast<double>(run.arena.order.size());
-    double least = free ? block_cost(kernels->block, out, layer, samples) : std::numeric_limits<double>::infinity();
-    const WinogradKernel* best = nullptr;
-    for (const WinogradKernel& kernel : kernels->kinds) {
-        if (weight > kernel.weight_bits || activation > kernel.activation_bits) continue;
-        if (!free && run.forced != kernel.forced) continue;
-        const double cost = winograd_cost(kernel, out, layer, samples);
-        if (cost < least) least = cost, best = &kernel;
-    }
-    return best;
+bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels) {
+    const bool plain = op.groups == 1 && layer.kernel_height == 3 && layer.kernel_width == 3 && op.stride[0] == 1 &&
+                       op.stride[1] == 1 && op.dilation[0] == 1 && op.dilation[1] == 1;
+    return kernels.winograd && plain && layer.depth <= MOST_CHANNELS &&
+           std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
 }
 
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,
                          const Kernels& kernels, int threads) {
     int64_t most = 0;
-    if (!kernels.winograd) return 0;
     for (size_t i = 0; i < program.ops.size(); ++i) {
         const auto* op = std::get_if<Conv>(&program.ops[i]);
-        if (!op || !shape_fits(*op, layers[i])) continue;
+        if (!op || !winograd_fits(*op, layers[i], kernels)) continue;
         const auto panels = static_cast<int64_t>(layers[i].panels.size());
         for (const WinogradKernel& kernel : kernels.winograd->kinds)
             if (program.space.widths.front() <= kernel.weight_bits)

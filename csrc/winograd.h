@@ -18,10 +18,8 @@ struct WinogradRun {
     Narrow narrow;                   // of the output
 };
 
-// Of the transforms that are exact for this layer the one that costs least by the model, for the samples of
-// `run.arena.order`; null where the block kernel costs less. Forced: whatever that one costs.
-const WinogradKernel* winograd_for(const Context& run, const Conv& op, const PackedLayer& layer, int weight,
-                                   int activation);
+// Whether there are transforms that hold the layer: its shape, its sums.
+bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels);
 
 // Bytes of scratch that the program's layers need at most, with `threads`; every plan lays the values out alike.
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,

@@ -33,6 +33,17 @@ INLINE __m512i spread(const void* p) {
     if constexpr (TIMES == 4) return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
 }
 
+// The sums of the lanes of each of four vectors.
+INLINE __m128i sums_of(const __m512i* x) {
+    const auto folded = [](__m512i a, __m512i b) {
+        return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    };
+    const __m512i low = folded(x[0], x[1]), high = folded(x[2], x[3]);
+    const __m512i each = _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
+    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(each), _mm512_extracti64x4_epi64(each, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
 // What one vector of columns needs to be requantized, loaded once for all rows of a block; its first columns TIMES times.
 template <int TIMES = 1>
 struct Factors {
@@ -117,6 +128,49 @@ INLINE __m512i narrowed(__m512i q, const Narrow& to) {
     return _mm512_min_epu8(q, _mm512_set1_epi8(static_cast<char>(top)));
 }
 
+// The mask of the first `count` bytes.
+INLINE __mmask64 first(int count) {
+    return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
+}
+
+// Some of the first 64, 32 or 16 bytes at `p`; all of them by a plain access. A masked one, even of a whole vector, makes
+// Zen 5 wait for what is not in the cache: a pass over values from memory takes four times as long.
+INLINE __m512i load64(const void* p, __mmask64 some) {
+    if (some == ~__mmask64{0}) [[likely]] return _mm512_loadu_si512(p);
+    return _mm512_maskz_loadu_epi8(some, p);
+}
+INLINE __m256i load32(const void* p, __mmask32 some) {
+    if (some == ~__mmask32{0}) [[likely]] return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+    return _mm256_maskz_loadu_epi8(some, p);
+}
+INLINE __m128i load16(const void* p, __mmask16 some) {
+    if (some == static_cast<__mmask16>(~0)) [[likely]] return _mm_loadu_si128(static_cast<const __m128i*>(p));
+    return _mm_maskz_loadu_epi8(some, p);
+}
+INLINE void store64(void* p, __mmask64 some, __m512i bytes) {
+    if (some == ~__mmask64{0}) [[likely]] return _mm512_storeu_si512(p, bytes);
+    _mm512_mask_storeu_epi8(p, some, bytes);
+}
+INLINE void store32(void* p, __mmask32 some, __m256i bytes) {
+    if (some == ~__mmask32{0}) [[likely]] return _mm256_storeu_si256(static_cast<__m256i*>(p), bytes);
+    _mm256_mask_storeu_epi8(p, some, bytes);
+}
+INLINE void store16(void* p, __mmask16 some, __m128i bytes) {
+    if (some == static_cast<__mmask16>(~0)) [[likely]] return _mm_storeu_si128(static_cast<__m128i*>(p), bytes);
+    _mm_mask_storeu_epi8(p, some, bytes);
+}
+
+INLINE __m512i shifted(__m512i x, int s) {  // unsigned bytes
+    return _mm512_and_si512(_mm512_srl_epi16(x, _mm_cvtsi32_si128(s)), _mm512_set1_epi8(static_cast<char>(0xFF >> s)));
+}
+
+// Codes of n - s bits, of bytes of n.
+INLINE __m512i code(__m512i bytes, int n, int s) {
+    const __m512i half = _mm512_set1_epi8(static_cast<char>((1 << s) >> 1));
+    const __m512i top = _mm512_set1_epi8(static_cast<char>((1 << (n - s)) - 1));
+    return _mm512_min_epu8(shifted(_mm512_adds_epu8(bytes, half), s), top);
+}
+
 // V vectors of 32-bit results as bytes, in natural order, saturated.
 template <int V>
 INLINE __m512i packed(const __m512i* y) {
@@ -128,11 +182,6 @@ INLINE __m512i packed(const __m512i* y) {
     } else {
         return _mm512_castsi128_si512(_mm512_cvtusepi32_epi8(_mm512_max_epi32(y[0], _mm512_setzero_si512())));
     }
-}
-
-// The mask of the first `count` bytes.
-INLINE __mmask64 first(int count) {
-    return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
 }
 
 // 16 * V bytes of r and of b as 32-bit lanes r | b << 16, in the order of a panel's columns.
@@ -171,7 +220,7 @@ struct Lanes {
     __mmask64 real, stored;
     Lanes(int columns, int stored) : real(first(columns)), stored(first(stored)) {}
     INLINE void store(uint8_t* out, __m512i bytes) const {
-        _mm512_mask_storeu_epi8(out, stored, _mm512_maskz_mov_epi8(real, bytes));
+        store64(out, stored, _mm512_maskz_mov_epi8(real, bytes));
     }
 };
 
@@ -184,7 +233,7 @@ __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, i
     const Lanes lanes(to.columns, to.stored);
     for (int i = 0; i < count; ++i) {
         if (!to.out[i]) continue;
-        const __m512i other = _mm512_maskz_loadu_epi8(lanes.real, to.other[i]);
+        const __m512i other = load64(to.other[i], lanes.real);
         lanes.store(to.out[i], with_residual<V>(bytes[i], other, addition, finish));
     }
 }

@@ -49,7 +49,7 @@ void block(const Block& b) {
 void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
     for (int64_t i = 0; i < count; i += 64) {
         const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
-        _mm512_mask_storeu_epi8(out + i, some, narrowed(_mm512_maskz_loadu_epi8(some, in + i), {n, s}));
+        store64(out + i, some, narrowed(load64(in + i, some), {n, s}));
     }
 }
 
@@ -58,8 +58,8 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const 
     const Finish finish(k.lo, k.hi, {});
     for (int64_t i = 0; i < count; i += 64) {
         const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
-        const __m512i x = _mm512_maskz_loadu_epi8(some, a + i), y = _mm512_maskz_loadu_epi8(some, b + i);
-        _mm512_mask_storeu_epi8(out + i, some, with_residual<4>(x, y, addition, finish));
+        const __m512i x = load64(a + i, some), y = load64(b + i, some);
+        store64(out + i, some, with_residual<4>(x, y, addition, finish));
     }
 }
 
@@ -68,9 +68,9 @@ void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table)
     const __m512i t2 = _mm512_loadu_si512(table + 128), t3 = _mm512_loadu_si512(table + 192);
     for (int64_t i = 0; i < count; i += 64) {
         const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
-        const __m512i q = _mm512_maskz_loadu_epi8(some, in + i);
+        const __m512i q = load64(in + i, some);
         const __m512i low = _mm512_permutex2var_epi8(t0, q, t1), high = _mm512_permutex2var_epi8(t2, q, t3);
-        _mm512_mask_storeu_epi8(out + i, some, _mm512_mask_blend_epi8(_mm512_movepi8_mask(q), low, high));
+        store64(out + i, some, _mm512_mask_blend_epi8(_mm512_movepi8_mask(q), low, high));
     }
 }
 
@@ -79,16 +79,16 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
     const __m512 factor = _mm512_set1_ps(inverse), offset = _mm512_set1_ps(static_cast<float>(zero));
     const __m512 most = _mm512_set1_ps(static_cast<float>(highest));
     for (int64_t i = 0; i < count; i += 16) {
-        const auto some = static_cast<__mmask16>(first(static_cast<int>(std::min<int64_t>(16, count - i))));
+        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, 4 * (count - i))));  // of bytes
         __m512i pixels = _mm512_setzero_si512();
         for (int c = 0; c < channels; ++c) {
             const float* from = in + c * plane + i;
-            __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(some, from), factor);
+            __m512 v = _mm512_mul_ps(_mm512_castsi512_ps(load64(from, some)), factor);
             v = _mm512_add_ps(_mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), offset);
             v = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), most);
             pixels = _mm512_or_si512(pixels, _mm512_sll_epi32(_mm512_cvtps_epi32(v), _mm_cvtsi32_si128(8 * c)));
         }
-        _mm512_mask_storeu_epi32(out + 4 * i, some, pixels);
+        store64(out + 4 * i, some, pixels);
     }
 }
 
@@ -96,8 +96,8 @@ void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channe
     for (int64_t c = 0; c < channels; c += 64) {
         const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
         __m512i most = _mm512_setzero_si512();
-        for (int i = 0; i < count; ++i) most = _mm512_max_epu8(most, _mm512_maskz_loadu_epi8(some, rows[i] + c));
-        _mm512_mask_storeu_epi8(out + c, some, most);
+        for (int i = 0; i < count; ++i) most = _mm512_max_epu8(most, load64(rows[i] + c, some));
+        store64(out + c, some, most);
     }
 }
 
@@ -109,7 +109,7 @@ bool usable() {
 
 constexpr Kernels make() {
     Kernels k{"avx512vnni", {}, {}, depthwise_avx512, narrow, add, table, quantize, usable, maximum,
-              &winograd_avx512, true, &sliced_avx512};
+              &winograd_avx512, true, &sliced_avx512, &lookup_avx512, {0.0005467, 0.00979, 0.0625}};
     fill_blocks<12, 12, 6>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, ROWS, NARROWED>; });
     return k;
 }

@@ -14,12 +14,12 @@ template <int PIXELS>
 INLINE __m512i gathered(const uint8_t* p, int64_t step, __mmask64 some, int count) {
     const auto at = [&](int i) { return p + (i < count ? i : count - 1) * step; };
     if constexpr (PIXELS == 1) {
-        return _mm512_maskz_loadu_epi8(some, p);
+        return load64(p, some);
     } else if constexpr (PIXELS == 2) {
-        const auto load = [&](int i) { return _mm256_maskz_loadu_epi8(static_cast<__mmask32>(some), at(i)); };
+        const auto load = [&](int i) { return load32(at(i), static_cast<__mmask32>(some)); };
         return _mm512_inserti64x4(_mm512_castsi256_si512(load(0)), load(1), 1);
     } else {
-        const auto load = [&](int i) { return _mm_maskz_loadu_epi8(static_cast<__mmask16>(some), at(i)); };
+        const auto load = [&](int i) { return load16(at(i), static_cast<__mmask16>(some)); };
         const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(load(0)), load(1), 1);
         const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(load(2)), load(3), 1);
         return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
@@ -30,17 +30,17 @@ INLINE __m512i gathered(const uint8_t* p, int64_t step, __mmask64 some, int coun
 template <int PIXELS>
 INLINE void scatter(uint8_t* p, int64_t step, __mmask64 some, int count, __m512i bytes) {
     if constexpr (PIXELS == 1) {
-        _mm512_mask_storeu_epi8(p, some, bytes);
+        store64(p, some, bytes);
     } else if constexpr (PIXELS == 2) {
-        _mm256_mask_storeu_epi8(p, static_cast<__mmask32>(some), _mm512_castsi512_si256(bytes));
+        store32(p, static_cast<__mmask32>(some), _mm512_castsi512_si256(bytes));
         if (count > 1)
-            _mm256_mask_storeu_epi8(p + step, static_cast<__mmask32>(some), _mm512_extracti64x4_epi64(bytes, 1));
+            store32(p + step, static_cast<__mmask32>(some), _mm512_extracti64x4_epi64(bytes, 1));
     } else {
         const auto part = static_cast<__mmask16>(some);
-        _mm_mask_storeu_epi8(p, part, _mm512_castsi512_si128(bytes));
-        if (count > 1) _mm_mask_storeu_epi8(p + step, part, _mm512_extracti32x4_epi32(bytes, 1));
-        if (count > 2) _mm_mask_storeu_epi8(p + 2 * step, part, _mm512_extracti32x4_epi32(bytes, 2));
-        if (count > 3) _mm_mask_storeu_epi8(p + 3 * step, part, _mm512_extracti32x4_epi32(bytes, 3));
+        store16(p, part, _mm512_castsi512_si128(bytes));
+        if (count > 1) store16(p + step, part, _mm512_extracti32x4_epi32(bytes, 1));
+        if (count > 2) store16(p + 2 * step, part, _mm512_extracti32x4_epi32(bytes, 2));
+        if (count > 3) store16(p + 3 * step, part, _mm512_extracti32x4_epi32(bytes, 3));
     }
 }
 
@@ -135,7 +135,7 @@ void sliding(const DepthwiseRow& d, int from) {
     uint8_t* out = d.out + from;
     const int columns = STRIDE * (d.count - 1) + 3;
     for (int x = 0; x < columns; ++x, in += d.in_column) {
-        const auto row = [&](int i) { return _mm512_maskz_loadu_epi8(part.stored, in + i * d.in_row); };
+        const auto row = [&](int i) { return load64(in + i * d.in_row, part.stored); };
         __m512i column[4], done[4];
         interleaved(row(0), row(1), row(2), _mm512_setzero_si512(), column);
         if (STRIDE == 2 && x % 2 == 1) {  // the middle of one window

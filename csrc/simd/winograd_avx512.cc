@@ -21,19 +21,9 @@ constexpr bool is_unsigned(int i, int j) {
     return Down::OUT == 2 && Across::OUT == 2 && i == 1 && j == 1;
 }
 
-INLINE __m512i shifted(__m512i x, int s) {  // unsigned bytes
-    return _mm512_and_si512(_mm512_srl_epi16(x, _mm_cvtsi32_si128(s)), _mm512_set1_epi8(static_cast<char>(0xFF >> s)));
-}
-
 INLINE __m512i shifted_signed(__m512i x, int s) {
     const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80 >> s));
     return _mm512_sub_epi8(_mm512_xor_si512(shifted(x, s), sign), sign);
-}
-
-INLINE __m512i code(const uint8_t* p, __mmask64 some, int n, int s) {
-    const __m512i half = _mm512_set1_epi8(static_cast<char>((1 << s) >> 1));
-    const __m512i top = _mm512_set1_epi8(static_cast<char>((1 << (n - s)) - 1));
-    return _mm512_min_epu8(shifted(_mm512_adds_epu8(_mm512_maskz_loadu_epi8(some, p), half), s), top);
 }
 
 template <class Down, class Across>
@@ -46,7 +36,7 @@ void input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t
         for (int j = 0; j < Across::IN; ++j) {
             __m512i d[Down::IN], r[Down::IN];
 #pragma GCC unroll 6
-            for (int i = 0; i < Down::IN; ++i) d[i] = code(pixels[i * Across::IN + j] + c, some, n, s);
+            for (int i = 0; i < Down::IN; ++i) d[i] = code(load64(pixels[i * Across::IN + j] + c, some), n, s);
             Down::input(d, r);
 #pragma GCC unroll 6
             for (int i = 0; i < Down::IN; ++i) t[i][j] = r[i];
@@ -57,21 +47,10 @@ void input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t
             Across::input(t[i], r);
 #pragma GCC unroll 6
             for (int j = 0; j < Across::IN; ++j)
-                _mm512_mask_storeu_epi8(out + (Across::IN * i + j) * stride + c, some,
-                                        is_unsigned<Down, Across>(i, j) ? r[j] : _mm512_xor_si512(r[j], offset));
+                store64(out + (Across::IN * i + j) * stride + c, some,
+                        is_unsigned<Down, Across>(i, j) ? r[j] : _mm512_xor_si512(r[j], offset));
         }
     }
-}
-
-// The sums of the lanes of each of four vectors.
-INLINE __m128i sums_of(const __m512i* x) {
-    const auto folded = [](__m512i a, __m512i b) {
-        return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    };
-    const __m512i low = folded(x[0], x[1]), high = folded(x[2], x[3]);
-    const __m512i each = _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
-    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(each), _mm512_extracti64x4_epi64(each, 1));
-    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
 void weigh(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
@@ -84,7 +63,7 @@ void weigh(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels,
             const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
 #pragma GCC unroll 4
             for (int64_t p = 0; p < 4; ++p)
-                four[p] = dot(four[p], code(pixels + (i + std::min(p, left - 1)) * step + c, some, n, s), h);
+                four[p] = dot(four[p], code(load64(pixels + (i + std::min(p, left - 1)) * step + c, some), n, s), h);
         }
         _mm_mask_storeu_epi32(sums + i, static_cast<__mmask8>(first(static_cast<int>(left))), sums_of(four));
     }
@@ -306,10 +285,9 @@ struct Kind {
 
 const WinogradKernels winograd_avx512 = {
     weigh,
-    {0.0005524, 0.009537, 0.04977},
-    {Kind<F2, F2>::kernel("winograd2x2", Forced::winograd2x2, 4, 6, {0.0004, 0.009507, 0.03365, 1.616, 0.02069}),
-     Kind<F2, F4>::kernel("winograd2x4", Forced::winograd2x4, 3, 3, {0.0003522, 0.01035, 0.0356, 2.686, 0.02102}),
-     Kind<F3, F4>::kernel("winograd3x4", Forced::winograd3x4, 2, 2, {0.001363, 0.004795, 0.03285, 3.845, 0.03882})},
+    {Kind<F2, F2>::kernel("winograd2x2", Forced::winograd2x2, 4, 6, {0.0007968, 0.007277, 0.02766, 1.792, 0.02232}),
+     Kind<F2, F4>::kernel("winograd2x4", Forced::winograd2x4, 3, 3, {0.0008436, 0.008041, 0.02849, 2.927, 0.02578}),
+     Kind<F3, F4>::kernel("winograd3x4", Forced::winograd3x4, 2, 2, {0.00153, 0.004087, 0.03097, 4.203, 0.03974})},
 };
 
 }  // namespace dqt

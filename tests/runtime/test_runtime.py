@@ -15,7 +15,7 @@ import pytest
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanLike
 from dqt.program.interpret import execute, interpret
-from dqt.program.ops import Conv, Linear
+from dqt.program.ops import Add, Conv, Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
 from dqt.runtime.runtime import KERNELS, kernel_sets
@@ -279,6 +279,49 @@ def test_the_transform_of_the_worst_tiles(down: int, across: int, bits: int | tu
     program = replace(program, ops=tuple(replace(op, weight=weight) if op is conv else op for op in program.ops))
     x = np.where(np.stack([tiles, ~tiles]), np.float32(1e9), np.float32(-1e9))
     check(program, Plan.of({conv.layer: bits}), x, kernel=f"winograd{down}x{across}")
+
+
+LOOKUP: list[tuple[Shape, Shape, Shape, Shape, Shape, int]] = [
+    # input, kernel, stride, padding, dilation, output channels
+    ((12, 7, 5), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 64),
+    ((20, 6, 9), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 49),
+    ((24, 7, 7), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 128),
+    ((64, 5, 8), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 100),
+    ((67, 9, 6), (2, 5), (1, 2), (0, 1, 3, 2), (2, 1), 190),
+    ((200, 3, 3), (3, 3), (1, 1), (1, 1, 1, 1), (1, 2), 33),
+    ((251, 1, 1), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 256),
+    ((33, 1, 13), (1, 7), (1, 3), (0, 0, 3, 3), (1, 1), 97),
+]
+
+
+@pytest.mark.parametrize("master", [2, 4, 8])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "count"), LOOKUP)
+def test_the_table_of_products(
+    shape: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, count: int, signed: bool, master: int
+) -> None:
+    b = Builder(4, shape, signed=signed, master=master, widths=tuple(w for w in (2, 3, 4, 8) if w <= master))
+    x = b.conv(next(iter(b.values)), shape[0], (1, 1), padding=(0, 0, 0, 0))
+    y = b.conv(x, count, kernel, stride=stride, padding=padding, dilation=dilation)
+    program = b.build(b.binary(Add, b.conv(y, count), y))
+    random = inputs(program, 5)
+    extremes = np.where(np.random.default_rng(1).random((5, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
+    for seed, batch in enumerate((random, extremes, np.full_like(random, 1e9))):
+        for plan in (2, any_plan(program, seed)):
+            check(program, plan, batch, threads=1 + seed, kernel="lookup")
+    assert {"lookup"} <= set(Runtime(program, kernel="lookup").kernels(random, 2)), "no layer took it"
+
+
+@pytest.mark.parametrize("inputs_of", [808, 809, 812])
+def test_the_largest_sums_of_the_table(inputs_of: int) -> None:
+    """9 * 7281 fits 16 bits: 9 taps of 808 channels are 7272 products, of 812 too many, and 809 are padded to 816."""
+    b = Builder(0, (inputs_of, 3, 3), widths=(2, 8))
+    program = b.build(b.conv("v0", 64))
+    (conv,) = (op for op in program.ops if isinstance(op, Conv))
+    full = replace(conv, weight=np.full_like(conv.weight, 127))
+    program = replace(program, ops=tuple(full if op is conv else op for op in program.ops))
+    x = np.full((2, inputs_of, 3, 3), 1e9, dtype=np.float32)
+    check(program, 2, x, kernel="lookup")
 
 
 def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:

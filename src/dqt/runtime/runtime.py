@@ -16,7 +16,7 @@ from dqt.program.interpret import Result, as_input, cascaded
 from dqt.program.ops import Dequantize
 from dqt.program.program import Program
 
-KERNELS = ("block", "winograd2x2", "winograd2x4", "winograd3x4", "slices")
+KERNELS = ("block", "winograd2x2", "winograd2x4", "winograd3x4", "lookup", "slices")
 """Kernels that :class:`Runtime` chooses among."""
 
 

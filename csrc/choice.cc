@@ -1,0 +1,71 @@
+#include "choice.h"
+
+#include <cmath>
+#include <limits>
+
+#include "lookup.h"
+#include "winograd.h"
+
+namespace dqt {
+namespace {
+
+constexpr double COLUMNS = 64;       // of a panel
+
+// What a layer has to do for some samples.
+struct Counts {
+    double pixels, columns, depth, taps, weights, inputs;  // output pixels, padded columns; bytes of input
+
+    Counts(const Tensor& in, const Tensor& out, const PackedLayer& layer, double samples)
+        : pixels(samples * static_cast<double>(out.height * out.width)),
+          columns(static_cast<double>(layer.panels.size()) * COLUMNS), depth(layer.depth),
+          taps(layer.kernel_height * layer.kernel_width), weights(taps * columns * depth),
+          inputs(samples * static_cast<double>(in.rows() * in.columns()) * depth) {}
+};
+
+// Nanoseconds by the model.
+double block_cost(const BlockCosts& cost, const Counts& n) {
+    return n.weights * (n.pixels * cost.product + std::ceil(n.pixels / BLOCK_ROWS) * cost.pass) +
+           n.pixels * n.columns * cost.output;
+}
+
+double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const Counts& n, double samples) {
+    const WinogradCosts& cost = kernel.costs;
+    const double positions = kernel.positions(), weights = n.columns * n.depth;
+    const int64_t one = split_up(out.height, kernel.down) * split_up(out.width, kernel.across);
+    const double tiles = samples * static_cast<double>(one);
+    return positions * weights * (tiles * cost.product + std::ceil(tiles / TILES) * cost.pass) +
+           positions * tiles * n.depth * cost.input + tiles * n.columns * cost.output + n.weights * cost.weight;
+}
+
+double lookup_cost(const LookupKernels& kernels, const Counts& n) {
+    const LookupCosts& cost = kernels.costs;
+    const double pairs = std::floor(n.columns / (LOOKUP_PANELS * COLUMNS)) * LOOKUP_PANELS * COLUMNS / n.columns;
+    const double product = pairs * cost.product + (1 - pairs) * cost.single;
+    const double codes = codes_of(static_cast<int>(n.depth)) * LOOKUP_CHANNELS / n.depth;  // with what pads them
+    return n.weights * (n.pixels * product * codes + std::ceil(n.pixels / kernels.most_rows[1]) * cost.pass + cost.weight) +
+           n.pixels * n.columns * cost.output + n.inputs * cost.input;
+}
+
+}  // namespace
+
+Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation) {
+    Choice best;
+    const Tensor& out = run.arena.values[op.out];
+    if (out.wide) return best;
+    const bool free = run.forced == Forced::none;
+    const auto samples = static_cast<double>(run.arena.order.size());
+    const Counts counts(run.arena.values[op.x], out, layer, samples);
+    double least = free ? block_cost(run.kernels.costs, counts) : std::numeric_limits<double>::infinity();
+    const auto take = [&](Forced forced, double cost, const Choice& choice) {
+        if ((free || run.forced == forced) && cost < least) least = cost, best = choice;
+    };
+    if (winograd_fits(op, layer, run.kernels))
+        for (const WinogradKernel& kernel : run.kernels.winograd->kinds)
+            if (weight <= kernel.weight_bits && activation <= kernel.activation_bits)
+                take(kernel.forced, winograd_cost(kernel, out, counts, samples), {&kernel, false});
+    if (weight <= LOOKUP_BITS && activation <= LOOKUP_BITS && lookup_fits(op, layer, run.kernels))
+        take(Forced::lookup, lookup_cost(*run.kernels.lookup, counts), {nullptr, true});
+    return best;
+}
+
+}  // namespace dqt

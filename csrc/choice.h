@@ -1,0 +1,17 @@
+// Which kernel runs a convolution: of those that are exact at its widths the one that costs least by a model of counts.
+#pragma once
+
+#include "executor.h"
+
+namespace dqt {
+
+// Nothing: the block kernel.
+struct Choice {
+    const WinogradKernel* winograd = nullptr;
+    bool lookup = false;
+};
+
+// For the samples of `run.arena.order`. Forced: that kernel wherever it is exact, whatever it costs.
+Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation);
+
+}  // namespace dqt

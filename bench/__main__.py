@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-NATIVE = ("engine", "kernels", "linear", "lookup", "serving")
+NATIVE = ("engine", "kernels", "linear", "serving")
 ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", *NATIVE)
 WITH_DATA = ("cifar10_ptq", "operators")
 

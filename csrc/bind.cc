@@ -10,6 +10,7 @@
 #include <malloc.h>
 #endif
 
+#include <algorithm>
 #include <string>
 
 #include "engine.h"
@@ -25,21 +26,17 @@ using Codes = nb::ndarray<int32_t, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using Chosen = nb::ndarray<int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-dqt::Forced forced(const std::string& kernel) {
-    using dqt::Forced;
-    for (const auto& [name, each] : {std::pair{"", Forced::none}, {"block", Forced::block},
-                                     {"winograd2x2", Forced::winograd2x2}, {"winograd2x4", Forced::winograd2x4},
-                                     {"winograd3x4", Forced::winograd3x4}, {"lookup", Forced::lookup},
-                                     {"slices", Forced::slices}})
-        if (kernel == name) return each;
-    throw nb::value_error(("no kernel called '" + kernel + "'").c_str());
+dqt::Kernel kernel_of(const std::string& name) {
+    const auto* found = std::find(std::begin(dqt::KERNEL_NAMES), std::end(dqt::KERNEL_NAMES), name);
+    if (found == std::end(dqt::KERNEL_NAMES)) throw nb::value_error(("no kernel called '" + name + "'").c_str());
+    return static_cast<dqt::Kernel>(found - std::begin(dqt::KERNEL_NAMES));
 }
 
 std::unique_ptr<dqt::Engine> make(nb::bytes data, int threads, const std::string& isa, const std::string& kernel) {
     const dqt::Kernels* kernels = dqt::choose_kernels(isa.empty() ? nullptr : isa.c_str());
     if (!kernels) throw nb::value_error(("no kernels called '" + isa + "' that this processor runs").c_str());
     return std::make_unique<dqt::Engine>(dqt::load(reinterpret_cast<const uint8_t*>(data.data()), data.size()), threads,
-                                         *kernels, forced(kernel));
+                                         *kernels, kernel_of(kernel));
 }
 
 // `weight` and `activation`: a width for each layer, the controller's own after them.
@@ -85,11 +82,14 @@ std::vector<std::string> kernel_sets() {
     return names;
 }
 
+std::vector<std::string> kernel_names() { return {std::begin(dqt::KERNEL_NAMES) + 1, std::end(dqt::KERNEL_NAMES)}; }
+
 }  // namespace
 
 NB_MODULE(_native, m) {
     m.doc() = "The native engine: a program's integers, run fast.";
     m.def("kernel_sets", &kernel_sets, "Names of the kernel sets that this processor runs, best first.");
+    m.def("kernel_names", &kernel_names, "Kernels among which layers have a choice.");
     m.def("trim", &trim, "Give memory that is free back to the system.");
     nb::class_<dqt::Widths>(m, "Widths");
     nb::class_<dqt::Engine>(m, "Engine")

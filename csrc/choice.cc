@@ -52,19 +52,19 @@ Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, 
     Choice best;
     const Tensor& out = run.arena.values[op.out];
     if (out.wide) return best;
-    const bool free = run.forced == Forced::none;
+    const bool free = run.forced == Kernel::cheapest;
     const auto samples = static_cast<double>(run.arena.order.size());
     const Counts counts(run.arena.values[op.x], out, layer, samples);
     double least = free ? block_cost(run.kernels.costs, counts) : std::numeric_limits<double>::infinity();
-    const auto take = [&](Forced forced, double cost, const Choice& choice) {
-        if ((free || run.forced == forced) && cost < least) least = cost, best = choice;
+    const auto take = [&](const Choice& choice, double cost) {
+        if ((free || run.forced == choice.kernel) && cost < least) least = cost, best = choice;
     };
     if (winograd_fits(op, layer, run.kernels))
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds)
             if (weight <= kernel.weight_bits && activation <= kernel.activation_bits)
-                take(kernel.forced, winograd_cost(kernel, out, counts, samples), {&kernel, false});
+                take({kernel.kernel, &kernel}, winograd_cost(kernel, out, counts, samples));
     if (weight <= LOOKUP_BITS && activation <= LOOKUP_BITS && lookup_fits(op, layer, run.kernels))
-        take(Forced::lookup, lookup_cost(*run.kernels.lookup, counts), {nullptr, true});
+        take({Kernel::lookup}, lookup_cost(*run.kernels.lookup, counts));
     return best;
 }
 

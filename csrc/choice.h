@@ -5,10 +5,9 @@
 
 namespace dqt {
 
-// Nothing: the block kernel.
 struct Choice {
-    const WinogradKernel* winograd = nullptr;
-    bool lookup = false;
+    Kernel kernel = Kernel::block;
+    const WinogradKernel* winograd = nullptr;  // of that name
 };
 
 // For the samples of `run.arena.order`. Forced: that kernel wherever it is exact, whatever it costs.

@@ -49,7 +49,7 @@ void Arena::grow(const Needs& needs, int64_t samples) {
     capacity = samples;
 }
 
-Engine::Engine(Program program, int threads, const Kernels& kernels, Forced forced)
+Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forced)
     : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)), forced_(forced),
       plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
     for (size_t i = 0; i < program_.ops.size(); ++i) {

@@ -59,7 +59,7 @@ struct Arena {
 
 class Engine {
   public:
-    Engine(Program program, int threads, const Kernels& kernels, Forced forced = Forced::none);
+    Engine(Program program, int threads, const Kernels& kernels, Kernel forced = Kernel::cheapest);
 
     const Program& program() const { return program_; }
     const Kernels& kernels() const { return *kernels_; }
@@ -83,7 +83,7 @@ class Engine {
     Program program_;
     const Kernels* kernels_;
     int thread_count_;
-    Forced forced_;
+    Kernel forced_;
     MemoryPlan plan_, plan_auto_;
     std::vector<PackedLayer> layers_;  // by op; empty where the op is no layer
     Needs needs_;

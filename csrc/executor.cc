@@ -185,19 +185,16 @@ class Execution {
         const LayerRun layer{packed, w, packed.narrowing(weight), start, row, ending(i, w.out),
                              narrow_of(plan_.reads[i][0]).s > 0};
         const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
+        if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
         if (choice.winograd) {
-            use(choice.winograd->name);
             const Ending& end = layer.end;
             return run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other,
                                        end.fused ? &end.residual : nullptr, w.padding[0], w.padding[1], weight,
                                        activation, start, row, end.narrow});
         }
-        if (choice.lookup) {
-            use("lookup");
-            return run_lookup(run_, *conv, layer);
-        }
+        if (choice.kernel == Kernel::lookup) return run_lookup(run_, *conv, layer);
         stage(i, w, packed, activation);
-        use(packed.depthwise ? "depthwise" : packed.slice ? "slices" : "block");
+        use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
         if (packed.depthwise) return depthwise(*conv, layer);
         if (packed.slice)
             run_sliced(run_, {packed, w.in, w.out, weight, start, row, layer.end.narrow});

@@ -13,7 +13,7 @@ struct Context {
     const MemoryPlan& plan;
     const Widths& widths;
     Arena& arena;
-    Forced forced;
+    Kernel forced;
     int64_t count;                   // samples
     const float* x;
 };

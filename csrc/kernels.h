@@ -81,8 +81,10 @@ struct DepthwiseRow {
     Narrow narrow;
 };
 
-// The one kernel that runs every layer for which it is exact, whatever it costs; `none`: the cheapest one does.
-enum class Forced : char { none, block, winograd2x2, winograd2x4, winograd3x4, lookup, slices };
+// Kernels among which layers have a choice. A run may be forced to one of them, whatever it costs, wherever it is exact.
+enum class Kernel : char { cheapest, block, winograd2x2, winograd2x4, winograd3x4, lookup, slices };
+constexpr const char* KERNEL_NAMES[] = {"", "block", "winograd2x2", "winograd2x4", "winograd3x4", "lookup", "slices"};
+constexpr const char* name_of(Kernel kernel) { return KERNEL_NAMES[static_cast<int>(kernel)]; }
 
 constexpr int TILES = 6;                                // of one WinogradBlock, at most
 constexpr int MOST_OUTPUTS = 12, MOST_POSITIONS = 30;  // of a Winograd tile
@@ -130,8 +132,7 @@ constexpr int BLOCK_ROWS = 6;  // of 64 columns
 
 // F(down x across, 3x3), exact up to so many bits.
 struct WinogradKernel {
-    const char* name;
-    Forced forced;                   // its own
+    Kernel kernel;                   // its name
     int down, across;                // outputs of a tile
     int weight_bits, activation_bits;
     WinogradCosts costs;

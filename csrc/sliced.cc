@@ -84,10 +84,10 @@ class Sliced {
 
 }  // namespace
 
-bool takes_slices(const Linear& op, const Kernels& kernels, Forced forced) {
-    if (!kernels.sliced || (forced != Forced::none && forced != Forced::slices)) return false;
+bool takes_slices(const Linear& op, const Kernels& kernels, Kernel forced) {
+    if (!kernels.sliced || (forced != Kernel::cheapest && forced != Kernel::slices)) return false;
     const int64_t columns = op.weight.shape[0], depth = op.weight.shape[1];
-    return forced == Forced::slices || (columns >= LEAST_COLUMNS && columns * depth >= LEAST_BYTES);
+    return forced == Kernel::slices || (columns >= LEAST_COLUMNS && columns * depth >= LEAST_BYTES);
 }
 
 void run_sliced(const Context& run, const SlicedRun& s) { Sliced(run, s).all(); }

@@ -16,7 +16,7 @@ struct SlicedRun {
 };
 
 // Whether there are kernels for the layer's slices and its weights are many enough to come from memory; or forced.
-bool takes_slices(const Linear& op, const Kernels& kernels, Forced forced);
+bool takes_slices(const Linear& op, const Kernels& kernels, Kernel forced);
 
 // Every sample of `run.arena.order`.
 void run_sliced(const Context& run, const SlicedRun& s);

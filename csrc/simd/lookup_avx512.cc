@@ -44,7 +44,7 @@ template <bool NARROWED>
 void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
             uint8_t* records) {
     const int codes = codes_of(depth), record = record_bytes(depth);
-    const __m512i h = _mm512_set1_epi32((even & 0xFF) * 0x00010001 | (odd & 0xFF) * 0x01000100);
+    const __m512i h = _mm512_set1_epi16(static_cast<int16_t>((even & 0xFF) | (odd & 0xFF) << 8));
     for (int64_t i = 0; i < count; i += 4) {
         const int64_t last = std::min<int64_t>(4, count - i) - 1;  // its record may be written again
         __m512i sums[4] = {};

@@ -274,10 +274,9 @@ struct Kind {
             if (places.out[i]) lanes.store(places.out[i], bytes[i]);
     }
 
-    static constexpr WinogradKernel kernel(const char* name, Forced forced, int weight, int activation,
-                                           const WinogradCosts& costs) {
-        return {name,  forced, Down::OUT,           Across::OUT,           weight,   activation,
-                costs, input<Down, Across>, weights<Down, Across>, products, outputs};
+    static constexpr WinogradKernel kernel(Kernel kernel, int weight, int activation, const WinogradCosts& costs) {
+        return {kernel, Down::OUT,           Across::OUT,           weight,   activation,
+                costs,  input<Down, Across>, weights<Down, Across>, products, outputs};
     }
 };
 
@@ -285,9 +284,9 @@ struct Kind {
 
 const WinogradKernels winograd_avx512 = {
     weigh,
-    {Kind<F2, F2>::kernel("winograd2x2", Forced::winograd2x2, 4, 6, {0.0007968, 0.007277, 0.02766, 1.792, 0.02232}),
-     Kind<F2, F4>::kernel("winograd2x4", Forced::winograd2x4, 3, 3, {0.0008436, 0.008041, 0.02849, 2.927, 0.02578}),
-     Kind<F3, F4>::kernel("winograd3x4", Forced::winograd3x4, 2, 2, {0.00153, 0.004087, 0.03097, 4.203, 0.03974})},
+    {Kind<F2, F2>::kernel(Kernel::winograd2x2, 4, 6, {0.0007968, 0.007277, 0.02766, 1.792, 0.02232}),
+     Kind<F2, F4>::kernel(Kernel::winograd2x4, 3, 3, {0.0008436, 0.008041, 0.02849, 2.927, 0.02578}),
+     Kind<F3, F4>::kernel(Kernel::winograd3x4, 2, 2, {0.00153, 0.004087, 0.03097, 4.203, 0.03974})},
 };
 
 }  // namespace dqt

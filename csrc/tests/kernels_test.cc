@@ -306,6 +306,107 @@ void test_sliced(const Kernels& k, int cases) {
         }
 }
 
+// One or two panels of 64 columns, two bits by two; each row reads the records of as many pixels as there are taps.
+struct LookupCase {
+    int panels, rows, tap_count, depth, n, s;
+    bool narrowed, with_residual;
+    std::vector<int8_t> weight;                  // [tap][depth][panel][64]
+    std::vector<Codes> pixels, other;            // of each row: [tap][depth], [64 * panels]
+    std::vector<int> columns, stored;
+    std::vector<Scale> scales;
+    int narrow_out = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));
+    Residual residual = random_residual();
+
+    LookupCase(int panels, int rows)
+        : panels(panels), rows(rows), tap_count(one_of({1, 1, 2, 9})), depth(4 * static_cast<int>(pick(2, 60))),
+          n(one_of({2, 4, 8, 8})), s(n - 2), narrowed(chance(50)), with_residual(chance(40)),
+          weight(numbers<int8_t>(int64_t{tap_count} * depth * 64 * panels, -1 << (n - 1), (1 << (n - 1)) - 1)) {
+        for (int i = 0; i < rows; ++i) {
+            pixels.push_back(numbers<uint8_t>(int64_t{tap_count} * depth, 0, (1 << n) - 1));
+            for (uint8_t& each : pixels.back()) each = static_cast<uint8_t>(narrowed ? nearest(each, n, s) : each);
+            other.push_back(numbers<uint8_t>(64 * panels, 0, 255));
+        }
+        for (int p = 0; p < panels; ++p) {
+            columns.push_back(p + 1 < panels || chance(50) ? 64 : static_cast<int>(pick(1, 64)));
+            stored.push_back(chance(50) ? columns[p] : static_cast<int>(pick(columns[p], 64)));
+            scales.emplace_back(64, int64_t{tap_count} * depth << n, false);
+        }
+    }
+    int64_t weight_of(int t, int k, int j) const {
+        const int w = weight[(int64_t{t} * depth + k) * 64 * panels + j] >> s << s;
+        return s ? w + (1 << (s - 1)) - k % 2 : w;
+    }
+    std::vector<Codes> expected() const {
+        std::vector<Codes> out(rows, Codes(64 * panels + 2 * GUARD, UNTOUCHED));
+        for (int i = 0; i < rows; ++i)
+            for (int p = 0; p < panels; ++p)
+                for (int at = 0; at < 64; ++at) {
+                    const int j = column(4, at / 16, at % 16);
+                    if (j >= stored[p]) continue;
+                    int64_t acc = 0;
+                    for (int t = 0; t < tap_count; ++t)
+                        for (int k = 0; k < depth; ++k)
+                            acc += nearest(pixels[i][t * depth + k], n, s) * weight_of(t, k, 64 * p + j);
+                    int64_t y = scales[p](acc, at / 16 * 16, at % 16);
+                    if (with_residual) y = residual_of(y, other[i][64 * p + j], residual);
+                    out[i][GUARD + 64 * p + j] = static_cast<uint8_t>(j < columns[p] ? nearest(y, 8, narrow_out) : 0);
+                }
+        return out;
+    }
+    std::vector<Codes> got(const LookupKernels& k) const {
+        std::vector<Codes> out(rows, Codes(64 * panels + 2 * GUARD, UNTOUCHED)), records(rows);
+        const int record = record_bytes(depth), middle = s ? 1 << (s - 1) : 0, low = 2 << s;
+        std::vector<int32_t> taps;
+        for (int t = 0; t < tap_count; ++t) taps.push_back(t * record);
+        Codes index(int64_t{tap_count} * codes_of(depth) * 64 * panels);
+        LookupBlock b{};
+        for (int p = 0; p < panels; ++p) {
+            std::vector<int8_t> panel(int64_t{tap_count} * depth * 64);
+            for (int64_t i = 0; i < int64_t{tap_count} * depth; ++i)
+                for (int at = 0; at < 64; ++at)
+                    panel[(i / 4 * 64 + at) * 4 + i % 4] = weight[i * 64 * panels + 64 * p + column(4, at / 16, at % 16)];
+            k.index(panel.data(), tap_count, depth, s, index.data() + 64 * p, 64 * panels);
+            b.ends[p].rounding = scales[p].rounding();
+            b.ends[p].residual = with_residual ? &residual : nullptr;
+            b.ends[p].columns = columns[p];
+            b.ends[p].stored = stored[p];
+            b.ends[p].narrow = {8, narrow_out};
+        }
+        for (int i = 0; i < rows; ++i) {
+            records[i].resize(int64_t{tap_count} * record);
+            k.encode[narrowed](pixels[i].data(), depth, tap_count, depth, n, s, middle - low, middle - (s ? 1 : 0) - low,
+                               records[i].data());
+            b.ends[0].in[i] = records[i].data();
+            for (int p = 0; p < panels; ++p) {
+                b.ends[p].out[i] = out[i].data() + GUARD + 64 * p;
+                b.ends[p].other[i] = other[i].data() + 64 * p;
+            }
+        }
+        b.ends[0].taps = taps.data();
+        b.ends[0].tap_count = tap_count;
+        b.ends[0].depth = codes_of(depth);
+        b.ends[0].next = chance(50) ? weight.data() : nullptr;
+        b.index = index.data();
+        b.shift = 2 * s;
+        b.middle_shift = s;
+        k.block[panels - 1][rows - 1](b);
+        return out;
+    }
+};
+
+void test_lookup(const Kernels& k, int cases) {
+    for (int panels = 1; k.lookup && panels <= LOOKUP_PANELS; ++panels)
+        for (int rows = 1; rows <= k.lookup->most_rows[panels - 1]; ++rows)
+            for (int i = 0; i < cases * 4; ++i) {
+                const LookupCase each(panels, rows);
+                char name[120];
+                std::snprintf(name, sizeof name, "lookup of %d panels, %d rows, %d taps, depth %d, %d bits", panels, rows,
+                              each.tap_count, each.depth, each.n);
+                const auto expected = each.expected(), got = each.got(*k.lookup);
+                for (int r = 0; r < rows; ++r) equal(k, name + (", row " + std::to_string(r)), got[r], expected[r]);
+            }
+}
+
 void test_depthwise(const Kernels& k, int cases) {
     for (int n = 0; n < cases * 10; ++n) {
         const int height = chance(50) ? 3 : integer(1, 9), width = chance(50) ? 3 : integer(1, 7);
@@ -418,6 +519,7 @@ void test(const Kernels& k, int cases) {
     test_list(k);
     test_blocks(k, cases);
     test_sliced(k, cases);
+    test_lookup(k, cases);
     test_depthwise(k, cases);
     test_narrow(k);
     test_elements(k, cases);

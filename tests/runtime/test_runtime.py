@@ -18,10 +18,10 @@ from dqt.program.interpret import execute, interpret
 from dqt.program.ops import Add, Conv, Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
-from dqt.runtime.runtime import KERNELS, kernel_sets
+from dqt.runtime.runtime import kernel_names, kernel_sets
 from tests.program.build import Builder, Shape, inputs, random_program
 
-ISAS = kernel_sets()
+ISAS, KERNELS = kernel_sets(), kernel_names()
 
 
 def check(program: Program, plan: PlanLike, x: Any = None, *, threads: int = 1, **kernels: Any) -> None:

@@ -25,7 +25,7 @@ class LayerTime:
     Attributes:
         op: the operator's name.
         name: the layer's name, or that of the value it defines.
-        kernel: "block", "depthwise", "winograd", "slices" or "several"; "" where the instruction is no layer.
+        kernel: that of :meth:`Runtime.kernels`; "" where the instruction is no layer.
         macs: multiply-accumulates of the batch; of a Winograd kernel those that it stands for; 0 of what is no layer.
         ms: median of its runs.
         of_run: share of the sum of all medians.

@@ -16,9 +16,6 @@ from dqt.program.interpret import Result, as_input, cascaded
 from dqt.program.ops import Dequantize
 from dqt.program.program import Program
 
-KERNELS = ("block", "winograd2x2", "winograd2x4", "winograd3x4", "lookup", "slices")
-"""Kernels that :class:`Runtime` chooses among."""
-
 
 class RuntimeUnavailableError(RuntimeError):
     """The native engine is not built, or has no kernels of the name that was asked for."""
@@ -34,7 +31,7 @@ class Runtime:
         program: the integer program, or the path of a ``.dqt`` file.
         threads: of one call; the default is the cores that this process may use.
         isa: kernels by name, one of :func:`kernel_sets`; the default is the best.
-        kernel: one of :data:`KERNELS`, for every layer that it can run exactly; the default chooses for each layer and
+        kernel: one of :func:`kernel_names`, for every layer that it can run exactly; the default chooses for each layer and
             width by a model of what they cost. For tests and measurements: the integers are the same.
 
     Attributes:
@@ -57,8 +54,8 @@ class Runtime:
             raise RuntimeUnavailableError(f"isa {isa!r}: this processor runs {', '.join(native.kernel_sets())}")
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads}: need at least 1")
-        if kernel is not None and kernel not in KERNELS:
-            raise RuntimeUnavailableError(f"kernel {kernel!r}: there are {', '.join(KERNELS)}")
+        if kernel is not None and kernel not in native.kernel_names():
+            raise RuntimeUnavailableError(f"kernel {kernel!r}: there are {', '.join(native.kernel_names())}")
         self._source = program
         loaded = self.program
         self._engine = native.engine(dumps(loaded), threads or _cores(), isa or "", kernel or "")
@@ -132,7 +129,7 @@ class Runtime:
         return list(self._profiled(x, plan)[0])
 
     def kernels(self, x: Any, plan: PlanLike = None) -> list[str]:
-        """The kernel of each instruction in such a run: "depthwise", or one of :data:`KERNELS`; "" of no layer.
+        """The kernel of each instruction in such a run: "depthwise", or one of :func:`kernel_names`; "" of no layer.
 
         "several" where groups of samples have different ones.
 
@@ -189,6 +186,15 @@ def kernel_sets() -> tuple[str, ...]:
         RuntimeUnavailableError: the native engine is not built.
     """
     return tuple(_native().kernel_sets())
+
+
+def kernel_names() -> tuple[str, ...]:
+    """Names of the kernels that :class:`Runtime` chooses among, layer by layer.
+
+    Raises:
+        RuntimeUnavailableError: the native engine is not built.
+    """
+    return tuple(_native().kernel_names())
 
 
 def _native() -> ModuleType:

@@ -186,6 +186,8 @@ class Lookup {
             for (int64_t i = 0; i < rows && count > 1; ++i) {
                 block.ends[1].out[i] = left.out[i] + COLUMNS;
                 block.ends[1].other[i] = left.other[i] + COLUMNS;
+                __builtin_prefetch(block.ends[1].out[i] + 2 * rows * end.out.pixel, 1);
+                if (end.fused) __builtin_prefetch(block.ends[1].other[i] + 2 * rows * end.other.pixel);
             }
             left.next = next < last ? next : nullptr;
             next += asks ? lines : 0;

@@ -5,9 +5,6 @@
 
 namespace dqt {
 
-// Output pixels whose cache lines are asked for while the ones before them are computed.
-constexpr int64_t AHEAD = 2 * MAX_ROWS;
-
 // How a layer reads its input: geometry that does not depend on the widths.
 struct Window {
     Tensor in, out;                  // `in` as staged
@@ -59,18 +56,18 @@ struct Cursor {
         out = to.at(sample, y, x) + out_offset;
         other = from.at(sample, y, x) + out_offset;
     }
-    // Fills the addresses of the next `rows` pixels, and asks for the cache lines of those AHEAD that are written or added.
+    // Fills the addresses of the next `rows` pixels, and asks for the cache lines that are written or added two blocks on.
     void fill(Block& block, int64_t rows) {
         for (int64_t r = 0; r < rows;) {
             const int64_t some = std::min(rows - r, to.width - x), step = w.stride[1] * w.in.pixel;
             for (int64_t i = 0; i < some; ++i) {
                 block.in[r + i] = in + i * step;
                 block.out[r + i] = out + i * to.pixel;
-                __builtin_prefetch(out + (AHEAD + i) * to.pixel, 1);
+                __builtin_prefetch(out + (2 * rows + i) * to.pixel, 1);
             }
             for (int64_t i = 0; i < some && block.residual; ++i) {
                 block.other[r + i] = other + i * from.pixel;
-                __builtin_prefetch(other + (AHEAD + i) * from.pixel);
+                __builtin_prefetch(other + (2 * rows + i) * from.pixel);
             }
             r += some;
             skip(some);

@@ -31,8 +31,8 @@ class Runtime:
         program: the integer program, or the path of a ``.dqt`` file.
         threads: of one call; the default is the cores that this process may use.
         isa: kernels by name, one of :func:`kernel_sets`; the default is the best.
-        kernel: one of :func:`kernel_names`, for every layer that it can run exactly; the default chooses for each layer and
-            width by a model of what they cost. For tests and measurements: the integers are the same.
+        kernel: one of :func:`kernel_names`, for every layer that it can run exactly; the default chooses for each layer
+            and width by a model of what they cost. For tests and measurements: the integers are the same.
 
     Attributes:
         widths: int8 ``[N, layers]`` of the last call, the width of each layer for each sample (the smaller of a pair).

@@ -28,7 +28,7 @@ CHANNELS = ((16, 64), (32, 64), (64, 64), (64, 256), (96, 128), (128, 128), (256
 """Inputs and outputs, these multiples of 64: of fewer columns there is no transform."""
 SIZES = (2, 4, 7, 8, 10, 14, 16, 28, 56)
 BATCHES = (1, 8)
-LEAST_MACS, MOST_MACS = 3e5, 5e8
+LEAST_MACS, MOST_MACS = 3e5, 1e9
 KERNELS = {
     "block": (1, 1, (4, 3, 2)),
     "winograd2x2": (2, 2, (4, 3, 2)),
@@ -40,6 +40,9 @@ KERNELS = {
 BITS = (4, 3, 2)
 ROWS, LOOKUP_ROWS = 6, 4
 """Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h); of two panels by lookup."""
+CHUNK, CACHED = 256, 160 << 10
+"""Pixels of a chunk of samples, each of which transforms the weights anew; transformed weights that are kept instead
+(csrc/winograd.cc)."""
 KEPT = 0.93
 LOST, WORST = 0.02, 0.15
 """Targets: time that the model's choices lose in all, and at most on one shape."""
@@ -119,9 +122,12 @@ def counts(shape: dict[str, Any], kernel: str) -> list[float]:
         found = [products * pair, products * alone, passes, read, pixels * outputs, side**2 * weights]
     else:
         down, across, _ = KERNELS[kernel]
-        tiles, positions = shape["batch"] * -(-size // down) * -(-size // across), (down + 2) * (across + 2)
+        one, positions = -(-size // down) * -(-size // across), (down + 2) * (across + 2)
+        tiles, chunk = shape["batch"] * one, max(1, CHUNK // (one * down * across))
+        strips = -(-outputs // 64) * positions * (inputs * 64 + 320) <= CACHED
+        times = 1 if strips else -(-shape["batch"] // chunk)
         products, passes = positions * tiles * weights, positions * -(-tiles // ROWS) * weights
-        found = [products, passes, positions * tiles * inputs, tiles * outputs, 9 * weights]
+        found = [products, passes, positions * tiles * inputs, tiles * outputs, 9 * weights * times]
     return [n / 1e3 for n in found]
 
 

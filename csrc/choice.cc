@@ -28,13 +28,13 @@ double block_cost(const BlockCosts& cost, const Counts& n) {
            n.pixels * n.columns * cost.output;
 }
 
-double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const Counts& n, double samples) {
+double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const Counts& n, double samples, double passes) {
     const WinogradCosts& cost = kernel.costs;
     const double positions = kernel.positions(), weights = n.columns * n.depth;
     const int64_t one = split_up(out.height, kernel.down) * split_up(out.width, kernel.across);
     const double tiles = samples * static_cast<double>(one);
     return positions * weights * (tiles * cost.product + std::ceil(tiles / TILES) * cost.pass) +
-           positions * tiles * n.depth * cost.input + tiles * n.columns * cost.output + n.weights * cost.weight;
+           positions * tiles * n.depth * cost.input + tiles * n.columns * cost.output + passes * n.weights * cost.weight;
 }
 
 double lookup_cost(const LookupKernels& kernels, const Counts& n) {
@@ -53,16 +53,20 @@ Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, 
     const Tensor& out = run.arena.values[op.out];
     if (out.wide) return best;
     const bool free = run.forced == Kernel::cheapest;
-    const auto samples = static_cast<double>(run.arena.order.size());
-    const Counts counts(run.arena.values[op.x], out, layer, samples);
+    const auto count = static_cast<int64_t>(run.arena.order.size());
+    const auto samples = static_cast<double>(count);
+    const Tensor& in = run.arena.values[op.x];
+    const Counts counts(in, out, layer, samples);
     double least = free ? block_cost(run.kernels.costs, counts) : std::numeric_limits<double>::infinity();
     const auto take = [&](const Choice& choice, double cost) {
         if ((free || run.forced == choice.kernel) && cost < least) least = cost, best = choice;
     };
     if (winograd_fits(op, layer, run.kernels))
-        for (const WinogradKernel& kernel : run.kernels.winograd->kinds)
-            if (weight <= kernel.weight_bits && activation <= kernel.activation_bits)
-                take({kernel.kernel, &kernel}, winograd_cost(kernel, out, counts, samples));
+        for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
+            if (weight > kernel.weight_bits || activation > kernel.activation_bits) continue;
+            const int64_t passes = winograd_passes(kernel, in, out, layer, count, run.arena.threads.count());
+            take({kernel.kernel, &kernel}, winograd_cost(kernel, out, counts, samples, static_cast<double>(passes)));
+        }
     if (weight <= LOOKUP_BITS && activation <= LOOKUP_BITS && lookup_fits(op, layer, run.kernels))
         take({Kernel::lookup}, lookup_cost(*run.kernels.lookup, counts));
     return best;

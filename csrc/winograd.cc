@@ -279,6 +279,12 @@ bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kern
            std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
 }
 
+int64_t winograd_passes(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, const PackedLayer& layer,
+                        int64_t samples, int threads) {
+    const Layout at(kernel, in, out, layer.depth, static_cast<int64_t>(layer.panels.size()), threads);
+    return at.strips ? 1 : split_up(samples, at.chunk);
+}
+
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,
                          const Kernels& kernels, int threads) {
     int64_t most = 0;

@@ -21,6 +21,10 @@ struct WinogradRun {
 // Whether there are transforms that hold the layer: its shape, its sums.
 bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels);
 
+// How often such a run transforms the layer's weights: samples go through in chunks.
+int64_t winograd_passes(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, const PackedLayer& layer,
+                        int64_t samples, int threads);
+
 // Bytes of scratch that the program's layers need at most, with `threads`; every plan lays the values out alike.
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,
                          const Kernels& kernels, int threads);

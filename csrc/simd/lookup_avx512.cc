@@ -204,7 +204,7 @@ void block(const LookupBlock& b) {
 }
 
 constexpr LookupKernels make() {
-    LookupKernels k{{encode<false>, encode<true>}, index, {}, {8, 4}, {0.0009583, 0.001505, 0.0009117, 0.02444, 0.1075, 0.01747}};
+    LookupKernels k{{encode<false>, encode<true>}, index, {}, {8, 4}, {0.0007838, 0.00136, 0.001611, 0.02571, 0.11, 0.01745}};
     const auto fill = [&]<int... I>(std::integer_sequence<int, I...>) {
         ((k.block[0][I] = block<1, I + 1>), ...);
         ((k.block[1][I] = I < 4 ? block<2, I % 4 + 1> : nullptr), ...);

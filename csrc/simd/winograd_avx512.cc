@@ -284,9 +284,9 @@ struct Kind {
 
 const WinogradKernels winograd_avx512 = {
     weigh,
-    {Kind<F2, F2>::kernel(Kernel::winograd2x2, 4, 6, {0.0007968, 0.007277, 0.02766, 1.792, 0.02232}),
-     Kind<F2, F4>::kernel(Kernel::winograd2x4, 3, 3, {0.0008436, 0.008041, 0.02849, 2.927, 0.02578}),
-     Kind<F3, F4>::kernel(Kernel::winograd3x4, 2, 2, {0.00153, 0.004087, 0.03097, 4.203, 0.03974})},
+    {Kind<F2, F2>::kernel(Kernel::winograd2x2, 4, 6, {0.0007956, 0.007351, 0.03313, 1.664, 0.02296}),
+     Kind<F2, F4>::kernel(Kernel::winograd2x4, 3, 3, {0.001159, 0.005486, 0.03213, 2.812, 0.03241}),
+     Kind<F3, F4>::kernel(Kernel::winograd3x4, 2, 2, {0.001467, 0.003059, 0.04597, 3.986, 0.04511})},
 };
 
 }  // namespace dqt

@@ -12,14 +12,14 @@ constexpr int64_t MOST_SUM = UINT16_MAX;       // of products of fields in [0, 3
 
 // Indices of all panels that are no larger than this stay in the cache: then a 1x1 layer goes through in strips of pixels,
 // whose records stay there too, and what the panels write of a pixel lies side by side.
-constexpr int64_t CACHED = 128 << 10, STRIP = 192;
+constexpr int64_t CACHED = 128 << 10, STRIP_BYTES = 32 << 10, LEAST_STRIP = 32, MOST_STRIP = 192;
 
 // Where everything lies in the scratch: indices and constants of units of two panels (of all, or of one for each thread),
 // then records of each thread's strip.
 struct Layout {
     int64_t units, index, unit;                // how many; bytes of the indices of one, and with its constants
     bool pointwise, strips;
-    int64_t strip, bytes;                      // bytes of a strip's records; of everything
+    int64_t strip, records, bytes;             // pixels of a strip; bytes of its records; of everything
 
     Layout(const PackedLayer& layer, int threads) {
         const int64_t taps = int64_t{layer.kernel_height} * layer.kernel_width;
@@ -28,8 +28,10 @@ struct Layout {
         unit = index + LOOKUP_PANELS * COLUMNS * static_cast<int64_t>(sizeof(int64_t)) + LINE;
         pointwise = taps == 1;
         strips = pointwise && units * unit <= CACHED;
-        strip = round_up(STRIP * record_bytes(layer.depth), LINE) + LINE;
-        bytes = (strips ? units : threads) * unit + (strips ? threads * strip : 0);
+        const int64_t record = record_bytes(layer.depth);
+        strip = std::clamp(STRIP_BYTES / record / LOOKUP_ROWS * LOOKUP_ROWS, LEAST_STRIP, MOST_STRIP);
+        records = round_up(strip * record, LINE) + LINE;
+        bytes = strips ? units * unit + threads * records : threads * unit;
     }
 };
 
@@ -74,9 +76,9 @@ class Lookup {
   private:
     // This thread's pixels, strip by strip.
     void strips(Range mine, int t) const {
-        uint8_t* records = run_.arena.scratch.data() + at_.units * at_.unit + t * at_.strip;
-        for (int64_t first = mine.first; first < mine.last; first += STRIP) {
-            const Range some{first, std::min(first + STRIP, mine.last)};
+        uint8_t* records = run_.arena.scratch.data() + at_.units * at_.unit + t * at_.records;
+        for (int64_t first = mine.first; first < mine.last; first += at_.strip) {
+            const Range some{first, std::min(first + at_.strip, mine.last)};
             encode_pixels(some, records);
             for (int64_t u = 0; u < at_.units; ++u) blocks(u, u, some, records);
         }

@@ -134,7 +134,7 @@ INLINE __mmask64 first(int count) {
 }
 
 // Some of the first 64, 32 or 16 bytes at `p`; all of them by a plain access. A masked one, even of a whole vector, makes
-// Zen 5 wait for what is not in the cache: a pass over values from memory takes four times as long.
+// Zen 5 wait for what is not in the cache: a pass over values from memory takes several times as long.
 INLINE __m512i load64(const void* p, __mmask64 some) {
     if (some == ~__mmask64{0}) [[likely]] return _mm512_loadu_si512(p);
     return _mm512_maskz_loadu_epi8(some, p);

@@ -104,7 +104,7 @@ at times stops.
 
 """
 FASHION_NOTE = """A residual network of 13 layers. *From scratch*: the float one and the nested one saw the same images
-for 12 epochs. *From the float one*: the nested one starts from it, learns from it, and has 6 epochs more.
+for 12 epochs. *From the float one*: the nested one starts from it, learns from it, and has 6 or 10 epochs more.
 
 """
 RESNET18_NOTE = """The CIFAR form (11.2 M weights, 0.56 G multiply-accumulates), with float weights that were trained
@@ -314,7 +314,9 @@ def _beside_float(runs: Runs, names: dict[str, str], found: Sequence[float]) -> 
 
 
 def _fashion(runs: Runs, floats: Sequence[FloatRecord]) -> str:
-    words = dict(zip(FASHION, ("from scratch", "from the float one"), strict=True))
+    words = dict(
+        zip(FASHION, ("from scratch, 12 epochs", "from the float one, 6 epochs", "the same, 10 epochs"), strict=True)
+    )
     return _beside_float(runs, words, float_top1(floats, FASHION_FLOAT))
 
 

@@ -24,7 +24,7 @@ DYNAMIC = ("dynamic-25", "dynamic-3", "dynamic-4")
 AT_3_BITS = "dynamic-3"
 
 RESNET18, RESNET18_FLOAT = "resnet18", "cifar10-resnet18"
-FASHION, FASHION_FLOAT = ("fashion", "fashion-float"), "fashion"
+FASHION, FASHION_FLOAT = ("fashion", "fashion-float", "fashion-float-10"), "fashion"
 FLOAT_AT_LEAST, AT_4_BITS = 95.0, 92.6
 BEHIND_FLOAT = {4: 0.3, 2: 1.5}
 

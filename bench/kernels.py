@@ -38,8 +38,10 @@ KERNELS = {
 }
 """Outputs of a tile, down and across; the widths at which a kernel is exact."""
 BITS = (4, 3, 2)
-ROWS, LOOKUP_ROWS = 6, 4
-"""Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h); of two panels by lookup."""
+ROWS = 6
+"""Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h)."""
+LOOKUP = {"avx512vnni": (12, 128, 4), "avx2": (8, 64, 8)}
+"""Of a block by lookup: channels that fill its codes, columns, pixels."""
 CHUNK, CACHED = 256, 160 << 10
 """Pixels of a chunk of samples, each of which transforms the weights anew; transformed weights that are kept instead
 (csrc/winograd.cc)."""
@@ -52,13 +54,15 @@ def main() -> None:
     """Measure, print, write."""
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=15)
+    options.add_argument("--isa", choices=LOOKUP, default="avx512vnni")
     options.add_argument("--fit", action="store_true", help="print the constants that fit these measurements best")
     arguments = options.parse_args()
-    results = [measured(*shape, arguments.rounds) for shape in shapes()]
+    results = [measured(*shape, arguments.isa, arguments.rounds) for shape in shapes()]
     if arguments.fit:
-        fit(results)
-    settings = {"threads": 1, "rounds": arguments.rounds, "layer": "3x3 or 1x1, stride 1"}
-    write("kernels", settings=settings, results={"shapes": results}, checks=checks(results))
+        fit(results, arguments.isa)
+    settings = {"threads": 1, "isa": arguments.isa, "rounds": arguments.rounds, "layer": "3x3 or 1x1, stride 1"}
+    name = "kernels" if arguments.isa == "avx512vnni" else f"kernels_{arguments.isa}"
+    write(name, settings=settings, results={"shapes": results}, checks=checks(results))
 
 
 def shapes() -> list[tuple[int, int, int, int, int]]:
@@ -84,13 +88,13 @@ def chain(side: int, inputs: int, outputs: int, size: int) -> Program:
     return replace(program, ops=ops)
 
 
-def measured(side: int, inputs: int, outputs: int, size: int, batch: int, rounds: int) -> dict[str, Any]:
+def measured(side: int, inputs: int, outputs: int, size: int, batch: int, isa: str, rounds: int) -> dict[str, Any]:
     """Microseconds of a layer by the block kernel, every kernel over it, and which one the model takes by width."""
     program = chain(side, inputs, outputs, size)
     last = max(i for i, op in enumerate(program.ops) if isinstance(op, Conv))
     x = np.random.default_rng(0).standard_normal((batch, inputs, size, size)).astype(np.float32)
     plans = {b: Plan.of(dict.fromkeys(program.layers, (b, b))) for b in BITS}  # of the edges, too
-    runs = {kernel: Runtime(program, threads=1, kernel=kernel) for kernel in KERNELS}
+    runs = {kernel: Runtime(program, threads=1, isa=isa, kernel=kernel) for kernel in KERNELS}
     runs = {kernel: run for kernel, run in runs.items() if run.kernels(x, plans[min(BITS)])[last] == kernel}
     times: dict[str, list[float]] = {kernel: [] for kernel in runs}
     for i in range(rounds + 2):
@@ -98,7 +102,7 @@ def measured(side: int, inputs: int, outputs: int, size: int, batch: int, rounds
             seconds = run.profile(x, plans[min(BITS)])[last]
             if i >= 2:  # warm-up
                 times[kernel].append(1e6 * seconds)
-    choosing = Runtime(program, threads=1)
+    choosing = Runtime(program, threads=1, isa=isa)
     taken = {b: choosing.kernels(x, plan)[last] for b, plan in plans.items()}
     block = np.array(times["block"])
     over = {kernel: Spread.of(list(np.array(values) / block)).median for kernel, values in times.items()}
@@ -108,7 +112,7 @@ def measured(side: int, inputs: int, outputs: int, size: int, batch: int, rounds
     return shape | {"us": float(f"{np.median(block):.4g}"), "over_block": over, "taken": taken}
 
 
-def counts(shape: dict[str, Any], kernel: str) -> list[float]:
+def counts(shape: dict[str, Any], kernel: str, isa: str) -> list[float]:
     """What a kernel does, in thousands, in the order of BlockCosts, WinogradCosts and LookupCosts (csrc/kernels.h)."""
     side, inputs, outputs, size = (shape[name] for name in ("side", "inputs", "outputs", "size"))
     weights = inputs * outputs
@@ -116,9 +120,11 @@ def counts(shape: dict[str, Any], kernel: str) -> list[float]:
     if kernel == "block":
         found = [side**2 * pixels * weights, side**2 * -(-pixels // ROWS) * weights, pixels * outputs]
     elif kernel == "lookup":
-        products = side**2 * pixels * outputs * 12 * -(-inputs // 12)
-        pair, alone = outputs // 128 * 128 / outputs, outputs % 128 / outputs
-        passes, read = side**2 * -(-pixels // LOOKUP_ROWS) * weights, shape["batch"] * (size + side - 1) ** 2 * inputs
+        channels, columns, rows = LOOKUP[isa]
+        products = side**2 * pixels * outputs * channels * -(-inputs // channels)
+        pair = outputs // columns * columns / outputs if columns > 64 else 0
+        alone = 1 - pair
+        passes, read = side**2 * -(-pixels // rows) * weights, shape["batch"] * (size + side - 1) ** 2 * inputs
         found = [products * pair, products * alone, passes, read, pixels * outputs, side**2 * weights]
     else:
         down, across, _ = KERNELS[kernel]
@@ -131,12 +137,14 @@ def counts(shape: dict[str, Any], kernel: str) -> list[float]:
     return [n / 1e3 for n in found]
 
 
-def fit(results: list[dict[str, Any]]) -> None:
+def fit(results: list[dict[str, Any]], isa: str) -> None:
     """Nanoseconds of each count: least squares of relative errors, twice without the worst shapes, which are noise."""
     for kernel in KERNELS:
         of = [shape for shape in results if kernel in shape["over_block"]]
+        if not of:
+            continue
         took = np.array([shape["us"] * shape["over_block"][kernel] for shape in of])
-        rows = np.array([counts(shape, kernel) for shape in of]) / took[:, None]
+        rows = np.array([counts(shape, kernel, isa) for shape in of]) / took[:, None]
         kept = np.ones(len(took), dtype=bool)
         for _ in range(3):
             found, _ = nnls(rows[kept], np.ones(kept.sum()))

@@ -39,10 +39,10 @@ double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const Coun
 
 double lookup_cost(const LookupKernels& kernels, const Counts& n) {
     const LookupCosts& cost = kernels.costs;
-    const double pairs = std::floor(n.columns / (LOOKUP_PANELS * COLUMNS)) * LOOKUP_PANELS * COLUMNS / n.columns;
+    const double unit = kernels.panels * COLUMNS, pairs = kernels.panels > 1 ? std::floor(n.columns / unit) * unit / n.columns : 0;
     const double product = pairs * cost.product + (1 - pairs) * cost.single;
-    const double codes = codes_of(static_cast<int>(n.depth)) * LOOKUP_CHANNELS / n.depth;  // with what pads them
-    return n.weights * (n.pixels * product * codes + std::ceil(n.pixels / kernels.most_rows[1]) * cost.pass + cost.weight) +
+    const double codes = kernels.codes(static_cast<int>(n.depth)) * kernels.channels / n.depth;  // with what pads them
+    return n.weights * (n.pixels * product * codes + std::ceil(n.pixels / kernels.rows[kernels.panels - 1]) * cost.pass + cost.weight) +
            n.pixels * n.columns * cost.output + n.inputs * cost.input;
 }
 
@@ -67,7 +67,7 @@ Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, 
             const int64_t passes = winograd_passes(kernel, in, out, layer, count, run.arena.threads.count());
             take({kernel.kernel, &kernel}, winograd_cost(kernel, out, counts, samples, static_cast<double>(passes)));
         }
-    if (weight <= LOOKUP_BITS && activation <= LOOKUP_BITS && lookup_fits(op, layer, run.kernels))
+    if (weight == LOOKUP_BITS && activation == LOOKUP_BITS && lookup_fits(op, layer, run.kernels))
         take({Kernel::lookup}, lookup_cost(*run.kernels.lookup, counts));
     return best;
 }

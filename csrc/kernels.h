@@ -159,15 +159,9 @@ struct WinogradKernels {
     WinogradKernel kinds[WINOGRAD_KINDS];
 };
 
-// Products of two bits by two bits from a table. A code holds three activations and chooses 64 bytes of it; an index holds
-// the weights of the same three channels, 2 added to each, and chooses one of these: the sum of the three products.
-//
-// A pixel's record: codes_of(depth) codes as uint16, times 64; the sum of its activations times a number for each channel,
-// int32. Code 4 * g + j is of channel j of the quads g, g + G and g + 2 * G of ceil(depth / 12) = G.
-constexpr int LOOKUP_BITS = 2, LOOKUP_CHANNELS = 3, LOOKUP_PANELS = 2, LOOKUP_ROWS = 8;
-constexpr int LOOKUP_SUMMED = 8, LOOKUP_ASKED = 4;  // codes at once; cache lines of Block::next that are asked for meanwhile
-constexpr int codes_of(int depth) { return (depth + 11) / 12 * 4; }
-constexpr int record_bytes(int depth) { return 2 * codes_of(depth) + 4; }
+// Products of two bits by two bits from a table. A code holds `channels` activations and chooses an entry of the table; an
+// index holds the weights of the same channels and chooses one byte of it: the sum of their products, 2 added to each weight.
+constexpr int LOOKUP_BITS = 2, LOOKUP_PANELS = 2, LOOKUP_ROWS = 8;
 
 // One or two panels of 64 columns: all that a Block says of each, but for `panel` and what narrows it, and `start`, which
 // is in the constants of the rounding.
@@ -182,15 +176,22 @@ struct LookupCosts {
 };
 
 struct LookupKernels {
+    int channels, code_bytes;        // of a code, which is stored times the bytes of an entry
+    int panels, rows[LOOKUP_PANELS]; // of a block at most; rows of one of one panel, of two
+    int codes_to_line;               // a block asks for a cache line of Block::next for so many codes; 0: for none
+    LookupCosts costs;
     // Records of `count` pixels, `step` apart, narrowed by s of n bits; [1]: they have been. The sums are those of
     // WinogradKernels::weigh.
     void (*encode[2])(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
                       uint8_t* records);
     // Of a panel [tap][depth / 4][4][16][4], shifted right by s: 64 bytes for each code, `stride` apart.
     void (*index)(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_t stride);
-    void (*block[LOOKUP_PANELS][LOOKUP_ROWS])(const LookupBlock&);  // [panels - 1][rows - 1]
-    int most_rows[LOOKUP_PANELS];
-    LookupCosts costs;
+    void (*block)(const LookupBlock& b, int panels, int rows);
+
+    // A pixel's record: its codes; the sum of its activations times a number for each channel, int32. Code 4 * g + j is of
+    // channel j of the quads g, g + G, ... of the G = ceil(depth / (4 * channels)).
+    constexpr int codes(int depth) const { return (depth + 4 * channels - 1) / (4 * channels) * 4; }
+    constexpr int record(int depth) const { return code_bytes * codes(depth) + 4; }
 };
 
 constexpr int SLICES = 4, SLICED_ROWS = 4, SLICED_DEPTH = 16;

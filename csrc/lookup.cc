@@ -21,14 +21,14 @@ struct Layout {
     bool pointwise, strips;
     int64_t strip, records, bytes;             // pixels of a strip; bytes of its records; of everything
 
-    Layout(const PackedLayer& layer, int threads) {
+    Layout(const LookupKernels& kernels, const PackedLayer& layer, int threads) {
         const int64_t taps = int64_t{layer.kernel_height} * layer.kernel_width;
-        units = split_up(static_cast<int64_t>(layer.panels.size()), LOOKUP_PANELS);
-        index = taps * codes_of(layer.depth) * LOOKUP_PANELS * COLUMNS;
-        unit = index + LOOKUP_PANELS * COLUMNS * static_cast<int64_t>(sizeof(int64_t)) + LINE;
+        units = split_up(static_cast<int64_t>(layer.panels.size()), kernels.panels);
+        index = taps * kernels.codes(layer.depth) * kernels.panels * COLUMNS;
+        unit = index + kernels.panels * COLUMNS * static_cast<int64_t>(sizeof(int64_t)) + LINE;
         pointwise = taps == 1;
         strips = pointwise && units * unit <= CACHED;
-        const int64_t record = record_bytes(layer.depth);
+        const int64_t record = kernels.record(layer.depth);
         strip = std::clamp(STRIP_BYTES / record / LOOKUP_ROWS * LOOKUP_ROWS, LEAST_STRIP, MOST_STRIP);
         records = round_up(strip * record, LINE) + LINE;
         bytes = strips ? units * unit + threads * records : threads * unit;
@@ -39,7 +39,7 @@ class Lookup {
   public:
     Lookup(const Context& run, const Conv& op, const LayerRun& layer)
         : run_(run), layer_(layer), packed_(layer.packed), kernels_(*run.kernels.lookup), from_(layer.w.in),
-          window_(layer.w), threads_(run.arena.threads.count()), at_(layer.packed, threads_),
+          window_(layer.w), threads_(run.arena.threads.count()), at_(kernels_, layer.packed, threads_),
           shift_(run.program.space.master - LOOKUP_BITS) {
         Tensor& in = window_.in;  // of records: those of 1x1 layers are of output pixels
         in.data = run.arena.stage.data();
@@ -50,7 +50,7 @@ class Lookup {
             window_.stride[0] = window_.stride[1] = 1;
             window_.padding[0] = window_.padding[1] = 0;
         }
-        in.lay_out(record_bytes(packed_.depth));
+        in.lay_out(kernels_.record(packed_.depth));
         std::vector<int32_t>& taps = run.arena.taps;
         taps.clear();
         for (int64_t y = 0; y < packed_.kernel_height; ++y)
@@ -127,7 +127,7 @@ class Lookup {
     int64_t* constants(int64_t slot) const { return reinterpret_cast<int64_t*>(indices(slot) + at_.index); }
 
     int64_t panels_of(int64_t unit) const {
-        return std::min<int64_t>(LOOKUP_PANELS, static_cast<int64_t>(packed_.panels.size()) - unit * LOOKUP_PANELS);
+        return std::min<int64_t>(kernels_.panels, static_cast<int64_t>(packed_.panels.size()) - unit * kernels_.panels);
     }
 
     const int8_t* weights(int64_t panel) const {
@@ -136,7 +136,7 @@ class Lookup {
 
     // Indices of a unit, and its constants c with what sums start from: (acc + start) * m + c.
     void prepare(int64_t unit, int64_t slot) const {
-        const int64_t first = unit * LOOKUP_PANELS, count = panels_of(unit);
+        const int64_t first = unit * kernels_.panels, count = panels_of(unit);
         for (int64_t p = 0; p < count; ++p) {
             kernels_.index(weights(first + p), static_cast<int>(window_.taps.size()), packed_.depth, shift_,
                            indices(slot) + p * COLUMNS, count * COLUMNS);
@@ -153,7 +153,7 @@ class Lookup {
     // A unit over a range of output pixels, in blocks of nearly equal height; `records` of these, or (null) in their place.
     void blocks(int64_t unit, int64_t slot, Range pixels, const uint8_t* records) const {
         const Ending& end = layer_.end;
-        const int64_t first = unit * LOOKUP_PANELS, count = panels_of(unit);
+        const int64_t first = unit * kernels_.panels, count = panels_of(unit);
         LookupBlock block{};
         block.index = indices(slot);
         block.shift = 2 * shift_;
@@ -171,16 +171,16 @@ class Lookup {
         Block& left = block.ends[0];
         left.taps = window_.taps.data();
         left.tap_count = static_cast<int>(window_.taps.size());
-        left.depth = codes_of(packed_.depth);
+        left.depth = kernels_.codes(packed_.depth);
         Cursor cursor{run_.arena.order.data(), static_cast<int64_t>(run_.arena.order.size()), window_, end.out, end.other,
                       0, packed_.panels[first].first};
         cursor.move_to(pixels.first);
         // The next panels' weights come from behind the second-level cache: they are asked for, as long as there are lines.
-        const bool asks = !at_.strips && unit + 1 < at_.units;
+        const bool asks = kernels_.codes_to_line && !at_.strips && unit + 1 < at_.units;
         const int8_t* next = asks ? weights(first + count) : nullptr;
         const int8_t* last = asks ? next + count * (int64_t{left.tap_count} * packed_.depth * COLUMNS + LINE) : nullptr;
-        const int64_t lines = split_up(left.depth, LOOKUP_SUMMED) * left.tap_count * LOOKUP_ASKED * LINE;
-        const int64_t total = pixels.last - pixels.first, steps = split_up(total, kernels_.most_rows[count - 1]);
+        const int64_t lines = asks ? split_up(left.depth, kernels_.codes_to_line) * left.tap_count * LINE : 0;
+        const int64_t total = pixels.last - pixels.first, steps = split_up(total, kernels_.rows[count - 1]);
         for (int64_t k = 0; k < steps; ++k) {
             const int64_t from = total * k / steps, rows = total * (k + 1) / steps - from;
             cursor.fill(left, rows);
@@ -192,8 +192,8 @@ class Lookup {
                 if (end.fused) __builtin_prefetch(block.ends[1].other[i] + 2 * rows * end.other.pixel);
             }
             left.next = next < last ? next : nullptr;
-            next += asks ? lines : 0;
-            kernels_.block[count - 1][rows - 1](block);
+            next += lines;
+            kernels_.block(block, static_cast<int>(count), static_cast<int>(rows));
         }
     }
 
@@ -211,9 +211,11 @@ class Lookup {
 }  // namespace
 
 bool lookup_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels) {
-    if (!kernels.lookup || op.groups != 1 || layer.by_tap || record_bytes(layer.depth) > layer.depth) return false;
-    const int64_t codes = int64_t{layer.kernel_height} * layer.kernel_width * codes_of(layer.depth);
-    return codes * LOOKUP_CHANNELS * 9 <= MOST_SUM &&
+    if (!kernels.lookup || op.groups != 1 || layer.by_tap) return false;
+    const LookupKernels& lookup = *kernels.lookup;
+    if (lookup.record(layer.depth) > layer.depth) return false;  // records go where a narrowed input would
+    const int64_t codes = int64_t{layer.kernel_height} * layer.kernel_width * lookup.codes(layer.depth);
+    return codes * lookup.channels * 9 <= MOST_SUM &&
            std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
 }
 
@@ -223,7 +225,7 @@ int64_t lookup_scratch(const Program& program, const std::vector<PackedLayer>& l
     for (size_t i = 0; i < program.ops.size(); ++i) {
         const auto* op = std::get_if<Conv>(&program.ops[i]);
         if (op && program.space.widths.front() <= LOOKUP_BITS && lookup_fits(*op, layers[i], kernels))
-            most = std::max(most, Layout(layers[i], threads).bytes);
+            most = std::max(most, Layout(*kernels.lookup, layers[i], threads).bytes);
     }
     return most;
 }

@@ -12,10 +12,13 @@
 namespace dqt {
 namespace {
 
-constexpr int ENTRY = 64;     // bytes that a code chooses
+constexpr int ENTRY = 64, CHANNELS = 3;  // bytes that a code chooses; its activations
+constexpr int SUMMED = 8, ASKED = 4;     // codes whose sum fits a byte; lines of the next weights asked for meanwhile
 constexpr int64_t AHEAD = 8;  // pixels
 constexpr int SELECT = 0xCA;  // a ? b : c, bit by bit
-static_assert(LOOKUP_SUMMED * 27 <= UINT8_MAX && LOOKUP_SUMMED % 4 == 0);
+static_assert(SUMMED * 9 * CHANNELS <= UINT8_MAX && SUMMED % 4 == 0);
+
+constexpr int codes_of(int depth) { return (depth + 4 * CHANNELS - 1) / (4 * CHANNELS) * 4; }
 
 struct alignas(64) Table {
     std::array<uint8_t, 64 * ENTRY> bytes{};
@@ -43,7 +46,7 @@ INLINE __m512i fields(const uint8_t* p, __mmask64 some, int n, int s) {
 template <bool NARROWED>
 void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
             uint8_t* records) {
-    const int codes = codes_of(depth), record = record_bytes(depth);
+    const int codes = codes_of(depth), record = 2 * codes + 4;
     const __m512i h = _mm512_set1_epi16(static_cast<int16_t>((even & 0xFF) | (odd & 0xFF) << 8));
     for (int64_t i = 0; i < count; i += 4) {
         const int64_t last = std::min<int64_t>(4, count - i) - 1;  // its record may be written again
@@ -149,20 +152,20 @@ void sums(const LookupBlock& b) {
         const uint16_t* rows[ROWS];
 #pragma GCC unroll 8
         for (int i = 0; i < ROWS; ++i) rows[i] = reinterpret_cast<const uint16_t*>(from.in[i] + from.taps[t]);
-        for (int k = 0; k < from.depth; k += LOOKUP_SUMMED) {
+        for (int k = 0; k < from.depth; k += SUMMED) {
             __m512i bytes[ROWS][P];
 #pragma GCC unroll 8
             for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 2
                 for (int p = 0; p < P; ++p) bytes[i][p] = zero;
-            for (int half = k; half < std::min(k + LOOKUP_SUMMED, from.depth); half += 4) {
+            for (int half = k; half < std::min(k + SUMMED, from.depth); half += 4) {
                 look_up<P, ROWS>(rows, index, bytes);
                 index += 4 * 64 * P;
 #pragma GCC unroll 8
                 for (int i = 0; i < ROWS; ++i) rows[i] += 4;
             }
 #pragma GCC unroll 4
-            for (int line = 0; ASKS && line < LOOKUP_ASKED; ++line, next += 64)
+            for (int line = 0; ASKS && line < ASKED; ++line, next += 64)
                 _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
 #pragma GCC unroll 8
             for (int i = 0; i < ROWS; ++i)
@@ -203,19 +206,18 @@ void block(const LookupBlock& b) {
     (b.ends[0].next ? sums<P, ROWS, true> : sums<P, ROWS, false>)(b);
 }
 
-constexpr LookupKernels make() {
-    LookupKernels k{{encode<false>, encode<true>}, index, {}, {8, 4}, {0.0007838, 0.00136, 0.001611, 0.02571, 0.11, 0.01745}};
-    const auto fill = [&]<int... I>(std::integer_sequence<int, I...>) {
-        ((k.block[0][I] = block<1, I + 1>), ...);
-        ((k.block[1][I] = I < 4 ? block<2, I % 4 + 1> : nullptr), ...);
-    };
-    fill(std::make_integer_sequence<int, LOOKUP_ROWS>());
-    return k;
-}
+constexpr void (*ONE_PANEL[])(const LookupBlock&) = {block<1, 1>, block<1, 2>, block<1, 3>, block<1, 4>,
+                                                     block<1, 5>, block<1, 6>, block<1, 7>, block<1, 8>};
+constexpr void (*TWO_PANELS[])(const LookupBlock&) = {block<2, 1>, block<2, 2>, block<2, 3>, block<2, 4>};
+
+void blocks(const LookupBlock& b, int panels, int rows) { (panels == 1 ? ONE_PANEL : TWO_PANELS)[rows - 1](b); }
 
 }  // namespace
 
-const LookupKernels lookup_avx512 = make();
+const LookupKernels lookup_avx512 = {
+    CHANNELS, 2, 2, {8, 4}, SUMMED / ASKED, {0.0007838, 0.00136, 0.001611, 0.02571, 0.11, 0.01745},
+    {encode<false>, encode<true>}, index, blocks,
+};
 
 }  // namespace dqt
 #endif

@@ -355,10 +355,10 @@ struct LookupCase {
     }
     std::vector<Codes> got(const LookupKernels& k) const {
         std::vector<Codes> out(rows, Codes(64 * panels + 2 * GUARD, UNTOUCHED)), records(rows);
-        const int record = record_bytes(depth), middle = s ? 1 << (s - 1) : 0, low = 2 << s;
+        const int record = k.record(depth), middle = s ? 1 << (s - 1) : 0, low = 2 << s;
         std::vector<int32_t> taps;
         for (int t = 0; t < tap_count; ++t) taps.push_back(t * record);
-        Codes index(int64_t{tap_count} * codes_of(depth) * 64 * panels);
+        Codes index(int64_t{tap_count} * k.codes(depth) * 64 * panels);
         LookupBlock b{};
         for (int p = 0; p < panels; ++p) {
             std::vector<int8_t> panel(int64_t{tap_count} * depth * 64);
@@ -384,19 +384,19 @@ struct LookupCase {
         }
         b.ends[0].taps = taps.data();
         b.ends[0].tap_count = tap_count;
-        b.ends[0].depth = codes_of(depth);
+        b.ends[0].depth = k.codes(depth);
         b.ends[0].next = chance(50) ? weight.data() : nullptr;
         b.index = index.data();
         b.shift = 2 * s;
         b.middle_shift = s;
-        k.block[panels - 1][rows - 1](b);
+        k.block(b, panels, rows);
         return out;
     }
 };
 
 void test_lookup(const Kernels& k, int cases) {
-    for (int panels = 1; k.lookup && panels <= LOOKUP_PANELS; ++panels)
-        for (int rows = 1; rows <= k.lookup->most_rows[panels - 1]; ++rows)
+    for (int panels = 1; k.lookup && panels <= k.lookup->panels; ++panels)
+        for (int rows = 1; rows <= k.lookup->rows[panels - 1]; ++rows)
             for (int i = 0; i < cases * 4; ++i) {
                 const LookupCase each(panels, rows);
                 char name[120];

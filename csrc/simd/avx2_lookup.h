@@ -1,0 +1,144 @@
+// Two bits by two bits from a table of products in AVX2: `vpshufb` looks up 32 sums of two products at once.
+#pragma once
+
+#include <array>
+
+#include "avx2.h"
+
+namespace dqt {
+namespace {
+
+constexpr int ENTRY = 16, CHANNELS = 2, SUMMED = 12;  // bytes of an entry; activations of a code; codes whose sum fits a byte
+static_assert(SUMMED * 9 * CHANNELS <= UINT8_MAX && SUMMED % 4 == 0);
+
+struct alignas(ENTRY) Table {
+    std::array<uint8_t, 16 * ENTRY> bytes{};
+    constexpr Table() {
+        for (int code = 0; code < 16; ++code)
+            for (int index = 0; index < 16; ++index)
+                for (int field = 0; field < 4; field += 2)
+                    bytes[code * ENTRY + index] += static_cast<uint8_t>((code >> field & 3) * ((index >> field & 3) ^ 2));
+    }
+};
+constexpr Table TABLE;
+
+constexpr int codes_of(int depth) { return (depth + 4 * CHANNELS - 1) / (4 * CHANNELS) * 4; }
+
+// A vector of 32 codes of two bits; T_2 of some that have been narrowed is the same.
+inline __m256i fields(__m256i q, int n, int s) {
+    q = _mm256_srl_epi16(narrowed(q, {n, s}), _mm_cvtsi32_si128(s));
+    return _mm256_and_si256(q, same_bytes(0xFF >> s));
+}
+
+inline void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
+                   uint8_t* records) {
+    const int codes = codes_of(depth);
+    const __m256i h = _mm256_set1_epi16(static_cast<int16_t>((even & 0xFF) | (odd & 0xFF) << 8));
+    for (int64_t i = 0; i < count; ++i, pixels += step, records += codes + 4) {
+        __m256i sums = _mm256_setzero_si256();
+        for (int k = 0; k < codes; k += 32) {
+            const int left = codes - k < 32 ? codes - k : 32, rest = depth - codes - k < left ? depth - codes - k : left;
+            const __m256i a = fields(load_fours(pixels + k, left / 4), n, s);
+            const __m256i b = fields(load_fours(pixels + codes + k, rest / 4), n, s);
+            const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a, h), _mm256_maddubs_epi16(b, h));
+            sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            const __m256i both = _mm256_slli_epi16(_mm256_or_si256(a, _mm256_slli_epi16(b, 2)), 4);
+            const __m256i lanes = _mm256_cmpgt_epi32(_mm256_set1_epi32(left / 4), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+            _mm256_maskstore_epi32(reinterpret_cast<int*>(records + k), lanes, both);
+        }
+        const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+        const __m128i pair = _mm_add_epi32(half, _mm_unpackhi_epi64(half, half));
+        const int32_t sum = _mm_cvtsi128_si32(pair) + _mm_extract_epi32(pair, 1);
+        std::memcpy(records + codes, &sum, 4);
+    }
+}
+
+// The bytes of each dword of four vectors, transposed: out[j] has byte j of each of the four.
+inline void transposed(const __m256i* x, __m256i* out) {
+    const __m256i even = _mm256_set1_epi32(0x00FF00FF), low = _mm256_set1_epi32(0xFFFF);
+    const auto bytes = [&](__m256i a, __m256i b, bool high) {
+        if (high) return _mm256_or_si256(_mm256_srli_epi16(a, 8), _mm256_andnot_si256(even, b));
+        return _mm256_or_si256(_mm256_and_si256(a, even), _mm256_slli_epi16(b, 8));
+    };
+    for (int j = 0; j < 2; ++j) {
+        const __m256i a = bytes(x[0], x[1], j), b = bytes(x[2], x[3], j);
+        out[j] = _mm256_or_si256(_mm256_and_si256(a, low), _mm256_slli_epi32(b, 16));
+        out[2 + j] = _mm256_or_si256(_mm256_srli_epi32(a, 16), _mm256_andnot_si256(low, b));
+    }
+}
+
+inline void index(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_t stride) {
+    const int groups = codes_of(depth) / 4, quads = depth / 4;
+    const __m256i field = same_bytes(3);
+    const __m128i right = _mm_cvtsi32_si128(s);
+    const auto taken = [&](const int8_t* p) { return _mm256_and_si256(_mm256_srl_epi16(load(p), right), field); };
+    for (int t = 0; t < taps; ++t, panel += int64_t{quads} * 256)
+        for (int g = 0; g < groups; ++g, out += 4 * stride)
+            for (int half = 0; half < 64; half += 32) {
+                const int second = g + groups < quads ? g + groups : quads - 1;  // past it activations are 0
+                __m256i x[4], each[4];
+                for (int v = 0; v < 4; ++v) {
+                    const __m256i low = taken(panel + int64_t{g} * 256 + 64 * v + half);
+                    const __m256i high = taken(panel + int64_t{second} * 256 + 64 * v + half);
+                    x[v] = _mm256_or_si256(low, _mm256_slli_epi16(high, 2));
+                }
+                transposed(x, each);
+                for (int j = 0; j < 4; ++j) save(out + j * stride + half, each[j]);
+            }
+}
+
+// Sums of 64 columns of `ROWS` rows: accumulators as of a Block, and what the records add to them.
+template <int ROWS>
+inline void look_up(const LookupBlock& b, int first, int32_t (*acc)[64], int32_t* middle) {
+    const Block& from = b.ends[0];
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i words[ROWS][2], odd[ROWS][2];
+    for (int i = 0; i < ROWS; ++i)
+        for (int h = 0; h < 2; ++h) words[i][h] = odd[i][h] = zero;
+    const uint8_t* index = b.index;
+    for (int t = 0; t < from.tap_count; ++t) {
+        const uint8_t* rows[ROWS];
+        for (int i = 0; i < ROWS; ++i) rows[i] = from.in[first + i] + from.taps[t];
+        for (int k = 0; k < from.depth; k += SUMMED) {
+            const int end = k + SUMMED < from.depth ? k + SUMMED : from.depth;
+            __m256i bytes[ROWS][2];
+            for (int i = 0; i < ROWS; ++i) bytes[i][0] = bytes[i][1] = zero;
+#pragma GCC unroll 4
+            for (int c = k; c < end; ++c, index += 64) {
+                const __m256i at[2] = {load(index), load(index + 32)};
+#pragma GCC unroll 2
+                for (int i = 0; i < ROWS; ++i) {
+                    const auto* entry = reinterpret_cast<const __m128i*>(TABLE.bytes.data() + rows[i][c]);
+                    const __m256i both = _mm256_broadcastsi128_si256(_mm_load_si128(entry));
+#pragma GCC unroll 2
+                    for (int h = 0; h < 2; ++h)
+                        bytes[i][h] = _mm256_add_epi8(bytes[i][h], _mm256_shuffle_epi8(both, at[h]));
+                }
+            }
+#pragma GCC unroll 2
+            for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 2
+                for (int h = 0; h < 2; ++h) {
+                    words[i][h] = _mm256_add_epi16(words[i][h], bytes[i][h]);
+                    odd[i][h] = _mm256_add_epi16(odd[i][h], _mm256_srli_epi16(bytes[i][h], 8));
+                }
+        }
+        for (int i = 0; i < ROWS; ++i) {
+            int32_t sum;
+            std::memcpy(&sum, rows[i] + from.depth, 4);
+            middle[first + i] += sum;
+        }
+    }
+    const __m256i low = _mm256_set1_epi32(0xFFFF);
+    const __m128i shift = _mm_cvtsi32_si128(b.shift);
+    for (int i = 0; i < ROWS; ++i)
+        for (int h = 0; h < 2; ++h) {
+            const __m256i even = _mm256_sub_epi16(words[i][h], _mm256_slli_epi16(odd[i][h], 8));
+            const __m256i each[4] = {_mm256_and_si256(even, low), _mm256_and_si256(odd[i][h], low),
+                                     _mm256_srli_epi32(even, 16), _mm256_srli_epi32(odd[i][h], 16)};
+            for (int v = 0; v < 4; ++v) save(acc[first + i] + 16 * v + 8 * h, _mm256_sll_epi32(each[v], shift));
+        }
+}
+
+}  // namespace
+}  // namespace dqt

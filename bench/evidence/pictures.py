@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.evidence.records import mean
-from bench.evidence.targets import BASE, DYNAMIC, Runs, top1
+from bench.evidence.targets import BASE, DYNAMIC, Runs, fixed_network, top1
 from dqt.report.plots import COLOURS, RC
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _line(axes: Axes, x: Sequence[int], values: Sequence[Sequence[float]], style
 
 def _dynamic(axes: Axes, runs: Runs) -> None:
     styles = {"uniform": ("uniform widths", "o-"), "plan": ("searched plan", "s"), "cascade": ("cascade", "D")}
-    for place, record in enumerate(runs.get(BASE, [])):
+    for place, record in enumerate(fixed_network(runs)):
         for kind, (words, style) in styles.items():
             points = record.of(kind)  # type: ignore[arg-type]
             x, y = [100 * point.share for point in points], [100 * point.accuracy for point in points]

@@ -18,6 +18,7 @@ from bench.evidence.targets import (
     RESNET18_FLOAT,
     Runs,
     finished,
+    fixed_network,
     float_top1,
     mix_at,
     top1,
@@ -95,8 +96,8 @@ Rivals of the controller, on its own network at its own mean BitOPs: *uniform*, 
 nearest uniform widths; *plan*, searched by layer on 512 held-out images without their labels; *cascade*, a pair or
 triple of widths, whose BitOPs on the test set may differ and stand beside it; *dealt*, the controller's own choices
 given to other images at random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two accuracies).
-The controllers were trained alone, on the fixed network of {BASE}: its uniform widths and its searched plans
-(next table) are theirs.
+The controllers were trained alone, on the fixed network of {BASE}, seed 0: its uniform widths and its
+searched plans (next table) are theirs.
 """
 MEASURES_NOTE = """One epoch each, in bfloat16 where that is possible; every row changes one setting of the first. One
 seed: differences of a few tenths of a point say nothing. The minutes are those of a machine that other work shares and
@@ -182,7 +183,7 @@ def _widths(runs: Runs) -> str:
         alone = [_seeds(runs, rival) for rival in rivals.values()]
         dedicated = [spread(top1(runs, rivals[b], b)) if b in rivals else "" for b in WIDTHS]
         rows.append((ALONE_WORDS[name], _smallest(alone), *dedicated))
-    base = runs.get(BASE, [])
+    base = fixed_network(runs)
     if base:
         shares = [base[0].uniform(b) for b in WIDTHS]
         cells = ["" if point is None else f"{100 * point.share:.1f}" for point in shares]

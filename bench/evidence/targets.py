@@ -136,6 +136,12 @@ def _larger(*values: float | None) -> float | None:
 # dynamic
 
 
+def fixed_network(runs: Runs) -> list[Record]:
+    """Of the any-width network the seeds on which cascades, plans and controllers were made; all where none was."""
+    records = runs.get(BASE, [])
+    return [record for record in records if record.of("cascade")] or records
+
+
 def best_within(runs: Runs, share: float) -> float | None:
     """Top-1 in percent of the better of cascade and controller at a share of BitOPs or below.
 
@@ -151,14 +157,14 @@ def best_within(runs: Runs, share: float) -> float | None:
         return None if point is None else 100 * point.accuracy
 
     controllers = (_seeds(runs.get(name, []), auto) for name in DYNAMIC)
-    return _larger(_seeds(runs.get(BASE, []), one), *controllers)
+    return _larger(_seeds(fixed_network(runs), one), *controllers)
 
 
 def _gains(runs: Runs, rival: Callable[[Record, float], float]) -> tuple[float | None, float | None]:
     """Points above ``rival`` on the any-width network: of its cascade within the BitOPs of uniform 3 bits (the rival
     spends them all), and of the controllers at their own BitOPs.
     """
-    base = runs.get(BASE, [])
+    base = fixed_network(runs)
 
     def cascade(record: Record) -> float | None:
         uniform = record.uniform(3)
@@ -175,7 +181,7 @@ def _gains(runs: Runs, rival: Callable[[Record, float], float]) -> tuple[float |
 
 
 def _dynamic(runs: Runs) -> list[Verdict]:
-    base = runs.get(BASE, [])
+    base = fixed_network(runs)
     at = "at the BitOPs of uniform 3 bits"
     made = [
         Verdict(f"dynamic above uniform widths {at}", ">=", 0.9, _larger(*_gains(runs, uniform_at)), "points"),
@@ -183,7 +189,7 @@ def _dynamic(runs: Runs) -> list[Verdict]:
             f"dynamic above a random mix of 2 and 8 bits {at}", ">=", 2.0, _larger(*_gains(runs, mix_at)), "points"
         ),
     ]
-    eight = _mean(top1(runs, BASE, 8))
+    eight = _mean(top1({BASE: base}, BASE, 8))
     for share, behind in ((0.40, 0.0), (0.27, 0.2)):
         best = best_within(runs, share)
         value = None if best is None or eight is None else eight - best

@@ -1,4 +1,4 @@
-"""ResNet-50 at 8 bits with AVX2 alone, beside the float network in torch.
+"""ResNet-50 with AVX2 alone, at 8, 4 and 2 bits, beside the float network in torch.
 
 torch runs as it is, and limited to AVX2 too.
 
@@ -24,7 +24,7 @@ from tests.zoo import torchvision
 
 NETWORK, ISA = "resnet50", "avx2"
 LIMITED = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-FASTER = 2.0
+FASTER, FEWER = 2.0, (4, 2)
 
 
 def measure(setting: Setting) -> Measured:
@@ -52,6 +52,7 @@ def _measured(seconds: float, path: str) -> dict[str, Any]:
     x = noise(NETWORK)
     run = Runtime(path, threads=1, isa=ISA)
     calls: dict[str, Call] = {"dqt": partial(run, x, 8)}
+    calls |= {f"dqt, {bits} bits": partial(run, x, bits) for bits in FEWER}
     if importlib.util.find_spec("openvino"):
         program = Program.load(path)
         calls["OpenVINO, 8 bits"] = bind("openvino", program, x, run(x, 8), 1)
@@ -65,7 +66,8 @@ def _measured(seconds: float, path: str) -> dict[str, Any]:
         "float, channels first / dqt": ratios(first["float, channels first"], first["dqt"]),
         "float, channels last / dqt": ratios(second["float, channels last"], second["dqt"]),
     }
-    peers = {f"{label} / dqt": ratios(first[label], first["dqt"]) for label in first if label.startswith("OpenVINO")}
+    others = {label for label in first if label.endswith("bits")}
+    peers = {f"{label} / dqt": ratios(first[label], first["dqt"]) for label in sorted(others)}
     fastest = min(over.values(), key=lambda values: sorted(values)[len(values) // 2])
     return {
         "capability": torch.backends.cpu.get_cpu_capability(),

@@ -68,7 +68,9 @@ def trained() -> str:
 
 
 def speed() -> str:
-    """The results of ``bench/engine.py`` at batch 1: our own times, and those of others over ours at 8 bits."""
+    """The results of ``bench/engine.py`` at batch 1: our own times, and those of others over ours at 8 bits; with AVX2
+    alone those of ``bench/serving/avx2.py``.
+    """
     document = json.loads((RESULTS / "engine.json").read_text())
     lines = []
     for key, name in NETWORKS.items():
@@ -76,10 +78,19 @@ def speed() -> str:
         others = [("dqt", "4"), ("dqt", "2"), *((rival, "8") for rival in RIVALS)]
         ratios = [f"{rows[each]['ratio']['median']:.2f}x" for each in others]
         lines.append((name, f"{rows['dqt', '8']['ms']['median']:.3g} ms", *ratios))
+    lines.append(avx2())
     heads = ("one image, one thread", "dqt, 8 bits", "4 bits", "2 bits", *(f"{name} int8" for name in RIVALS.values()))
     machine = document["machine"]
-    said = f"Medians of one run, same weights, same core: {processor_name(machine)}, {machine['date']}."
+    said = f"Medians, each row of one run, same weights, same core: {processor_name(machine)}, {machine['date']}."
     return table(heads, lines) + f"\n{said}\n"
+
+
+def avx2() -> tuple[str, ...]:
+    """The row of ``bench/serving/avx2.py``: everything limited to AVX2, of others what can be."""
+    found = json.loads((RESULTS / "serving_avx2.json").read_text())["results"]["limited"]
+    over = (found.get(f"{name} / dqt") for name in ("dqt, 4 bits", "dqt, 2 bits", "OpenVINO, 8 bits"))
+    ratios = [f"{each['median']:.2f}x" if each else "" for each in over]
+    return ("ResNet-50, AVX2 alone", f"{found['ms']['dqt']['median']:.3g} ms", *ratios, "", "")
 
 
 def between(results: dict[str, Any], b: str) -> str:

@@ -47,6 +47,7 @@ def test_tensors_datasets_and_loaders_agree() -> None:
     assert source_of(kinds[2], Recipe(batch_size=16)).batch_size == 7
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine of one core
 @pytest.mark.parametrize("workers", [0, 2])
 def test_random_transforms_follow_the_place_and_leave_the_global_generator_alone(workers: int) -> None:
     source = source_of(Noisy(), Recipe(workers=workers))

@@ -68,9 +68,7 @@ def main() -> None:
 def shapes() -> list[tuple[int, int, int, int, int]]:
     """Side of the kernel, inputs, outputs, height and width, batch."""
     every = [(k, i, o, size, batch) for k in SIDES for i, o in CHANNELS for size in SIZES for batch in BATCHES]
-    return [
-        each for each in every if LEAST_MACS <= each[0] ** 2 * each[1] * each[2] * each[3] ** 2 * each[4] <= MOST_MACS
-    ]
+    return [(k, i, o, size, n) for k, i, o, size, n in every if LEAST_MACS <= (k * size) ** 2 * i * o * n <= MOST_MACS]
 
 
 def chain(side: int, inputs: int, outputs: int, size: int) -> Program:

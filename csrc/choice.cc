@@ -13,12 +13,12 @@ constexpr double COLUMNS = 64;       // of a panel
 
 // What a layer has to do for some samples.
 struct Counts {
-    double pixels, columns, depth, taps, weights, inputs;  // output pixels, padded columns; bytes of input
+    double pixels, columns, depth, weights, inputs;  // output pixels, padded columns; bytes of input
 
     Counts(const Tensor& in, const Tensor& out, const PackedLayer& layer, double samples)
         : pixels(samples * static_cast<double>(out.height * out.width)),
           columns(static_cast<double>(layer.panels.size()) * COLUMNS), depth(layer.depth),
-          taps(layer.kernel_height * layer.kernel_width), weights(taps * columns * depth),
+          weights(layer.kernel_height * layer.kernel_width * columns * depth),
           inputs(samples * static_cast<double>(in.rows() * in.columns()) * depth) {}
 };
 
@@ -39,10 +39,12 @@ double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const Coun
 
 double lookup_cost(const LookupKernels& kernels, const Counts& n) {
     const LookupCosts& cost = kernels.costs;
-    const double unit = kernels.panels * COLUMNS, pairs = kernels.panels > 1 ? std::floor(n.columns / unit) * unit / n.columns : 0;
+    const double unit = kernels.panels * COLUMNS;
+    const double pairs = kernels.panels > 1 ? std::floor(n.columns / unit) * unit / n.columns : 0;
     const double product = pairs * cost.product + (1 - pairs) * cost.single;
     const double codes = kernels.codes(static_cast<int>(n.depth)) * kernels.channels / n.depth;  // with what pads them
-    return n.weights * (n.pixels * product * codes + std::ceil(n.pixels / kernels.rows[kernels.panels - 1]) * cost.pass + cost.weight) +
+    const double passes = std::ceil(n.pixels / kernels.rows[kernels.panels - 1]);
+    return n.weights * (n.pixels * product * codes + passes * cost.pass + cost.weight) +
            n.pixels * n.columns * cost.output + n.inputs * cost.input;
 }
 

@@ -163,6 +163,9 @@ struct WinogradKernels {
 // index holds the weights of the same channels and chooses one byte of it: the sum of their products, 2 added to each weight.
 constexpr int LOOKUP_BITS = 2, LOOKUP_PANELS = 2, LOOKUP_ROWS = 8;
 
+// Codes of a pixel: code 4 * g + j is of channel j of the quads g, g + G, ... of the G = ceil(depth / (4 * channels)).
+constexpr int lookup_codes(int channels, int depth) { return (depth + 4 * channels - 1) / (4 * channels) * 4; }
+
 // One or two panels of 64 columns: all that a Block says of each, but for `panel` and what narrows it, and `start`, which
 // is in the constants of the rounding.
 struct LookupBlock {
@@ -188,9 +191,8 @@ struct LookupKernels {
     void (*index)(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_t stride);
     void (*block)(const LookupBlock& b, int panels, int rows);
 
-    // A pixel's record: its codes; the sum of its activations times a number for each channel, int32. Code 4 * g + j is of
-    // channel j of the quads g, g + G, ... of the G = ceil(depth / (4 * channels)).
-    constexpr int codes(int depth) const { return (depth + 4 * channels - 1) / (4 * channels) * 4; }
+    // A pixel's record: its codes; the sum of its activations times a number for each channel, int32.
+    constexpr int codes(int depth) const { return lookup_codes(channels, depth); }
     constexpr int record(int depth) const { return code_bytes * codes(depth) + 4; }
 };
 

@@ -160,7 +160,7 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
     const __m256 most = _mm256_set1_ps(static_cast<float>(highest));
     for (int64_t i = 0; i < count; i += 8) {
         const int some = count - i < 8 ? static_cast<int>(count - i) : 8;
-        const __m256i lanes = _mm256_cmpgt_epi32(_mm256_set1_epi32(some), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+        const __m256i lanes = first_lanes(some);
         __m256i pixels = _mm256_setzero_si256();
         for (int c = 0; c < channels; ++c) {
             __m256 v = _mm256_mul_ps(_mm256_maskload_ps(in + c * plane + i, lanes), factor);

@@ -21,10 +21,14 @@ inline void save(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>
 // gcc neither moves the work on x across this nor joins it with other sums: moved, it would cost registers.
 __attribute__((always_inline)) inline void keep(__m256i& x) { asm volatile("" : "+x"(x) : : "memory"); }
 
+// The mask of the first `count` <= 8 dwords.
+inline __m256i first_lanes(int count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
 // `count` <= 8 fours of bytes, and zeros.
 inline __m256i load_fours(const uint8_t* p, int count) {
-    const __m256i lanes = _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    return _mm256_maskload_epi32(reinterpret_cast<const int*>(p), lanes);
+    return _mm256_maskload_epi32(reinterpret_cast<const int*>(p), first_lanes(count));
 }
 
 // Bytes 0 and 2, or 1 and 3, of each dword as 16-bit numbers.

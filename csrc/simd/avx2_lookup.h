@@ -1,28 +1,15 @@
 // Two bits by two bits from a table of products in AVX2: `vpshufb` looks up 32 sums of two products at once.
 #pragma once
 
-#include <array>
-
 #include "avx2.h"
+#include "products_table.h"
 
 namespace dqt {
 namespace {
 
-constexpr int ENTRY = 16, CHANNELS = 2, SUMMED = 12;  // bytes of an entry; activations of a code; codes whose sum fits a byte
+constexpr int CHANNELS = 2, SUMMED = 12;  // activations of a code; codes whose sum fits a byte
 static_assert(SUMMED * 9 * CHANNELS <= UINT8_MAX && SUMMED % 4 == 0);
-
-struct alignas(ENTRY) Table {
-    std::array<uint8_t, 16 * ENTRY> bytes{};
-    constexpr Table() {
-        for (int code = 0; code < 16; ++code)
-            for (int index = 0; index < 16; ++index)
-                for (int field = 0; field < 4; field += 2)
-                    bytes[code * ENTRY + index] += static_cast<uint8_t>((code >> field & 3) * ((index >> field & 3) ^ 2));
-    }
-};
-constexpr Table TABLE;
-
-constexpr int codes_of(int depth) { return (depth + 4 * CHANNELS - 1) / (4 * CHANNELS) * 4; }
+constexpr ProductsTable<CHANNELS> TABLE;
 
 // A vector of 32 codes of two bits; T_2 of some that have been narrowed is the same.
 inline __m256i fields(__m256i q, int n, int s) {
@@ -32,7 +19,7 @@ inline __m256i fields(__m256i q, int n, int s) {
 
 inline void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
                    uint8_t* records) {
-    const int codes = codes_of(depth);
+    const int codes = lookup_codes(CHANNELS, depth);
     const __m256i h = _mm256_set1_epi16(static_cast<int16_t>((even & 0xFF) | (odd & 0xFF) << 8));
     for (int64_t i = 0; i < count; ++i, pixels += step, records += codes + 4) {
         __m256i sums = _mm256_setzero_si256();
@@ -43,8 +30,7 @@ inline void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth
             const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a, h), _mm256_maddubs_epi16(b, h));
             sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
             const __m256i both = _mm256_slli_epi16(_mm256_or_si256(a, _mm256_slli_epi16(b, 2)), 4);
-            const __m256i lanes = _mm256_cmpgt_epi32(_mm256_set1_epi32(left / 4), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-            _mm256_maskstore_epi32(reinterpret_cast<int*>(records + k), lanes, both);
+            _mm256_maskstore_epi32(reinterpret_cast<int*>(records + k), first_lanes(left / 4), both);
         }
         const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
         const __m128i pair = _mm_add_epi32(half, _mm_unpackhi_epi64(half, half));
@@ -68,7 +54,7 @@ inline void transposed(const __m256i* x, __m256i* out) {
 }
 
 inline void index(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_t stride) {
-    const int groups = codes_of(depth) / 4, quads = depth / 4;
+    const int groups = lookup_codes(CHANNELS, depth) / 4, quads = depth / 4;
     const __m256i field = same_bytes(3);
     const __m128i right = _mm_cvtsi32_si128(s);
     const auto taken = [&](const int8_t* p) { return _mm256_and_si256(_mm256_srl_epi16(load(p), right), field); };

@@ -5,31 +5,19 @@
 // bits, those of even bytes with the odd ones above them, which are taken off at the end.
 #if defined(__x86_64__)
 #include <algorithm>
-#include <array>
 
 #include "avx512.h"
+#include "products_table.h"
 
 namespace dqt {
 namespace {
 
-constexpr int ENTRY = 64, CHANNELS = 3;  // bytes that a code chooses; its activations
-constexpr int SUMMED = 8, ASKED = 4;     // codes whose sum fits a byte; lines of the next weights asked for meanwhile
-constexpr int64_t AHEAD = 8;  // pixels
-constexpr int SELECT = 0xCA;  // a ? b : c, bit by bit
+constexpr int CHANNELS = 3;           // activations of a code
+constexpr int SUMMED = 8, ASKED = 4;  // codes whose sum fits a byte; lines of the next weights asked for meanwhile
+constexpr int64_t AHEAD = 8;          // pixels
+constexpr int SELECT = 0xCA;          // a ? b : c, bit by bit
 static_assert(SUMMED * 9 * CHANNELS <= UINT8_MAX && SUMMED % 4 == 0);
-
-constexpr int codes_of(int depth) { return (depth + 4 * CHANNELS - 1) / (4 * CHANNELS) * 4; }
-
-struct alignas(64) Table {
-    std::array<uint8_t, 64 * ENTRY> bytes{};
-    constexpr Table() {
-        for (int code = 0; code < 64; ++code)
-            for (int index = 0; index < 64; ++index)
-                for (int field = 0; field < 6; field += 2)
-                    bytes[code * ENTRY + index] += static_cast<uint8_t>((code >> field & 3) * ((index >> field & 3) ^ 2));
-    }
-};
-constexpr Table TABLE;
+constexpr ProductsTable<CHANNELS> TABLE;
 
 // Three vectors of fields of two bits as one.
 INLINE __m512i joined(__m512i a, __m512i b, __m512i c) {
@@ -46,7 +34,7 @@ INLINE __m512i fields(const uint8_t* p, __mmask64 some, int n, int s) {
 template <bool NARROWED>
 void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
             uint8_t* records) {
-    const int codes = codes_of(depth), record = 2 * codes + 4;
+    const int codes = lookup_codes(CHANNELS, depth), record = 2 * codes + 4;
     const __m512i h = _mm512_set1_epi16(static_cast<int16_t>((even & 0xFF) | (odd & 0xFF) << 8));
     for (int64_t i = 0; i < count; i += 4) {
         const int64_t last = std::min<int64_t>(4, count - i) - 1;  // its record may be written again
@@ -86,9 +74,9 @@ INLINE __m512i turns(int low) {
 }
 
 void index(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_t stride) {
-    const int groups = codes_of(depth) / 4, quads = depth / 4;
+    const int groups = lookup_codes(CHANNELS, depth) / 4, quads = depth / 4;
     const __m512i even = turns<false>(0), odd = turns<false>(1), low = turns<true>(0), high = turns<true>(1);
-    const __m512i first = _mm512_set1_epi8(0x03), third = _mm512_set1_epi8(0x30);
+    const __m512i bottom = _mm512_set1_epi8(0x03), top = _mm512_set1_epi8(0x30);
     const __m512i right[3] = {_mm512_set1_epi32(s), _mm512_set1_epi32(s - 2), _mm512_set1_epi32(s - 4)};
     for (int t = 0; t < taps; ++t, panel += int64_t{quads} * 256)
         for (int g = 0; g < groups; ++g, out += 4 * stride) {
@@ -102,8 +90,8 @@ void index(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_
                 const __m512i a = _mm512_rorv_epi32(_mm512_loadu_si512(from[0] + 64 * v), right[0]);
                 const __m512i b = _mm512_rorv_epi32(_mm512_loadu_si512(from[1] + 64 * v), right[1]);
                 const __m512i c = _mm512_rorv_epi32(_mm512_loadu_si512(from[2] + 64 * v), right[2]);
-                x[v] = _mm512_ternarylogic_epi32(first, a, b, SELECT);
-                x[v] = _mm512_ternarylogic_epi32(third, c, x[v], SELECT);
+                x[v] = _mm512_ternarylogic_epi32(bottom, a, b, SELECT);
+                x[v] = _mm512_ternarylogic_epi32(top, c, x[v], SELECT);
             }
             const __m512i a0 = _mm512_permutex2var_epi8(x[0], even, x[1]), b0 = _mm512_permutex2var_epi8(x[2], even, x[3]);
             const __m512i a1 = _mm512_permutex2var_epi8(x[0], odd, x[1]), b1 = _mm512_permutex2var_epi8(x[2], odd, x[3]);

@@ -31,6 +31,13 @@ void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* co
     }
 }
 
+int64_t narrowed_rows(const std::vector<PackedLayer>& layers) {
+    int64_t most = 0;
+    for (const PackedLayer& layer : layers)
+        if (layer.row_taps) most = std::max(most, static_cast<int64_t>(layer.weight.size()));
+    return most;
+}
+
 }  // namespace
 
 void Arena::grow(const Needs& needs, int64_t samples) {
@@ -55,16 +62,16 @@ Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forc
     for (size_t i = 0; i < program_.ops.size(); ++i) {
         if (auto* conv = std::get_if<Conv>(&program_.ops[i])) {
             layers_[i] = pack(conv->weight, conv->requant, conv->groups, is_depthwise(*conv, program_), false,
-                              program_.values[conv->x].zero, program_.space);
+                              plan_.values[conv->x].dense(), program_.values[conv->x].zero, program_.space);
         } else if (auto* linear = std::get_if<Linear>(&program_.ops[i])) {
-            layers_[i] = pack(linear->weight, linear->requant, 1, false, true, program_.values[linear->x].zero,
+            layers_[i] = pack(linear->weight, linear->requant, 1, false, true, false, program_.values[linear->x].zero,
                               program_.space, takes_slices(*linear, kernels, forced));
         }
     }
     needs_ = {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),
               std::max(plan_.landing, plan_auto_.landing),
-              std::max(winograd_scratch(program_, plan_, layers_, kernels, thread_count_),
-                       lookup_scratch(program_, layers_, kernels, thread_count_)),
+              std::max({winograd_scratch(program_, plan_, layers_, kernels, thread_count_),
+                        lookup_scratch(program_, layers_, kernels, thread_count_), narrowed_rows(layers_)}),
               program_.values.size(), program_.space.layers.size(), plan_.taps};
     const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
     slice_ = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);

@@ -182,7 +182,7 @@ class Execution {
         const auto& widths = run_.program.space.widths;
         const int row = index_of(widths, std::min(weight, activation));
         const int32_t* start = packed.start[index_of(widths, weight)].data();
-        const LayerRun layer{packed, w, packed.narrowing(weight), start, row, ending(i, w.out),
+        const LayerRun layer{packed, weights_of(packed, weight), w, packed.narrowing(weight), start, row, ending(i, w.out),
                              narrow_of(plan_.reads[i][0]).s > 0};
         const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
         if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
@@ -203,6 +203,13 @@ class Execution {
         const Tensor& out = arena_.values[writes(op)];
         if (out.planar && !w.out.planar)
             for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
+    }
+
+    // Rows of taps are narrowed here, all other weights where a kernel loads them.
+    const int8_t* weights_of(const PackedLayer& packed, int width) {
+        const bool rows = packed.row_taps && width < packed.master;
+        if (rows) packed.narrow_rows(width, arena_.scratch.data());
+        return reinterpret_cast<const int8_t*>(rows ? arena_.scratch.data() : packed.weight.data());
     }
 
     Ending ending(int i, const Tensor& own) const {
@@ -269,7 +276,7 @@ class Execution {
         common.count = static_cast<int32_t>(w.out.width);
         common.kernel_height = packed.kernel_height;
         common.kernel_width = packed.kernel_width;
-        common.weight = reinterpret_cast<const int8_t*>(packed.weight.data());
+        common.weight = layer.weights;
         common.mask = layer.narrowing.mask;
         std::copy_n(layer.narrowing.middle, 2, common.middle);
         common.start = layer.start;
@@ -316,11 +323,10 @@ class Execution {
         block.taps = w.taps.data();
         block.tap_count = static_cast<int>(w.taps.size());
         block.depth = w.depth;
-        const auto* weights = reinterpret_cast<const int8_t*>(layer.packed.weight.data());
-        block.panel = weights + panel.weight;
+        block.panel = layer.weights + panel.weight;
         const int64_t products = int64_t{block.tap_count} * block.depth;
         const bool streams = products >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
-        block.next = streams ? weights + panels[p + 1].weight : block.panel;
+        block.next = streams ? layer.weights + panels[p + 1].weight : block.panel;
         const int64_t lines = streams ? products / 4 * LINE : 0;
         block.mask = layer.narrowing.mask;
         std::copy_n(layer.narrowing.middle, 2, block.middle);

@@ -217,8 +217,9 @@ struct Kernels {
     void (*narrow)(const uint8_t* in, uint8_t* out, int64_t count, int n, int s);
     void (*add)(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k);
     void (*table)(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table);
-    void (*quantize)(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse,
-                     int zero, int highest);  // `count` pixels of up to 4 channels -> 4 bytes each
+    // `count` pixels of up to 4 channels -> `pixel` bytes each: 4, or no more than the channels.
+    void (*quantize)(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
+                     int zero, int highest);
     bool (*usable)();                // whether this processor runs them
     // The largest of `count` >= 1 rows, byte by byte; `out` may be one of them.
     void (*maximum)(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels);

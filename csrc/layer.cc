@@ -85,6 +85,23 @@ void pack_panels(PackedLayer& layer, const int8_t* weight, int inputs) {
                     }
 }
 
+// A row of taps as one tap of so many channels: [O, C, KH, KW] -> [O, KW * C, KH].
+void pack_rows(PackedLayer& layer, const int8_t* weight, int inputs) {
+    const int height = layer.kernel_height, width = layer.kernel_width, row = width * inputs;
+    std::vector<int8_t> rows(size_t(layer.out_channels) * row * height);
+    for (int o = 0; o < layer.out_channels; ++o)
+        for (int c = 0; c < inputs; ++c)
+            for (int y = 0; y < height; ++y)
+                for (int x = 0; x < width; ++x)
+                    rows[(int64_t{o} * row + x * inputs + c) * height + y] = *weight++;
+    layer.row_taps = width;
+    layer.row_channels = inputs;
+    layer.kernel_width = 1;
+    layer.depth = static_cast<int>(round_up(row, 4));
+    lay_out(layer);
+    pack_panels(layer, rows.data(), row);
+}
+
 // [block][column][quad of rows][vector][16][4], see DepthwiseRow.
 void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
     const int height = layer.kernel_height, width = layer.kernel_width, quads = (height + 3) / 4;
@@ -125,6 +142,7 @@ Narrowing PackedLayer::narrowing(int width) const {
     const int s = master - width;
     const uint32_t mask = dqt_weight_mask(s) * 0x01010101u;
     const uint32_t even = dqt_midpoint(s, 0), odd = dqt_midpoint(s, 1);
+    if (row_taps) return {~0u, {0, 0}, false};  // narrow_rows does it
     if (depthwise && kernel_width % 2) {  // the tap's parity is that of its row plus its column
         const uint32_t rows = even | odd << 8 | even << 16 | odd << 24;
         return {mask, {rows, odd | even << 8 | odd << 16 | even << 24}, s > 0};
@@ -134,13 +152,32 @@ Narrowing PackedLayer::narrowing(int width) const {
     return {mask, {lanes, lanes}, s > 0};
 }
 
+void PackedLayer::narrow_rows(int width, uint8_t* out) const {
+    const int s = master - width;
+    const uint32_t mask = dqt_weight_mask(s) * 0x01010101u;
+    for (const Panel& panel : panels)
+        for (int y = 0; y < kernel_height; ++y)
+            for (int k = 0; k < depth; k += 4) {
+                uint32_t middle = 0;  // of the four; 0 where there is no weight
+                for (int i = k; i < std::min(k + 4, row_taps * row_channels); ++i)
+                    middle |= uint32_t{dqt_midpoint(s, by_tap ? y * row_taps + i : i % row_channels)} << 8 * (i - k);
+                const int64_t at = panel.weight + (int64_t{y} * depth + k) * panel.vectors * LANES;
+                for (int lane = 0; lane < panel.vectors * LANES; ++lane) {
+                    uint32_t four;
+                    std::memcpy(&four, weight.data() + at + 4 * lane, 4);
+                    four = (four & mask) | middle;
+                    std::memcpy(out + at + 4 * lane, &four, 4);
+                }
+            }
+}
+
 Rounding PackedLayer::rounding(int row, int64_t at) const {
     const size_t k = m.size() == 1 ? 0 : row;
     return {m[k].data() + at, c[k].data() + at, shift, lo, hi};
 }
 
-PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, int zero,
-                 const Space& space, bool sliced) {
+PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, bool dense,
+                 int zero, const Space& space, bool sliced) {
     PackedLayer layer;
     layer.out_channels = static_cast<int>(weight.shape[0]);
     const int inputs = static_cast<int>(weight.shape[1]);
@@ -154,15 +191,17 @@ PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups
     layer.shift = requant.shift;
     layer.lo = static_cast<int32_t>(requant.lo);
     layer.hi = static_cast<int32_t>(requant.hi);
+    const int taps = layer.kernel_height * layer.kernel_width;
     if (depthwise) {
         pack_depthwise(layer, weight.data.data());
+    } else if (dense) {
+        pack_rows(layer, weight.data.data(), inputs);
     } else if (sliced) {
         pack_sliced(layer, weight.data.data(), inputs);
     } else {
         lay_out(layer);
         pack_panels(layer, weight.data.data(), inputs);
     }
-    const int taps = layer.kernel_height * layer.kernel_width;
     for (const int width : space.widths) {
         const int s = space.master - width;
         layer.start.push_back(by_lane<int32_t>(layer, false, [&](int o) {

@@ -60,6 +60,7 @@ struct Narrowing {
 
 struct PackedLayer {
     int out_channels, depth;             // depth: bytes of one tap of one group, a multiple of 4
+    int row_taps = 0, row_channels = 0;  // of a dense input (Tensor::dense): a row of taps is packed as one tap, as so many
     int groups, kernel_height, kernel_width;
     bool depthwise;
     int master;
@@ -74,12 +75,14 @@ struct PackedLayer {
     int32_t shift, lo, hi;
 
     Narrowing narrowing(int width) const;
+    // The weights of a dense input at a width: the midpoints of a row of taps change from four bytes to the next.
+    void narrow_rows(int width, uint8_t* out) const;
     Rounding rounding(int row, int64_t at) const;
 };
 
-// Packs weights [O, I / groups, KH, KW] (KH = KW = 1 for a linear layer). `zero` is that of the input; `sliced`: for
-// Kernels::sliced, which a linear layer alone may have.
-PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, int zero,
-                 const Space& space, bool sliced = false);
+// Packs weights [O, I / groups, KH, KW] (KH = KW = 1 for a linear layer). `zero` is that of the input; `dense`: so is the
+// input; `sliced`: for Kernels::sliced, which a linear layer alone may have.
+PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, bool dense,
+                 int zero, const Space& space, bool sliced = false);
 
 }  // namespace dqt

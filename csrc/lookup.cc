@@ -211,7 +211,7 @@ class Lookup {
 }  // namespace
 
 bool lookup_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels) {
-    if (!kernels.lookup || op.groups != 1 || layer.by_tap) return false;
+    if (!kernels.lookup || op.groups != 1 || layer.by_tap || layer.row_taps) return false;
     const LookupKernels& lookup = *kernels.lookup;
     if (lookup.record(layer.depth) > layer.depth) return false;  // records go where a narrowed input would
     const int64_t codes = int64_t{layer.kernel_height} * layer.kernel_width * lookup.codes(layer.depth);

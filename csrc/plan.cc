@@ -41,7 +41,22 @@ void widen_border(Tensor& t, const Conv& op) {
     t.right = std::max(t.right, op.padding[3]);
 }
 
-std::vector<Tensor> layouts(const Program& program) {
+// Whether the pixels of what Quantize writes lie side by side with nothing between them, because convolutions alone read
+// them and a row of taps is fewer bytes so: 7 taps of 3 channels are 21 bytes, not 28.
+bool reads_dense_rows(const Program& program, const std::vector<std::vector<int>>& reads, int value) {
+    const int64_t channels = program.values[value].shape[0];
+    bool fewer = false;
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+        if (std::ranges::find(reads[i], value) == reads[i].end()) continue;
+        const auto* conv = std::get_if<Conv>(&program.ops[i]);
+        if (!conv || conv->groups > 1 || conv->dilation[1] > 1) return false;
+        const int64_t taps = conv->weight.shape[3];
+        fewer |= round_up(taps * channels, 4) < taps * round_up(channels, 4);
+    }
+    return fewer;
+}
+
+std::vector<Tensor> layouts(const Program& program, const std::vector<std::vector<int>>& reads) {
     std::vector<Tensor> result(program.values.size());
     for (size_t v = 0; v < result.size(); ++v) {
         Tensor& t = result[v];
@@ -62,6 +77,9 @@ std::vector<Tensor> layouts(const Program& program) {
         if (const auto* conv = std::get_if<Conv>(&op)) widen_border(result[conv->x], *conv);
     for (Tensor& t : result)
         if (t.planar) t.lay_out(t.pixel_bytes());
+    Tensor& input = result[writes(program.ops.front())];
+    if (input.planar && input.channels < 4 && reads_dense_rows(program, reads, writes(program.ops.front())))
+        input.lay_out(input.channels);
     return result;
 }
 
@@ -174,7 +192,7 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
     MemoryPlan plan;
     plan.live = needed(program, automatic);
     for (const Op& op : program.ops) plan.reads.push_back(reads(op));
-    plan.values = layouts(program);
+    plan.values = layouts(program, plan.reads);
     plan.fused = fuse(program, plan.live);
     plan.offset.assign(program.values.size(), 0);
     plan.bytes = place(plan.values, lives(program, plan.live, plan.fused), plan.offset);

@@ -83,8 +83,8 @@ void execute_quantize(const Context& run, const Quantize& op) {
     if (quantizes_pixels(t)) {
         each_row(run, t, [&](int64_t n, int64_t y) {
             const float* in = run.x + n * size + y * t.width;
-            run.kernels.quantize(in, t.height * t.width, static_cast<int>(t.channels), t.at(n, y, 0), t.width, inverse,
-                                 t.zero, highest);
+            run.kernels.quantize(in, t.height * t.width, static_cast<int>(t.channels), t.at(n, y, 0), t.pixel, t.width,
+                                 inverse, t.zero, highest);
         });
         return;
     }

@@ -44,8 +44,10 @@ struct Tensor {
         row = columns() * pixel;
         image = round_up(rows() * row, LINE);
     }
-    // Bytes of a pixel that holds `channels`.
+    // Bytes of a pixel that holds `channels`, padded.
     int64_t pixel_bytes() const { return wide ? 4 * channels : round_up(channels, 4); }
+    // Whether pixels lie side by side with nothing between them: plan.cc says of which values.
+    bool dense() const { return pixel < pixel_bytes(); }
     // Bytes between neighbours along logical dimension d.
     int64_t stride(size_t d) const {
         if (planar) return d == 0 ? element() : d == 1 ? row : pixel;

@@ -25,6 +25,7 @@ struct Ending {
 // A layer at one pair of widths.
 struct LayerRun {
     const PackedLayer& packed;
+    const int8_t* weights;
     const Window& w;
     Narrowing narrowing;
     const int32_t* start;            // initial accumulators

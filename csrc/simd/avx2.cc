@@ -154,8 +154,10 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const 
     plain_add(a, b, out, i, count, k);
 }
 
-void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
-              int highest) {
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
+              int zero, int highest) {
+    alignas(32) uint8_t squeeze[32], bytes[32];
+    for (int i = 0; i < 32; ++i) squeeze[i] = static_cast<uint8_t>(i % 16 / pixel * 4 + i % 16 % pixel);
     const __m256 factor = _mm256_set1_ps(inverse), offset = _mm256_set1_ps(static_cast<float>(zero));
     const __m256 most = _mm256_set1_ps(static_cast<float>(highest));
     for (int64_t i = 0; i < count; i += 8) {
@@ -168,7 +170,9 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
             v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), most);
             pixels = _mm256_or_si256(pixels, _mm256_sll_epi32(_mm256_cvtps_epi32(v), _mm_cvtsi32_si128(8 * c)));
         }
-        _mm256_maskstore_epi32(reinterpret_cast<int*>(out + 4 * i), lanes, pixels);
+        save(bytes, _mm256_shuffle_epi8(pixels, load(squeeze)));  // four pixels to a half
+        std::memcpy(out + pixel * i, bytes, pixel * std::min(some, 4));
+        if (some > 4) std::memcpy(out + pixel * (i + 4), bytes + 16, pixel * (some - 4));
     }
 }
 

@@ -74,21 +74,34 @@ void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table)
     }
 }
 
-void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
-              int highest) {
+// Of pixels of four bytes those that fill pixels of 1 to 4.
+struct Squeeze {
+    alignas(64) uint8_t from[4][64] = {};
+    constexpr Squeeze() {
+        for (int pixel = 1; pixel <= 4; ++pixel)
+            for (int i = 0; i < 16 * pixel; ++i) from[pixel - 1][i] = static_cast<uint8_t>(i / pixel * 4 + i % pixel);
+    }
+};
+constexpr Squeeze SQUEEZE;
+
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
+              int zero, int highest) {
+    const __m512i squeeze = _mm512_load_si512(SQUEEZE.from[pixel - 1]);
     const __m512 factor = _mm512_set1_ps(inverse), offset = _mm512_set1_ps(static_cast<float>(zero));
     const __m512 most = _mm512_set1_ps(static_cast<float>(highest));
     for (int64_t i = 0; i < count; i += 16) {
         const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, 4 * (count - i))));  // of bytes
+        const __mmask64 room = first(static_cast<int>(pixel * std::min<int64_t>(16, count - i)));
         __m512i pixels = _mm512_setzero_si512();
         for (int c = 0; c < channels; ++c) {
             const float* from = in + c * plane + i;
+            _mm_prefetch(reinterpret_cast<const char*>(from + 1024), _MM_HINT_T0);
             __m512 v = _mm512_mul_ps(_mm512_castsi512_ps(load64(from, some)), factor);
             v = _mm512_add_ps(_mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), offset);
             v = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), most);
             pixels = _mm512_or_si512(pixels, _mm512_sll_epi32(_mm512_cvtps_epi32(v), _mm_cvtsi32_si128(8 * c)));
         }
-        store64(out + 4 * i, some, pixels);
+        store64(out + pixel * i, room, _mm512_permutexvar_epi8(squeeze, pixels));
     }
 }
 

@@ -233,8 +233,10 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const 
     plain_add(a, b, out, i, count, k);
 }
 
-void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
-              int highest) {
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
+              int zero, int highest) {
+    uint8_t squeeze[16], bytes[16];
+    for (int i = 0; i < 16; ++i) squeeze[i] = static_cast<uint8_t>(i / pixel * 4 + i % pixel);
     const float32x4_t offset = vdupq_n_f32(static_cast<float>(zero)), most = vdupq_n_f32(static_cast<float>(highest));
     for (int64_t i = 0; i < count; i += 4) {
         const size_t some = count - i < 4 ? static_cast<size_t>(count - i) : 4;
@@ -246,9 +248,8 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_
             v = vminq_f32(vmaxq_f32(v, vdupq_n_f32(0.0f)), most);
             pixels = vorrq_u32(pixels, vshlq_u32(vcvtq_u32_f32(v), vdupq_n_s32(8 * c)));
         }
-        uint32_t four[4];
-        vst1q_u32(four, pixels);
-        std::memcpy(out + 4 * i, four, 4 * some);
+        vst1q_u8(bytes, vqtbl1q_u8(vreinterpretq_u8_u32(pixels), vld1q_u8(squeeze)));
+        std::memcpy(out + pixel * i, bytes, pixel * some);
     }
 }
 

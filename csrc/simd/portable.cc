@@ -78,13 +78,13 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const 
     plain_add(a, b, out, 0, count, k);
 }
 
-void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int64_t count, float inverse, int zero,
-              int highest) {
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
+              int zero, int highest) {
     for (int64_t i = 0; i < count; ++i)
-        for (int c = 0; c < 4; ++c) {
+        for (int c = 0; c < pixel; ++c) {
             float v = c < channels ? std::nearbyint(in[c * plane + i] * inverse) + static_cast<float>(zero) : 0.0f;
             v = v < 0.0f ? 0.0f : v > static_cast<float>(highest) ? static_cast<float>(highest) : v;
-            out[4 * i + c] = static_cast<uint8_t>(v);
+            out[pixel * i + c] = static_cast<uint8_t>(v);
         }
 }
 

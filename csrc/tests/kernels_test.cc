@@ -490,7 +490,8 @@ void test_elements(const Kernels& k, int cases) {
             const uint8_t* rows[] = {out, b.data()};
             k.maximum(rows, 2, out, count);
         }, [&](int64_t i) { return std::max(a[i], b[i]); });
-        const int channels = integer(1, 4), zero = integer(0, 255), highest = one_of({255, 15, 3});
+        const int channels = integer(1, 4), pixel = one_of({4, channels}), zero = integer(0, 255);
+        const int highest = one_of({255, 15, 3});
         const int64_t plane = count + pick(0, 5);
         const float inverse = one_of({1.0f, 0.5f, 37.25f, 1e-3f, 3e38f});
         std::vector<float> x(plane * channels);
@@ -500,12 +501,12 @@ void test_elements(const Kernels& k, int cases) {
             if (chance(10)) each = one_of({-3e38f, 3e38f, -0.0f, 1e-40f, 8388609.0f});
         }
         const auto quantized = [&](int64_t i) {
-            if (i % 4 >= channels) return 0.0;
-            const double product = x[i % 4 * plane + i / 4] * inverse;  // rounded to float, then as it is
+            if (i % pixel >= channels) return 0.0;
+            const double product = x[i % pixel * plane + i / pixel] * inverse;  // rounded to float, then as it is
             return std::clamp(std::nearbyint(product) + zero, 0.0, static_cast<double>(highest));
         };
-        test_codes(k, "quantize", 4 * count, [&](uint8_t* out) {
-            k.quantize(x.data(), plane, channels, out, count, inverse, zero, highest);
+        test_codes(k, "quantize", pixel * count, [&](uint8_t* out) {
+            k.quantize(x.data(), plane, channels, out, pixel, count, inverse, zero, highest);
         }, quantized);
     }
 }

@@ -281,6 +281,59 @@ def test_the_transform_of_the_worst_tiles(down: int, across: int, bits: int | tu
     check(program, Plan.of({conv.layer: bits}), x, kernel=f"winograd{down}x{across}")
 
 
+ROWS: list[tuple[Shape, Shape, Shape, Shape, Shape, int]] = [
+    # input, kernel, stride, padding, dilation, output channels
+    ((3, 23, 19), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1), 64),
+    ((3, 12, 20), (4, 4), (4, 4), (0, 0, 0, 0), (1, 1), 97),
+    ((3, 9, 9), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 16),
+    ((3, 9, 14), (1, 5), (1, 2), (0, 0, 1, 3), (1, 1), 70),
+    ((2, 11, 9), (5, 3), (2, 1), (4, 0, 2, 1), (3, 1), 33),
+    ((2, 8, 8), (3, 5), (1, 1), (1, 1, 2, 2), (1, 2), 20),
+    ((1, 14, 13), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 20),
+    ((1, 9, 9), (5, 5), (2, 2), (2, 2, 2, 2), (2, 1), 65),
+    ((1, 6, 6), (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), 5),
+    ((1, 5, 3), (3, 3), (1, 1), (2, 2, 2, 2), (1, 1), 1),
+]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("master", [4, 8])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "count"), ROWS)
+def test_pixels_without_padding(
+    shape: Shape,
+    kernel: Shape,
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
+    count: int,
+    signed: bool,
+    master: int,
+    isa: str,
+) -> None:
+    """The first layer's rows of taps, each one segment; then another layer, of 1x1, reads the same pixels, too."""
+    extremes = np.where(np.random.default_rng(0).random((3, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
+    for beside in (False, True):
+        b = Builder(5, shape, signed=signed, master=master, widths=tuple(w for w in (2, 3, 4, 6, 8) if w <= master))
+        (x,) = b.values
+        y = b.conv(x, count, kernel, stride=stride, padding=padding, dilation=dilation)
+        if beside:
+            y = b.binary(Add, y, b.avg_pool(b.conv(x, count, (1, 1), padding=(0, 0, 0, 0))))
+        program = b.build(y)
+        for seed, batch in enumerate((inputs(program, 3), extremes)):
+            for plan in (master, 2, any_plan(program, seed)):
+                check(program, plan, batch, isa=isa, threads=1 + seed)
+
+
+def test_pixels_of_an_input_that_others_read_are_padded() -> None:
+    sizes = []
+    for padded in (False, True):
+        b = Builder(0, (1, 40, 40))
+        y = b.conv("v0", 1)
+        sizes.append(Runtime(b.build(b.binary(Add, y, "v0") if padded else y)).arena_bytes())
+    assert sizes[1] > sizes[0] + 2 * 40 * 40
+
+
 LOOKUP: list[tuple[Shape, Shape, Shape, Shape, Shape, int]] = [
     # input, kernel, stride, padding, dilation, output channels
     ((12, 7, 5), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 64),

@@ -215,12 +215,21 @@ INLINE __m512i with_residual(__m512i bytes, __m512i other, const Addition& a, co
     return finish(packed<V>(lanes));
 }
 
-// Which bytes of an output pixel are real, and which are stored.
+// Which bytes of an output pixel of 16 * V columns are real, and which are stored.
+template <int V>
 struct Lanes {
     __mmask64 real, stored;
     Lanes(int columns, int stored) : real(first(columns)), stored(first(stored)) {}
+    INLINE __m512i load(const uint8_t* p) const {
+        if constexpr (V == 4) return load64(p, real);
+        if constexpr (V == 2) return _mm512_castsi256_si512(load32(p, static_cast<__mmask32>(real)));
+        return _mm512_castsi128_si512(load16(p, static_cast<__mmask16>(real)));
+    }
     INLINE void store(uint8_t* out, __m512i bytes) const {
-        store64(out, stored, _mm512_maskz_mov_epi8(real, bytes));
+        bytes = _mm512_maskz_mov_epi8(real, bytes);
+        if constexpr (V == 4) return store64(out, stored, bytes);
+        if constexpr (V == 2) return store32(out, static_cast<__mmask32>(stored), _mm512_castsi512_si256(bytes));
+        store16(out, static_cast<__mmask16>(stored), _mm512_castsi512_si128(bytes));
     }
 };
 
@@ -230,11 +239,10 @@ template <int V, class To>
 __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, int count) {
     const Addition addition(*to.residual);
     const Finish finish(to.residual->lo, to.residual->hi, to.narrow);
-    const Lanes lanes(to.columns, to.stored);
+    const Lanes<V> lanes(to.columns, to.stored);
     for (int i = 0; i < count; ++i) {
         if (!to.out[i]) continue;
-        const __m512i other = load64(to.other[i], lanes.real);
-        lanes.store(to.out[i], with_residual<V>(bytes[i], other, addition, finish));
+        lanes.store(to.out[i], with_residual<V>(bytes[i], lanes.load(to.other[i]), addition, finish));
     }
 }
 
@@ -262,7 +270,7 @@ INLINE void store_rows(const Block& b, const __m512i (*y)[V], int rows) {
         for (int i = 0; i < rows; ++i) bytes[i] = finish(packed<V>(y[i]));
         return store_added<V>(b, bytes, rows);
     }
-    const Lanes lanes(b.columns, b.stored);
+    const Lanes<V> lanes(b.columns, b.stored);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) lanes.store(b.out[i], finish(packed<V>(y[i])));
 }

@@ -269,7 +269,7 @@ struct Kind {
         (b.rounding.shift == 32 && b.shift >= Division::POWER ? output<false> : output<true>)(b, b.sums, finish, bytes);
         const Places places(b);
         if (b.residual) return store_added<4>(places, bytes, OUTPUTS * b.tiles);
-        const Lanes lanes(b.columns, b.stored);
+        const Lanes<MAX_VECTORS> lanes(b.columns, b.stored);
         for (int i = 0; i < OUTPUTS * b.tiles; ++i)
             if (places.out[i]) lanes.store(places.out[i], bytes[i]);
     }

@@ -106,11 +106,13 @@ INLINE __m512i added(__m512i pairs, const Addition& a) {
 // Bounds in registers.
 struct Finish {
     __m512i lo, half, mask, top;
-    bool narrows;
+    bool narrows, bounds;
     explicit Finish(const Bounds& b)
-        : lo(bytes(b.lo)), half(bytes(b.half)), mask(bytes(b.mask)), top(bytes(b.top)), narrows(b.narrows) {}
+        : lo(bytes(b.lo)), half(bytes(b.half)), mask(bytes(b.mask)), top(bytes(b.top)), narrows(b.narrows),
+          bounds(b.narrows || b.lo > 0 || b.top < 255) {}
     Finish(int lo, int hi, const Narrow& to) : Finish(Bounds(lo, hi, to)) {}
     INLINE __m512i operator()(__m512i q) const {
+        if (!bounds) return q;  // bytes were packed with saturation
         q = _mm512_max_epu8(q, lo);
         if (narrows) q = _mm512_and_si512(_mm512_adds_epu8(q, half), mask);
         return _mm512_min_epu8(q, top);

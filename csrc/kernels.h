@@ -81,6 +81,16 @@ struct DepthwiseRow {
     Narrow narrow;
 };
 
+// The largest codes of windows of whole pixels: of `count` output pixels of one row, which have as many taps each.
+struct MaximumRow {
+    const uint8_t* in;               // first byte of the first window
+    int64_t in_row, in_column;       // bytes from tap to tap, down and across
+    int64_t in_pixel;                // from window to window
+    int rows, columns;               // taps, at least one
+    uint8_t* out;
+    int64_t out_pixel, channels, count;
+};
+
 // Kernels among which layers have a choice. A run may be forced to one of them, whatever it costs, wherever it is exact.
 enum class Kernel : char { cheapest, block, winograd2x2, winograd2x4, winograd3x4, lookup, slices };
 constexpr const char* KERNEL_NAMES[] = {"", "block", "winograd2x2", "winograd2x4", "winograd3x4", "lookup", "slices"};
@@ -221,8 +231,7 @@ struct Kernels {
     void (*quantize)(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
                      int zero, int highest);
     bool (*usable)();                // whether this processor runs them
-    // The largest of `count` >= 1 rows, byte by byte; `out` may be one of them.
-    void (*maximum)(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels);
+    void (*maximum)(const MaximumRow&);
     const WinogradKernels* winograd = nullptr;  // null: no Winograd
     bool narrows = false;            // whether block, depthwise and Winograd kernels heed `narrow`
     const SlicedKernels* sliced = nullptr;  // null: there are none

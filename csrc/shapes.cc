@@ -229,25 +229,20 @@ struct Inside {
 
 void execute_max_pool(const Context& run, const MaxPool& op) {
     const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
-    constexpr int MOST = 32;  // pixels of a window at once
-    const int64_t down = op.dilation[0] * in.row, across = int64_t{op.dilation[1]} * in.pixel;
+    const int64_t step = op.stride[1], reach = int64_t{op.kernel[1] - 1} * op.dilation[1];
     each_row(run, out, [&](int64_t n, int64_t y) {
         const Inside rows(y * op.stride[0] - op.padding[0], op.kernel[0], op.dilation[0], in.height);
-        for (int64_t x = 0; x < out.width; ++x) {
-            const Inside columns(x * op.stride[1] - op.padding[2], op.kernel[1], op.dilation[1], in.width);
-            uint8_t* to = out.at(n, y, x);
-            const uint8_t *inside[MOST], *row = in.at(n, rows.pixel, columns.pixel);
-            int count = 0;
-            for (int i = 0; i < rows.count; ++i, row += down)
-                for (int j = 0; j < columns.count; ++j) {
-                    if (count == MOST) {  // the largest so far counts as one of the next
-                        run.kernels.maximum(inside, count, to, out.channels);
-                        inside[0] = to;
-                        count = 1;
-                    }
-                    inside[count++] = row + j * across;
-                }
-            run.kernels.maximum(inside, count, to, out.channels);
+        MaximumRow m{nullptr, op.dilation[0] * in.row, int64_t{op.dilation[1]} * in.pixel, step * in.pixel,
+                     rows.count, 0, nullptr, out.pixel, out.channels, 0};
+        for (int64_t x = 0; x < out.width; x += m.count) {
+            const int64_t at = x * step - op.padding[2];
+            const Inside columns(at, op.kernel[1], op.dilation[1], in.width);
+            const bool whole = columns.count == op.kernel[1];  // as are those that follow, to the last that fits
+            m.in = in.at(n, rows.pixel, columns.pixel);
+            m.out = out.at(n, y, x);
+            m.columns = columns.count;
+            m.count = whole ? std::min((in.width - 1 - reach - at) / step + 1, out.width - x) : 1;
+            run.kernels.maximum(m);
         }
     });
 }

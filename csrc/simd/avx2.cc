@@ -176,14 +176,15 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pi
     }
 }
 
-void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) {
-    int64_t c = 0;
-    for (; c + 32 <= channels; c += 32) {
-        __m256i most = load(rows[0] + c);
-        for (int i = 1; i < count; ++i) most = _mm256_max_epu8(most, load(rows[i] + c));
-        save(out + c, most);
+void maximum(const MaximumRow& m) {
+    const auto greater = [](__m256i a, __m256i b) { return _mm256_max_epu8(a, b); };
+    for (int64_t p = 0; p < m.count; ++p) {
+        int64_t c = 0;
+        for (; c + 32 <= m.channels; c += 32)
+            save(m.out + p * m.out_pixel + c,
+                 largest(m, m.in + p * m.in_pixel + c, _mm256_setzero_si256(), [](auto at) { return load(at); }, greater));
+        plain_maximum(m, p, c);
     }
-    plain_maximum(rows, count, out, c, channels);
 }
 
 bool usable() { return __builtin_cpu_supports("avx2"); }

@@ -105,13 +105,15 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pi
     }
 }
 
-void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) {
-    for (int64_t c = 0; c < channels; c += 64) {
-        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
-        __m512i most = _mm512_setzero_si512();
-        for (int i = 0; i < count; ++i) most = _mm512_max_epu8(most, load64(rows[i] + c, some));
-        store64(out + c, some, most);
-    }
+void maximum(const MaximumRow& m) {
+    const auto greater = [](__m512i a, __m512i b) { return _mm512_max_epu8(a, b); };
+    for (int64_t p = 0; p < m.count; ++p)
+        for (int64_t c = 0; c < m.channels; c += 64) {
+            const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, m.channels - c)));
+            const auto load = [&](const uint8_t* at) { return load64(at, some); };
+            store64(m.out + p * m.out_pixel + c, some,
+                    largest(m, m.in + p * m.in_pixel + c, _mm512_setzero_si512(), load, greater));
+        }
 }
 
 bool usable() {

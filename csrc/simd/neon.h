@@ -253,14 +253,15 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pi
     }
 }
 
-void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) {
-    int64_t c = 0;
-    for (; c + 16 <= channels; c += 16) {
-        uint8x16_t most = vld1q_u8(rows[0] + c);
-        for (int i = 1; i < count; ++i) most = vmaxq_u8(most, vld1q_u8(rows[i] + c));
-        vst1q_u8(out + c, most);
+void maximum(const MaximumRow& m) {
+    const auto load = [](const uint8_t* at) { return vld1q_u8(at); };
+    const auto greater = [](uint8x16_t a, uint8x16_t b) { return vmaxq_u8(a, b); };
+    for (int64_t p = 0; p < m.count; ++p) {
+        int64_t c = 0;
+        for (; c + 16 <= m.channels; c += 16)
+            vst1q_u8(m.out + p * m.out_pixel + c, largest(m, m.in + p * m.in_pixel + c, vdupq_n_u8(0), load, greater));
+        plain_maximum(m, p, c);
     }
-    plain_maximum(rows, count, out, c, channels);
 }
 
 constexpr Kernels make(const char* name, bool (*usable)()) {

@@ -38,12 +38,21 @@ inline void plain_add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t 
     for (int64_t i = from; i < count; ++i) out[i] = with_residual(a[i], b[i], k);
 }
 
-inline void plain_maximum(const uint8_t* const* rows, int rows_count, uint8_t* out, int64_t from, int64_t count) {
-    for (int64_t i = from; i < count; ++i) {
-        uint8_t most = rows[0][i];
-        for (int r = 1; r < rows_count; ++r) most = most < rows[r][i] ? rows[r][i] : most;
-        out[i] = most;
-    }
+// The largest of a window's codes: as many channels as `load` reads from an address.
+template <class T, class Load, class Greater>
+inline T largest(const MaximumRow& m, const uint8_t* window, T none, const Load& load, const Greater& greater) {
+    T most = none;
+    for (int i = 0; i < m.rows; ++i)
+        for (int j = 0; j < m.columns; ++j) most = greater(most, load(window + i * m.in_row + j * m.in_column));
+    return most;
+}
+
+// Of channels [from, channels) of pixel p.
+inline void plain_maximum(const MaximumRow& m, int64_t p, int64_t from) {
+    for (int64_t c = from; c < m.channels; ++c)
+        m.out[p * m.out_pixel + c] = largest(
+            m, m.in + p * m.in_pixel + c, uint8_t{0}, [](const uint8_t* at) { return *at; },
+            [](uint8_t a, uint8_t b) { return a < b ? b : a; });
 }
 
 inline void plain_table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table) {

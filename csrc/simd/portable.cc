@@ -88,8 +88,8 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pi
         }
 }
 
-void maximum(const uint8_t* const* rows, int count, uint8_t* out, int64_t channels) {
-    plain_maximum(rows, count, out, 0, channels);
+void maximum(const MaximumRow& m) {
+    for (int64_t p = 0; p < m.count; ++p) plain_maximum(m, p, 0);
 }
 
 bool usable() { return true; }

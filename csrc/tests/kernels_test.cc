@@ -137,15 +137,6 @@ void test_elements(const Kernels& k, int cases) {
                    [&](int64_t i) { return residual_of(a[i], b[i], r); });
         test_codes(k, "table", count, [&](uint8_t* out) { k.table(a.data(), out, count, t.data()); },
                    [&](int64_t i) { return t[a[i]]; });
-        test_codes(k, "maximum", count, [&](uint8_t* out) {
-            const uint8_t* rows[] = {a.data(), b.data()};
-            k.maximum(rows, 2, out, count);
-        }, [&](int64_t i) { return std::max(a[i], b[i]); });
-        test_codes(k, "maximum in place", count, [&](uint8_t* out) {
-            std::copy(a.begin(), a.end(), out);
-            const uint8_t* rows[] = {out, b.data()};
-            k.maximum(rows, 2, out, count);
-        }, [&](int64_t i) { return std::max(a[i], b[i]); });
         const int channels = integer(1, 4), pixel = one_of({4, channels}), zero = integer(0, 255);
         const int highest = one_of({255, 15, 3});
         const int64_t plane = count + pick(0, 5);
@@ -167,6 +158,24 @@ void test_elements(const Kernels& k, int cases) {
     }
 }
 
+void test_maximum(const Kernels& k, int cases) {
+    for (int n = 0; n < cases * 10; ++n) {
+        const int rows = integer(1, 4), columns = integer(1, 4), channels = integer(1, 150), count = integer(1, 9);
+        const int64_t column = channels + pick(0, 5), pixel = column * pick(1, 3), out_pixel = channels + pick(0, 3);
+        const int64_t row = (count - 1) * pixel + columns * column + pick(0, 9);
+        const Codes in = numbers<uint8_t>((rows - 1) * row + (count - 1) * pixel + (columns - 1) * column + channels, 0, 255);
+        Codes got(count * out_pixel + 2 * GUARD, UNTOUCHED), expected = got;
+        k.maximum({in.data(), row, column, pixel, rows, columns, got.data() + GUARD, out_pixel, channels, count});
+        for (int p = 0; p < count; ++p)
+            for (int c = 0; c < channels; ++c) {
+                uint8_t& most = expected[GUARD + p * out_pixel + c] = 0;
+                for (int i = 0; i < rows * columns; ++i)
+                    most = std::max(most, in[p * pixel + i / columns * row + i % columns * column + c]);
+            }
+        equal(k, "maximum over " + std::to_string(rows) + "x" + std::to_string(columns), got, expected);
+    }
+}
+
 void test(const Kernels& k, int cases) {
     if (!k.usable()) {
         std::printf("%s: cannot run here\n", k.name);
@@ -180,6 +189,7 @@ void test(const Kernels& k, int cases) {
     test_depthwise(k, cases);
     test_narrow(k);
     test_elements(k, cases);
+    test_maximum(k, cases);
     std::printf("%s: equal\n", k.name);
 }
 

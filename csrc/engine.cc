@@ -31,6 +31,11 @@ void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* co
     }
 }
 
+Packing packing_of(const Conv& op, const Program& program, const MemoryPlan& plan) {
+    if (is_depthwise(op, program)) return Packing::depthwise;
+    return plan.values[op.x].dense() ? Packing::rows : Packing::panels;
+}
+
 int64_t narrowed_rows(const std::vector<PackedLayer>& layers) {
     int64_t most = 0;
     for (const PackedLayer& layer : layers)
@@ -59,14 +64,15 @@ void Arena::grow(const Needs& needs, int64_t samples) {
 Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forced)
     : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)), forced_(forced),
       plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
+    const auto packed = [&](const auto& op, int groups, Packing packing) {
+        return pack(op.weight, op.requant, groups, packing, program_.values[op.x].zero, program_.space);
+    };
     for (size_t i = 0; i < program_.ops.size(); ++i) {
-        if (auto* conv = std::get_if<Conv>(&program_.ops[i])) {
-            layers_[i] = pack(conv->weight, conv->requant, conv->groups, is_depthwise(*conv, program_), false,
-                              plan_.values[conv->x].dense(), program_.values[conv->x].zero, program_.space);
-        } else if (auto* linear = std::get_if<Linear>(&program_.ops[i])) {
-            layers_[i] = pack(linear->weight, linear->requant, 1, false, true, false, program_.values[linear->x].zero,
-                              program_.space, takes_slices(*linear, kernels, forced));
-        }
+        const Op& op = program_.ops[i];
+        if (const auto* conv = std::get_if<Conv>(&op))
+            layers_[i] = packed(*conv, conv->groups, packing_of(*conv, program_, plan_));
+        else if (const auto* linear = std::get_if<Linear>(&op))
+            layers_[i] = packed(*linear, 1, takes_slices(*linear, kernels, forced) ? Packing::slices : Packing::panels);
     }
     needs_ = {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),
               std::max(plan_.landing, plan_auto_.landing),

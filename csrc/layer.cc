@@ -176,8 +176,9 @@ Rounding PackedLayer::rounding(int row, int64_t at) const {
     return {m[k].data() + at, c[k].data() + at, shift, lo, hi};
 }
 
-PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, bool dense,
-                 int zero, const Space& space, bool sliced) {
+PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, Packing packing, int zero,
+                 const Space& space) {
+    const bool linear = weight.shape.size() == 2;
     PackedLayer layer;
     layer.out_channels = static_cast<int>(weight.shape[0]);
     const int inputs = static_cast<int>(weight.shape[1]);
@@ -185,22 +186,18 @@ PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups
     layer.kernel_width = linear ? 1 : static_cast<int>(weight.shape[3]);
     layer.depth = static_cast<int>(round_up(inputs, 4));
     layer.groups = groups;
-    layer.depthwise = depthwise;
+    layer.depthwise = packing == Packing::depthwise;
     layer.master = space.master;
     layer.by_tap = inputs == 1 && !linear;
     layer.shift = requant.shift;
     layer.lo = static_cast<int32_t>(requant.lo);
     layer.hi = static_cast<int32_t>(requant.hi);
     const int taps = layer.kernel_height * layer.kernel_width;
-    if (depthwise) {
-        pack_depthwise(layer, weight.data.data());
-    } else if (dense) {
-        pack_rows(layer, weight.data.data(), inputs);
-    } else if (sliced) {
-        pack_sliced(layer, weight.data.data(), inputs);
-    } else {
-        lay_out(layer);
-        pack_panels(layer, weight.data.data(), inputs);
+    switch (packing) {
+        case Packing::panels: lay_out(layer); pack_panels(layer, weight.data.data(), inputs); break;
+        case Packing::rows: pack_rows(layer, weight.data.data(), inputs); break;
+        case Packing::depthwise: pack_depthwise(layer, weight.data.data()); break;
+        case Packing::slices: pack_sliced(layer, weight.data.data(), inputs); break;
     }
     for (const int width : space.widths) {
         const int s = space.master - width;

@@ -80,9 +80,12 @@ struct PackedLayer {
     Rounding rounding(int row, int64_t at) const;
 };
 
-// Packs weights [O, I / groups, KH, KW] (KH = KW = 1 for a linear layer). `zero` is that of the input; `dense`: so is the
-// input; `sliced`: for Kernels::sliced, which a linear layer alone may have.
-PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, bool depthwise, bool linear, bool dense,
-                 int zero, const Space& space, bool sliced = false);
+// How weights lie: in panels of columns; so, but each row of taps as one tap, for a dense input; by channel, for depthwise
+// layers; in slices of two bits, for Kernels::sliced: linear layers alone.
+enum class Packing { panels, rows, depthwise, slices };
+
+// Packs weights [O, I / groups, KH, KW], or [O, I] of a linear layer. `zero` is that of the input.
+PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, Packing packing, int zero,
+                 const Space& space);
 
 }  // namespace dqt

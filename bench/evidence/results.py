@@ -34,6 +34,7 @@ NETWORKS = {
     "any-width-float": "the same, every pass taught by the float network, 7 epochs",
     "any-width-float-15": "the same, every pass taught by the float network, 15 epochs",
     "any-width-resnet56": "the same, every pass taught by a float ResNet-56, 15 epochs",
+    "any-width-resnet56-30": "the same, 15 epochs more",
     "any-width-shared": "one nested model, one batch norm",
     "truncated": "trained at 8 bits alone, truncated at inference",
 }

@@ -19,6 +19,8 @@ RIVALS = {
 """The models of one width that a nested one stands beside, with the same epochs and images."""
 BASE = "any-width-resnet56"
 """The nested model of which the targets are asked: the last one made, whatever it reached."""
+LIKE_FOR_LIKE = "any-width-resnet56"
+"""The last one that has rivals of as many epochs."""
 
 DYNAMIC = ("dynamic-25", "dynamic-3", "dynamic-4")
 AT_3_BITS = "dynamic-3"
@@ -83,9 +85,9 @@ def _widths(runs: Runs) -> list[Verdict]:
     made = [
         Verdict(f"{BASE} at {b} bits", ">=", least, _mean(top1(runs, BASE, b)), "%") for b, least in ANY_WIDTH.items()
     ]
-    for b, rival in RIVALS[BASE].items():
-        behind = _behind(_mean(top1(runs, BASE, b)), _mean(top1(runs, rival, b)))
-        made.append(Verdict(f"{BASE} below a model of {b} bits alone", "<=", BEHIND_DEDICATED[b], behind, "points"))
+    for b, rival in RIVALS[LIKE_FOR_LIKE].items():
+        behind = _behind(_mean(top1(runs, LIKE_FOR_LIKE, b)), _mean(top1(runs, rival, b)))
+        made.append(Verdict(f"{LIKE_FOR_LIKE} below a model of {b} bits alone", "<=", BEHIND_DEDICATED[b], behind, "points"))
     return made
 
 

@@ -36,6 +36,7 @@ NETWORKS = {
     "any-width-resnet56": "the same, every pass taught by a float ResNet-56, 15 epochs",
     "any-width-resnet56-30": "the same, 15 epochs more",
     "any-width-shared": "one nested model, one batch norm",
+    "scratch": "one nested model from random weights, batch norm by width, 12 epochs",
     "truncated": "trained at 8 bits alone, truncated at inference",
 }
 TARGETS = {"dynamic-25": "2.5 bits", "dynamic-3": "3 bits", "dynamic-4": "4 bits"}
@@ -74,7 +75,7 @@ How to read it:
 - Where there are several seeds: the mean and, in brackets, the smallest and the largest.
 - BitOPs are means over the test set, in percent of every layer at 8 bits; a controller's own are counted, and every
   pass of a cascade.
-- All ResNet-20 start from the same trained float weights. Recipes of one table have the same number of epochs and
+- All ResNet-20 but one start from the same trained float weights. Recipes of one table have the same number of epochs and
   images; a step of theirs need not take the same time, so the time stands beside them where it differs.
 - 5,000 training images are held out, always the same. Everything that is chosen is chosen on them: the checkpoint (the
   best mean accuracy over the validated widths), a cascade's widths and margins, searched plans. Nothing is chosen on

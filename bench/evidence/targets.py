@@ -87,7 +87,9 @@ def _widths(runs: Runs) -> list[Verdict]:
     ]
     for b, rival in RIVALS[LIKE_FOR_LIKE].items():
         behind = _behind(_mean(top1(runs, LIKE_FOR_LIKE, b)), _mean(top1(runs, rival, b)))
-        made.append(Verdict(f"{LIKE_FOR_LIKE} below a model of {b} bits alone", "<=", BEHIND_DEDICATED[b], behind, "points"))
+        made.append(
+            Verdict(f"{LIKE_FOR_LIKE} below a model of {b} bits alone", "<=", BEHIND_DEDICATED[b], behind, "points")
+        )
     return made
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from bench import serving
 from bench.common import parser, write
-from bench.serving import auto, avx2, layers, memory, plans, threads
+from bench.serving import auto, avx2, layers, memory, plans, threads, widths
 from bench.serving.common import Setting
 from dqt.runtime.bench import pinned
 
-PARTS = {each.__name__.rpartition(".")[2]: each.measure for each in (threads, plans, auto, memory, avx2, layers)}
+PARTS = {
+    each.__name__.rpartition(".")[2]: each.measure for each in (threads, plans, auto, memory, avx2, layers, widths)
+}
 CORES = {"threads": 2}
 
 

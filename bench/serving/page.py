@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "kernels.md"
 MARK = "serving"
 PARTS = {
     "engine": "Latency, one thread",
+    "serving_widths": "Time and energy by width",
     "serving_layers": "Where the time goes",
     "serving_threads": "Two threads",
     "serving_plans": "Another plan in every run",
@@ -26,6 +27,7 @@ PARTS = {
 }
 CONTESTANTS = (("dqt", "8"), ("dqt", "4"), ("dqt", "2"), ("openvino", "8"), ("onnxruntime", "8"), ("litert", "8"))
 LATENCY = ("ms", "batch", "8 bits", "4", "2", "OpenVINO int8", "ONNX Runtime int8", "LiteRT int8", "8 bits / fastest")
+NO_ENERGY = "This machine shows no counter of energy; where one does, a row has the millijoules of a run."
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
 AGREEMENT = "share of top-1"
 """Not a matter of speed: it says that peers ran the same network, and is only checked."""
@@ -40,6 +42,7 @@ def text() -> str:
     """Every part that was measured: its targets, and a table of its own where it has one."""
     tables = {
         "engine": _latency,
+        "serving_widths": _widths,
         "serving_layers": _layers,
         "serving_plans": _others,
         "serving_threads": _threads,
@@ -78,6 +81,23 @@ def _latency(results: dict[str, Any]) -> str:
             cells = [times.get(each, "") for each in CONTESTANTS]
             rows.append((name, batch, *cells, f"{ratios.get('dqt at 8 / fastest peer', 0):.2f}"))
     return table(LATENCY, rows)
+
+
+def _widths(results: dict[str, Any]) -> str:
+    """Milliseconds, and beside BitOPs what each width takes of the time (and energy) of 8 bits."""
+    widths = list(next(iter(results.values())))
+    rows = []
+    for name, found in results.items():
+        rows += [
+            (name, "ms", *(f"{found[b]['ms']['median']:.3g}" for b in widths)),
+            ("", "time, % of 8 bits", *(f"{100 * found[b]['of_8']['median']:.0f}" for b in widths)),
+            ("", "BitOPs, % of 8 bits", *(f"{100 * found[b]['bitops']:.0f}" for b in widths)),
+        ]
+        if all(found[b]["mj"] for b in widths):
+            rows.append(("", "mJ", *(f"{found[b]['mj']:.3g}" for b in widths)))
+    shown = any(each["mj"] for found in results.values() for each in found.values())
+    note = "" if shown else f"\n{NO_ENERGY}\n"
+    return table(("", "", *(f"{b} bits" for b in widths)), rows, left=2) + note
 
 
 def _layers(results: dict[str, Any]) -> str:

@@ -75,7 +75,7 @@ How to read it:
 - Where there are several seeds: the mean and, in brackets, the smallest and the largest.
 - BitOPs are means over the test set, in percent of every layer at 8 bits; a controller's own are counted, and every
   pass of a cascade.
-- All ResNet-20 but one start from the same trained float weights. Where recipes of a table differ in epochs, it says so;
+- All ResNet-20 but one start from the same trained float weights. Where recipes differ in epochs, their rows say so;
   a step of theirs need not take the same time, so the time stands beside them where it differs.
 - 5,000 training images are held out, always the same. Everything that is chosen is chosen on them: the checkpoint (the
   best mean accuracy over the validated widths), a cascade's widths and margins, searched plans. Nothing is chosen on

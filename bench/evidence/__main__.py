@@ -4,6 +4,7 @@
     run NAME        train (or go on), lower, judge every width; controllers also against their rivals
     judge NAME      judge a run folder that exists
     frontier NAME   cascades and searched plans of a judged run over many budgets
+    time NAME       how long each point of a judged run takes; needs a quiet core
     report          docs/results.md and its pictures, from the JSONs alone
     list            the recipes
 
@@ -73,14 +74,16 @@ def _float(options: argparse.Namespace, where: Place) -> None:
 
 
 def _run(options: argparse.Namespace, where: Place, limit: Limit) -> None:
-    from bench.evidence import frontier, judging, training
+    from bench.evidence import frontier, judging, timing, training
 
     if options.verb == "run":
         training.train(where)
         limit.check()
     judged = judging.Judging(where, options.results, options.commit)
     judged.everything()
-    if options.verb == "frontier":
+    if options.verb == "time":
+        timing.times(judged)
+    elif options.verb == "frontier":
         frontier.frontier(judged)
     elif judged.record.controller is not None:
         auto = judged.record.of("auto")[0]
@@ -95,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     place = Path(os.environ.get("DQT_DATA", "data"))
-    for name in ("float", "run", "judge", "frontier"):
+    for name in ("float", "run", "judge", "frontier", "time"):
         verb = verbs.add_parser(name)
         verb.add_argument("name", metavar="NAME")
         verb.add_argument("--seed", type=int, help="default: the recipe's")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -51,6 +51,7 @@ class Judging:
             images={"train": len(self.splits.train), "held_out": held_out, "test": len(self.labels)},
             checkpoint=made.checkpoint,
             program_bytes=_size(self.program),
+            timed=None if kept is None else kept.timed,
             judged={"commit": records.commit(), "machine": machine(), "engine": ENGINE},
             controller=_controller(self.net) if len(self.program.space.choices) > 1 else None,
             points=() if kept is None else kept.points,
@@ -78,6 +79,16 @@ class Judging:
             self.record.save(self.path)
             print(f"{self.path.stem}: {label}: {100 * accuracy:.2f} % at {100 * answers.share:.2f} %", flush=True)
         return found
+
+    def timed(self, ms: Mapping[str, float], how: Mapping[str, Any]) -> None:
+        """Write down the milliseconds of points, by label, and how they were taken."""
+        points = tuple(
+            point.model_copy(update={"ms": round(ms[point.label], 5)}) if point.label in ms else point
+            for point in self.record.points
+        )
+        said = {"commit": records.commit(), "machine": machine(), **how}
+        self.record = self.record.model_copy(update={"points": points, "timed": said})
+        self.record.save(self.path)
 
     @property
     def _auto_file(self) -> Path:

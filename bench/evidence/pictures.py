@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.evidence.records import mean
+from bench.evidence.records import Point, mean
 from bench.evidence.targets import BASE, DYNAMIC, Runs, fixed_network, top1
 from dqt.report.plots import COLOURS, RC
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TITLES = {
     "widths": "Top-1 by width: one nested model, and its rivals",
     "dynamic": "Top-1 against mean BitOPs: uniform widths, searched plans, cascades, controllers",
+    "time": "Top-1 against measured time: uniform widths, searched plans, cascades, controllers",
 }
 LINES = {
     BASE: ("one nested model, norm by width", COLOURS["auto"], "o-"),
@@ -30,13 +31,15 @@ FLOOR = 84.0
 
 def drawable(name: str, runs: Runs) -> bool:
     """Whether there is anything to draw."""
+    if name == "time":
+        return any(point.ms for record in fixed_network(runs) for point in record.points)
     needed = [*LINES, *(f"dedicated-{b}" for b in ALONE)] if name == "widths" else [BASE, *DYNAMIC]
     return any(each in runs for each in needed)
 
 
 def draw(runs: Runs, folder: Path) -> None:
     """Write every picture that has something to show."""
-    kinds: dict[str, Callable[[Axes, Runs], None]] = {"widths": _widths, "dynamic": _dynamic}
+    kinds: dict[str, Callable[[Axes, Runs], None]] = {"widths": _widths, "dynamic": _dynamic, "time": _time}
     for name, paint in kinds.items():
         if drawable(name, runs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -81,20 +84,37 @@ def _line(axes: Axes, x: Sequence[int], values: Sequence[Sequence[float]], style
 
 
 def _dynamic(axes: Axes, runs: Runs) -> None:
-    styles = {"uniform": ("uniform widths", "o-"), "plan": ("searched plan", "s"), "cascade": ("cascade", "D")}
-    for place, record in enumerate(fixed_network(runs)):
-        for kind, (words, style) in styles.items():
-            points = record.of(kind)  # type: ignore[arg-type]
-            x, y = [100 * point.share for point in points], [100 * point.accuracy for point in points]
-            if points:
-                label = "" if place else words
-                axes.plot(x, y, style, label=label, color=COLOURS[kind], markersize=5, linewidth=1)
-    held = [record.of("auto")[0] for name in DYNAMIC for record in runs.get(name, []) if record.of("auto")]
-    if held:
-        x, y = [100 * point.share for point in held], [100 * point.accuracy for point in held]
-        axes.plot(x, y, "*", label="controller", color=COLOURS["auto"], markersize=12)
+    _by_input(axes, runs, lambda point: 100 * point.share)
     axes.set_xscale("log")
     ticks = (7, 10, 15, 20, 30, 40, 60, 100)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("mean BitOPs, % of 8 bits")
+
+
+def _time(axes: Axes, runs: Runs) -> None:
+    _by_input(axes, runs, lambda point: point.ms)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("milliseconds for an image, one thread")
+
+
+def _by_input(axes: Axes, runs: Runs, cost: Callable[[Point], float | None]) -> None:
+    """Accuracy against a cost, of the points that have it."""
+    styles = {"uniform": ("uniform widths", "o-"), "plan": ("searched plan", "s"), "cascade": ("cascade", "D")}
+    for place, record in enumerate(fixed_network(runs)):
+        for kind, (words, style) in styles.items():
+            label = "" if place else words
+            x, y = _against(record.of(kind), cost)  # type: ignore[arg-type]
+            if x:
+                axes.plot(x, y, style, label=label, color=COLOURS[kind], markersize=5, linewidth=1)
+    x, y = _against(
+        [point for name in DYNAMIC for record in runs.get(name, []) for point in record.of("auto")[:1]], cost
+    )
+    if x:
+        axes.plot(x, y, "*", label="controller", color=COLOURS["auto"], markersize=12)
+
+
+def _against(points: Sequence[Point], cost: Callable[[Point], float | None]) -> tuple[list[float], list[float]]:
+    """Costs, and accuracies in percent."""
+    known = [(at, 100 * point.accuracy) for point in points if (at := cost(point)) is not None]
+    return [at for at, _ in known], [top1 for _, top1 in known]

@@ -43,7 +43,7 @@ class Point(_Frozen):
         accuracy: top-1 in [0, 1].   share: mean BitOPs as a fraction of every layer at 8 bits, controller included.
         bits: of a uniform plan.   widths, margins: of a cascade.   by_layer: of a searched plan.
         budget: what a plan or cascade was made for.   held_out: the cascade's accuracy where it was chosen.
-        seconds: of judging.
+        seconds: of judging.   ms: of one image, where the run was timed.
     """
 
     label: str
@@ -57,6 +57,7 @@ class Point(_Frozen):
     budget: float | None = None
     held_out: float | None = None
     seconds: float = 0.0
+    ms: float | None = Field(default=None, gt=0)
 
 
 class Controller(_Frozen):
@@ -91,7 +92,7 @@ class Record(_Frozen):
         recipe: the run file's content with the seed; its paths are the run file's.
         images: how many ``train``, ``held_out``, ``test``.
         checkpoint: which file was judged, its epoch and its SHA-256.
-        judged: commit, machine and engine of the points.
+        judged: commit, machine and engine of the points.   timed: how the points' ``ms`` were taken, and where.
     """
 
     version: Literal[1] = 1
@@ -103,6 +104,7 @@ class Record(_Frozen):
     checkpoint: dict[str, Any]
     program_bytes: int
     judged: dict[str, Any]
+    timed: dict[str, Any] | None = None
     controller: Controller | None = None
     points: tuple[Point, ...] = ()
 

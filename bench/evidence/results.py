@@ -36,7 +36,7 @@ NETWORKS = {
     "any-width-resnet56": "the same, every pass taught by a float ResNet-56, 15 epochs",
     "any-width-resnet56-30": "the same, 15 epochs more",
     "any-width-shared": "one nested model, one batch norm",
-    "scratch": "one nested model from random weights, batch norm by width, 12 epochs",
+    "scratch": "one nested model from random weights, batch norm by width, 8 epochs",
     "truncated": "trained at 8 bits alone, truncated at inference",
 }
 TARGETS = {"dynamic-25": "2.5 bits", "dynamic-3": "3 bits", "dynamic-4": "4 bits"}
@@ -101,6 +101,11 @@ given to other images at random; *2 or 8*, each image at 2 or at 8 bits at rando
 The controllers were trained alone, on the fixed network of {BASE}, seed 0: its uniform widths and its
 searched plans (next table) are theirs.
 """
+TIME_NOTE = """Time is that of one thread for an image, in batches of {batch}, over {images:,} test images ({where}).
+Layers of 16 to 64 channels take about as long at few bits as at 8 on this processor ([why](kernels.md)): uniform {low}
+bits take {least:.3f} ms, 8 bits {full:.3f}. A cascade takes all of its passes, {cascade:.3f} ms at the BitOPs of
+uniform 3 bits. What saves BitOPs saves time only where the layers are wide enough.
+"""
 MEASURES_NOTE = """One epoch each, in bfloat16 where that is possible; every row changes one setting of the first. One
 seed: differences of a few tenths of a point say nothing. The minutes are those of a machine that other work shares and
 at times stops.
@@ -136,7 +141,7 @@ def page(records: Sequence[Record], floats: Sequence[FloatRecord] = ()) -> str:
         HEAD,
         "## Targets\n\n" + _targets(runs, floats),
         "## One model at every width, and its rivals\n\n" + _picture("widths", runs) + _widths(runs) + ALONE_NOTE,
-        "## Widths by input\n\n" + _picture("dynamic", runs) + _by_input(runs),
+        "## Widths by input\n\n" + _picture("dynamic", runs) + _by_input(runs) + _time(runs),
         "## Measures\n\n" + MEASURES_NOTE + _measures(runs),
         "## Fashion-MNIST\n\n" + FASHION_NOTE + _fashion(runs, floats),
         "## ResNet-18\n\n" + RESNET18_NOTE + _resnet18(runs, floats),
@@ -190,6 +195,9 @@ def _widths(runs: Runs) -> str:
         shares = [base[0].uniform(b) for b in WIDTHS]
         cells = ["" if point is None else f"{100 * point.share:.1f}" for point in shares]
         rows.append(("BitOPs, % of 8 bits", "", *cells))
+        times = [point.ms if point else None for point in (base[0].uniform(b) for b in WIDTHS)]
+        if all(times):
+            rows.append(("milliseconds for an image", "", *(f"{ms:.3f}" for ms in times)))
     return table(("network", "seeds", *(f"{b} bits" for b in WIDTHS)), rows)
 
 
@@ -287,14 +295,28 @@ def _frontier(runs: Runs) -> str:
         for point in sorted((*record.of("plan"), *record.of("cascade")), key=lambda point: point.share):
             widths = "by layer" if point.widths is None else " then ".join(map(str, point.widths))
             figures = 100 * point.share, 100 * point.accuracy, uniform_at(record, point.share)
-            row = point.kind, widths, str(record.seed), *(f"{figure:.2f}" for figure in figures)
+            ms = f"{point.ms:.3f}" if point.ms else ""
+            row = point.kind, widths, str(record.seed), *(f"{figure:.2f}" for figure in figures), ms
             found.setdefault(row, []).extend(() if point.budget is None else (100 * point.budget,))
         for (kind, widths, seed, *numbers), budgets in found.items():
             rows.append((kind, widths, seed, _between(budgets), *numbers))
     if not rows:
         return head + f"{NOT_RUN}.\n"
-    names = ("kind", "widths", "seed", "budget, %", "BitOPs, %", "top-1", "uniform there")
+    names = ("kind", "widths", "seed", "budget, %", "BitOPs, %", "top-1", "uniform there", "ms")
     return head + table(names, rows, left=2)
+
+
+def _time(runs: Runs) -> str:
+    for record in fixed_network(runs):
+        low, three, full = record.of("uniform")[0], record.uniform(3), record.uniform(8)
+        cascade = targets.dearest(record.of("cascade"), three.share) if three else None
+        if record.timed is None or cascade is None or full is None:
+            continue
+        machine = record.timed["machine"]
+        said = {"where": f"{processor_name(machine)}, {machine['date']}", "low": low.bits}
+        ms = {"least": low.ms, "full": full.ms, "cascade": cascade.ms}
+        return f"\n{_picture('time', runs)}" + TIME_NOTE.format(**record.timed, **said, **ms)
+    return ""
 
 
 def _between(budgets: Sequence[float]) -> str:

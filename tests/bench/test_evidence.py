@@ -87,6 +87,13 @@ def test_a_run_is_trained_judged_and_goes_on_where_it_was(folder: Path, capsys: 
     assert main(arguments(folder, "run", "tiny.toml")) == 0
     assert capsys.readouterr().out == ""  # nothing was judged again
     assert records.load(folder / "results" / "tiny-s0.json").points == record.points
+    assert main(arguments(folder, "time", "tiny.toml")) == 0
+    timed = records.load(folder / "results" / "tiny-s0.json")
+    assert all((point.ms is None) == (point.kind == "dealt") for point in timed.points)
+    assert timed.timed is not None
+    assert timed.timed["images"] == record.images["test"]
+    assert main(arguments(folder, "run", "tiny.toml")) == 0
+    assert records.load(folder / "results" / "tiny-s0.json") == timed
 
 
 def test_a_folder_of_another_recipe_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

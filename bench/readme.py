@@ -9,7 +9,7 @@ from typing import Any
 from bench.cifar10_ptq import REPORT
 from bench.common import RESULTS, processor_name
 from bench.evidence import records
-from bench.evidence.targets import BASE, dearest
+from bench.evidence.targets import BASE, SHIPPED_SEED, dearest
 from bench.markdown import filled, table
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +52,7 @@ def accuracy() -> str:
 
 def trained() -> str:
     """The trained network of the evidence, at every width and as a cascade at the BitOPs of 3 bits, as Markdown."""
-    record = records.load(records.path_of(BASE, 0))
+    record = records.load(records.path_of(BASE, SHIPPED_SEED))
     points = sorted(record.of("uniform"), key=lambda point: -point.share)
     three = record.uniform(3)
     cascade = dearest(record.of("cascade"), three.share) if three else None

@@ -98,7 +98,7 @@ Rivals of the controller, on its own network at its own mean BitOPs: *uniform*, 
 nearest uniform widths; *plan*, searched by layer on 512 held-out images without their labels; *cascade*, a pair or
 triple of widths, whose BitOPs on the test set may differ and stand beside it; *dealt*, the controller's own choices
 given to other images at random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two accuracies).
-The controllers were trained alone, on the fixed network of {BASE}, seed 0: its uniform widths and its
+The controllers were trained alone, on the fixed network of {BASE}: its uniform widths and its
 searched plans (next table) are theirs.
 """
 TIME_NOTE = """Time is that of one thread for an image, in batches of {batch}, over {images:,} test images ({where}).

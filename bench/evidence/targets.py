@@ -17,8 +17,8 @@ RIVALS = {
     "any-width-resnet56": {b: f"dedicated-{b}-resnet56" for b in BEHIND_DEDICATED},
 }
 """The models of one width that a nested one stands beside, with the same epochs and images."""
-BASE = "any-width-resnet56"
-"""The nested model of which the targets are asked: the last one made, whatever it reached."""
+BASE, SHIPPED_SEED = "any-width-resnet56-30", 1
+"""The nested model of which the targets are asked: the last one made, whatever it reached; and which seed ships."""
 LIKE_FOR_LIKE = "any-width-resnet56"
 """The last one that has rivals of as many epochs."""
 

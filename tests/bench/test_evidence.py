@@ -164,21 +164,21 @@ def test_the_page_holds_the_numbers_and_says_what_is_met_missed_and_not_yet_run(
         Point(label="b", kind="cascade", accuracy=0.9999, share=0.151, widths=(2, 8), margins=(7,), budget=0.15),
     ]
     for each in (
-        record("any-width-resnet56", 0, [*uniforms(0.8912, 0.9034, 0.9178), *cascades]),
-        record("any-width-resnet56", 1, uniforms(0.8934, 0.9036, 0.9180), epochs_done=2),
+        record(targets.BASE, 0, [*uniforms(0.8912, 0.9034, 0.9178), *cascades]),
+        record(targets.BASE, 1, uniforms(0.8934, 0.9036, 0.9180), epochs_done=2),
     ):
         each.save(records.path_of(each.name, each.seed, tmp_path / "json"))
     results.write(tmp_path / "json", tmp_path / "docs")
     page = (tmp_path / "docs" / "results.md").read_text()
     for row in (
-        "| any-width-resnet56 at 8 bits | at least 91.7 % | 91.78 | met |",
-        "| any-width-resnet56 at 3 bits | at least 90.8 % | 90.34 | **missed** |",
-        "| any-width-resnet56 at 4 bits | at least 91.3 % |  | not yet run |",
+        f"| {targets.BASE} at 8 bits | at least 91.7 % | 91.78 | met |",
+        f"| {targets.BASE} at 3 bits | at least 90.8 % | 90.34 | **missed** |",
+        f"| {targets.BASE} at 4 bits | at least 91.3 % |  | not yet run |",
         "| dynamic above uniform widths at the BitOPs of uniform 3 bits | at least 0.9 points | 0.90 | met |",
         "| cascade | 2 then 5 | 0 | 15 | 14.90 | 91.24 | 90.32 |",
     ):
         assert row in page
-    assert "In training, and in no table above: any-width-resnet56 (seed 1)" in page
+    assert f"In training, and in no table above: {targets.BASE} (seed 1)" in page
     assert "a processor, 2 cores, 2026-01-01" in page
     assert {path.name for path in (tmp_path / "docs" / "results").iterdir()} == {"widths.svg", "dynamic.svg"}
     first = (tmp_path / "docs" / "results" / "widths.svg").read_bytes()

@@ -86,6 +86,20 @@ How to read it:
 - The targets are asked of the last nested network that was made, whatever it reached. Those before it stand in the
   second table.
 """
+REASONS = {
+    f"{BASE} at 2 bits": """*2 bits*: a model of 2 bits alone, with the same teacher, is no better, so it is what 2 bits
+  hold of this network that limits. Seeds of one recipe differ by more than what is missing, and more epochs raised the
+  other widths and not this one.""",
+    "dynamic above uniform": """*Dynamic above uniform 3 bits*: these are themselves about as far below 8 bits as the
+  target asks, so a cascade would have to reach 8 bits at their cost.""",
+    "dynamic above the searched plan": """*Dynamic above the searched plan*: the cheapest plan costs hardly more than
+  uniform 2 bits, too little for a cascade to send one image on.""",
+    "controller above": """*The controller*: what it reads tells it little of an image ([below](#widths-by-input)).""",
+    "fashion at": """*Fashion-MNIST from scratch*: the widths share the epochs that the float network has for itself, and
+  12 are few. The float weights as a start and a teacher take most of the gap away.""",
+    "fashion-float-10 at": """*Fashion-MNIST from the float network*: missed by a few images in 10,000, of one seed.""",
+}
+"""Why a target is missed, by what the target's words begin with."""
 ALONE_NOTE = """
 A model of one width has a master of 8 bits, as the nested model does, whose steps are learned (LSQ) for that one width:
 the first and last layer and the values between layers stay at 8 bits in all rows. A master of fewer bits would narrow
@@ -171,9 +185,12 @@ def _targets(runs: Runs, floats: Sequence[FloatRecord]) -> str:
         rows.append((each.what, target, value, f"**{each.words}**" if each.words == "missed" else each.words))
     counts = {words: sum(each.words == words for each in found) for words in ("met", "missed", NOT_RUN)}
     said = ", ".join(f"{count} {words}" for words, count in counts.items())
-    return f"{said}. *Dynamic* is the better of controller and cascade.\n\n" + table(
+    text = f"{said}. *Dynamic* is the better of controller and cascade.\n\n" + table(
         ("what", "target", "found", ""), rows, left=1
     )
+    missed = [each.what for each in found if each.words == "missed"]
+    why = [reason for start, reason in REASONS.items() if any(what.startswith(start) for what in missed)]
+    return text + ("\nWhy some are missed:\n\n" + "\n".join(f"- {reason}" for reason in why) + "\n" if why else "")
 
 
 def _cells(runs: Runs, name: str) -> list[str]:

@@ -95,8 +95,8 @@ REASONS = {
     "dynamic above the searched plan": """*Dynamic above the searched plan*: the cheapest plan costs hardly more than
   uniform 2 bits, too little for a cascade to send one image on.""",
     "controller above": """*The controller*: what it reads tells it little of an image ([below](#widths-by-input)).""",
-    "fashion at": """*Fashion-MNIST from scratch*: the widths share the epochs that the float network has for itself, and
-  12 are few. The float weights as a start and a teacher take most of the gap away.""",
+    "fashion at": """*Fashion-MNIST from scratch*: the widths share the epochs that the float network has for itself,
+  and 12 are few. The float weights as a start and a teacher take most of the gap away.""",
     "fashion-float-10 at": """*Fashion-MNIST from the float network*: missed by a few images in 10,000, of one seed.""",
 }
 """Why a target is missed, by what the target's words begin with."""

@@ -308,15 +308,17 @@ def _frontier(runs: Runs) -> str:
     head = "\nOn the any-width network, over budgets; where several gave the same, they stand together:\n\n"
     rows = []
     for record in runs.get(BASE, []):
-        found: dict[tuple[str, ...], list[float]] = {}
+        found: dict[tuple[str, ...], list[Point]] = {}
         for point in sorted((*record.of("plan"), *record.of("cascade")), key=lambda point: point.share):
             widths = "by layer" if point.widths is None else " then ".join(map(str, point.widths))
             figures = 100 * point.share, 100 * point.accuracy, uniform_at(record, point.share)
-            ms = f"{point.ms:.3f}" if point.ms else ""
-            row = point.kind, widths, str(record.seed), *(f"{figure:.2f}" for figure in figures), ms
-            found.setdefault(row, []).extend(() if point.budget is None else (100 * point.budget,))
-        for (kind, widths, seed, *numbers), budgets in found.items():
-            rows.append((kind, widths, seed, _between(budgets), *numbers))
+            row = point.kind, widths, str(record.seed), *(f"{figure:.2f}" for figure in figures)
+            found.setdefault(row, []).append(point)
+        for (kind, widths, seed, *numbers), points in found.items():
+            budgets = [100 * point.budget for point in points if point.budget is not None]
+            times = [point.ms for point in points if point.ms is not None]
+            ms = f"{mean(times):.3f}" if times else ""
+            rows.append((kind, widths, seed, _between(budgets), *numbers, ms))
     if not rows:
         return head + f"{NOT_RUN}.\n"
     names = ("kind", "widths", "seed", "budget, %", "BitOPs, %", "top-1", "uniform there", "ms")

@@ -6,7 +6,7 @@ import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -281,8 +281,9 @@ def test_the_transform_of_the_worst_tiles(down: int, across: int, bits: int | tu
     check(program, Plan.of({conv.layer: bits}), x, kernel=f"winograd{down}x{across}")
 
 
-ROWS: list[tuple[Shape, Shape, Shape, Shape, Shape, int]] = [
-    # input, kernel, stride, padding, dilation, output channels
+Geometry: TypeAlias = tuple[Shape, Shape, Shape, Shape, Shape, int]
+"""Input, kernel, stride, padding, dilation, output channels."""
+ROWS: list[Geometry] = [
     ((3, 23, 19), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1), 64),
     ((3, 12, 20), (4, 4), (4, 4), (0, 0, 0, 0), (1, 1), 97),
     ((3, 9, 9), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 16),
@@ -299,19 +300,10 @@ ROWS: list[tuple[Shape, Shape, Shape, Shape, Shape, int]] = [
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("master", [4, 8])
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "count"), ROWS)
-def test_pixels_without_padding(
-    shape: Shape,
-    kernel: Shape,
-    stride: Shape,
-    padding: Shape,
-    dilation: Shape,
-    count: int,
-    signed: bool,
-    master: int,
-    isa: str,
-) -> None:
+@pytest.mark.parametrize("layer", ROWS)
+def test_pixels_without_padding(layer: Geometry, signed: bool, master: int, isa: str) -> None:
     """The first layer's rows of taps, each one segment; then another layer, of 1x1, reads the same pixels, too."""
+    shape, kernel, stride, padding, dilation, count = layer
     extremes = np.where(np.random.default_rng(0).random((3, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
     for beside in (False, True):
         b = Builder(5, shape, signed=signed, master=master, widths=tuple(w for w in (2, 3, 4, 6, 8) if w <= master))
@@ -334,8 +326,7 @@ def test_pixels_of_an_input_that_others_read_are_padded() -> None:
     assert sizes[1] > sizes[0] + 2 * 40 * 40
 
 
-LOOKUP: list[tuple[Shape, Shape, Shape, Shape, Shape, int]] = [
-    # input, kernel, stride, padding, dilation, output channels
+LOOKUP: list[Geometry] = [
     ((12, 7, 5), (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 64),
     ((20, 6, 9), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 49),
     ((24, 7, 7), (1, 1), (2, 2), (0, 0, 0, 0), (1, 1), 128),
@@ -350,18 +341,9 @@ LOOKUP: list[tuple[Shape, Shape, Shape, Shape, Shape, int]] = [
 @pytest.mark.parametrize("isa", [isa for isa in ISAS if isa in {"avx512vnni", "avx2"}])
 @pytest.mark.parametrize("master", [2, 4, 8])
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize(("shape", "kernel", "stride", "padding", "dilation", "count"), LOOKUP)
-def test_the_table_of_products(
-    shape: Shape,
-    kernel: Shape,
-    stride: Shape,
-    padding: Shape,
-    dilation: Shape,
-    count: int,
-    signed: bool,
-    master: int,
-    isa: str,
-) -> None:
+@pytest.mark.parametrize("layer", LOOKUP)
+def test_the_table_of_products(layer: Geometry, signed: bool, master: int, isa: str) -> None:
+    shape, kernel, stride, padding, dilation, count = layer
     b = Builder(4, shape, signed=signed, master=master, widths=tuple(w for w in (2, 3, 4, 8) if w <= master))
     x = b.conv(next(iter(b.values)), shape[0], (1, 1), padding=(0, 0, 0, 0))
     y = b.conv(x, count, kernel, stride=stride, padding=padding, dilation=dilation)

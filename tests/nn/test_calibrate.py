@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dqt.arith.errors import InputError
 from dqt.arith.plan import uniform
 from dqt.lower.emit import lower
-from dqt.nn.calibrate import _mean, calibrate, set_ranges
+from dqt.nn.calibrate import _axis, _mean, calibrate, set_ranges
 from dqt.nn.config import Config
 from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import INPUT
@@ -36,7 +36,7 @@ def layer_means(net: Net, x: Tensor, b: int) -> dict[str, Tensor]:
     for step in net.steps:
         ins = [values[name] for name in step.ins]
         if step.layer:
-            means[step.layer] = _mean([product(net.layer(step.layer), None, ins[0], (b, b), False)], step)
+            means[step.layer] = _mean([product(net.layer(step.layer), None, ins[0], (b, b), False)], _axis(step)).float()
         values[step.out] = net.fake_step(step, ins, run)
     return means
 

@@ -12,7 +12,7 @@ from dqt.arith.plan import Plan, uniform
 from dqt.nn import fake
 from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import INPUT, Step, needed_for
-from dqt.nn.layers import WidthLayer
+from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.net import Net
 from dqt.nn.operators import Run, product
 from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
@@ -32,7 +32,8 @@ def calibrate(
     """Set every range from data and correct every layer's bias at every width. No labels, no training.
 
     The batches are kept in memory with the activations of the step that is being calibrated; a few hundred samples
-    are enough.
+    are enough. In training mode, a batch norm that has seen no data yet (mean 0, variance 1) gets its first statistics
+    from them: the ranges of a network of random weights must be those of normalized activations, as training sees them.
 
     Args:
         batches: of inputs, or (inputs, labels) pairs, whose labels are not read.
@@ -51,13 +52,14 @@ def calibrate(
         raise CalibrationError(f"observer {observer!r}: choose one of {', '.join(get_args(Observer))}")
     inputs = _inputs(net, batches)
     training = net.training
+    untouched = [norm for norm in net.modules() if isinstance(norm, Norm) and norm.untouched] if training else []
     net.eval()
     try:
         with torch.no_grad(), _progress(progress, 1 + len(net.config.widths) * correct_bias) as advance:
             for layer in _layers(net):
                 layer.correction.zero_()
                 layer.clip.copy_(_weight_clip(layer, observer))
-            means = set_ranges(net, inputs, observer)
+            means = set_ranges(net, inputs, observer, untouched)
             advance()
             if correct_bias:
                 for b in reversed(net.config.widths):
@@ -110,8 +112,10 @@ def _progress(show: bool, total: int) -> Any:
 
 
 @torch.no_grad()
-def set_ranges(net: Net, inputs: Batches, observer: Observer = "max") -> dict[str, Tensor]:
-    """Run the float model and set the range of every edge.
+def set_ranges(
+    net: Net, inputs: Batches, observer: Observer = "max", untouched: Sequence[Norm] = ()
+) -> dict[str, Tensor]:
+    """Run the float model and set the range of every edge, and the statistics of the norms that are ``untouched``.
 
     Returns:
         the mean output ``[out]`` of every layer, before its batch norm.
@@ -123,11 +127,14 @@ def set_ranges(net: Net, inputs: Batches, observer: Observer = "max") -> dict[st
     def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
         if step.kind == "choose":
             return ins[0]
+        norm, inner = net.norm(step.norm), [x.master for x in ins[0]]
         if step.layer:
             layer = net.layer(step.layer)
-            means[step.layer] = _mean(
-                [layer.apply_weight(x.master, layer.weight, layer.bias) for (x,) in zip(*ins, strict=True)], step
-            )
+            inner = [layer.apply_weight(x, layer.weight, layer.bias) for x in inner]
+            means[step.layer] = _mean(inner, _axis(step)).float()
+        if norm is not None and norm in untouched:
+            mean, square = _mean(inner, 1), _mean((y.double().square() for y in inner), 1)
+            norm.set_statistics(mean, (square - mean.square()).clamp_min(0.0))
         signals = [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
         if step.edge in ("relu", "unsigned", "signed"):
             _set_range(net.edge_of(step.out), [s.master for s in signals], observer, b)
@@ -174,12 +181,19 @@ def _walk(net: Net, first: list[Signal], visit: Callable[[Step, list[list[Signal
             values.pop(name, None)
 
 
-def _mean(outputs: Sequence[Tensor], step: Step) -> Tensor:
-    """Mean of each channel over samples and positions, ``[out]``."""
-    axis = 1 if step.kind == "conv" else -1
-    sums = [y.transpose(axis, -1).flatten(0, -2).double().mean(0) * len(y) for y in outputs]
-    total: Tensor = sum(sums[1:], sums[0])
-    return (total / sum(len(y) for y in outputs)).float()
+def _axis(step: Step) -> int:
+    """Where a layer's output channels lie."""
+    return 1 if step.kind == "conv" else -1
+
+
+def _mean(values: Iterable[Tensor], axis: int) -> Tensor:
+    """Mean of each channel (at ``axis``) over samples and positions, ``[channels]`` float64."""
+    sums, count = [], 0
+    for value in values:
+        rows = value.transpose(axis, -1).flatten(0, -2)
+        sums.append(rows.sum(0, dtype=torch.float64))
+        count += len(rows)
+    return torch.stack(sums).sum(0) / count
 
 
 def _middle(widths: Sequence[int]) -> int:
@@ -246,7 +260,7 @@ def _correct(net: Net, inputs: Batches, means: dict[str, Tensor], b: int) -> Non
         if step.layer and b in net.layer(step.layer).widths:
             layer = net.layer(step.layer)
             xs = [x for (x,) in zip(*ins, strict=True)]
-            got = _mean([product(layer, None, x, (b, b), False) for x in xs], step)
+            got = _mean((product(layer, None, x, (b, b), False) for x in xs), _axis(step))
             layer.correction[layer.widths.index(b)] += means[step.layer] - got
         return [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
 

@@ -154,6 +154,19 @@ class Norm(NormSet):
         others = [b for b in widths if b != master]
         self.at = nn.ModuleDict({str(b): NormSet(weight, bias, mean, var) for b in others})
 
+    @property
+    def untouched(self) -> bool:
+        """Whether its statistics are those that a new batch norm begins with."""
+        return not bool(self.running_mean.any()) and bool((self.running_var == 1).all())
+
+    @torch.no_grad()
+    def set_statistics(self, mean: Tensor, var: Tensor) -> None:
+        """Give every width these running statistics, ``[C]`` each."""
+        for each in self.modules():
+            if isinstance(each, NormSet):
+                each.running_mean.copy_(mean)
+                each.running_var.copy_(var)
+
     def set_of(self, b: int) -> NormSet:
         """The set that serves width ``b``."""
         chosen = self.at[str(b)] if str(b) in self.at else self

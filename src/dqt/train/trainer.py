@@ -100,7 +100,7 @@ class Trainer:
         if checkpoint is not None:
             restore(net, checkpoint, LAST)
         elif not net.calibrated:
-            calibrate(net, self._plain_batches("calibrate", recipe.calibration_batches))
+            calibrate(net.train(), self._plain_batches("calibrate", recipe.calibration_batches))
         if teacher is not None:
             teacher = teacher.to(fabric.device).eval()
             if recipe.channels_last:

@@ -36,7 +36,9 @@ def layer_means(net: Net, x: Tensor, b: int) -> dict[str, Tensor]:
     for step in net.steps:
         ins = [values[name] for name in step.ins]
         if step.layer:
-            means[step.layer] = _mean([product(net.layer(step.layer), None, ins[0], (b, b), False)], _axis(step)).float()
+            means[step.layer] = _mean(
+                [product(net.layer(step.layer), None, ins[0], (b, b), False)], _axis(step)
+            ).float()
         values[step.out] = net.fake_step(step, ins, run)
     return means
 
@@ -158,6 +160,54 @@ def test_a_promise_about_the_input() -> None:
     net = prepare(small(), x, Config(input_signed=False))
     with pytest.raises(CalibrationError, match="negative"):
         calibrate(net, [x - 1])
+
+
+# batch norms that have seen no data
+
+
+def fresh() -> nn.Sequential:
+    """Random weights, large, and batch norms as torch makes them: after a layer, and before one."""
+    torch.manual_seed(5)
+    first = conv(3, 6, bias=False)
+    with torch.no_grad():
+        first.weight.mul_(10)
+    rest = (nn.BatchNorm2d(6), conv(6, 6), nn.ReLU(), *head("linear", 6))
+    return nn.Sequential(first, nn.BatchNorm2d(6), nn.ReLU(), *rest)
+
+
+def test_a_norm_that_saw_no_data_gets_its_statistics_in_training_mode() -> None:
+    """At every width those of the float model on all batches, as torch's own norms find them."""
+    model, x = fresh(), torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(6)) + 0.5
+    net = calibrate(prepare(model, x[:2]), [x[:8], x[8:]])
+    norms = {path: each for path, each in model.named_modules() if isinstance(each, nn.BatchNorm2d)}
+    for norm in norms.values():
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(x)
+        largest = float(model[:3](x).max())
+    count = x.numel() / 3
+    for path, theirs in norms.items():
+        ours = net.norm(path)
+        assert ours is not None
+        for b in net.config.widths:
+            torch.testing.assert_close(ours.set_of(b).running_mean, theirs.running_mean, rtol=1e-4, atol=1e-5)
+            unbiased = ours.set_of(b).running_var * count / (count - 1)
+            torch.testing.assert_close(unbiased, theirs.running_var, rtol=1e-4, atol=1e-5)
+    assert net.training
+    assert float(net.clips()["0"]) <= largest < 10
+
+
+def test_a_norm_keeps_what_it_has_seen_and_what_is_served() -> None:
+    """In evaluation mode the statistics are a part of the function; those of a trained norm always stay."""
+    x = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(6))
+    cases: tuple[tuple[nn.Module, bool], ...] = ((fresh(), False), (small(), True))
+    for model, training in cases:
+        net = prepare(model, x[:2]).train(training)
+        before = {name: value.clone() for name, value in net.named_buffers() if "running" in name}
+        calibrate(net, [x])
+        for name, value in net.named_buffers():
+            if "running" in name:
+                assert torch.equal(value, before[name])
 
 
 # what has no range, or no life

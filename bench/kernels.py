@@ -29,19 +29,26 @@ CHANNELS = ((16, 64), (32, 64), (64, 64), (64, 256), (96, 128), (128, 128), (256
 SIZES = (2, 4, 7, 8, 10, 14, 16, 28, 56)
 BATCHES = (1, 8)
 LEAST_MACS, MOST_MACS = 3e5, 1e9
+PAIRS = ((4, 4), (3, 3), (2, 2), (2, 3), (3, 2))
+"""Bits of weights and of activations."""
 KERNELS = {
-    "block": (1, 1, (4, 3, 2)),
-    "winograd2x2": (2, 2, (4, 3, 2)),
-    "winograd2x4": (2, 4, (3, 2)),
-    "winograd3x4": (3, 4, (2,)),
-    "lookup": (1, 1, (2,)),
+    "block": (1, 1, PAIRS),
+    "winograd2x2": (2, 2, PAIRS),
+    "winograd2x4": (2, 4, PAIRS[1:]),
+    "winograd3x4": (3, 4, ((2, 2),)),
+    "lookup": (1, 1, ((2, 2),)),
+    "lookup 2x3": (1, 1, ((2, 3),)),
+    "lookup 3x2": (1, 1, ((3, 2),)),
 }
-"""Outputs of a tile, down and across; the widths at which a kernel is exact."""
-BITS = (4, 3, 2)
+"""Outputs of a tile, down and across; the pairs at which a kernel, named by its first word, is exact. It is timed at two
+bits by two, or at its only pair.
+"""
 ROWS = 6
 """Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h)."""
-LOOKUP = {"avx512vnni": (12, 128, 4), "avx2": (8, 64, 8)}
-"""Of a block by lookup: channels that fill its codes, columns, pixels."""
+LOOKUP = {"avx512vnni": (128, 4), "avx2": (64, 8)}
+"""Columns and pixels of a block by lookup."""
+FILLED = {("avx512vnni", "lookup 3x2"): 8, ("avx2", "lookup"): 8, ("avx2", "lookup 2x3"): 8}
+"""Channels that fill the codes of a lookup, where they are not 12."""
 CHUNK, CACHED = 256, 160 << 10
 """Pixels of a chunk of samples, each of which transforms the weights anew; transformed weights that are kept instead
 (csrc/winograd.cc)."""
@@ -73,7 +80,7 @@ def shapes() -> list[tuple[int, int, int, int, int]]:
 
 def chain(side: int, inputs: int, outputs: int, size: int) -> Program:
     """Convolutions ``inputs -> outputs -> inputs -> outputs``, requantized as a lowered network's are."""
-    b = Builder(1, (inputs, size, size), widths=(*sorted(BITS), 8))
+    b = Builder(1, (inputs, size, size), widths=(2, 3, 4, 8))
     border = (side // 2,) * 4
     value = "v0"
     for count in (outputs, inputs, outputs):
@@ -87,21 +94,22 @@ def chain(side: int, inputs: int, outputs: int, size: int) -> Program:
 
 
 def measured(side: int, inputs: int, outputs: int, size: int, batch: int, isa: str, rounds: int) -> dict[str, Any]:
-    """Microseconds of a layer by the block kernel, every kernel over it, and which one the model takes by width."""
+    """Microseconds of a layer by the block kernel, every kernel over it, and which one the model takes by widths."""
     program = chain(side, inputs, outputs, size)
     last = max(i for i, op in enumerate(program.ops) if isinstance(op, Conv))
     x = np.random.default_rng(0).standard_normal((batch, inputs, size, size)).astype(np.float32)
-    plans = {b: Plan.of(dict.fromkeys(program.layers, (b, b))) for b in BITS}  # of the edges, too
-    runs = {kernel: Runtime(program, threads=1, isa=isa, kernel=kernel) for kernel in KERNELS}
-    runs = {kernel: run for kernel, run in runs.items() if run.kernels(x, plans[min(BITS)])[last] == kernel}
+    plans = {pair: Plan.of(dict.fromkeys(program.layers, pair)) for pair in PAIRS}  # of the edges, too
+    timed = {kernel: plans[(2, 2) if (2, 2) in pairs else pairs[0]] for kernel, (_, _, pairs) in KERNELS.items()}
+    runs = {kernel: Runtime(program, threads=1, isa=isa, kernel=kernel.split()[0]) for kernel in KERNELS}
+    runs = {kernel: run for kernel, run in runs.items() if run.kernels(x, timed[kernel])[last] == kernel.split()[0]}
     times: dict[str, list[float]] = {kernel: [] for kernel in runs}
     for i in range(rounds + 2):
         for kernel, run in runs.items():
-            seconds = run.profile(x, plans[min(BITS)])[last]
+            seconds = run.profile(x, timed[kernel])[last]
             if i >= 2:  # warm-up
                 times[kernel].append(1e6 * seconds)
     choosing = Runtime(program, threads=1, isa=isa)
-    taken = {b: choosing.kernels(x, plan)[last] for b, plan in plans.items()}
+    taken = {f"{w}x{a}": choosing.kernels(x, plan)[last] for (w, a), plan in plans.items()}
     block = np.array(times["block"])
     over = {kernel: Spread.of(list(np.array(values) / block)).median for kernel, values in times.items()}
     ratios = ", ".join(f"{kernel} {ratio:.3f}" for kernel, ratio in over.items())
@@ -117,8 +125,8 @@ def counts(shape: dict[str, Any], kernel: str, isa: str) -> list[float]:
     pixels = shape["batch"] * size**2
     if kernel == "block":
         found = [side**2 * pixels * weights, side**2 * -(-pixels // ROWS) * weights, pixels * outputs]
-    elif kernel == "lookup":
-        channels, columns, rows = LOOKUP[isa]
+    elif kernel.startswith("lookup"):
+        (columns, rows), channels = LOOKUP[isa], FILLED.get((isa, kernel), 12)
         products = side**2 * pixels * outputs * channels * -(-inputs // channels)
         pair = outputs // columns * columns / outputs if columns > 64 else 0
         alone = 1 - pair
@@ -153,15 +161,19 @@ def fit(results: list[dict[str, Any]], isa: str) -> None:
 
 
 def checks(results: list[dict[str, Any]]) -> list[Check]:
-    """What the choices lose against the fastest kernel of each shape and width."""
+    """What the choices lose against the fastest kernel of each shape and pair of widths."""
     lost = []
     for shape in results:
-        for b, taken in shape["taken"].items():
-            if taken not in KERNELS:  # "several": the engine cut the batch into slices of unequal size
-                continue
-            over = shape["over_block"]
-            exact = [over[kernel] for kernel, (_, _, bits) in KERNELS.items() if b in bits and kernel in over]
-            lost.append(shape["over_block"][taken] / min(exact) - 1)
+        over = shape["over_block"]
+        for w, a in PAIRS:
+            exact = {
+                kernel.split()[0]: over[kernel]
+                for kernel, (_, _, pairs) in KERNELS.items()
+                if (w, a) in pairs and kernel in over
+            }
+            taken = shape["taken"][f"{w}x{a}"]
+            if taken in exact:  # not "several": the engine cut the batch into slices of unequal size
+                lost.append(exact[taken] / min(exact.values()) - 1)
     return [
         Check("time lost by the model's choices, mean over shapes and widths", float(np.mean(lost)), "<=", LOST),
         Check("time lost by the model's choices, at most", max(lost), "<=", WORST),

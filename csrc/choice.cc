@@ -37,13 +37,13 @@ double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const Coun
            positions * tiles * n.depth * cost.input + tiles * n.columns * cost.output + passes * n.weights * cost.weight;
 }
 
-double lookup_cost(const LookupKernels& kernels, const Counts& n) {
-    const LookupCosts& cost = kernels.costs;
-    const double unit = kernels.panels * COLUMNS;
-    const double pairs = kernels.panels > 1 ? std::floor(n.columns / unit) * unit / n.columns : 0;
+double lookup_cost(const LookupKernel& kernel, const Counts& n) {
+    const LookupCosts& cost = kernel.costs;
+    const double unit = kernel.panels * COLUMNS;
+    const double pairs = kernel.panels > 1 ? std::floor(n.columns / unit) * unit / n.columns : 0;
     const double product = pairs * cost.product + (1 - pairs) * cost.single;
-    const double codes = kernels.codes(static_cast<int>(n.depth)) * kernels.channels / n.depth;  // with what pads them
-    const double passes = std::ceil(n.pixels / kernels.rows[kernels.panels - 1]);
+    const double codes = kernel.codes(static_cast<int>(n.depth)) * kernel.channels / n.depth;  // with what pads them
+    const double passes = std::ceil(n.pixels / kernel.rows[kernel.panels - 1]);
     return n.weights * (n.pixels * product * codes + passes * cost.pass + cost.weight) +
            n.pixels * n.columns * cost.output + n.inputs * cost.input;
 }
@@ -67,10 +67,11 @@ Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, 
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
             if (weight > kernel.weight_bits || activation > kernel.activation_bits) continue;
             const int64_t passes = winograd_passes(kernel, in, out, layer, count, run.arena.threads.count());
-            take({kernel.kernel, &kernel}, winograd_cost(kernel, out, counts, samples, static_cast<double>(passes)));
+            take({kernel.kernel, &kernel, nullptr}, winograd_cost(kernel, out, counts, samples, static_cast<double>(passes)));
         }
-    if (weight == LOOKUP_BITS && activation == LOOKUP_BITS && lookup_fits(op, layer, run.kernels))
-        take({Kernel::lookup}, lookup_cost(*run.kernels.lookup, counts));
+    for (const LookupKernel& kernel : run.kernels.lookups)
+        if (weight == kernel.weight_bits && activation == kernel.activation_bits && lookup_fits(op, layer, kernel))
+            take({Kernel::lookup, nullptr, &kernel}, lookup_cost(kernel, counts));
     return best;
 }
 

@@ -8,6 +8,7 @@ namespace dqt {
 struct Choice {
     Kernel kernel = Kernel::block;
     const WinogradKernel* winograd = nullptr;  // of that name
+    const LookupKernel* lookup = nullptr;
 };
 
 // For the samples of `run.arena.order`. Forced: that kernel wherever it is exact, whatever it costs.

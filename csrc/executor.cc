@@ -192,7 +192,7 @@ class Execution {
                                        end.fused ? &end.residual : nullptr, w.padding[0], w.padding[1], weight,
                                        activation, start, row, end.narrow});
         }
-        if (choice.kernel == Kernel::lookup) return run_lookup(run_, *conv, layer);
+        if (choice.lookup) return run_lookup(run_, *conv, layer, *choice.lookup);
         stage(i, w, packed, activation);
         use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
         if (packed.depthwise) return depthwise(*conv, layer);

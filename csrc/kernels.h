@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace dqt {
 
@@ -169,9 +170,9 @@ struct WinogradKernels {
     WinogradKernel kinds[WINOGRAD_KINDS];
 };
 
-// Products of two bits by two bits from a table. A code holds `channels` activations and chooses an entry of the table; an
-// index holds the weights of the same channels and chooses one byte of it: the sum of their products, 2 added to each weight.
-constexpr int LOOKUP_BITS = 2, LOOKUP_PANELS = 2, LOOKUP_ROWS = 8;
+// Products of few bits from a table. A code holds `channels` activations and chooses an entry of the table; an index holds
+// the weights of the same channels and chooses one byte of it: the sum of their products, each weight made unsigned.
+constexpr int LOOKUP_PANELS = 2, LOOKUP_ROWS = 8;
 
 // Codes of a pixel: code 4 * g + j is of channel j of the quads g, g + G, ... of the G = ceil(depth / (4 * channels)).
 constexpr int lookup_codes(int channels, int depth) { return (depth + 4 * channels - 1) / (4 * channels) * 4; }
@@ -188,8 +189,9 @@ struct LookupCosts {
     double product, single, pass, input, output, weight;  // `single`: a product where one panel is alone
 };
 
-struct LookupKernels {
-    int channels, code_bytes;        // of a code, which is stored times the bytes of an entry
+struct LookupKernel {
+    int weight_bits, activation_bits;  // it is for these alone
+    int channels, code_bytes;        // of a code
     int panels, rows[LOOKUP_PANELS]; // of a block at most; rows of one of one panel, of two
     int codes_to_line;               // a block asks for a cache line of Block::next for so many codes; 0: for none
     LookupCosts costs;
@@ -204,6 +206,8 @@ struct LookupKernels {
     // A pixel's record: its codes; the sum of its activations times a number for each channel, int32.
     constexpr int codes(int depth) const { return lookup_codes(channels, depth); }
     constexpr int record(int depth) const { return code_bytes * codes(depth) + 4; }
+    // The largest product.
+    constexpr int most() const { return ((1 << weight_bits) - 1) * ((1 << activation_bits) - 1); }
 };
 
 constexpr int SLICES = 4, SLICED_ROWS = 4, SLICED_DEPTH = 16;
@@ -235,7 +239,7 @@ struct Kernels {
     const WinogradKernels* winograd = nullptr;  // null: no Winograd
     bool narrows = false;            // whether block, depthwise and Winograd kernels heed `narrow`
     const SlicedKernels* sliced = nullptr;  // null: there are none
-    const LookupKernels* lookup = nullptr;  // null: there is none
+    std::span<const LookupKernel> lookups = {};
     BlockCosts costs = {};                  // needed where there is a choice
 };
 
@@ -243,7 +247,7 @@ struct Kernels {
 void depthwise_avx512(const DepthwiseRow&);
 extern const WinogradKernels winograd_avx512;
 extern const SlicedKernels sliced_avx512;
-extern const LookupKernels lookup_avx512;
+extern const LookupKernel lookups_avx512[3];
 #endif
 #define DQT_KERNELS(name) extern const Kernels kernels_##name;
 #include "kernels.inc"

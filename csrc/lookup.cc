@@ -8,7 +8,7 @@ namespace dqt {
 namespace {
 
 constexpr int64_t COLUMNS = 64;                // of a panel
-constexpr int64_t MOST_SUM = UINT16_MAX;       // of products of fields in [0, 3]
+constexpr int64_t MOST_SUM = UINT16_MAX;       // of products
 
 // Indices of all panels that are no larger than this stay in the cache: then a 1x1 layer goes through in strips of pixels,
 // whose records stay there too, and what the panels write of a pixel lies side by side.
@@ -21,14 +21,14 @@ struct Layout {
     bool pointwise, strips;
     int64_t strip, records, bytes;             // pixels of a strip; bytes of its records; of everything
 
-    Layout(const LookupKernels& kernels, const PackedLayer& layer, int threads) {
+    Layout(const LookupKernel& kernel, const PackedLayer& layer, int threads) {
         const int64_t taps = int64_t{layer.kernel_height} * layer.kernel_width;
-        units = split_up(static_cast<int64_t>(layer.panels.size()), kernels.panels);
-        index = taps * kernels.codes(layer.depth) * kernels.panels * COLUMNS;
-        unit = index + kernels.panels * COLUMNS * static_cast<int64_t>(sizeof(int64_t)) + LINE;
+        units = split_up(static_cast<int64_t>(layer.panels.size()), kernel.panels);
+        index = taps * kernel.codes(layer.depth) * kernel.panels * COLUMNS;
+        unit = index + kernel.panels * COLUMNS * static_cast<int64_t>(sizeof(int64_t)) + LINE;
         pointwise = taps == 1;
         strips = pointwise && units * unit <= CACHED;
-        const int64_t record = kernels.record(layer.depth);
+        const int64_t record = kernel.record(layer.depth);
         strip = std::clamp(STRIP_BYTES / record / LOOKUP_ROWS * LOOKUP_ROWS, LEAST_STRIP, MOST_STRIP);
         records = round_up(strip * record, LINE) + LINE;
         bytes = strips ? units * unit + threads * records : threads * unit;
@@ -37,10 +37,11 @@ struct Layout {
 
 class Lookup {
   public:
-    Lookup(const Context& run, const Conv& op, const LayerRun& layer)
-        : run_(run), layer_(layer), packed_(layer.packed), kernels_(*run.kernels.lookup), from_(layer.w.in),
-          window_(layer.w), threads_(run.arena.threads.count()), at_(kernels_, layer.packed, threads_),
-          shift_(run.program.space.master - LOOKUP_BITS) {
+    Lookup(const Context& run, const Conv& op, const LayerRun& layer, const LookupKernel& kernel)
+        : run_(run), layer_(layer), packed_(layer.packed), kernel_(kernel), from_(layer.w.in), window_(layer.w),
+          threads_(run.arena.threads.count()), at_(kernel, layer.packed, threads_),
+          weight_shift_(run.program.space.master - kernel.weight_bits),
+          activation_shift_(run.program.space.master - kernel.activation_bits) {
         Tensor& in = window_.in;  // of records: those of 1x1 layers are of output pixels
         in.data = run.arena.stage.data();
         if (at_.pointwise) {
@@ -50,7 +51,7 @@ class Lookup {
             window_.stride[0] = window_.stride[1] = 1;
             window_.padding[0] = window_.padding[1] = 0;
         }
-        in.lay_out(kernels_.record(packed_.depth));
+        in.lay_out(kernel_.record(packed_.depth));
         std::vector<int32_t>& taps = run.arena.taps;
         taps.clear();
         for (int64_t y = 0; y < packed_.kernel_height; ++y)
@@ -95,9 +96,10 @@ class Lookup {
     }
 
     void encode(const uint8_t* in, int64_t step, int64_t count, uint8_t* out) const {
-        const int even = dqt_midpoint(shift_, 0), odd = dqt_midpoint(shift_, 1), low = 2 << shift_;
-        kernels_.encode[layer_.narrowed](in, step, count, packed_.depth, run_.program.space.master, shift_, even - low,
-                                         odd - low, out);
+        const int even = dqt_midpoint(weight_shift_, 0), odd = dqt_midpoint(weight_shift_, 1);
+        const int low = 1 << (run_.program.space.master - 1);  // what made the fields unsigned, in master units
+        kernel_.encode[layer_.narrowed](in, step, count, packed_.depth, run_.program.space.master, activation_shift_,
+                                        even - low, odd - low, out);
     }
 
     // Rows of the samples, border and all.
@@ -127,7 +129,7 @@ class Lookup {
     int64_t* constants(int64_t slot) const { return reinterpret_cast<int64_t*>(indices(slot) + at_.index); }
 
     int64_t panels_of(int64_t unit) const {
-        return std::min<int64_t>(kernels_.panels, static_cast<int64_t>(packed_.panels.size()) - unit * kernels_.panels);
+        return std::min<int64_t>(kernel_.panels, static_cast<int64_t>(packed_.panels.size()) - unit * kernel_.panels);
     }
 
     const int8_t* weights(int64_t panel) const {
@@ -136,10 +138,10 @@ class Lookup {
 
     // Indices of a unit, and its constants c with what sums start from: (acc + start) * m + c.
     void prepare(int64_t unit, int64_t slot) const {
-        const int64_t first = unit * kernels_.panels, count = panels_of(unit);
+        const int64_t first = unit * kernel_.panels, count = panels_of(unit);
         for (int64_t p = 0; p < count; ++p) {
-            kernels_.index(weights(first + p), static_cast<int>(window_.taps.size()), packed_.depth, shift_,
-                           indices(slot) + p * COLUMNS, count * COLUMNS);
+            kernel_.index(weights(first + p), static_cast<int>(window_.taps.size()), packed_.depth, weight_shift_,
+                          indices(slot) + p * COLUMNS, count * COLUMNS);
             const int64_t at = packed_.panels[first + p].at;
             const Rounding rounding = packed_.rounding(layer_.row, at);
             int64_t* c = constants(slot) + p * COLUMNS;
@@ -153,11 +155,11 @@ class Lookup {
     // A unit over a range of output pixels, in blocks of nearly equal height; `records` of these, or (null) in their place.
     void blocks(int64_t unit, int64_t slot, Range pixels, const uint8_t* records) const {
         const Ending& end = layer_.end;
-        const int64_t first = unit * kernels_.panels, count = panels_of(unit);
+        const int64_t first = unit * kernel_.panels, count = panels_of(unit);
         LookupBlock block{};
         block.index = indices(slot);
-        block.shift = 2 * shift_;
-        block.middle_shift = shift_;
+        block.shift = weight_shift_ + activation_shift_;
+        block.middle_shift = activation_shift_;
         for (int64_t p = 0; p < count; ++p) {
             const Panel& panel = packed_.panels[first + p];
             Block& to = block.ends[p];
@@ -171,16 +173,16 @@ class Lookup {
         Block& left = block.ends[0];
         left.taps = window_.taps.data();
         left.tap_count = static_cast<int>(window_.taps.size());
-        left.depth = kernels_.codes(packed_.depth);
+        left.depth = kernel_.codes(packed_.depth);
         Cursor cursor{run_.arena.order.data(), static_cast<int64_t>(run_.arena.order.size()), window_, end.out, end.other,
                       0, packed_.panels[first].first};
         cursor.move_to(pixels.first);
         // The next panels' weights come from behind the second-level cache: they are asked for, as long as there are lines.
-        const bool asks = kernels_.codes_to_line && !at_.strips && unit + 1 < at_.units;
+        const bool asks = kernel_.codes_to_line && !at_.strips && unit + 1 < at_.units;
         const int8_t* next = asks ? weights(first + count) : nullptr;
         const int8_t* last = asks ? next + count * (int64_t{left.tap_count} * packed_.depth * COLUMNS + LINE) : nullptr;
-        const int64_t lines = asks ? split_up(left.depth, kernels_.codes_to_line) * left.tap_count * LINE : 0;
-        const int64_t total = pixels.last - pixels.first, steps = split_up(total, kernels_.rows[count - 1]);
+        const int64_t lines = asks ? split_up(left.depth, kernel_.codes_to_line) * left.tap_count * LINE : 0;
+        const int64_t total = pixels.last - pixels.first, steps = split_up(total, kernel_.rows[count - 1]);
         for (int64_t k = 0; k < steps; ++k) {
             const int64_t from = total * k / steps, rows = total * (k + 1) / steps - from;
             cursor.fill(left, rows);
@@ -193,43 +195,47 @@ class Lookup {
             }
             left.next = next < last ? next : nullptr;
             next += lines;
-            kernels_.block(block, static_cast<int>(count), static_cast<int>(rows));
+            kernel_.block(block, static_cast<int>(count), static_cast<int>(rows));
         }
     }
 
     const Context& run_;
     const LayerRun& layer_;
     const PackedLayer& packed_;
-    const LookupKernels& kernels_;
+    const LookupKernel& kernel_;
     const Tensor& from_;
     Window window_;                  // over records
     int threads_;
     Layout at_;
-    int shift_;                      // from a master code to one of two bits
+    int weight_shift_, activation_shift_;  // from master codes
 };
 
 }  // namespace
 
-bool lookup_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels) {
-    if (!kernels.lookup || op.groups != 1 || layer.by_tap || layer.row_taps) return false;
-    const LookupKernels& lookup = *kernels.lookup;
-    if (lookup.record(layer.depth) > layer.depth) return false;  // records go where a narrowed input would
-    const int64_t codes = int64_t{layer.kernel_height} * layer.kernel_width * lookup.codes(layer.depth);
-    return codes * lookup.channels * 9 <= MOST_SUM &&
+bool lookup_fits(const Conv& op, const PackedLayer& layer, const LookupKernel& kernel) {
+    if (op.groups != 1 || layer.by_tap || layer.row_taps) return false;
+    if (kernel.record(layer.depth) > layer.depth) return false;  // records go where a narrowed input would
+    const int64_t codes = int64_t{layer.kernel_height} * layer.kernel_width * kernel.codes(layer.depth);
+    return codes * kernel.channels * kernel.most() <= MOST_SUM &&
            std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
 }
 
 int64_t lookup_scratch(const Program& program, const std::vector<PackedLayer>& layers, const Kernels& kernels,
                        int threads) {
+    const std::vector<int>& widths = program.space.widths;
+    const auto chosen = [&](int b) { return std::find(widths.begin(), widths.end(), b) != widths.end(); };
     int64_t most = 0;
-    for (size_t i = 0; i < program.ops.size(); ++i) {
-        const auto* op = std::get_if<Conv>(&program.ops[i]);
-        if (op && program.space.widths.front() <= LOOKUP_BITS && lookup_fits(*op, layers[i], kernels))
-            most = std::max(most, Layout(*kernels.lookup, layers[i], threads).bytes);
-    }
+    for (const LookupKernel& kernel : kernels.lookups)
+        for (size_t i = 0; i < program.ops.size(); ++i) {
+            const auto* op = std::get_if<Conv>(&program.ops[i]);
+            if (op && chosen(kernel.weight_bits) && chosen(kernel.activation_bits) && lookup_fits(*op, layers[i], kernel))
+                most = std::max(most, Layout(kernel, layers[i], threads).bytes);
+        }
     return most;
 }
 
-void run_lookup(const Context& run, const Conv& op, const LayerRun& layer) { Lookup(run, op, layer).all(); }
+void run_lookup(const Context& run, const Conv& op, const LayerRun& layer, const LookupKernel& kernel) {
+    Lookup(run, op, layer, kernel).all();
+}
 
 }  // namespace dqt

@@ -1,18 +1,18 @@
-// Convolutions of two bits by two bits through a table of products: the same integers.
+// Convolutions of few bits through a table of products: the same integers.
 #pragma once
 
 #include "window.h"
 
 namespace dqt {
 
-// Whether the table's kernels hold the layer: its shape, its sums.
-bool lookup_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels);
+// Whether the kernel holds the layer: its shape, its sums.
+bool lookup_fits(const Conv& op, const PackedLayer& layer, const LookupKernel& kernel);
 
 // Bytes of scratch that the program's layers need at most, with `threads`.
 int64_t lookup_scratch(const Program& program, const std::vector<PackedLayer>& layers, const Kernels& kernels,
                        int threads);
 
 // Every sample of `run.arena.order`; the layer's window reads master codes, or narrowed ones.
-void run_lookup(const Context& run, const Conv& op, const LayerRun& layer);
+void run_lookup(const Context& run, const Conv& op, const LayerRun& layer, const LookupKernel& kernel);
 
 }  // namespace dqt

@@ -121,18 +121,25 @@ void block(const Block& b) {
     run<V, NARROWED>(b, ROWS);
 }
 
+template <int A>
 void look_up_block(const LookupBlock& b, int, int rows) {
     alignas(32) int32_t acc[LOOKUP_ROWS][64];
     int32_t middle[LOOKUP_ROWS] = {}, extra[LOOKUP_ROWS];
     int i = 0;
-    for (; i + 2 <= rows; i += 2) look_up<2>(b, i, acc, middle);
-    if (i < rows) look_up<1>(b, i, acc, middle);
+    for (; i + 2 <= rows; i += 2) look_up<A, 2>(b, i, acc, middle);
+    if (i < rows) look_up<A, 1>(b, i, acc, middle);
     for (i = 0; i < rows; ++i) extra[i] = static_cast<int32_t>(static_cast<uint32_t>(middle[i]) << b.middle_shift);
     end<4>(b.ends[0], rows, acc, extra);
 }
 
-constexpr LookupKernels LOOKUP = {
-    CHANNELS, 1, 1, {LOOKUP_ROWS}, 0, {0, 0.003417, 0, 0.01913, 0.2574, 0.02062}, {encode, encode}, index, look_up_block,
+template <int A>
+constexpr LookupKernel lookup(const LookupCosts& costs) {
+    return {2, A, CHANNELS, 1, 1, {LOOKUP_ROWS}, 0, costs, {encode<A>, encode<A>}, index, look_up_block<A>};
+}
+
+constexpr LookupKernel LOOKUPS[] = {
+    lookup<2>({0, 0.003417, 0, 0.01913, 0.2574, 0.02062}),
+    lookup<3>({0, 0.00447, 0, 0.01913, 0.2574, 0.02062}),
 };
 
 void depthwise(const DepthwiseRow& d) {
@@ -191,7 +198,7 @@ bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {
     Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true,
-              nullptr, &LOOKUP, {0.001335, 0.03572, 0.2635}};
+              nullptr, LOOKUPS, {0.001335, 0.03572, 0.2635}};
     fill_blocks<12>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, NARROWED, ROWS>; });
     return k;
 }

@@ -1,4 +1,5 @@
-// Two bits by two bits from a table of products in AVX2: `vpshufb` looks up 32 sums of two products at once.
+// Weights of two bits by activations of two or three from a table of products in AVX2: `vpshufb` looks up 32 sums of two
+// products at once.
 #pragma once
 
 #include "avx2.h"
@@ -7,16 +8,24 @@
 namespace dqt {
 namespace {
 
-constexpr int CHANNELS = 2, SUMMED = 12;  // activations of a code; codes whose sum fits a byte
-static_assert(SUMMED * 9 * CHANNELS <= UINT8_MAX && SUMMED % 4 == 0);
-constexpr ProductsTable<CHANNELS> TABLE;
+constexpr int CHANNELS = 2;           // activations of a code
 
-// A vector of 32 codes of two bits; T_2 of some that have been narrowed is the same.
+// Activations of A bits. A code is a byte from which a scaled address finds its entry.
+template <int A>
+struct Form {
+    static constexpr ProductsTable<2, A, CHANNELS> TABLE{};
+    static_assert(TABLE.ENTRY == 16);
+    static constexpr int SUMMED = UINT8_MAX / TABLE.MOST / 2 * 2;  // codes whose sum fits a byte
+    static constexpr int LEFT = 8 - 2 * A, SCALE = 1 << (4 - LEFT);
+};
+
+// A vector of 32 codes of few bits; T of some that have been narrowed is the same.
 inline __m256i fields(__m256i q, int n, int s) {
     q = _mm256_srl_epi16(narrowed(q, {n, s}), _mm_cvtsi32_si128(s));
     return _mm256_and_si256(q, same_bytes(0xFF >> s));
 }
 
+template <int A>
 inline void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
                    uint8_t* records) {
     const int codes = lookup_codes(CHANNELS, depth);
@@ -29,7 +38,7 @@ inline void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth
             const __m256i b = fields(load_fours(pixels + codes + k, rest / 4), n, s);
             const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a, h), _mm256_maddubs_epi16(b, h));
             sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-            const __m256i both = _mm256_slli_epi16(_mm256_or_si256(a, _mm256_slli_epi16(b, 2)), 4);
+            const __m256i both = _mm256_slli_epi16(_mm256_or_si256(a, _mm256_slli_epi16(b, A)), Form<A>::LEFT);
             _mm256_maskstore_epi32(reinterpret_cast<int*>(records + k), first_lanes(left / 4), both);
         }
         const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
@@ -74,8 +83,9 @@ inline void index(const int8_t* panel, int taps, int depth, int s, uint8_t* out,
 }
 
 // Sums of 64 columns of `ROWS` rows: accumulators as of a Block, and what the records add to them.
-template <int ROWS>
+template <int A, int ROWS>
 inline void look_up(const LookupBlock& b, int first, int32_t (*acc)[64], int32_t* middle) {
+    constexpr int SUMMED = Form<A>::SUMMED;
     const Block& from = b.ends[0];
     const __m256i zero = _mm256_setzero_si256();
     __m256i words[ROWS][2], odd[ROWS][2];
@@ -94,7 +104,8 @@ inline void look_up(const LookupBlock& b, int first, int32_t (*acc)[64], int32_t
                 const __m256i at[2] = {load(index), load(index + 32)};
 #pragma GCC unroll 2
                 for (int i = 0; i < ROWS; ++i) {
-                    const auto* entry = reinterpret_cast<const __m128i*>(TABLE.bytes.data() + rows[i][c]);
+                    const auto* entry =
+                        reinterpret_cast<const __m128i*>(Form<A>::TABLE.bytes.data() + Form<A>::SCALE * rows[i][c]);
                     const __m256i both = _mm256_broadcastsi128_si256(_mm_load_si128(entry));
 #pragma GCC unroll 2
                     for (int h = 0; h < 2; ++h)

@@ -1,10 +1,11 @@
-// Two bits by two bits from a table of products: `vpermb` looks up 64 sums of three products at once.
+// Few bits by few bits from a table of products: `vpermb` looks up 64 sums of two or three products at once.
 //
 // A block is four pixels by two panels, so that each 64 bytes of the table that activations choose serve twice: beside
-// two lookups and two additions there is time for three loads. Sums of eight lookups fit a byte; then they go on in 16
+// two lookups and two additions there is time for three loads. Sums of some lookups fit a byte; then they go on in 16
 // bits, those of even bytes with the odd ones above them, which are taken off at the end.
 #if defined(__x86_64__)
 #include <algorithm>
+#include <type_traits>
 
 #include "avx512.h"
 #include "products_table.h"
@@ -12,29 +13,56 @@
 namespace dqt {
 namespace {
 
-constexpr int CHANNELS = 3;           // activations of a code
-constexpr int SUMMED = 8, ASKED = 4;  // codes whose sum fits a byte; lines of the next weights asked for meanwhile
 constexpr int64_t AHEAD = 8;          // pixels
 constexpr int SELECT = 0xCA;          // a ? b : c, bit by bit
-static_assert(SUMMED * 9 * CHANNELS <= UINT8_MAX && SUMMED % 4 == 0);
-constexpr ProductsTable<CHANNELS> TABLE;
 
-// Three vectors of fields of two bits as one.
-INLINE __m512i joined(__m512i a, __m512i b, __m512i c) {
-    return _mm512_ternarylogic_epi32(a, _mm512_slli_epi16(b, 2), _mm512_slli_epi16(c, 4), 0xFE);
-}
+// Weights of W bits, activations of A. A code is stored so that a scaled address finds its entry.
+template <int W, int A>
+struct Form {
+    static constexpr int CHANNELS = 6 / W;  // of a code
+    static constexpr ProductsTable<W, A, CHANNELS> TABLE{};
+    static_assert(TABLE.ENTRY == 64);
+    static constexpr bool BYTES = CHANNELS * A <= 4;
+    using Code = std::conditional_t<BYTES, uint8_t, uint16_t>;
+    static constexpr int LEFT = BYTES ? 4 : 6, SCALE = 1 << (6 - LEFT);
 
-// Codes of two bits of some of 32 bytes, the rest 0; `NARROWED`: these are T_2 already.
+    static constexpr int FIT = UINT8_MAX / TABLE.MOST, GROUP = FIT % 4 < 2 ? 4 : 2;  // codes that are looked up in one go
+    static constexpr int SUMMED = FIT / GROUP * GROUP;  // codes whose sum fits a byte
+    static constexpr int ASKED = SUMMED / 2;            // lines of the next weights asked for meanwhile
+
+    static const uint8_t* entry(Code code) { return TABLE.bytes.data() + int64_t{SCALE} * code; }
+};
+
+// Codes of few bits of some of 32 bytes, the rest 0; `NARROWED`: these are T_A already.
 template <bool NARROWED>
 INLINE __m512i fields(const uint8_t* p, __mmask64 some, int n, int s) {
     const __m512i bytes = _mm512_maskz_loadu_epi8(some, p);  // asked for before
     return NARROWED ? shifted(bytes, s) : code(bytes, n, s);
 }
 
-template <bool NARROWED>
+// 32 codes, from fields of A bits.
+template <int W, int A>
+INLINE void store_codes(const __m512i* x, __mmask32 some, uint8_t* out) {
+    using F = Form<W, A>;
+    __m512i both = _mm512_or_si512(x[0], _mm512_slli_epi16(x[1], A));
+    if constexpr (F::BYTES) {
+        _mm256_mask_storeu_epi8(out, some, _mm512_castsi512_si256(_mm512_slli_epi16(both, F::LEFT)));
+        return;
+    }
+    constexpr bool FITS = F::CHANNELS * A <= 8;
+    if constexpr (FITS && F::CHANNELS == 3) both = _mm512_or_si512(both, _mm512_slli_epi16(x[2], 2 * A));
+    __m512i words = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(both));
+    if constexpr (!FITS)
+        words = _mm512_or_si512(words, _mm512_slli_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(x[2])), 2 * A));
+    _mm512_mask_storeu_epi16(out, some, _mm512_slli_epi16(words, F::LEFT));
+}
+
+template <int W, int A, bool NARROWED>
 void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
             uint8_t* records) {
-    const int codes = lookup_codes(CHANNELS, depth), record = 2 * codes + 4;
+    using F = Form<W, A>;
+    constexpr int CHANNELS = F::CHANNELS, BYTES = sizeof(typename F::Code);
+    const int codes = lookup_codes(CHANNELS, depth), record = BYTES * codes + 4;
     const __m512i h = _mm512_set1_epi16(static_cast<int16_t>((even & 0xFF) | (odd & 0xFF) << 8));
     for (int64_t i = 0; i < count; i += 4) {
         const int64_t last = std::min<int64_t>(4, count - i) - 1;  // its record may be written again
@@ -43,17 +71,18 @@ void encode(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n
             for (int c = 0; c < depth; c += 64)
                 _mm_prefetch(reinterpret_cast<const char*>(pixels + (i + p + AHEAD) * step + c), _MM_HINT_T0);
         for (int k = 0; k < codes; k += 32) {
-            const int left = std::min(codes - k, 32), last_left = std::clamp(depth - 2 * codes - k, 0, left);
+            const int left = std::min(codes - k, 32), last_left = std::clamp(depth - (CHANNELS - 1) * codes - k, 0, left);
             const __mmask64 here = first(left), rest = first(last_left);
 #pragma GCC unroll 4
             for (int64_t p = 0; p < 4; ++p) {
                 const uint8_t* in = pixels + (i + std::min(p, last)) * step + k;
-                const __m512i a = fields<NARROWED>(in, here, n, s), b = fields<NARROWED>(in + codes, here, n, s);
-                const __m512i c = fields<NARROWED>(in + 2 * codes, rest, n, s);
-                sums[p] = dot(dot(dot(sums[p], a, h), b, h), c, h);
-                const __m512i words = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(joined(a, b, c)));
-                _mm512_mask_storeu_epi16(records + (i + std::min(p, last)) * record + 2 * k, static_cast<__mmask32>(here),
-                                         _mm512_slli_epi16(words, 6));
+                __m512i x[CHANNELS];
+#pragma GCC unroll 3
+                for (int c = 0; c < CHANNELS; ++c) {
+                    x[c] = fields<NARROWED>(in + c * codes, c + 1 < CHANNELS ? here : rest, n, s);
+                    sums[p] = dot(sums[p], x[c], h);
+                }
+                store_codes<W, A>(x, static_cast<__mmask32>(here), records + (i + std::min(p, last)) * record + BYTES * k);
             }
         }
         int32_t each[4];
@@ -73,25 +102,24 @@ INLINE __m512i turns(int low) {
     return _mm512_load_si512(at);
 }
 
+template <int W>
 void index(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_t stride) {
+    constexpr int CHANNELS = 6 / W, FIELD = (1 << W) - 1;
     const int groups = lookup_codes(CHANNELS, depth) / 4, quads = depth / 4;
     const __m512i even = turns<false>(0), odd = turns<false>(1), low = turns<true>(0), high = turns<true>(1);
-    const __m512i bottom = _mm512_set1_epi8(0x03), top = _mm512_set1_epi8(0x30);
-    const __m512i right[3] = {_mm512_set1_epi32(s), _mm512_set1_epi32(s - 2), _mm512_set1_epi32(s - 4)};
     for (int t = 0; t < taps; ++t, panel += int64_t{quads} * 256)
         for (int g = 0; g < groups; ++g, out += 4 * stride) {
-            const int8_t* from[3];
-#pragma GCC unroll 3
-            for (int i = 0; i < 3; ++i)  // past the last quad activations are 0: any weights do
-                from[i] = panel + int64_t{std::min(g + i * groups, quads - 1)} * 256;
             __m512i x[4];
+#pragma GCC unroll 3
+            for (int c = 0; c < CHANNELS; ++c) {  // past the last quad activations are 0: any weights do
+                const int8_t* from = panel + int64_t{std::min(g + c * groups, quads - 1)} * 256;
+                const __m512i right = _mm512_set1_epi32(s - W * c);
+                const __m512i field = _mm512_set1_epi8(static_cast<char>(FIELD << W * c));
 #pragma GCC unroll 4
-            for (int v = 0; v < 4; ++v) {  // what a rotation brings from the next byte is not selected, or not looked at
-                const __m512i a = _mm512_rorv_epi32(_mm512_loadu_si512(from[0] + 64 * v), right[0]);
-                const __m512i b = _mm512_rorv_epi32(_mm512_loadu_si512(from[1] + 64 * v), right[1]);
-                const __m512i c = _mm512_rorv_epi32(_mm512_loadu_si512(from[2] + 64 * v), right[2]);
-                x[v] = _mm512_ternarylogic_epi32(bottom, a, b, SELECT);
-                x[v] = _mm512_ternarylogic_epi32(top, c, x[v], SELECT);
+                for (int v = 0; v < 4; ++v) {  // what a rotation brings from the next byte is not selected, or not looked at
+                    const __m512i each = _mm512_rorv_epi32(_mm512_loadu_si512(from + 64 * v), right);
+                    x[v] = c ? _mm512_ternarylogic_epi32(field, each, x[v], SELECT) : each;
+                }
             }
             const __m512i a0 = _mm512_permutex2var_epi8(x[0], even, x[1]), b0 = _mm512_permutex2var_epi8(x[2], even, x[3]);
             const __m512i a1 = _mm512_permutex2var_epi8(x[0], odd, x[1]), b1 = _mm512_permutex2var_epi8(x[2], odd, x[3]);
@@ -102,17 +130,17 @@ void index(const int8_t* panel, int taps, int depth, int s, uint8_t* out, int64_
         }
 }
 
-// Four codes of each row. The two instructions are written out because compilers move what is between them.
-template <int P, int ROWS>
-INLINE void look_up(const uint16_t* const* rows, const uint8_t* index, __m512i (*bytes)[P]) {
+// A group of codes of each row. The two instructions are written out because compilers move what is between them.
+template <typename F, int P, int ROWS>
+INLINE void look_up(const typename F::Code* const* rows, const uint8_t* index, __m512i (*bytes)[P]) {
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k, index += 64 * P) {
+    for (int k = 0; k < F::GROUP; ++k, index += 64 * P) {
         __m512i at[P];
 #pragma GCC unroll 2
         for (int p = 0; p < P; ++p) at[p] = _mm512_loadu_si512(index + 64 * p);
 #pragma GCC unroll 8
         for (int i = 0; i < ROWS; ++i) {
-            const __m512i entry = _mm512_load_si512(TABLE.bytes.data() + rows[i][k]);
+            const __m512i entry = _mm512_load_si512(F::entry(rows[i][k]));
 #pragma GCC unroll 2
             for (int p = 0; p < P; ++p) {
                 __m512i found;
@@ -122,8 +150,9 @@ INLINE void look_up(const uint16_t* const* rows, const uint8_t* index, __m512i (
     }
 }
 
-template <int P, int ROWS, bool ASKS>
+template <typename F, int P, int ROWS, bool ASKS>
 void sums(const LookupBlock& b) {
+    using Code = typename F::Code;
     const Block& from = b.ends[0];
     const __m512i zero = _mm512_setzero_si512(), bias = _mm512_set1_epi16(INT16_MIN);
     __m512i words[ROWS][P], odd[ROWS][P];  // less 2^15: signed
@@ -137,23 +166,23 @@ void sums(const LookupBlock& b) {
     const uint8_t* index = b.index;
     const int8_t* next = from.next;
     for (int t = 0; t < from.tap_count; ++t) {
-        const uint16_t* rows[ROWS];
+        const Code* rows[ROWS];
 #pragma GCC unroll 8
-        for (int i = 0; i < ROWS; ++i) rows[i] = reinterpret_cast<const uint16_t*>(from.in[i] + from.taps[t]);
-        for (int k = 0; k < from.depth; k += SUMMED) {
+        for (int i = 0; i < ROWS; ++i) rows[i] = reinterpret_cast<const Code*>(from.in[i] + from.taps[t]);
+        for (int k = 0; k < from.depth; k += F::SUMMED) {
             __m512i bytes[ROWS][P];
 #pragma GCC unroll 8
             for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 2
                 for (int p = 0; p < P; ++p) bytes[i][p] = zero;
-            for (int half = k; half < std::min(k + SUMMED, from.depth); half += 4) {
-                look_up<P, ROWS>(rows, index, bytes);
-                index += 4 * 64 * P;
+            for (int c = k; c < std::min(k + F::SUMMED, from.depth); c += F::GROUP) {
+                look_up<F, P, ROWS>(rows, index, bytes);
+                index += F::GROUP * 64 * P;
 #pragma GCC unroll 8
-                for (int i = 0; i < ROWS; ++i) rows[i] += 4;
+                for (int i = 0; i < ROWS; ++i) rows[i] += F::GROUP;
             }
 #pragma GCC unroll 4
-            for (int line = 0; ASKS && line < ASKED; ++line, next += 64)
+            for (int line = 0; ASKS && line < F::ASKED; ++line, next += 64)
                 _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
 #pragma GCC unroll 8
             for (int i = 0; i < ROWS; ++i)
@@ -189,22 +218,32 @@ void sums(const LookupBlock& b) {
     }
 }
 
-template <int P, int ROWS>
+template <typename F, int P, int ROWS>
 void block(const LookupBlock& b) {
-    (b.ends[0].next ? sums<P, ROWS, true> : sums<P, ROWS, false>)(b);
+    (b.ends[0].next ? sums<F, P, ROWS, true> : sums<F, P, ROWS, false>)(b);
 }
 
-constexpr void (*ONE_PANEL[])(const LookupBlock&) = {block<1, 1>, block<1, 2>, block<1, 3>, block<1, 4>,
-                                                     block<1, 5>, block<1, 6>, block<1, 7>, block<1, 8>};
-constexpr void (*TWO_PANELS[])(const LookupBlock&) = {block<2, 1>, block<2, 2>, block<2, 3>, block<2, 4>};
+template <typename F>
+void blocks(const LookupBlock& b, int panels, int rows) {
+    constexpr void (*one[])(const LookupBlock&) = {block<F, 1, 1>, block<F, 1, 2>, block<F, 1, 3>, block<F, 1, 4>,
+                                                   block<F, 1, 5>, block<F, 1, 6>, block<F, 1, 7>, block<F, 1, 8>};
+    constexpr void (*two[])(const LookupBlock&) = {block<F, 2, 1>, block<F, 2, 2>, block<F, 2, 3>, block<F, 2, 4>};
+    (panels == 1 ? one : two)[rows - 1](b);
+}
 
-void blocks(const LookupBlock& b, int panels, int rows) { (panels == 1 ? ONE_PANEL : TWO_PANELS)[rows - 1](b); }
+template <int W, int A>
+constexpr LookupKernel kernel(const LookupCosts& costs) {
+    using F = Form<W, A>;
+    return {W, A, F::CHANNELS, sizeof(typename F::Code), 2, {8, 4}, F::SUMMED / F::ASKED, costs,
+            {encode<W, A, false>, encode<W, A, true>}, index<W>, blocks<F>};
+}
 
 }  // namespace
 
-const LookupKernels lookup_avx512 = {
-    CHANNELS, 2, 2, {8, 4}, SUMMED / ASKED, {0.0007838, 0.00136, 0.001611, 0.02571, 0.11, 0.01745},
-    {encode<false>, encode<true>}, index, blocks,
+const LookupKernel lookups_avx512[3] = {
+    kernel<2, 2>({0.0007838, 0.00136, 0.001611, 0.02571, 0.11, 0.01745}),
+    kernel<2, 3>({0.000907, 0.00139, 0.001611, 0.02571, 0.11, 0.01745}),
+    kernel<3, 2>({0.00138, 0.00218, 0.001611, 0.02571, 0.11, 0.01745}),
 };
 
 }  // namespace dqt

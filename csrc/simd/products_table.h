@@ -1,4 +1,4 @@
-// Sums of products of two bits by two bits, for every CHANNELS activations and every CHANNELS weights.
+// Sums of products of few bits, for every CHANNELS activations and every CHANNELS weights.
 //
 // Everything here has internal linkage: each file is compiled for another instruction set.
 #pragma once
@@ -10,16 +10,21 @@
 namespace dqt {
 namespace {
 
-// The entry of a code: a byte for each index, which holds the fields of the weights as they are, 2 less than their numbers.
-template <int CHANNELS>
-struct alignas(1 << 2 * CHANNELS) ProductsTable {
-    static constexpr int BITS = 2 * CHANNELS, ENTRY = 1 << BITS;
-    std::array<uint8_t, ENTRY * ENTRY> bytes{};
+// The entry of a code: a byte for each index, which holds the fields of the weights as they are, two's complement, while
+// a product takes them 2^(WEIGHT - 1) larger.
+template <int WEIGHT, int ACTIVATION, int CHANNELS>
+struct alignas(1 << WEIGHT * CHANNELS) ProductsTable {
+    static constexpr int ENTRY = 1 << WEIGHT * CHANNELS, CODES = 1 << ACTIVATION * CHANNELS;
+    static constexpr int MOST = CHANNELS * ((1 << WEIGHT) - 1) * ((1 << ACTIVATION) - 1);  // of a byte
+    std::array<uint8_t, CODES * ENTRY> bytes{};
     constexpr ProductsTable() {
-        for (int code = 0; code < ENTRY; ++code)
+        for (int code = 0; code < CODES; ++code)
             for (int index = 0; index < ENTRY; ++index)
-                for (int field = 0; field < BITS; field += 2)
-                    bytes[code * ENTRY + index] += static_cast<uint8_t>((code >> field & 3) * ((index >> field & 3) ^ 2));
+                for (int i = 0; i < CHANNELS; ++i) {
+                    const int activation = code >> ACTIVATION * i & ((1 << ACTIVATION) - 1);
+                    const int weight = (index >> WEIGHT * i & ((1 << WEIGHT) - 1)) ^ 1 << (WEIGHT - 1);
+                    bytes[code * ENTRY + index] += static_cast<uint8_t>(activation * weight);
+                }
     }
 };
 

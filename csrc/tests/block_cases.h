@@ -151,9 +151,9 @@ struct SlicedCase : BlockCase {
     }
 };
 
-// One or two panels of 64 columns, two bits by two; each row reads the records of as many pixels as there are taps.
+// One or two panels of 64 columns at the few bits of a lookup; each row reads the records of as many pixels as there are taps.
 struct LookupCase {
-    int panels, rows, tap_count, depth, n, s;
+    int panels, rows, tap_count, depth, n, weight_shift, shift;  // `shift`: of activations
     bool narrowed, with_residual;
     std::vector<int8_t> weight;                  // [tap][depth][panel][64]
     std::vector<Codes> pixels, other;            // of each row: [tap][depth], [64 * panels]
@@ -162,13 +162,14 @@ struct LookupCase {
     int narrow_out = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));
     Residual residual = random_residual();
 
-    LookupCase(int panels, int rows)
+    LookupCase(const LookupKernel& k, int panels, int rows)
         : panels(panels), rows(rows), tap_count(one_of({1, 1, 2, 9})), depth(4 * static_cast<int>(pick(2, 60))),
-          n(one_of({2, 4, 8, 8})), s(n - 2), narrowed(chance(50)), with_residual(chance(40)),
+          n(one_of({std::max(k.weight_bits, k.activation_bits), 4, 8, 8})), weight_shift(n - k.weight_bits),
+          shift(n - k.activation_bits), narrowed(chance(50)), with_residual(chance(40)),
           weight(numbers<int8_t>(int64_t{tap_count} * depth * 64 * panels, -1 << (n - 1), (1 << (n - 1)) - 1)) {
         for (int i = 0; i < rows; ++i) {
             pixels.push_back(numbers<uint8_t>(int64_t{tap_count} * depth, 0, (1 << n) - 1));
-            for (uint8_t& each : pixels.back()) each = static_cast<uint8_t>(narrowed ? nearest(each, n, s) : each);
+            for (uint8_t& each : pixels.back()) each = static_cast<uint8_t>(narrowed ? nearest(each, n, shift) : each);
             other.push_back(numbers<uint8_t>(64 * panels, 0, 255));
         }
         for (int p = 0; p < panels; ++p) {
@@ -178,8 +179,8 @@ struct LookupCase {
         }
     }
     int64_t weight_of(int t, int k, int j) const {
-        const int w = weight[(int64_t{t} * depth + k) * 64 * panels + j] >> s << s;
-        return s ? w + (1 << (s - 1)) - k % 2 : w;
+        const int w = weight[(int64_t{t} * depth + k) * 64 * panels + j] >> weight_shift << weight_shift;
+        return weight_shift ? w + (1 << (weight_shift - 1)) - k % 2 : w;
     }
     std::vector<Codes> expected() const {
         std::vector<Codes> out(rows, Codes(64 * panels + 2 * GUARD, UNTOUCHED));
@@ -191,16 +192,16 @@ struct LookupCase {
                     int64_t acc = 0;
                     for (int t = 0; t < tap_count; ++t)
                         for (int k = 0; k < depth; ++k)
-                            acc += nearest(pixels[i][t * depth + k], n, s) * weight_of(t, k, 64 * p + j);
+                            acc += nearest(pixels[i][t * depth + k], n, shift) * weight_of(t, k, 64 * p + j);
                     int64_t y = scales[p](acc, at / 16 * 16, at % 16);
                     if (with_residual) y = residual_of(y, other[i][64 * p + j], residual);
                     out[i][GUARD + 64 * p + j] = static_cast<uint8_t>(j < columns[p] ? nearest(y, 8, narrow_out) : 0);
                 }
         return out;
     }
-    std::vector<Codes> got(const LookupKernels& k) const {
+    std::vector<Codes> got(const LookupKernel& k) const {
         std::vector<Codes> out(rows, Codes(64 * panels + 2 * GUARD, UNTOUCHED)), records(rows);
-        const int record = k.record(depth), middle = s ? 1 << (s - 1) : 0, low = 2 << s;
+        const int record = k.record(depth), middle = weight_shift ? 1 << (weight_shift - 1) : 0, low = 1 << (n - 1);
         std::vector<int32_t> taps;
         for (int t = 0; t < tap_count; ++t) taps.push_back(t * record);
         Codes index(int64_t{tap_count} * k.codes(depth) * 64 * panels);
@@ -210,7 +211,7 @@ struct LookupCase {
             for (int64_t i = 0; i < int64_t{tap_count} * depth; ++i)
                 for (int at = 0; at < 64; ++at)
                     panel[(i / 4 * 64 + at) * 4 + i % 4] = weight[i * 64 * panels + 64 * p + column(4, at / 16, at % 16)];
-            k.index(panel.data(), tap_count, depth, s, index.data() + 64 * p, 64 * panels);
+            k.index(panel.data(), tap_count, depth, weight_shift, index.data() + 64 * p, 64 * panels);
             b.ends[p].rounding = scales[p].rounding();
             b.ends[p].residual = with_residual ? &residual : nullptr;
             b.ends[p].columns = columns[p];
@@ -219,8 +220,8 @@ struct LookupCase {
         }
         for (int i = 0; i < rows; ++i) {
             records[i].resize(int64_t{tap_count} * record);
-            k.encode[narrowed](pixels[i].data(), depth, tap_count, depth, n, s, middle - low, middle - (s ? 1 : 0) - low,
-                               records[i].data());
+            k.encode[narrowed](pixels[i].data(), depth, tap_count, depth, n, shift, middle - low,
+                               middle - (weight_shift ? 1 : 0) - low, records[i].data());
             b.ends[0].in[i] = records[i].data();
             for (int p = 0; p < panels; ++p) {
                 b.ends[p].out[i] = out[i].data() + GUARD + 64 * p;
@@ -232,8 +233,8 @@ struct LookupCase {
         b.ends[0].depth = k.codes(depth);
         b.ends[0].next = chance(50) ? weight.data() : nullptr;
         b.index = index.data();
-        b.shift = 2 * s;
-        b.middle_shift = s;
+        b.shift = weight_shift + shift;
+        b.middle_shift = shift;
         k.block(b, panels, rows);
         return out;
     }

@@ -50,15 +50,15 @@ void test_sliced(const Kernels& k, int cases) {
         }
 }
 
-void test_lookup(const Kernels& k, int cases) {
-    for (int panels = 1; k.lookup && panels <= k.lookup->panels; ++panels)
-        for (int rows = 1; rows <= k.lookup->rows[panels - 1]; ++rows)
+void test_lookup(const Kernels& k, const LookupKernel& lookup, int cases) {
+    for (int panels = 1; panels <= lookup.panels; ++panels)
+        for (int rows = 1; rows <= lookup.rows[panels - 1]; ++rows)
             for (int i = 0; i < cases * 4; ++i) {
-                const LookupCase each(panels, rows);
-                char name[120];
-                std::snprintf(name, sizeof name, "lookup of %d panels, %d rows, %d taps, depth %d, %d bits", panels, rows,
-                              each.tap_count, each.depth, each.n);
-                const auto expected = each.expected(), got = each.got(*k.lookup);
+                const LookupCase each(lookup, panels, rows);
+                char name[160];
+                std::snprintf(name, sizeof name, "lookup of %d by %d bits of %d, %d panels, %d rows, %d taps, depth %d",
+                              lookup.weight_bits, lookup.activation_bits, each.n, panels, rows, each.tap_count, each.depth);
+                const auto expected = each.expected(), got = each.got(lookup);
                 for (int r = 0; r < rows; ++r) equal(k, name + (", row " + std::to_string(r)), got[r], expected[r]);
             }
 }
@@ -185,7 +185,7 @@ void test(const Kernels& k, int cases) {
     test_list(k);
     test_blocks(k, cases);
     test_sliced(k, cases);
-    test_lookup(k, cases);
+    for (const LookupKernel& lookup : k.lookups) test_lookup(k, lookup, cases);
     test_depthwise(k, cases);
     test_narrow(k);
     test_elements(k, cases);

@@ -279,3 +279,9 @@ def inputs(program: Program, count: int, seed: int = 0) -> npt.NDArray[np.float3
     low = rng.integers(-2 * top, 2 * top, (count, *(1 for _ in program.input_shape)))  # dark and bright samples
     codes = (low + rng.integers(0, 3 * top, (count, *program.input_shape))) / 2 - zero
     return (codes * step).astype(np.float32)
+
+
+def extremes(program: Program, count: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Samples whose every number lies far beyond one end of the input's range or the other."""
+    high = np.random.default_rng(seed).random((count, *program.input_shape)) < 0.5
+    return np.where(high, np.float32(1e9), np.float32(-1e9))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ from dqt.program.ops import Add, Conv, Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
 from dqt.runtime.runtime import kernel_names, kernel_sets
-from tests.program.build import Builder, Shape, inputs, random_program
+from tests.program.build import Builder, Shape, extremes, inputs, random_program
 
 ISAS, KERNELS = kernel_sets(), kernel_names()
 
@@ -102,10 +103,9 @@ def test_convolutions(
     y = b.conv(next(iter(b.values)), count, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
     program = b.build(y)
     x = inputs(program, 3)
-    extremes = np.where(np.random.default_rng(0).random((3, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
     for plan in (8, 2, any_plan(program, 1), any_plan(program, 2)):
         check(program, plan, x, isa=isa, threads=2)
-        check(program, plan, extremes, isa=isa)
+        check(program, plan, extremes(program, 3), isa=isa)
 
 
 def test_the_number_of_threads_and_samples_changes_nothing() -> None:
@@ -238,8 +238,7 @@ def test_the_transform_of_few_bits(
     y = b.conv(x, count)
     program = b.build(y)
     random = inputs(program, 5)
-    extremes = np.where(np.random.default_rng(1).random((5, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
-    for seed, batch in enumerate((random, extremes, np.full_like(random, 1e9))):
+    for seed, batch in enumerate((random, extremes(program, 5, 1), np.full_like(random, 1e9))):
         for plan in (2, min(4, master), any_plan(program, seed)):
             check(program, plan, batch, threads=1 + seed)
             check(program, plan, batch, threads=1 + seed, kernel=f"winograd{kind}")
@@ -304,7 +303,6 @@ ROWS: list[Geometry] = [
 def test_pixels_without_padding(layer: Geometry, signed: bool, master: int, isa: str) -> None:
     """The first layer's rows of taps, each one segment; then another layer, of 1x1, reads the same pixels, too."""
     shape, kernel, stride, padding, dilation, count = layer
-    extremes = np.where(np.random.default_rng(0).random((3, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
     for beside in (False, True):
         b = Builder(5, shape, signed=signed, master=master, widths=tuple(w for w in (2, 3, 4, 6, 8) if w <= master))
         (x,) = b.values
@@ -312,7 +310,7 @@ def test_pixels_without_padding(layer: Geometry, signed: bool, master: int, isa:
         if beside:
             y = b.binary(Add, y, b.avg_pool(b.conv(x, count, (1, 1), padding=(0, 0, 0, 0))))
         program = b.build(y)
-        for seed, batch in enumerate((inputs(program, 3), extremes)):
+        for seed, batch in enumerate((inputs(program, 3), extremes(program, 3))):
             for plan in (master, 2, any_plan(program, seed)):
                 check(program, plan, batch, isa=isa, threads=1 + seed)
 
@@ -338,35 +336,46 @@ LOOKUP: list[Geometry] = [
 ]
 
 
-@pytest.mark.parametrize("isa", [isa for isa in ISAS if isa in {"avx512vnni", "avx2"}])
+TABLES = [(isa, pair) for isa, pair in product(("avx512vnni", "avx2"), ((2, 2), (2, 3), (3, 2))) if isa in ISAS]
+TABLES = [(isa, pair) for isa, pair in TABLES if (isa, pair) != ("avx2", (3, 2))]
+"""Where there is a table of products: bits of weights by bits of activations."""
+
+
+@pytest.mark.parametrize(("isa", "pair"), TABLES)
 @pytest.mark.parametrize("master", [2, 4, 8])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("layer", LOOKUP)
-def test_the_table_of_products(layer: Geometry, signed: bool, master: int, isa: str) -> None:
+def test_the_table_of_products(layer: Geometry, signed: bool, master: int, isa: str, pair: tuple[int, int]) -> None:
     shape, kernel, stride, padding, dilation, count = layer
+    master = max(master, *pair)
     b = Builder(4, shape, signed=signed, master=master, widths=tuple(w for w in (2, 3, 4, 8) if w <= master))
     x = b.conv(next(iter(b.values)), shape[0], (1, 1), padding=(0, 0, 0, 0))
     y = b.conv(x, count, kernel, stride=stride, padding=padding, dilation=dilation)
     program = b.build(b.binary(Add, b.conv(y, count), y))
     random = inputs(program, 5)
-    extremes = np.where(np.random.default_rng(1).random((5, *shape)) < 0.5, -1e9, 1e9).astype(np.float32)
-    for seed, batch in enumerate((random, extremes, np.full_like(random, 1e9))):
-        for plan in (2, any_plan(program, seed)):
-            check(program, plan, batch, threads=1 + seed, isa=isa, kernel="lookup")
-    assert "lookup" in Runtime(program, isa=isa, kernel="lookup").kernels(random, 2), "no layer took it"
+    plan = Plan.of(dict.fromkeys(program.layers, pair))
+    for seed, batch in enumerate((random, extremes(program, 5, 1), np.full_like(random, 1e9))):
+        for each in (plan, any_plan(program, seed)):
+            check(program, each, batch, threads=1 + seed, isa=isa, kernel="lookup")
+    assert "lookup" in Runtime(program, isa=isa, kernel="lookup").kernels(random, plan), "no layer took it"
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("inputs_of", [808, 809, 812])
-def test_the_largest_sums_of_the_table(inputs_of: int, isa: str) -> None:
-    """9 * 7281 fits 16 bits: 9 taps of 808 channels are 7272 products, of 812 too many, and 809 are padded to 816."""
-    b = Builder(0, (inputs_of, 3, 3), widths=(2, 8))
+@pytest.mark.parametrize(
+    ("inputs_of", "pair"),
+    [(808, (2, 2)), (809, (2, 2)), (812, (2, 2)), (336, (2, 3)), (344, (2, 3)), (344, (3, 2)), (345, (3, 2))],
+)
+def test_the_largest_sums_of_the_table(inputs_of: int, pair: tuple[int, int], isa: str) -> None:
+    """9 * 7281 fits 16 bits: 9 taps of 808 channels are 7272 products, of 812 too many, and 809 are padded to 816; with
+    three bits on one side 21 * 3120 does, 9 taps of 346 channels, of which 336 or 344 fill whole codes.
+    """
+    b = Builder(0, (inputs_of, 3, 3), widths=(2, 3, 8))
     program = b.build(b.conv("v0", 64))
     (conv,) = (op for op in program.ops if isinstance(op, Conv))
     full = replace(conv, weight=np.full_like(conv.weight, 127))
     program = replace(program, ops=tuple(full if op is conv else op for op in program.ops))
     x = np.full((2, inputs_of, 3, 3), 1e9, dtype=np.float32)
-    check(program, 2, x, isa=isa, kernel="lookup")
+    check(program, Plan.of(dict.fromkeys(program.layers, pair)), x, isa=isa, kernel="lookup")
 
 
 def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:

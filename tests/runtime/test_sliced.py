@@ -12,7 +12,7 @@ from dqt.program.interpret import execute
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_sets
-from tests.program.build import Builder, inputs
+from tests.program.build import Builder, extremes, inputs
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 LEAST = 1 << 20
@@ -63,7 +63,7 @@ def test_rows_inside_a_sample(shape: tuple[int, ...], threads: int) -> None:
 @pytest.mark.parametrize("isa", kernel_sets())
 def test_extremes_of_every_kernel_set(isa: str) -> None:
     program = linear((1021,), 1030, seed=8)
-    x = np.where(np.random.default_rng(0).random((3, 1021)) < 0.5, -1e9, 1e9).astype(np.float32)
+    x = extremes(program, 3)
     x[0] = 1e9
     run = Runtime(program, threads=2, isa=isa)
     for weight in WIDTHS:

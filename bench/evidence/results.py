@@ -36,7 +36,7 @@ NETWORKS = {
     "any-width-resnet56": "the same, every pass taught by a float ResNet-56, 15 epochs",
     "any-width-resnet56-30": "the same, 15 epochs more",
     "any-width-shared": "one nested model, one batch norm",
-    "scratch": "one nested model from random weights, batch norm by width, 8 epochs",
+    "scratch": "one nested model from random weights, batch norm by width, 15 epochs",
     "truncated": "trained at 8 bits alone, truncated at inference",
 }
 TARGETS = {"dynamic-25": "2.5 bits", "dynamic-3": "3 bits", "dynamic-4": "4 bits"}

@@ -40,8 +40,8 @@ KERNELS = {
     "lookup 2x3": (1, 1, ((2, 3),)),
     "lookup 3x2": (1, 1, ((3, 2),)),
 }
-"""Outputs of a tile, down and across; the pairs at which a kernel, named by the first word, is exact. It is timed at two
-bits by two, or at its only pair.
+"""Outputs of a tile, down and across; the pairs at which a kernel, named by the first word, is exact. Timed at 2 by 2
+bits, or at its only pair.
 """
 ROWS = 6
 """Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h)."""

@@ -111,15 +111,16 @@ inline __m256i narrowed(__m256i q, const Narrow& to) {
 // Bounds in registers.
 struct Finish {
     __m256i lo, half, mask, top;
-    bool narrows;
+    bool narrows, bounds;
     explicit Finish(const Bounds& b)
         : lo(same_bytes(b.lo)), half(same_bytes(b.half)), mask(same_bytes(b.mask)), top(same_bytes(b.top)),
-          narrows(b.narrows) {}
+          narrows(b.narrows), bounds(b.bounds) {}
     Finish(int lo, int hi, const Narrow& to) : Finish(Bounds(lo, hi, to)) {}
     __m256i operator()(__m256i q) const {
-        q = _mm256_max_epu8(q, lo);
+        if (!narrows && !bounds) return q;
+        if (bounds) q = _mm256_max_epu8(q, lo);
         if (narrows) q = _mm256_and_si256(_mm256_adds_epu8(q, half), mask);
-        return _mm256_min_epu8(q, top);
+        return bounds ? _mm256_min_epu8(q, top) : q;
     }
 };
 

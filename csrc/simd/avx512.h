@@ -109,14 +109,15 @@ struct Finish {
     bool narrows, bounds;
     explicit Finish(const Bounds& b)
         : lo(bytes(b.lo)), half(bytes(b.half)), mask(bytes(b.mask)), top(bytes(b.top)), narrows(b.narrows),
-          bounds(b.narrows || b.lo > 0 || b.top < 255) {}
+          bounds(b.bounds) {}
     Finish(int lo, int hi, const Narrow& to) : Finish(Bounds(lo, hi, to)) {}
     INLINE __m512i operator()(__m512i q) const {
-        if (!bounds) return q;  // bytes were packed with saturation
-        q = _mm512_max_epu8(q, lo);
-        if (narrows) q = _mm512_and_si512(_mm512_adds_epu8(q, half), mask);
-        return _mm512_min_epu8(q, top);
+        if (!narrows && !bounds) return q;
+        if (bounds) q = _mm512_max_epu8(q, lo);
+        if (narrows) q = narrowed(q);
+        return bounds ? _mm512_min_epu8(q, top) : q;
     }
+    INLINE __m512i narrowed(__m512i q) const { return _mm512_and_si512(_mm512_adds_epu8(q, half), mask); }
 
   private:
     static __m512i bytes(int value) { return _mm512_set1_epi8(static_cast<char>(value)); }
@@ -262,19 +263,43 @@ void store_wide(const Block& b, int i, const __m512i* y) {
         }
 }
 
-// Stores the requantized results of a block, [row][V].
+// Clamps the bytes of a block's outputs, 64 each, narrows them or adds the residual, and stores them. Not inlined, as above.
+template <int V>
+__attribute__((noinline)) void store_finished(const Block& b, const Bounds& bounds, __m512i* bytes, int rows) {
+    const Finish finish(bounds);
+    for (int i = 0; i < rows; ++i) bytes[i] = finish(bytes[i]);
+    if (b.residual) return store_added<V>(b, bytes, rows);
+    const Lanes<V> lanes(b.columns, b.stored);
+    for (int i = 0; i < rows; ++i) lanes.store(b.out[i], bytes[i]);
+}
+
+template <int V>
+INLINE void store_whole(uint8_t* out, __m512i bytes) {
+    if constexpr (V == 4) return _mm512_storeu_si512(out, bytes);
+    if constexpr (V == 2) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_castsi512_si256(bytes));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_castsi512_si128(bytes));
+}
+
+// Stores the requantized results of a block, [row][V]. Sums may be short: what most layers have is told apart once.
 template <int V>
 INLINE void store_rows(const Block& b, const __m512i (*y)[V], int rows) {
-    const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
-    if (b.residual) {
-        __m512i bytes[MAX_ROWS];
+    const Bounds bounds(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
+    const bool plain = !b.residual && !bounds.bounds && b.columns == LANES * V && b.stored == LANES * V;
+    if (plain && !bounds.narrows) {
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; ++i) bytes[i] = finish(packed<V>(y[i]));
-        return store_added<V>(b, bytes, rows);
+        for (int i = 0; i < rows; ++i) store_whole<V>(b.out[i], packed<V>(y[i]));
+        return;
     }
-    const Lanes<V> lanes(b.columns, b.stored);
+    if (plain) {
+        const Finish finish(bounds);
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i) lanes.store(b.out[i], finish(packed<V>(y[i])));
+        for (int i = 0; i < rows; ++i) store_whole<V>(b.out[i], finish.narrowed(packed<V>(y[i])));
+        return;
+    }
+    __m512i bytes[MAX_ROWS];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) bytes[i] = packed<V>(y[i]);
+    store_finished<V>(b, bounds, bytes, rows);
 }
 
 // A function of its own, because it takes the accumulators' addresses and so puts them in memory.

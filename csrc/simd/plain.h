@@ -15,12 +15,12 @@ namespace {
 // if it `narrows`; min(top). T_b is monotone, so the upper bound is narrowed once, and not each code a second time.
 struct Bounds {
     int lo, half, mask, top;
-    bool narrows;
+    bool narrows, bounds;            // `bounds`: whether lo and top are less than what saturation at 8 bits gives
     Bounds(int lo, int hi, const Narrow& to)
         : lo(lo), half((1 << to.s) >> 1), mask(0xFF << to.s & 0xFF), top(hi), narrows(to.s != 0) {
-        if (!narrows) return;
         const int most = ((1 << to.n) - 1) & mask, up = (hi + half < 0xFF ? hi + half : 0xFF) & mask;
-        top = up < most ? up : most;
+        if (narrows) top = up < most ? up : most;
+        bounds = lo > 0 || top < mask;
     }
 };
 

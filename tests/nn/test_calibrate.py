@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from dqt.arith.errors import InputError
 from dqt.arith.plan import uniform
 from dqt.lower.emit import lower
-from dqt.nn.calibrate import _axis, _mean, calibrate, set_ranges
+from dqt.nn.calibrate import _axis, _mean, calibrate, set_controller_ranges, set_ranges
 from dqt.nn.config import Config
+from dqt.nn.controller import NORM
 from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
@@ -208,6 +209,27 @@ def test_a_norm_keeps_what_it_has_seen_and_what_is_served() -> None:
         for name, value in net.named_buffers():
             if "running" in name:
                 assert torch.equal(value, before[name])
+
+
+def test_a_new_controller_gets_ranges_of_normalized_values() -> None:
+    net, x = net_and_data(**with_controller())
+    others = {name: each.clone() for name, each in net.state_dict().items() if not name.startswith("controller")}
+    clips = {name: clip.clone() for name, clip in net.clips().items()}
+    set_controller_ranges(net, [x])
+    norm = net.norm(NORM)
+    assert norm is not None
+    (step,) = (step for step in net.steps if step.norm == NORM)
+    layer = net.layer(step.layer)
+    hidden = layer.apply_weight(net.controller_features(x), layer.weight, layer.bias).detach()
+    torch.testing.assert_close(norm.running_mean, hidden.mean(0), rtol=0.01, atol=1e-3)
+    torch.testing.assert_close(norm.running_var, hidden.var(0, unbiased=False), rtol=0.02, atol=1e-4)
+    largest = float(((hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + norm.eps).sqrt()).max())
+    assert 0 < float(net.clips()[step.out]) <= largest * 1.05
+    for name, each in others.items():
+        if "edges" not in name:
+            assert torch.equal(net.state_dict()[name], each), name
+    moved = {name for name, clip in net.clips().items() if not torch.equal(clip, clips[name])}
+    assert moved <= {each.out for each in net.steps if each.controller}
 
 
 # what has no range, or no life

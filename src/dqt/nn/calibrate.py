@@ -133,8 +133,7 @@ def set_ranges(
             inner = [layer.apply_weight(x, layer.weight, layer.bias) for x in inner]
             means[step.layer] = _mean(inner, _axis(step)).float()
         if norm is not None and norm in untouched:
-            mean, square = _mean(inner, 1), _mean((y.double().square() for y in inner), 1)
-            norm.set_statistics(mean, (square - mean.square()).clamp_min(0.0))
+            _set_statistics(norm, inner)
         signals = [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
         if step.edge in ("relu", "unsigned", "signed"):
             _set_range(net.edge_of(step.out), [s.master for s in signals], observer, b)
@@ -148,7 +147,8 @@ def set_ranges(
 
 @torch.no_grad()
 def set_controller_ranges(net: Net, inputs: Batches) -> None:
-    """Set the ranges of the controller's own edges; the network keeps its own.
+    """Set the ranges of the controller's own edges, and the statistics of a norm of its that has seen no data; the
+    network keeps its own.
 
     Args:
         inputs: float ``[N, *input_shape]`` on the network's device, at least one batch.
@@ -162,6 +162,10 @@ def set_controller_ranges(net: Net, inputs: Batches) -> None:
         if step.kind == "choose" or step.out not in needed:
             return ins[0]
         how = plain if step.out in own else run
+        norm = net.norm(step.norm)
+        if step.out in own and step.layer and norm is not None and norm.untouched:
+            layer = net.layer(step.layer)
+            _set_statistics(norm, [layer.apply_weight(x.master, layer.weight, layer.bias) for x in ins[0]])
         signals = [net.fake_step(step, list(each), how) for each in zip(*ins, strict=True)]
         signals = [signal.like(signal.raw.float()) for signal in signals]  # evaluation computes in float64
         if step.out in own and step.edge in ("relu", "unsigned", "signed"):
@@ -179,6 +183,12 @@ def _walk(net: Net, first: list[Signal], visit: Callable[[Step, list[list[Signal
         values[step.out] = visit(step, [values[name] for name in step.ins])
         for name in dead:
             values.pop(name, None)
+
+
+def _set_statistics(norm: Norm, values: Sequence[Tensor]) -> None:
+    """Those of all ``values``, ``[N, C, ...]`` each."""
+    mean, square = _mean(values, 1), _mean((y.double().square() for y in values), 1)
+    norm.set_statistics(mean, (square - mean.square()).clamp_min(0.0))
 
 
 def _axis(step: Step) -> int:

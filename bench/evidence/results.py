@@ -126,9 +126,10 @@ at times stops.
 
 """
 FASHION_NOTE = """A residual network of 13 layers. *From scratch*: the float one and the nested one saw the same images
-for 12 epochs. *From the float one*: the nested one starts from it, learns from it, and has 6 or 10 epochs more. The first
-row was made twice: calibration had given a network of random weights ranges that were several times too wide, as the
-training losses of another network showed; with these it had 90.93 at 4 bits and 89.87 at 2.
+for 12 epochs. *From the float one*: the nested one starts from it, learns from it, and has 6 or 10 epochs more.
+
+The first row was made twice: calibration had given a network of random weights ranges that were several times too wide,
+as the training losses of another network showed; with these it had 90.93 at 4 bits and 89.87 at 2.
 
 """
 RESNET18_NOTE = """The CIFAR form (11.2 M weights, 0.56 G multiply-accumulates), with float weights that were trained

@@ -24,7 +24,7 @@ struct MemoryPlan {
     size_t taps = 1;                 // of the largest kernel
     std::vector<char> live;          // by op: whether it runs at all
     std::vector<std::vector<int>> reads;  // by op
-    std::vector<int> fused;          // by op: the Add that a convolution does at its end, or -1; -2: done by another
+    std::vector<int> fused;          // by op: the Add or Table that a convolution does at its end, or -1; -2: done by another
 };
 
 // The widths of a run: of each layer (controller layers after them), weights and activations; or those of a choice.

@@ -186,13 +186,14 @@ class Execution {
                              narrow_of(plan_.reads[i][0]).s > 0};
         const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
         if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
+        const Ending& end = layer.end;
         if (choice.winograd) {
-            const Ending& end = layer.end;
-            return run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other,
+            run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other,
                                        end.fused ? &end.residual : nullptr, w.padding[0], w.padding[1], weight,
                                        activation, start, row, end.narrow});
         }
-        if (choice.lookup) return run_lookup(run_, *conv, layer, *choice.lookup);
+        if (choice.lookup) run_lookup(run_, *conv, layer, *choice.lookup);
+        if (choice.winograd || choice.lookup) return look_up(end);
         stage(i, w, packed, activation);
         use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
         if (packed.depthwise) return depthwise(*conv, layer);
@@ -212,9 +213,36 @@ class Execution {
         return reinterpret_cast<const int8_t*>(rows ? arena_.scratch.data() : packed.weight.data());
     }
 
-    Ending ending(int i, const Tensor& own) const {
+    // All pixels of this group through the table, where there is one.
+    void look_up(const Ending& end) const {
+        if (!end.table) return;
+        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
+        arena_.threads.each([&](int t) { look_up(end, split(pixels, t, arena_.threads.count())); });
+    }
+
+    void look_up(const Ending& end, Range pixels) const {
+        const Tensor& out = end.out;
+        for (int64_t i = pixels.first; i < pixels.last;) {
+            const int64_t x = i % out.width, y = i / out.width % out.height, n = arena_.order[i / (out.width * out.height)];
+            const int64_t some = std::min(out.width - x, pixels.last - i);
+            const bool dense = out.pixel == out.channels;
+            uint8_t* p = out.at(n, y, x);
+            for (int64_t k = 0; k < (dense ? 1 : some); ++k)
+                run_.kernels.table(p + k * out.pixel, p + k * out.pixel, dense ? some * out.channels : out.channels, end.table);
+            i += some;
+        }
+    }
+
+    Ending ending(int i, const Tensor& own) {
         const int value = writes(run_.program.ops[i]);
         if (plan_.fused[i] < 0) return {own, own, false, {}, narrow_of(value)};
+        if (const auto* table = std::get_if<Table>(&run_.program.ops[plan_.fused[i]])) {
+            const Tensor& out = arena_.values[table->out];
+            const Narrow narrow = narrow_of(table->out);
+            for (size_t q = 0; q < table->table.size(); ++q)
+                table_[q] = dqt_narrow_activation(table->table[q], narrow.n, narrow.s);
+            return {out, out, false, {}, {}, table_};
+        }
         const auto& add = std::get<Add>(run_.program.ops[plan_.fused[i]]);
         const bool first = add.a == value;
         const Residual residual = {first ? add.k1 : add.k2, first ? add.k2 : add.k1, add.k3, add.shift,
@@ -271,9 +299,10 @@ class Execution {
         common.in_row = op.dilation[0] * w.in.row;
         common.in_column = op.dilation[1] * w.in.pixel;
         common.in_pixel = op.stride[1] * w.in.pixel;
-        common.out_pixel = w.out.pixel;
-        common.channels = static_cast<int32_t>(w.out.channels);
-        common.count = static_cast<int32_t>(w.out.width);
+        const Tensor& out = layer.end.out;
+        common.out_pixel = out.pixel;
+        common.channels = static_cast<int32_t>(out.channels);
+        common.count = static_cast<int32_t>(out.width);
         common.kernel_height = packed.kernel_height;
         common.kernel_width = packed.kernel_width;
         common.weight = layer.weights;
@@ -284,12 +313,13 @@ class Execution {
         common.narrow = layer.end.narrow;
         arena_.threads.each([&](int t) {
             DepthwiseRow each = common;
-            const Range range = split(static_cast<int64_t>(order.size()) * w.out.height, t, arena_.threads.count());
+            const Range range = split(static_cast<int64_t>(order.size()) * out.height, t, arena_.threads.count());
             for (int64_t at = range.first; at < range.last; ++at) {
-                const int64_t n = order[at / w.out.height], y = at % w.out.height;
+                const int64_t n = order[at / out.height], y = at % out.height;
                 each.in = w.in.at(n, y * op.stride[0] - op.padding[0], -op.padding[2]);
-                each.out = w.out.at(n, y, 0);
+                each.out = out.at(n, y, 0);
                 run_.kernels.depthwise(each);
+                if (layer.end.table) look_up(layer.end, {at * out.width, (at + 1) * out.width});
             }
         });
     }
@@ -297,8 +327,8 @@ class Execution {
     void blocks(const LayerRun& layer) {
         const PackedLayer& packed = layer.packed;
         const int parts = arena_.threads.count();
-        const Tensor& out = layer.w.out;
-        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * out.height * out.width;
+        const Ending& end = layer.end;
+        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
         const auto panels = static_cast<int64_t>(packed.panels.size());
         const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
         arena_.threads.each([&](int t) {
@@ -306,10 +336,13 @@ class Execution {
             const Range some = part.rows;
             const bool small = packed.weight.size() <= CACHED_WEIGHTS;
             const int64_t strip = small ? STRIP : some.last - some.first;
-            for (int64_t first = some.first; first < some.last; first += strip)
-                for (int64_t p = part.panels.first; p < part.panels.last; ++p)
-                    panel(layer, p, {first, std::min(first + strip, some.last)});
+            for (int64_t first = some.first; first < some.last; first += strip) {
+                const Range these{first, std::min(first + strip, some.last)};
+                for (int64_t p = part.panels.first; p < part.panels.last; ++p) panel(layer, p, these);
+                if (by_pixel && end.table) look_up(end, these);
+            }
         });
+        if (!by_pixel) look_up(end);
     }
 
     // One panel of channels over a range of output pixels, in blocks of nearly equal height.
@@ -355,6 +388,7 @@ class Execution {
     const MemoryPlan& plan_;
     const Widths& widths_;
     const char* used_ = nullptr;     // kernel of the layer that runs
+    uint8_t table_[256] = {};        // that it ends with
 };
 
 }  // namespace

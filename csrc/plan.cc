@@ -104,17 +104,31 @@ int residual_of(const Program& program, const std::vector<char>& live, const std
     return found;
 }
 
+// The Table that convolution `i` may do itself: its only reader.
+int table_of(const Program& program, const std::vector<char>& live, size_t i) {
+    const auto* conv = std::get_if<Conv>(&program.ops[i]);
+    if (!conv || program.values[conv->out].wide) return -1;
+    int found = -1;
+    for (size_t j = i + 1; j < program.ops.size(); ++j) {
+        const std::vector<int> in = live[j] ? reads(program.ops[j]) : std::vector<int>();
+        if (std::find(in.begin(), in.end(), conv->out) == in.end()) continue;
+        if (found >= 0 || !std::holds_alternative<Table>(program.ops[j])) return -1;
+        found = static_cast<int>(j);
+    }
+    return found;
+}
+
 std::vector<int> fuse(const Program& program, const std::vector<char>& live) {
     std::vector<int> defined(program.values.size(), -1), fused(program.ops.size(), -1);
     for (size_t i = 0; i < program.ops.size(); ++i)
         if (writes(program.ops[i]) >= 0) defined[writes(program.ops[i])] = static_cast<int>(i);
     for (size_t i = 0; i < program.ops.size(); ++i) {
         if (!live[i] || fused[i] != -1) continue;
-        const int add = residual_of(program, live, defined, i);
-        if (add < 0 || fused[add] == -2) continue;
-        fused[i] = add;
-        fused[add] = -2;
-        defined[writes(program.ops[add])] = static_cast<int>(i);
+        const int add = residual_of(program, live, defined, i), last = add >= 0 ? add : table_of(program, live, i);
+        if (last < 0 || fused[last] == -2) continue;
+        fused[i] = last;
+        fused[last] = -2;
+        defined[writes(program.ops[last])] = static_cast<int>(i);
     }
     return fused;
 }
@@ -130,10 +144,8 @@ std::vector<Life> lives(const Program& program, const std::vector<char>& live, c
         const int out = fused[i] >= 0 ? writes(program.ops[fused[i]]) : writes(program.ops[i]);
         if (out >= 0) result[out] = {out, i, i};
         std::vector<int> in = reads(program.ops[i]);
-        if (fused[i] >= 0) {
-            const auto& add = std::get<Add>(program.ops[fused[i]]);
-            in.push_back(add.a == writes(program.ops[i]) ? add.b : add.a);
-        }
+        if (const auto* add = fused[i] >= 0 ? std::get_if<Add>(&program.ops[fused[i]]) : nullptr)
+            in.push_back(add->a == writes(program.ops[i]) ? add->b : add->a);
         for (const int v : in) result[v].last = i;
     }
     return result;

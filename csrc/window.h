@@ -20,6 +20,7 @@ struct Ending {
     bool fused = false;
     Residual residual{};
     Narrow narrow;
+    const uint8_t* table = nullptr;  // of 256 codes: every one that has been stored goes through it, or null
 };
 
 // A layer at one pair of widths.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -374,6 +375,33 @@ def test_the_largest_sums_of_the_table(inputs_of: int, pair: tuple[int, int], is
     program = replace(program, ops=tuple(full if op is conv else op for op in program.ops))
     x = np.full((2, inputs_of, 3, 3), 1e9, dtype=np.float32)
     check(program, Plan.of(dict.fromkeys(program.layers, pair)), x, isa=isa, kernel="lookup")
+
+
+ENDS: list[tuple[Shape, dict[str, Any]]] = [
+    ((12, 9, 7), {"count": 20}),
+    ((64, 10, 11), {"count": 64}),
+    ((64, 8, 8), {"count": 70, "kernel": (1, 1), "padding": (0, 0, 0, 0)}),
+    ((24, 9, 9), {"count": 24, "groups": 24}),
+    ((30, 1, 1), {"count": 200, "kernel": (1, 1), "padding": (0, 0, 0, 0)}),
+    ((16, 7, 9), {"count": 33, "stride": (2, 2), "padding": (1, 0, 1, 0)}),
+    ((16, 30, 31), {"count": 40, "groups": 2}),
+]
+"""Input shapes and convolutions of every kernel."""
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("shape", "convolution"), ENDS)
+def test_a_table_after_a_convolution(shape: Shape, convolution: dict[str, Any], isa: str) -> None:
+    """The convolution does it, at the width of whoever reads it; not where another reads what comes before it."""
+    for seed, read_twice in itertools.product(range(2), (False, True)):
+        b = Builder(seed, shape, widths=(2, 3, 4, 8))
+        y = b.conv(b.conv("v0", shape[0], (1, 1), padding=(0, 0, 0, 0)), **convolution)
+        z = b.conv(b.table(y), 40)
+        program = b.build(b.binary(Add, b.table(z), z) if read_twice else b.table(z))
+        x = np.concatenate([inputs(program, 3, seed), extremes(program, 2)])
+        for pair in ((8, 8), (4, 4), (2, 2), (2, 3), (3, 8)):
+            check(program, Plan.of(dict.fromkeys(program.layers, pair)), x, threads=1 + seed, isa=isa)
+        check(program, any_plan(program, seed), x, threads=3, isa=isa)
 
 
 def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:

@@ -121,18 +121,47 @@ void execute_add(const Context& run, const Add& op) {
     });
 }
 
+// A row of pixels, each channel times one number of its own: k1*p*q + k2*p + k3*q + k4 = (k1*q + k2)*p + (k3*q + k4).
+void multiply_channels(const Tensor& a, const Tensor& out, const uint8_t* q, int64_t n, int64_t y, Multiply op) {
+    constexpr int64_t SOME = 64;
+    const int64_t lo = op.lo, hi = op.hi, shift = op.shift;
+    for (int64_t first = 0; first < out.channels; first += SOME) {
+        const int64_t count = std::min(SOME, out.channels - first);
+        int64_t m[SOME], c[SOME];
+        for (int64_t k = 0; k < count; ++k) {
+            m[k] = op.k1 * q[first + k] + op.k2;
+            c[k] = op.k3 * q[first + k] + op.k4;
+        }
+        for (int64_t x = 0; x < out.width; ++x) {
+            const uint8_t* p = a.at(n, y, x) + first;
+            uint8_t* to = out.at(n, y, x) + first;
+            for (int64_t k = 0; k < count; ++k)
+                to[k] = static_cast<uint8_t>(dqt_clamp((m[k] * p[k] + c[k]) >> shift, lo, hi));
+        }
+    }
+}
+
 void execute_multiply(const Context& run, const Multiply& op) {
     const Tensor &a = run.arena.values[op.a], &b = run.arena.values[op.b], &out = run.arena.values[op.out];
-    const auto one = [&](int64_t p, int64_t q) {
-        return static_cast<uint8_t>(
-            dqt_clamp((op.k1 * p * q + op.k2 * p + op.k3 * q + op.k4) >> op.shift, op.lo, op.hi));
+    const auto one = [k = op](int64_t p, int64_t q) {  // a copy: bytes that are stored might else be its own
+        return static_cast<uint8_t>(dqt_clamp((k.k1 * p * q + k.k2 * p + k.k3 * q + k.k4) >> k.shift, k.lo, k.hi));
     };
-    const auto one_pixel = [&](const Tensor& t) { return t.planar && t.height == 1 && t.width == 1; };
-    if (out.planar && same_layout(a, out) && b.channels == out.channels && (one_pixel(b) || same_layout(b, out))) {
-        const bool single = one_pixel(b);
+    const auto gates = [&](const Tensor& gate, const Tensor& other) {  // SqueezeExcitation
+        return out.planar && same_layout(other, out) && gate.planar && gate.channels == out.channels &&
+               gate.height * gate.width == 1;
+    };
+    if (gates(b, a) || gates(a, b)) {
+        const bool second = gates(b, a);
+        const Tensor &gate = second ? b : a, &other = second ? a : b;
+        Multiply k = op;
+        if (!second) std::swap(k.k2, k.k3);
+        each_row(run, out, [&](int64_t n, int64_t y) { multiply_channels(other, out, gate.at(n, 0, 0), n, y, k); });
+        return;
+    }
+    if (out.planar && same_layout(a, out) && same_layout(b, out)) {
         each_row(run, out, [&](int64_t n, int64_t y) {
             for (int64_t x = 0; x < out.width; ++x) {
-                const uint8_t *p = a.at(n, y, x), *q = single ? b.at(n, 0, 0) : b.at(n, y, x);
+                const uint8_t *p = a.at(n, y, x), *q = b.at(n, y, x);
                 uint8_t* to = out.at(n, y, x);
                 for (int64_t c = 0; c < out.channels; ++c) to[c] = one(p[c], q[c]);
             }

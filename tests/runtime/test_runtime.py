@@ -16,7 +16,7 @@ import pytest
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanLike
 from dqt.program.interpret import execute, interpret
-from dqt.program.ops import Add, Conv, Linear
+from dqt.program.ops import Add, Conv, Linear, Multiply
 from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
 from dqt.runtime.runtime import kernel_names, kernel_sets
@@ -402,6 +402,19 @@ def test_a_table_after_a_convolution(shape: Shape, convolution: dict[str, Any], 
         for pair in ((8, 8), (4, 4), (2, 2), (2, 3), (3, 8)):
             check(program, Plan.of(dict.fromkeys(program.layers, pair)), x, threads=1 + seed, isa=isa)
         check(program, any_plan(program, seed), x, threads=3, isa=isa)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("channels", [5, 64, 70, 130])
+def test_a_number_for_each_channel_multiplies_an_image(channels: int, order: int) -> None:
+    """Squeeze-and-excitation, whichever operand is the gate."""
+    for seed in range(4):
+        b = Builder(seed, (3, 7, 5), signed=bool(seed % 2))
+        image = b.conv("v0", channels)
+        gate = b.table(b.conv(b.avg_pool(image, (1, 1)), channels, (1, 1), padding=(0, 0, 0, 0)))
+        program = b.build(b.conv(b.binary(Multiply, *((image, gate), (gate, image))[order]), 4))
+        x = np.concatenate([inputs(program, 2, seed), extremes(program, 2)])
+        check(program, any_plan(program, seed), x, threads=1 + seed % 2)
 
 
 def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:

@@ -187,13 +187,11 @@ class Execution {
         const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
         if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
         const Ending& end = layer.end;
-        if (choice.winograd) {
-            run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other,
-                                       end.fused ? &end.residual : nullptr, w.padding[0], w.padding[1], weight,
-                                       activation, start, row, end.narrow});
-        }
+        if (choice.winograd)
+            run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
+                                w.padding[0], w.padding[1], weight, activation, start, row, end.narrow});
         if (choice.lookup) run_lookup(run_, *conv, layer, *choice.lookup);
-        if (choice.winograd || choice.lookup) return look_up(end);
+        if (choice.winograd || choice.lookup) return through_table(end);
         stage(i, w, packed, activation);
         use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
         if (packed.depthwise) return depthwise(*conv, layer);
@@ -214,21 +212,19 @@ class Execution {
     }
 
     // All pixels of this group through the table, where there is one.
-    void look_up(const Ending& end) const {
+    void through_table(const Ending& end) const {
         if (!end.table) return;
         const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
-        arena_.threads.each([&](int t) { look_up(end, split(pixels, t, arena_.threads.count())); });
+        arena_.threads.each([&](int t) { through_table(end, split(pixels, t, arena_.threads.count())); });
     }
 
-    void look_up(const Ending& end, Range pixels) const {
+    void through_table(const Ending& end, Range pixels) const {
         const Tensor& out = end.out;
         for (int64_t i = pixels.first; i < pixels.last;) {
             const int64_t x = i % out.width, y = i / out.width % out.height, n = arena_.order[i / (out.width * out.height)];
             const int64_t some = std::min(out.width - x, pixels.last - i);
-            const bool dense = out.pixel == out.channels;
             uint8_t* p = out.at(n, y, x);
-            for (int64_t k = 0; k < (dense ? 1 : some); ++k)
-                run_.kernels.table(p + k * out.pixel, p + k * out.pixel, dense ? some * out.channels : out.channels, end.table);
+            look_up_pixels(run_.kernels, out, p, p, some, end.table);
             i += some;
         }
     }
@@ -319,7 +315,7 @@ class Execution {
                 each.in = w.in.at(n, y * op.stride[0] - op.padding[0], -op.padding[2]);
                 each.out = out.at(n, y, 0);
                 run_.kernels.depthwise(each);
-                if (layer.end.table) look_up(layer.end, {at * out.width, (at + 1) * out.width});
+                if (layer.end.table) through_table(layer.end, {at * out.width, (at + 1) * out.width});
             }
         });
     }
@@ -339,10 +335,10 @@ class Execution {
             for (int64_t first = some.first; first < some.last; first += strip) {
                 const Range these{first, std::min(first + strip, some.last)};
                 for (int64_t p = part.panels.first; p < part.panels.last; ++p) panel(layer, p, these);
-                if (by_pixel && end.table) look_up(end, these);
+                if (by_pixel && end.table) through_table(end, these);
             }
         });
-        if (!by_pixel) look_up(end);
+        if (!by_pixel) through_table(end);
     }
 
     // One panel of channels over a range of output pixels, in blocks of nearly equal height.

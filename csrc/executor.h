@@ -41,6 +41,9 @@ void execute_concat(const Context& run, const Concat& op);
 void execute_max_pool(const Context& run, const MaxPool& op);
 void execute_avg_pool(const Context& run, const AvgPool& op);
 void execute_table(const Context& run, const Table& op);
+// Pixels side by side, those of `t` or laid out as they are, each code through 256 others; `in` may be `out`.
+void look_up_pixels(const Kernels& kernels, const Tensor& t, const uint8_t* in, uint8_t* out, int64_t pixels,
+                    const uint8_t* table);
 void execute_reshape(const Context& run, const Reshape& op);
 void execute_slice(const Context& run, const Slice& op);
 void execute_pad(const Context& run, const Pad& op);

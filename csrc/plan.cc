@@ -83,39 +83,36 @@ std::vector<Tensor> layouts(const Program& program, const std::vector<std::vecto
     return result;
 }
 
-// The Add that convolution `i` may do itself: its only reader, of the same shape, with the other operand already there.
-int residual_of(const Program& program, const std::vector<char>& live, const std::vector<int>& defined, size_t i) {
-    const auto* conv = std::get_if<Conv>(&program.ops[i]);
-    if (!conv || is_depthwise(*conv, program) || program.values[conv->out].wide) return -1;
+// The one instruction after `i` that reads `value`, or -1.
+int only_reader(const Program& program, const std::vector<char>& live, int value, size_t i) {
     int found = -1;
     for (size_t j = i + 1; j < program.ops.size(); ++j) {
-        if (!live[j]) continue;
-        const std::vector<int> in = reads(program.ops[j]);
-        if (std::find(in.begin(), in.end(), conv->out) == in.end()) continue;
-        const auto* add = std::get_if<Add>(&program.ops[j]);
-        if (found >= 0 || !add || add->a == add->b) return -1;
-        const int other = add->a == conv->out ? add->b : add->a;
-        const bool same = program.values[other].shape == program.values[add->out].shape &&
-                          program.values[conv->out].shape == program.values[add->out].shape;
-        const bool fits = std::abs(add->k1) < INT32_LIMIT && std::abs(add->k2) < INT32_LIMIT;
-        if (!same || !fits || defined[other] >= static_cast<int>(i)) return -1;
+        const std::vector<int> in = live[j] ? reads(program.ops[j]) : std::vector<int>();
+        if (std::find(in.begin(), in.end(), value) == in.end()) continue;
+        if (found >= 0) return -1;
         found = static_cast<int>(j);
     }
     return found;
 }
 
-// The Table that convolution `i` may do itself: its only reader.
-int table_of(const Program& program, const std::vector<char>& live, size_t i) {
+// Whether convolution `i` may add the residual itself: of the same shape, with the other operand already there.
+bool adds(const Program& program, const std::vector<int>& defined, const Conv& conv, const Add& add, int i) {
+    if (is_depthwise(conv, program) || add.a == add.b) return false;
+    const int other = add.a == conv.out ? add.b : add.a;
+    const bool same = program.values[other].shape == program.values[add.out].shape &&
+                      program.values[conv.out].shape == program.values[add.out].shape;
+    const bool fits = std::abs(add.k1) < INT32_LIMIT && std::abs(add.k2) < INT32_LIMIT;
+    return same && fits && defined[other] < i;
+}
+
+// The Add or the Table that convolution `i` may do itself, or -1.
+int ending_of(const Program& program, const std::vector<char>& live, const std::vector<int>& defined, size_t i) {
     const auto* conv = std::get_if<Conv>(&program.ops[i]);
     if (!conv || program.values[conv->out].wide) return -1;
-    int found = -1;
-    for (size_t j = i + 1; j < program.ops.size(); ++j) {
-        const std::vector<int> in = live[j] ? reads(program.ops[j]) : std::vector<int>();
-        if (std::find(in.begin(), in.end(), conv->out) == in.end()) continue;
-        if (found >= 0 || !std::holds_alternative<Table>(program.ops[j])) return -1;
-        found = static_cast<int>(j);
-    }
-    return found;
+    const int last = only_reader(program, live, conv->out, i);
+    if (last < 0 || std::holds_alternative<Table>(program.ops[last])) return last;
+    const auto* add = std::get_if<Add>(&program.ops[last]);
+    return add && adds(program, defined, *conv, *add, static_cast<int>(i)) ? last : -1;
 }
 
 std::vector<int> fuse(const Program& program, const std::vector<char>& live) {
@@ -124,7 +121,7 @@ std::vector<int> fuse(const Program& program, const std::vector<char>& live) {
         if (writes(program.ops[i]) >= 0) defined[writes(program.ops[i])] = static_cast<int>(i);
     for (size_t i = 0; i < program.ops.size(); ++i) {
         if (!live[i] || fused[i] != -1) continue;
-        const int add = residual_of(program, live, defined, i), last = add >= 0 ? add : table_of(program, live, i);
+        const int last = ending_of(program, live, defined, i);
         if (last < 0 || fused[last] == -2) continue;
         fused[i] = last;
         fused[last] = -2;

@@ -150,8 +150,8 @@ void execute_multiply(const Context& run, const Multiply& op) {
         return out.planar && same_layout(other, out) && gate.planar && gate.channels == out.channels &&
                gate.height * gate.width == 1;
     };
-    if (gates(b, a) || gates(a, b)) {
-        const bool second = gates(b, a);
+    const bool second = gates(b, a);
+    if (second || gates(a, b)) {
         const Tensor &gate = second ? b : a, &other = second ? a : b;
         Multiply k = op;
         if (!second) std::swap(k.k2, k.k3);
@@ -311,15 +311,19 @@ void execute_avg_pool(const Context& run, const AvgPool& op) {
     });
 }
 
+void look_up_pixels(const Kernels& kernels, const Tensor& t, const uint8_t* in, uint8_t* out, int64_t pixels,
+                    const uint8_t* table) {
+    if (t.pixel == t.channels) return kernels.table(in, out, pixels * t.channels, table);
+    for (int64_t x = 0; x < pixels; ++x) kernels.table(in + x * t.pixel, out + x * t.pixel, t.channels, table);
+}
+
 void execute_table(const Context& run, const Table& op) {
     const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
     uint8_t table[256] = {};
     std::copy(op.table.begin(), op.table.end(), table);
     if (same_layout(in, out)) {
         each_row(run, out, [&](int64_t n, int64_t y) {
-            const bool dense = out.pixel == out.channels;
-            const int64_t pixels = dense ? 1 : out.width, count = dense ? out.width * out.channels : out.channels;
-            for (int64_t x = 0; x < pixels; ++x) run.kernels.table(in.at(n, y, x), out.at(n, y, x), count, table);
+            look_up_pixels(run.kernels, out, in.at(n, y, 0), out.at(n, y, 0), out.width, table);
         });
         return;
     }

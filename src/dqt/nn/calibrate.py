@@ -127,13 +127,13 @@ def set_ranges(
     def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
         if step.kind == "choose":
             return ins[0]
-        norm, inner = net.norm(step.norm), [x.master for x in ins[0]]
-        if step.layer:
-            layer = net.layer(step.layer)
-            inner = [layer.apply_weight(x, layer.weight, layer.bias) for x in inner]
-            means[step.layer] = _mean(inner, _axis(step)).float()
-        if norm is not None and norm in untouched:
-            _set_statistics(norm, inner)
+        norm = net.norm(step.norm)
+        if step.layer or norm in untouched:
+            values = _before_norm(net, step, ins[0])
+            if step.layer:
+                means[step.layer] = _mean(values, _axis(step)).float()
+            if norm is not None and norm in untouched:
+                _set_statistics(norm, values)
         signals = [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
         if step.edge in ("relu", "unsigned", "signed"):
             _set_range(net.edge_of(step.out), [s.master for s in signals], observer, b)
@@ -163,9 +163,8 @@ def set_controller_ranges(net: Net, inputs: Batches) -> None:
             return ins[0]
         how = plain if step.out in own else run
         norm = net.norm(step.norm)
-        if step.out in own and step.layer and norm is not None and norm.untouched:
-            layer = net.layer(step.layer)
-            _set_statistics(norm, [layer.apply_weight(x.master, layer.weight, layer.bias) for x in ins[0]])
+        if step.out in own and norm is not None and norm.untouched:
+            _set_statistics(norm, _before_norm(net, step, ins[0]))
         signals = [net.fake_step(step, list(each), how) for each in zip(*ins, strict=True)]
         signals = [signal.like(signal.raw.float()) for signal in signals]  # evaluation computes in float64
         if step.out in own and step.edge in ("relu", "unsigned", "signed"):
@@ -183,6 +182,15 @@ def _walk(net: Net, first: list[Signal], visit: Callable[[Step, list[list[Signal
         values[step.out] = visit(step, [values[name] for name in step.ins])
         for name in dead:
             values.pop(name, None)
+
+
+def _before_norm(net: Net, step: Step, ins: Sequence[Signal]) -> list[Tensor]:
+    """The float model's values that a step's norm reads, or would read: a layer's products, or what comes in."""
+    values = [x.master for x in ins]
+    if not step.layer:
+        return values
+    layer = net.layer(step.layer)
+    return [layer.apply_weight(x, layer.weight, layer.bias) for x in values]
 
 
 def _set_statistics(norm: Norm, values: Sequence[Tensor]) -> None:

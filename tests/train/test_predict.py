@@ -12,7 +12,7 @@ import torch
 import dqt
 from dqt.nn.net import Net
 from dqt.program.interpret import InputError
-from dqt.program.pixels import as_pixels, class_name
+from dqt.program.pixels import class_name, pixels_to_inputs
 from dqt.train.data import load
 from dqt.train.predict import BATCH, outputs
 
@@ -41,9 +41,10 @@ def program(net: Net) -> dqt.Program:
 
 def test_pixels_are_normalized_to_the_bit_as_in_training(program: dqt.Program) -> None:
     test = load("digits").test
-    assert np.array_equal(as_pixels(program, test.images.numpy()), test.inputs().numpy())
-    every: npt.NDArray[np.uint8] = np.arange(256, dtype=np.uint8).reshape(4, 1, 8, 8)
-    assert np.array_equal(as_pixels(program, every), test.normalize(torch.from_numpy(every)).numpy())
+    test = replace(test, images=test.images[:, :, 1:7, 1:7])
+    assert np.array_equal(pixels_to_inputs(program, test.images.numpy()), test.inputs().numpy())
+    every: npt.NDArray[np.uint8] = np.arange(288).astype(np.uint8).reshape(8, 1, 6, 6)  # every value of a byte
+    assert np.array_equal(pixels_to_inputs(program, every), test.normalize(torch.from_numpy(every)).numpy())
 
 
 def test_classes_have_names_or_numbers(program: dqt.Program) -> None:
@@ -65,4 +66,4 @@ def test_classes_have_names_or_numbers(program: dqt.Program) -> None:
 )
 def test_constants_that_cannot_be_are_refused(program: dqt.Program, info: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        as_pixels(replace(program, info=info), np.zeros((1, 1, 8, 8), np.uint8))
+        pixels_to_inputs(replace(program, info=info), np.zeros((1, 1, 6, 6), np.uint8))

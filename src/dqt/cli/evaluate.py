@@ -84,11 +84,11 @@ def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) ->
 def _run(program: Program, test: DataSet, tasks: list[Task], net: Path, engine: Engine | None) -> Results:
     from dqt.arith.plan import AUTO, resolve
     from dqt.program import evaluate as room
-    from dqt.program.pixels import as_pixels
+    from dqt.program.pixels import pixels_to_inputs
     from dqt.report.collect import auto_of, results_of, row_of
 
     images, labels = test.images.numpy(), test.labels.numpy()
-    inputs = as_pixels(program, images)
+    inputs = pixels_to_inputs(program, images)
     rows, chosen = [], None
     with progress("evaluating", len(tasks) * len(labels)) as advance:
         for label, kind, plan, width in tasks:

@@ -102,7 +102,7 @@ def samples_of(program: Program, path: Path) -> tuple[list[str], npt.NDArray[np.
 
 def _read(program: Program, file: Path) -> npt.NDArray[np.float32]:
     from dqt.program.interpret import as_input
-    from dqt.program.pixels import as_pixels
+    from dqt.program.pixels import pixels_to_inputs
     from dqt.train.formats import read_image
 
     shape = program.input_shape
@@ -115,7 +115,7 @@ def _read(program: Program, file: Path) -> npt.NDArray[np.float32]:
     try:
         if array.dtype == "uint8" and array.ndim == 4:
             as_input(array[:1], shape)  # the shape is checked before the channels are
-            return as_pixels(program, array)
+            return pixels_to_inputs(program, array)
         return as_input(array, shape)
     except ValueError as error:
         raise type(error)(f"{file}: {error}") from None

@@ -9,7 +9,7 @@ import torch
 import dqt
 from bench.common import Check, parser, write
 from dqt.arith.plan import Layer
-from tests.zoo import torchvision
+from dqt.testing.zoo import torchvision
 
 PAPER = {"shifts": 28.3e6, "float_operations": 56.6e6}
 DEFINITION = {

@@ -20,7 +20,7 @@ from dqt.program.ops import Conv
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.bench import Spread
-from tests.program.build import Builder
+from dqt.testing import Builder
 
 SIDES = (3, 1)
 """Of the kernel."""

@@ -20,7 +20,7 @@ from dqt.program.ops import Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.bench import Spread
-from tests.program.build import Builder
+from dqt.testing import Builder
 
 WIDTHS = (8, 6, 5, 4, 3, 2)
 SHAPES = ((4096, 4096), (4096, 11008))

@@ -13,10 +13,10 @@ import torch
 import dqt
 from bench.common import parser
 from dqt.program.program import Program
+from dqt.testing.networks import unsettle
+from dqt.testing.zoo import torchvision
 from dqt.train.build import float_model
 from dqt.train.recipe import ModelPart
-from tests.parity.build import unsettle
-from tests.zoo import torchvision
 
 SIDES = {"resnet18": 224, "resnet50": 224, "mobilenet_v2": 224, "resnet20": 32}
 """Network -> height and width of its input."""

@@ -20,7 +20,7 @@ from bench.serving.common import Call, Measured, Setting, noise, ratios, spread,
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.peers.engines import bind
-from tests.zoo import torchvision
+from dqt.testing.zoo import torchvision
 
 NETWORK, ISA = "resnet50", "avx2"
 LIMITED = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.zoo import timm, torchvision
+from dqt.testing.zoo import timm, torchvision
 
 
 def test_torchvision_models_run() -> None:

@@ -1,0 +1,83 @@
+"""Random legal programs and inputs for them, by seed: every operator, odd geometry, clamps, and a controller."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dqt.program.ops import Add, Multiply
+from dqt.program.program import Program
+from dqt.testing.builder import Builder
+
+
+def random_program(seed: int, *, auto: bool = False) -> Program:
+    """A program of a few random instructions; ``auto``: with a controller that governs the middle layers.
+
+    Strides, paddings, dilations, groups, zero points, clamps, bits of a code and widths are all random; the same
+    ``seed`` makes the same program.
+    """
+    rng = np.random.default_rng(seed)
+    master = int(rng.choice([8, 8, 8, 4, 2]))
+    widths = tuple(sorted({master, *(int(b) for b in rng.integers(1, master + 1, 3))}))
+    shape = tuple(int(d) for d in rng.choice([1, 2, 3, 5, 7], 3))
+    b = Builder(seed + 1, shape, master=master, widths=widths, signed=bool(rng.integers(2)))
+    x = b.conv("v0", 4, (1, 1), padding=(0, 1, 1, 0))
+    middle = int(rng.integers(1, 4))
+    if auto:
+        b.control(x, middle, widths)
+    for _ in range(middle):
+        x = random_instruction(b, random_layer(b, x))
+    x = b.linear(b.flatten(x), 5, wide=bool(rng.integers(4)))
+    return b.build(x, choices=widths if auto else ())
+
+
+def random_layer(b: Builder, x: str) -> str:
+    """Append a convolution of random legal geometry that reads ``x``."""
+    channels, height, width = b.values[x].shape
+    kernel = tuple(int(k) for k in b.rng.choice([1, 2, 3], 2))
+    dilation = tuple(int(d) for d in b.rng.choice([1, 1, 2], 2))
+    extent = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    need = [max(0, e - side) for e, side in zip(extent, (height, width), strict=True)]
+    top, bottom, left, right = (int(p) for p in b.rng.integers(0, 3, 4))
+    padding = (top + need[0], bottom, left + need[1], right)
+    stride = tuple(int(s) for s in b.rng.choice([1, 2, 3], 2))
+    groups = int(b.rng.choice([g for g in (1, 2, channels) if channels % g == 0]))
+    count = groups * int(b.rng.integers(1, 3)) if groups > 1 else int(b.rng.integers(1, 6))
+    return b.conv(x, count, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def random_instruction(b: Builder, x: str) -> str:
+    """Append an instruction without weights that reads ``x`` of shape ``(C, H, W)``."""
+    channels, height, width = b.values[x].shape
+    kind = int(b.rng.integers(8))
+    if kind == 0:
+        return b.binary(Add, x, b.rescale(x))
+    if kind == 1:
+        return b.binary(Multiply, b.avg_pool(x), x)
+    if kind == 2:
+        return b.concat([x, b.slice(x, (0, 0, 0), (channels, height, width), (2, 1, 1))])
+    if kind == 3:
+        return b.max_pool(x, (2, 2), (1, 2), (1, 1, 0, 1) if width > 1 else (1, 1, 1, 0))
+    if kind == 4:
+        return b.avg_pool(x, (min(2, height), min(3, width)))
+    if kind == 5:
+        return b.table(x)
+    if kind == 6:
+        return b.pad(x, (1, 0, 2), (0, 1, 0))
+    return b.reshape(x, (height, channels, width))
+
+
+def inputs(program: Program, count: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Random samples ``float32[count, *input_shape]`` that reach both ends of the input's range and its ties."""
+    rng = np.random.default_rng(seed)
+    step, zero = program.values[0].step, program.values[0].zero
+    top = (1 << program.space.master) - 1
+    low = rng.integers(-2 * top, 2 * top, (count, *(1 for _ in program.input_shape)))  # dark and bright samples
+    codes = (low + rng.integers(0, 3 * top, (count, *program.input_shape))) / 2 - zero
+    return (codes * step).astype(np.float32)
+
+
+def extremes(program: Program, count: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Samples ``float32[count, *input_shape]`` of numbers far beyond one end of the input's range or the other."""
+    high = np.random.default_rng(seed).random((count, *program.input_shape)) < 0.5
+    return np.where(high, np.float32(1e9), np.float32(-1e9))

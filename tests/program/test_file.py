@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,48 +143,16 @@ def test_save_and_load(tmp_path: Path) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_file(failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "net.dqt"
     path.write_bytes(b"the old one")
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, failing, full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         save(sample(), path)
-    assert path.read_bytes() == b"the old one"
-    assert listed(tmp_path) == ["net.dqt"]
-
-
-def test_a_disk_that_fills_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "net.dqt"
-    path.write_bytes(b"the old one")
-    original = Path.open
-
-    class Full:
-        def __init__(self, opened: Any) -> None:
-            self.opened = opened
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.opened.close()
-
-        def write(self, data: bytes) -> int:
-            self.opened.write(data[:100])
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    def open_full(self: Path, *options: Any) -> Any:
-        opened = original(self, *options)
-        return Full(opened) if self.suffix == ".tmp" else opened
-
-    monkeypatch.setattr(Path, "open", open_full)
-    with pytest.raises(OSError, match="No space left"):
-        save(sample(), path)
-    monkeypatch.undo()
     assert path.read_bytes() == b"the old one"
     assert listed(tmp_path) == ["net.dqt"]
 

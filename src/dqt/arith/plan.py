@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from dqt.arith.files import write_file
 from dqt.arith.nested import shift_of
 
 FORMAT = "dqt-plan"
@@ -127,8 +128,12 @@ class Plan(Mapping[str, Pair]):
         return cls.of(data["layers"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan as JSON."""
-        Path(path).write_text(self.to_json())
+        """Write the plan as JSON, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written, see :func:`dqt.arith.files.write_file`.
+        """
+        write_file(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plan:

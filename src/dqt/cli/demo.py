@@ -215,12 +215,13 @@ def _rivals(road: _Road, rows: list[Row], auto: Evaluation, inputs: npt.NDArray[
 
 
 def _write(road: _Road, results: Results) -> dict[str, Path]:
+    from dqt.arith.files import write_file
     from dqt.report import markdown, save_results, write_page
 
     out = road.out
     save_results(results, out)
     write_page(results, out / "report.html")
-    (out / "report.md").write_text(markdown(results), encoding="utf-8")
+    write_file(out / "report.md", markdown(results))
     return {
         "program": road.file,
         "plan": out / "plan.json",

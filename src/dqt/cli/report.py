@@ -18,11 +18,12 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Accuracy against BitOPs, widths by layer and by sample: a page, and Markdown tables beside it."""
+    from dqt.arith.files import write_file
     from dqt.report import load_results, markdown, write_page
 
     results = load_results(run)
     page = out or (run if run.is_dir() else run.parent) / "report.html"
     tables = page.with_suffix(".md")
     write_page(results, page)
-    tables.write_text(markdown(results), encoding="utf-8")
+    write_file(tables, markdown(results))
     emit({"page": str(page), "markdown": str(tables)}, as_json, lambda: typer.echo(f"{page}\n{tables}"))

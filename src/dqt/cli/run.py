@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,7 @@ def run(
     """Run the integer program, on integers alone from the quantized input to the one dequantization."""
     import numpy as np
 
+    from dqt.arith.files import write_file
     from dqt.arith.plan import AUTO, resolve
     from dqt.program.evaluate import run_batches
     from dqt.program.program import Program
@@ -40,8 +42,9 @@ def run(
     with progress("running", len(x)) as advance:
         outputs, widths = run_batches(program, x, chosen, advance=advance, engine=engine_of(program, engine))
     if out is not None:
-        with out.open("wb") as file:
-            np.save(file, outputs)
+        array = io.BytesIO()
+        np.save(array, outputs)
+        write_file(out, array.getbuffer())
     found = [_answer(program, name, y, top) for name, y in zip(names, outputs, strict=True)]
     if chosen == AUTO:
         for answer, row in zip(found, widths.tolist(), strict=True):

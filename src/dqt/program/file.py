@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from dqt.arith.files import write_file
 from dqt.arith.plan import Space
 from dqt.program.graph import writes
 from dqt.program.ops import Op, Value
@@ -38,20 +38,9 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
     """Write ``program`` to ``path``, atomically: an existing file stays whole until the new one is.
 
     Raises:
-        OSError: it cannot be written, say on a full disk; nothing new is left behind.
+        OSError: it cannot be written, say on a full disk; see :func:`dqt.arith.files.write_file`.
     """
-    target = Path(os.path.realpath(path))
-    data = dumps(program)
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)  # noqa: PTH105 - the call that is atomic, by its own name
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_file(path, dumps(program))
 
 
 def load(path: str | os.PathLike[str]) -> Program:

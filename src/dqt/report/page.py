@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 
 import numpy as np
 from PIL import Image
 
+from dqt.arith.files import write_file
 from dqt.report.plots import accuracy_svg
 from dqt.report.results import Auto, LayerRecord, Results, Row, Sample, frontier, mean_width
 from dqt.report.tables import ROW_HEAD, facts, percent, quantity, row_cells
@@ -54,9 +54,9 @@ def write_page(results: Results, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ImportError: matplotlib is not installed.
-        OSError: the file cannot be written.
+        OSError: it cannot be written, see :func:`dqt.arith.files.write_file`.
     """
-    Path(path).write_text(page(results), encoding="utf-8")
+    write_file(path, page(results))
 
 
 def page(results: Results) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dqt.arith.files import write_file
 from dqt.report.results import Kind, Results, Row, frontier
 
 if TYPE_CHECKING:
@@ -74,9 +75,13 @@ def save_picture(results: Results, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ImportError: matplotlib is not installed.
+        OSError: it cannot be written, see :func:`dqt.arith.files.write_file`.
     """
+    picture = io.BytesIO()
+    kind = Path(path).suffix[1:] or "png"
     with _style():
-        _figure(results).savefig(Path(path), dpi=160, facecolor=COLOURS["paper"])
+        _figure(results).savefig(picture, format=kind, dpi=160, facecolor=COLOURS["paper"])
+    write_file(path, picture.getbuffer())
 
 
 def _style() -> Any:

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dqt.arith.files import write_file
+
 FILE = "results.json"
 VERSION: Literal[1] = 1
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -197,11 +199,15 @@ def load_results(path: str | os.PathLike[str]) -> Results:
 
 
 def save_results(results: Results, path: str | os.PathLike[str]) -> Path:
-    """Write ``results.json`` into the folder ``path``, or to the file ``path``; gives the file's path."""
+    """Write ``results.json`` into the folder ``path``, or to the file ``path``; gives the file's path.
+
+    Raises:
+        OSError: it cannot be written, see :func:`dqt.arith.files.write_file`.
+    """
     file = Path(path)
     if file.is_dir():
         file = file / FILE
-    file.write_text(results.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
+    write_file(file, results.model_dump_json(indent=1, exclude_none=True), "\n")
     return file
 
 

@@ -6,7 +6,6 @@ payload, ``torch.save`` of plain values and tensors, which is read with ``weight
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqt.arith.files import write_file
 from dqt.nn.net import Net
 from dqt.train.recipe import RecipeError, Run, run_from
 
@@ -98,30 +98,15 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     Raises:
         CheckpointError: the disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        write_file(path, *parts)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        kept = "; the previous file is kept" if path.exists() else ""
-        reason = error.strerror or type(error).__name__
+        there = os.path.exists(path)  # noqa: PTH110 - Path.exists raises where a name is too long
+        kept = "; the previous file is kept" if there else ""
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        reason = cause.strerror or type(cause).__name__
         raise CheckpointError(f"{path}: cannot be written ({reason}){kept}: free some space and resume") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqt.arith.cost import full_bitops
+from dqt.arith.files import write_file
 from dqt.arith.plan import Layer, Plan, PlanError, Space, uniform
 from dqt.nn.net import Net
 from dqt.train.formats import DataError
@@ -62,8 +63,12 @@ class Sensitivity:
             raise PlanError("a sensitivity holds a number that is not finite: measure it again")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as JSON."""
-        Path(path).write_text(json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1) + "\n")
+        """Write as JSON.
+
+        Raises:
+            OSError: it cannot be written, see :func:`dqt.arith.files.write_file`.
+        """
+        write_file(path, json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1), "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Sensitivity:

@@ -54,7 +54,8 @@ DQT_API int dqt_run_plan(dqt_program *program, const float *input, size_t count,
                          const int *activations, float *output, int8_t *chosen);
 
 /* Numbers in one sample of the input and of the output, and their shapes without the batch: the rank is returned, and
- * *shape, which may be NULL, is the program's own memory. A NULL program gives 0. */
+ * *shape, which may be NULL, is the program's own memory. An output of one number a sample has the rank 0. A NULL
+ * program gives 0. */
 DQT_API size_t dqt_input_size(const dqt_program *program);
 DQT_API size_t dqt_output_size(const dqt_program *program);
 DQT_API size_t dqt_input_shape(const dqt_program *program, const int64_t **shape);

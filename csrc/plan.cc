@@ -180,7 +180,7 @@ Tensor as_matrix(const Tensor& t) {
     result.shape = t.shape;
     result.zero = t.zero;
     result.wide = t.wide;
-    result.channels = t.shape.back();
+    result.channels = t.shape.empty() ? 1 : t.shape.back();  // a number for each sample
     result.height = product(t.shape) / result.channels;
     result.lay_out(result.pixel_bytes());
     return result;

@@ -205,22 +205,31 @@ void execute_rescale(const Context& run, const Rescale& op) {
 
 namespace {
 
+// f(size), where the size of an element is a constant: a single byte of a code, or an int32.
+template <class F>
+void by_element(const Tensor& t, const F& f) {
+    t.wide ? f(std::integral_constant<size_t, sizeof(int32_t)>()) : f(std::integral_constant<size_t, 1>());
+}
+
 // Copies `shape` elements of `in`, from `from` on at `strides`, to `out` at `to`; both in bytes from their origins.
 void copy(const Context& run, const Tensor& in, const Tensor& out, std::span<const int64_t> shape, int64_t from,
           const Strides& strides, int64_t to) {
-    if (in.planar && out.planar && (shape[0] == 1 || strides[0] == 1)) {
+    if (in.planar && out.planar && (shape[0] == 1 || strides[0] == in.element())) {
         const int64_t down = strides[1], across = strides[2];
         each_sample(run, [&](int64_t n) {
             for (int64_t y = 0; y < shape[1]; ++y)
                 for (int64_t x = 0; x < shape[2]; ++x)
-                    std::memcpy(out.at(n, y, x) + to, in.at(n, 0, 0) + from + y * down + x * across, shape[0]);
+                    std::memcpy(out.at(n, y, x) + to, in.at(n, 0, 0) + from + y * down + x * across,
+                                shape[0] * in.element());
         });
         return;
     }
-    each_sample(run, [&](int64_t n) {
-        const uint8_t* p = in.at(n, 0, 0) + from;
-        uint8_t* q = out.at(n, 0, 0) + to;
-        each_element(shape, {strides, {out}}, [&](const int64_t* at) { q[at[1]] = p[at[0]]; });
+    by_element(in, [&](auto bytes) {
+        each_sample(run, [&](int64_t n) {
+            const uint8_t* p = in.at(n, 0, 0) + from;
+            uint8_t* q = out.at(n, 0, 0) + to;
+            each_element(shape, {strides, {out}}, [&](const int64_t* at) { std::memcpy(q + at[1], p + at[0], bytes); });
+        });
     });
 }
 
@@ -337,17 +346,19 @@ void execute_table(const Context& run, const Table& op) {
 void execute_reshape(const Context& run, const Reshape& op) {
     const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
     const int64_t size = in.size();
-    each_sample(run, [&](int64_t n) {
-        uint8_t* to = out.at(n, 0, 0);
-        const uint8_t* from = in.at(n, 0, 0);
-        if (in.channels == size && out.channels == size) {
-            std::memcpy(to, from, size);
-            return;
-        }
-        Walk<1> there(out.shape, {{out}});
-        each_element(in.shape, {{in}}, [&](const int64_t* at) {
-            to[there.at[0]] = from[at[0]];
-            there.next();
+    by_element(in, [&](auto bytes) {
+        each_sample(run, [&](int64_t n) {
+            uint8_t* to = out.at(n, 0, 0);
+            const uint8_t* from = in.at(n, 0, 0);
+            if (in.channels == size && out.channels == size) {
+                std::memcpy(to, from, size * bytes);
+                return;
+            }
+            Walk<1> there(out.shape, {{out}});
+            each_element(in.shape, {{in}}, [&](const int64_t* at) {
+                std::memcpy(to + there.at[0], from + at[0], bytes);
+                there.next();
+            });
         });
     });
 }

@@ -34,15 +34,23 @@ class Rules {
   private:
     const Value& at(int index) const { return value_of(program_, index); }
 
+    // An input that must have a dimension.
+    const Value& ranked(int index) const {
+        require(!at(index).shape.empty(), "reads ", shown(at(index).name),
+                ", which has no dimension: only Reshape and Dequantize may");
+        return at(index);
+    }
+
     // An input that must be codes.
     const Value& codes(int index) const {
-        require(!at(index).wide, "reads the wide value ", shown(at(index).name), ": only Choose and Dequantize may");
-        return at(index);
+        require(!at(index).wide, "reads the wide value ", shown(at(index).name),
+                ": only Reshape, Slice, Choose and Dequantize may");
+        return ranked(index);
     }
 
     // An output that must be codes.
     const Value& narrow(int index) const {
-        require(!at(index).wide, "writes the wide value ", shown(at(index).name), ": only Conv and Linear may");
+        require(!at(index).wide, "writes the wide value ", shown(at(index).name), ": only Conv, Linear, Reshape and Slice may");
         return at(index);
     }
 
@@ -73,9 +81,9 @@ void Rules::rounding(const Value& out, int32_t shift, int64_t lo, int64_t hi) co
 }
 
 void Rules::same_scale(const Value& x, const Value& out) const {
-    bool same = x.step == out.step && x.zero == out.zero && !out.wide;
+    bool same = x.step == out.step && x.zero == out.zero && x.wide == out.wide;
     require(same, shown(out.name), " has another step or zero than ", shown(x.name),
-            ", or is wide: this operator keeps them");
+            ", or only one of them is wide: this operator keeps them");
 }
 
 // Weights inside the master's range, one row of m and c or one for each width, a legal clamp.
@@ -245,7 +253,7 @@ Shape Rules::operator()(const Table& op) const {
 }
 
 Shape Rules::operator()(const Reshape& op) const {
-    const Value &x = codes(op.x), &out = at(op.out);
+    const Value &x = at(op.x), &out = at(op.out);
     same_scale(x, out);
     bool same = elements(x.shape) == elements(out.shape);
     require(same, shown(x.shape), " and ", shown(out.shape), " have different numbers of elements");
@@ -253,7 +261,7 @@ Shape Rules::operator()(const Reshape& op) const {
 }
 
 Shape Rules::operator()(const Slice& op) const {
-    const Value& x = codes(op.x);
+    const Value& x = ranked(op.x);
     same_scale(x, at(op.out));
     const size_t count = x.shape.size();
     bool all = op.starts.size() == count && op.stops.size() == count && op.steps.size() == count;

@@ -30,7 +30,7 @@ void check_space(const Space& space) {
 
 void check_value(const Value& value, const Space& space) {
     const std::string title = "value " + shown(value.name);
-    check_shape(value.shape, title);
+    if (!value.shape.empty()) check_shape(value.shape, title);  // of none, a value is a number for each sample
     bool usable = value.step >= std::ldexp(1.0, -100) && value.step <= std::ldexp(1.0, 100);
     require(usable, title, ": step ", value.step, " is not in [2^-100, 2^100]");
     bool legal = value.zero == 0 || (!value.wide && value.zero == 1 << (space.master - 1));

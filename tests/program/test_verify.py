@@ -106,6 +106,15 @@ def moved(first: int, second: int) -> Change:
     return change
 
 
+def table_of_a_number(_: Program) -> Mapping[str, Any]:
+    """A table that reads one number for each sample."""
+    b = Builder(3, (2,))
+    x = b.reshape(b.linear("v0", 1), ())
+    values = (*b.values.values(), replace(b.values[x], name="v3"))
+    ops = (*b.ops, Table(x, "v3", np.zeros(256, dtype=np.uint8)), Dequantize("v3"))
+    return {"space": Space(8, b.widths, 8, tuple(b.layers)), "values": values, "ops": ops, "input_shape": (2,)}
+
+
 def put(index: Any, value: int) -> Callable[[Any], Any]:
     """A copy of an array with one entry changed."""
 
@@ -162,7 +171,8 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "step below float32": (result(Conv, step=1e-38), "is not in"),
     "odd zero": (result(Conv, zero=7), r"value v1: zero 7, need one of \(0, 128\)"),
     "wide with zero": (result(Linear, -1, zero=128), r"zero 128, need one of \(0,\)"),
-    "no dimension": (result(Conv, shape=()), "shape"),
+    "no dimension": (result(Conv, shape=()), r"output has shape \(4, 6, 6\), but v1 is declared as \(\)"),
+    "no dimension for a table": (table_of_a_number, "reads v2, which has no dimension"),
     "empty dimension": (result(Conv, shape=(0, 6, 6)), "need dimensions in"),
     "absurd dimension": (result(Conv, shape=(2**25, 1, 1)), "need dimensions in"),
     "absurd size": (result(Conv, shape=(2**12, 2**12, 2**12)), "elements, the most is"),
@@ -172,7 +182,9 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "wide quantize": (result(Quantize, wide=True, zero=0), "writes the wide value v0"),
     "wide add": (result(Add, wide=True, zero=0), "writes the wide value"),
     "wide table": (result(Table, wide=True, zero=0), "writes the wide value"),
-    "wide reshape": (result(Reshape, wide=True, zero=0), "is wide: this operator keeps them"),
+    "wide reshape": (result(Reshape, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
+    "wide slice": (result(Slice, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
+    "wide pad": (result(Pad, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
     "wide read": (result(Conv, 1, wide=True, zero=0), "reads the wide value"),
     "codes chosen from": (result(Linear, 1, wide=False), "clamp"),
     # rounding

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from dqt.arith.bounds import WIDE_LIMIT
@@ -75,11 +76,14 @@ class Emission:
         self.names[step.out] = step.out
         return self.define(step.out, step.shape, codes or self.net.codes(step.out))
 
+    def moved(self, name: str, shape: tuple[int, ...], out: str) -> str:
+        """Declare a value whose integers are those of another: codes or int32 outputs, as they were."""
+        self.values[out] = replace(self.values[name], name=out, shape=shape)
+        return out
+
     def reshaped(self, name: str, shape: tuple[int, ...], out: str) -> str:
         """Append a reshape of a value."""
-        value = self.values[name]
-        self.values[out] = ops.Value(out, shape, value.step, value.zero, value.wide)
-        self.ops.append(ops.Reshape(name, out))
+        self.ops.append(ops.Reshape(name, self.moved(name, shape, out)))
         return out
 
     def raised(self, step: Step) -> tuple[str, Callable[[str], None]]:
@@ -189,8 +193,9 @@ def _reshape(e: Emission, step: Step, _: Any) -> None:
 
 
 def _slice(e: Emission, step: Step, _: Any) -> None:
-    a = step.attrs
-    e.ops.append(ops.Slice(e.source(step), e.result(step), a["starts"], a["stops"], a["steps"]))
+    a, x = step.attrs, e.source(step)
+    e.names[step.out] = e.moved(x, step.shape, step.out)
+    e.ops.append(ops.Slice(x, step.out, a["starts"], a["stops"], a["steps"]))
 
 
 def _pad(e: Emission, step: Step, _: Any) -> None:

@@ -27,6 +27,8 @@ SHARING = {
     "aten.detach.default", "aten.dropout.default", "aten.feature_dropout.default",
 }  # fmt: skip
 """Operators whose result may share the memory of their operand, so that changing one in place may change the other."""
+MOVING = {"reshape", "slice", "dropout"}
+"""Kinds of step that only move values in evaluation: behind the last layer they keep its int32 outputs as they are."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +176,11 @@ class Builder:
             if step.out in needed:
                 needed.update(step.ins)
         steps[:] = [step for step in steps if step.out in needed]
-        last = steps[-1]
-        if last.kind in ("conv", "linear") and last.edge == "signed":
-            steps[-1] = replace(last, edge="wide")
+        last = len(steps) - 1
+        while last > 0 and steps[last].kind in MOVING:  # each reads the step before it alone: all lead to the output
+            last -= 1
+        if steps[last].kind in ("conv", "linear") and steps[last].edge == "signed":
+            steps[last] = replace(steps[last], edge="wide")
 
     # what handlers use
 

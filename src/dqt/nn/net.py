@@ -38,6 +38,7 @@ class Net(nn.Module):
         self.config, self.space, self.steps, self.input_shape = config, space, tuple(steps), input_shape
         self.shapes = {INPUT: input_shape} | {step.out: step.shape for step in self.steps}
         self.owners = _edge_owners(self.steps)
+        self._wide = {step.out for step in self.steps if step.edge == "wide"}
         self.edges = nn.ModuleDict()
         self.ready: Tensor
         self.register_buffer("ready", torch.tensor(False))
@@ -168,7 +169,7 @@ class Net(nn.Module):
 
     def edge(self, step: Step) -> Edge | None:
         """The edge of a step's result, ``None`` where it stays wide."""
-        return None if step.edge == "wide" else self.edge_of(step.out)
+        return None if self.owners[step.out] in self._wide else self.edge_of(step.out)
 
     def edge_of(self, value: str) -> Edge:
         """The edge whose codes a value has."""
@@ -256,8 +257,9 @@ class Net(nn.Module):
         return scaled.clamp(k.lo - k.zero, k.hi - k.zero).int() + k.zero
 
     def _dequantize(self, codes: Tensor, run: Run) -> Tensor:
-        last = self.steps[-1]
-        k = run.constants[last.out].out if last.edge == "wide" else self.codes(last.out)
+        last = self.steps[-1].out
+        owner = self.owners[last]
+        k = run.constants[owner].out if owner in self._wide else self.codes(last)
         return (codes - k.zero).float() * torch.tensor(k.step, dtype=torch.float32, device=codes.device)
 
     @torch.no_grad()

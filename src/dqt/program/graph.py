@@ -48,9 +48,19 @@ class Scope:
         """An input that must be codes.
 
         Raises:
-            ProgramError: it is a wide value.
+            ProgramError: it is a wide value, or has no dimension.
         """
-        require(not self.values[name].wide, f"reads the wide value {name}: only Choose and Dequantize may")
+        wide = self.values[name].wide
+        require(not wide, f"reads the wide value {name}: only Reshape, Slice, Choose and Dequantize may")
+        return self.ranked(name)
+
+    def ranked(self, name: str) -> Value:
+        """An input that must have a dimension.
+
+        Raises:
+            ProgramError: it has none.
+        """
+        require(bool(self.values[name].shape), f"reads {name}, which has no dimension: only Reshape and Dequantize may")
         return self.values[name]
 
     @property

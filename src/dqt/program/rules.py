@@ -43,25 +43,32 @@ STEP_MIN, STEP_MAX = 2.0**-100, 2.0**100
 
 def check_value(value: Value, space: Space) -> None:
     """Check a value by itself: a shape that can be allocated, a usable step, a zero point of its kind."""
-    check_shape(value.shape, f"value {value.name}")
+    if value.shape:  # of no dimension, a value is one number for each sample
+        check_shape(value.shape, f"value {value.name}")
     require(STEP_MIN <= value.step <= STEP_MAX, f"value {value.name}: step {value.step} is not in [2^-100, 2^100]")
     zeros = (0,) if value.wide else (0, signed_zero(space.master))
     require(value.zero in zeros, f"value {value.name}: zero {value.zero}, need one of {zeros}")
+
+
+def _narrow(out: Value) -> None:
+    """An output that must be codes."""
+    require(not out.wide, f"writes the wide value {out.name}: only Conv, Linear, Reshape and Slice may")
 
 
 def _rounding(op: Any, scope: Scope) -> None:
     """``shift`` in 1..32 and ``[lo, hi]`` inside the output's range."""
     out = scope.values[op.out]
     require(1 <= op.shift <= 32, f"shift {op.shift}, need 1 to 32")
-    require(not out.wide or isinstance(op, Layered), f"writes the wide value {out.name}: only Conv and Linear may")
+    if not isinstance(op, Layered):
+        _narrow(out)
     least, most = (-WIDE_LIMIT, WIDE_LIMIT) if out.wide else (0, scope.highest)
     require(least <= op.lo <= op.hi <= most, f"clamp [{op.lo}, {op.hi}] does not lie in [{least}, {most}]")
 
 
 def _same_scale(x: Value, out: Value) -> None:
     require(
-        (x.step, x.zero, out.wide) == (out.step, out.zero, False),
-        f"{out.name} has another step or zero than {x.name}, or is wide: this operator keeps them",
+        (x.step, x.zero, x.wide) == (out.step, out.zero, out.wide),
+        f"{out.name} has another step or zero than {x.name}, or only one of them is wide: this operator keeps them",
     )
 
 
@@ -101,7 +108,7 @@ def _windows(x: Value, kernel: Shape, stride: Shape, padding: Shape, dilation: S
 
 def _quantize(op: Quantize, scope: Scope) -> Shape:
     require(op.x == INPUT, f"reads {op.x!r}, need {INPUT!r}")
-    require(not scope.values[op.out].wide, f"writes the wide value {op.out}: only Conv and Linear may")
+    _narrow(scope.values[op.out])
     return scope.input_shape
 
 
@@ -195,21 +202,21 @@ def _avg_pool(op: AvgPool, scope: Scope) -> Shape:
 
 def _table(op: Table, scope: Scope) -> Shape:
     x = scope.codes(op.x)
-    require(not scope.values[op.out].wide, f"writes the wide value {op.out}: only Conv and Linear may")
+    _narrow(scope.values[op.out])
     require(op.table.shape == (scope.highest + 1,), f"table of shape {op.table.shape}, need [{scope.highest + 1}]")
     require(int(op.table.max()) <= scope.highest, f"a table entry is above {scope.highest}")
     return x.shape
 
 
 def _reshape(op: Reshape, scope: Scope) -> Shape:
-    x, out = scope.codes(op.x), scope.values[op.out]
+    x, out = scope.values[op.x], scope.values[op.out]
     _same_scale(x, out)
     require(size(x.shape) == size(out.shape), f"{x.shape} and {out.shape} have different numbers of elements")
     return out.shape
 
 
 def _slice(op: Slice, scope: Scope) -> Shape:
-    x = scope.codes(op.x)
+    x = scope.ranked(op.x)
     _same_scale(x, scope.values[op.out])
     lengths = {len(op.starts), len(op.stops), len(op.steps)}
     require(lengths == {len(x.shape)}, f"need one start, stop and step for each dimension of {x.shape}")

@@ -84,7 +84,7 @@ class Builder:
         name = f"v{len(self.values)}"
         step = float(self.rng.uniform(0.005, 0.05))
         if like is not None:
-            step, zero = self.values[like].step, self.values[like].zero
+            step, zero, wide = self.values[like].step, self.values[like].zero, self.values[like].wide
         self.values[name] = Value(name, tuple(int(d) for d in shape), step, zero, wide)
         return name
 

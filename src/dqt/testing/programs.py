@@ -27,8 +27,7 @@ def random_program(seed: int, *, auto: bool = False) -> Program:
         b.control(x, middle, widths)
     for _ in range(middle):
         x = random_instruction(b, random_layer(b, x))
-    x = b.linear(b.flatten(x), 5, wide=bool(rng.integers(4)))
-    return b.build(x, choices=widths if auto else ())
+    return b.build(random_ending(b, x), choices=widths if auto else ())
 
 
 def random_layer(b: Builder, x: str) -> str:
@@ -65,6 +64,22 @@ def random_instruction(b: Builder, x: str) -> str:
     if kind == 6:
         return b.pad(x, (1, 0, 2), (0, 1, 0))
     return b.reshape(x, (height, channels, width))
+
+
+def random_ending(b: Builder, x: str) -> str:
+    """Append a last layer, of int32 outputs or of codes, and what moves its results; the program's output."""
+    wide, kind = bool(b.rng.integers(4)), int(b.rng.integers(5))
+    if kind == 0:  # an image of results, then another of the same elements, cut
+        x = b.conv(x, 6, (1, 1), padding=(0, 0, 0, 0), wide=wide)
+        _, height, width = b.values[x].shape
+        x = b.reshape(b.slice(x, (1, 0, 0), (6, height, width), (2, 1, 1)), (height, 3, width))
+        return b.flatten(b.slice(x, (0, 0, 0), (height, 3, width), (1, 1, 2)))
+    x = b.linear(b.flatten(x), 6, wide=wide)
+    if kind == 1:
+        return b.slice(b.reshape(x, (3, 1, 2)), (1, 0, 0), (3, 1, 2), (1, 1, 1))
+    if kind == 2:
+        return b.reshape(b.slice(x, (4,), (5,), (1,)), ())
+    return b.reshape(x, (2, 3)) if kind == 3 else x
 
 
 def inputs(program: Program, count: int, seed: int = 0) -> npt.NDArray[np.float32]:

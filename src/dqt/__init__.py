@@ -13,7 +13,7 @@ from dqt._version import __version__
 
 if TYPE_CHECKING:
     from dqt.arith.cost import cost
-    from dqt.arith.plan import Cascade, Plan, PlanError
+    from dqt.arith.plan import Cascade, Plan, PlanError, load_plan
     from dqt.lower.emit import lower
     from dqt.nn.calibrate import calibrate
     from dqt.nn.config import Config, Controller
@@ -49,6 +49,7 @@ __all__ = [
     "example",
     "fit",
     "interpret",
+    "load_plan",
     "lower",
     "objective",
     "prepare",
@@ -74,6 +75,7 @@ _HOME = {
     "example": "dqt.shipped",
     "fit": "dqt.train.fit",
     "interpret": "dqt.program.interpret",
+    "load_plan": "dqt.arith.plan",
     "objective": "dqt.train.loss",
     "prepare": "dqt.nn.prepare",
     "search": "dqt.train.search",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqt.arith.plan import AUTO, Cascade, Layer, Plan, PlanError, Space, resolve, uniform
+from dqt.arith.plan import AUTO, Cascade, Layer, Plan, PlanError, Space, load_plan, resolve, uniform
 
 LAYERS = (
     Layer("stem", macs=100, weights=10, inputs=20, outputs=30, edge=True),
@@ -167,6 +167,78 @@ def test_a_plan_file_that_is_not_text(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PlanError, match=r"bad\.json: not a text file"):
         Plan.load(path)
+
+
+def test_a_cascade_goes_to_json_and_back(tmp_path: Path) -> None:
+    cascade, path = Cascade((2, 4, 8), (100, -1)), tmp_path / "cascade.json"
+    assert Cascade.from_json(cascade.to_json()) == cascade
+    cascade.save(path)
+    assert Cascade.load(path) == cascade
+    assert json.loads(path.read_text()) == {
+        "format": "dqt-cascade",
+        "version": 1,
+        "widths": [2, 4, 8],
+        "margins": [100, -1],
+    }
+
+
+def test_one_loader_takes_plans_and_cascades(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    held: list[Plan | Cascade] = [Plan.of({"stem": 8, "body.0": (2, 4)}), Cascade((2, 8), (7,)), Cascade((4,), ())]
+    for one in held:
+        one.save(path)
+        assert load_plan(path) == one
+    for text, message in (("{", "a plan or cascade must be JSON"), ('{"format": "onnx"}', "not a plan"), ("[]", "not")):
+        path.write_text(text)
+        with pytest.raises(PlanError, match=rf"kept\.json: {message}"):
+            load_plan(path)
+    with pytest.raises(FileNotFoundError):
+        load_plan(tmp_path / "none.json")
+
+
+def test_a_cascade_is_no_plan_and_a_plan_no_cascade(tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    Cascade((2, 8), (7,)).save(path)
+    with pytest.raises(
+        PlanError, match=r"kept\.json: a cascade, not a plan: load it with dqt\.Cascade\.load, or either"
+    ):
+        Plan.load(path)
+    Plan.of({"stem": 8}).save(path)
+    with pytest.raises(PlanError, match=r"kept\.json: a plan, not a cascade: load it with dqt\.Plan\.load, or either"):
+        Cascade.load(path)
+
+
+CASCADE = '{"format": "dqt-cascade", "version": 1'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a (plan or )?cascade must be JSON"),
+        ('{"format": "dqt-cascade"}', "cascade version None; this release reads version 1"),
+        (CASCADE + "}", 'a cascade needs "widths": a list of integers'),
+        (CASCADE + ', "widths": [2, 8]}', 'a cascade needs "margins": a list of integers'),
+        (CASCADE + ', "widths": 2, "margins": []}', 'a cascade needs "widths": a list'),
+        (CASCADE + ', "widths": [2, 8], "margins": []}', "a cascade over 2 widths needs 1 margins"),
+        (CASCADE + ', "widths": [8, 2], "margins": [1]}', "must ascend"),
+        (CASCADE + ', "widths": [2, 8], "margins": [1.5]}', "a cascade's margin must be an integer, not 1.5"),
+        (CASCADE + ', "widths": [2, true], "margins": [1]}', "a cascade's width must be an integer, not True"),
+        (CASCADE + ', "widths": [], "margins": []}', "a cascade needs at least one width"),
+        (CASCADE + ', "widths": [2], "widths": [4], "margins": []}', "'widths' stands twice in one JSON object"),
+    ],
+)
+def test_what_is_not_a_cascade_file_says_why(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    for load in (Cascade.load, load_plan):
+        with pytest.raises(PlanError, match=rf"bad\.json: .*{message}"):
+            load(path)
+
+
+def test_a_plan_that_names_a_layer_twice_is_refused() -> None:
+    text = '{"format": "dqt-plan", "version": 1, "layers": {"stem": [8, 8], "stem": [2, 2]}}'
+    with pytest.raises(PlanError, match="'stem' stands twice in one JSON object: keep one"):
+        Plan.from_json(text)
 
 
 @pytest.mark.parametrize(

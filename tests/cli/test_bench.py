@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import dqt
 from dqt.runtime.runtime import kernel_sets
 
 from .conftest import Call
@@ -31,6 +32,22 @@ def test_rows_for_machines(call: Call) -> None:
     if before is not None:
         assert len(data["cores"]) == 1
         assert os.sched_getaffinity(0) == before
+
+
+def test_plans_and_cascades_are_timed_beside_widths(call: Call, tmp_path: Path) -> None:
+    plan, cascade = tmp_path / "p.json", tmp_path / "c.json"
+    dqt.Plan.of(dict.fromkeys(dqt.Program.load("net.dqt").layers, 4)).save(plan)
+    dqt.Cascade((2, 8), (100,)).save(cascade)
+    given = ("--plan", plan, "--plan", cascade, "--inputs", "x.npy", "--seconds", "0", "--json")
+    data = call("bench", "net.dqt", "--bits", "8", *given).json
+    assert [row["bits"] for row in data["rows"]] == ["8", f"plan {plan}", f"cascade {cascade}"]
+    alone = call("bench", "net.dqt", *given).json
+    assert [row["bits"] for row in alone["rows"]] == [f"plan {plan}", f"cascade {cascade}"]
+    done = call("bench", "net.dqt", "--layers", "--plan", cascade)
+    assert (done.code, done.out) == (1, "")
+    assert "a cascade is several runs: profile each of its widths" in done.err
+    shown = call("bench", "net.dqt", "--layers", "--plan", plan, "--seconds", "0")
+    assert f"plan {plan}, batch 1" in shown.out
 
 
 def test_a_table_for_people(call: Call) -> None:

@@ -185,6 +185,8 @@ def test_a_program_without_constants_takes_no_pixels(call: Call) -> None:
         (["--plan", "missing.json"], ["misses", "conv1"]),
         (["--plan", "text.json"], ["text.json", "must be JSON"]),
         (["--plan", "binary.json"], ["binary.json"]),
+        (["--plan", "three.json"], ["width 3 of the cascade", "(2, 4, 8)"]),
+        (["--plan", "short.json"], ["short.json", "needs 1 margins"]),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(call: Call, words: list[str], parts: list[str]) -> None:
@@ -192,6 +194,8 @@ def test_a_plan_that_does_not_fit_is_refused(call: Call, words: list[str], parts
     dqt.Plan.of(dict.fromkeys(layers, 4) | {"frob": 4}).save("unknown.json")
     dqt.Plan.of(dict.fromkeys(layers[1:], 4)).save("missing.json")
     Path("text.json").write_text("8 bits")
+    dqt.Cascade((2, 3), (5,)).save("three.json")
+    Path("short.json").write_text('{"format": "dqt-cascade", "version": 1, "widths": [2, 4], "margins": []}')
     Path("binary.json").write_bytes(b"\xff\xfe\x00")
     refused(call("run", "net.dqt", "x.npy", *words), *parts)
 
@@ -212,6 +216,12 @@ def test_auto_needs_a_controller(call: Call) -> None:
         (["--bitops", "0.0001"], ["the least that a plan can take"]),
         (["--bitops", "-1"], ["bitops -1.0", "fraction"]),
         (["--bitops", "nan"], ["bitops nan"]),
+        (["--cascade", "2,8"], ["no budget", "--bitops 0.12"]),
+        (["--cascade", "2,8", "--bitops", "0.0001"], ["2 bits alone cost"]),
+        (["--cascade", "2,8", "--bitops", "nan"], ["a budget of nan"]),
+        (["--cascade", "8", "--bitops", "0.9"], ["need two or more"]),
+        (["--cascade", "3,8", "--bitops", "0.9"], ["width 3 of the cascade"]),
+        (["--cascade", "two", "--bitops", "0.9"], ["--cascade 'two'", "2,4,8"]),
     ],
 )
 def test_a_budget_that_cannot_be_is_refused(call: Call, made: Path, words: list[str], parts: list[str]) -> None:

@@ -11,11 +11,13 @@ import pytest
 import dqt
 from dqt.arith.plan import PlanLike
 from dqt.cli.train import shipped
-from dqt.program.interpret import interpret
+from dqt.program.evaluate import evaluate
+from dqt.program.interpret import execute, interpret, margins
 from dqt.report import load_results
 from dqt.train.checkpoint import rebuild
 from dqt.train.data import load
 from dqt.train.processes import Stopped
+from dqt.train.seeds import permutation
 
 from .conftest import Call
 
@@ -160,6 +162,61 @@ def test_search_writes_a_plan_within_its_budget(call: Call, made: Path) -> None:
     assert "next: dqt eval NET.dqt DATA --plan plan.json" in again.out
     assert dqt.Plan.load("plan.json") == plan
     assert call("run", "net.dqt", "x.npy", "--plan", "plan.json").code == 0
+
+
+def test_search_calibrates_a_cascade_that_every_verb_takes(call: Call, made: Path) -> None:
+    words = ("search", made / "runs/mine", "--cascade", "2,4,8", "--bitops", 0.9, "-o", "c.json", "--samples", 32)
+    data = call(*words, "--json").json
+    program, cascade = dqt.Program.load("net.dqt"), dqt.Cascade.load("c.json")
+    valid = load("digits", valid=40).valid
+    assert valid is not None
+    order = permutation(len(valid), 0, "search")[:32]
+    batches = [(valid.batch(order)[0].numpy(), valid.labels[order].numpy())]
+    assert cascade == dqt.calibrate_cascade(program, batches, (2, 4, 8), bitops=0.9)
+    assert data["share"] <= 0.9
+    spent = evaluate(program, batches[0][0], cascade)
+    assert data == {
+        "cascade": "c.json",
+        "widths": [2, 4, 8],
+        "margins": list(cascade.margins),
+        "share": spent.share,
+        "samples": 32,
+    }
+    assert "next: dqt eval NET.dqt DATA --plan c.json" in call(*words).out
+    for verb, given in (("run", "x.npy"), ("eval", "digits")):
+        assert call(verb, "net.dqt", given, "--plan", "c.json").code == 0
+    assert call("bench", "net.dqt", "--plan", "c.json", "--inputs", "x.npy", "--seconds", 0).code == 0
+    count = dqt.cost(program, 8).bitops  # above 1: a count, here that of every layer at 8 bits
+    assert call(*words[:4], "--bitops", count, "--samples", 32, "--json").json["cascade"] == "cascade.json"
+
+
+def test_run_says_at_which_widths_a_cascade_ran(call: Call) -> None:
+    program, x = dqt.Program.load("net.dqt"), np.load("x.npy")
+    sure = np.sort(margins(execute(program, x, 2).codes))
+    cascade = dqt.Cascade((2, 8), (int(sure[1]),))  # two of the four samples run again
+    cascade.save("c.json")
+    data = call("run", "net.dqt", "x.npy", "--plan", "c.json", "-o", "y.npy", "--json").json
+    assert np.array_equal(np.load("y.npy"), interpret(program, x, cascade))
+    passes = execute(program, x, cascade).passes.tolist()
+    assert sorted(passes) == [1, 1, 2, 2]
+    assert [sample["passes"] for sample in data["samples"]] == [[2, 8][:count] for count in passes]
+    shown = call("run", "net.dqt", "x.npy", "--plan", "c.json").out
+    assert "passes at" in shown
+    assert shown.count("2 8") == 2
+
+
+def test_eval_shows_a_cascade_beside_the_rest(call: Call) -> None:
+    cascade, program, test = dqt.Cascade((2, 4, 8), (3000, 100)), dqt.Program.load("net.dqt"), load("digits").test
+    cascade.save("c.json")
+    words = ("eval", "net.dqt", "digits", "--bits", "8", "--plan", "c.json", "--out", "runs/c")
+    assert call(*words).code == 0
+    row = load_results("runs/c").rows[1]
+    answers = evaluate(program, test.inputs(), cascade)
+    assert (row.label, row.kind, row.widths) == ("cascade c.json", "cascade", {})
+    assert (row.accuracy_integer, row.share) == (answers.accuracy(test.labels), answers.share)
+    assert call("report", "runs/c").code == 0
+    assert "cascade c.json" in Path("runs/c/report.html").read_text()
+    assert "cascade c.json" in Path("runs/c/report.md").read_text()
 
 
 @pytest.mark.parametrize("source", ["x.npy", "x.npz", "pixels.npy", "images"])

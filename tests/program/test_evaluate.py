@@ -39,11 +39,12 @@ def test_answers_and_outputs_are_those_of_interpret(plan: PlanLike) -> None:
     done: list[int] = []
     found = evaluate(program, x, plan, advance=done.append)
     expected = interpret(program, x, plan)
-    outputs, widths = run_batches(program, x, plan)
+    outputs, widths, passes = run_batches(program, x, plan)
     assert np.array_equal(found.predictions, expected.argmax(1))
     assert np.array_equal(outputs, expected)
     assert outputs.dtype == np.float32
     assert np.array_equal(found.widths, widths)
+    assert np.array_equal(passes, execute(program, x, plan).passes)
     assert done == [BATCH, 3]
     assert found.accuracy(found.predictions) == 1.0
     assert found.agreement(found.predictions + 1) == 0.0

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import operator
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from dqt.arith.files import write_file
 from dqt.arith.nested import shift_of
 
-FORMAT = "dqt-plan"
+FORMAT, CASCADE = "dqt-plan", "dqt-cascade"
+NOUN = {FORMAT: "plan", CASCADE: "cascade"}
 VERSION = 1
 Pair: TypeAlias = tuple[int, int]
+Held = TypeVar("Held")
 
 
 class PlanError(ValueError):
@@ -115,14 +117,7 @@ class Plan(Mapping[str, Pair]):
         Raises:
             PlanError: not JSON, another format or version, or values that are not widths.
         """
-        try:
-            data: Any = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise PlanError(f"a plan must be JSON: {error}") from None
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise PlanError(f'not a plan: expected a JSON object with "format": "{FORMAT}"')
-        if data.get("version") != VERSION:
-            raise PlanError(f"plan version {data.get('version')!r}; this release reads version {VERSION}")
+        data = _document(text, FORMAT)
         if not isinstance(data.get("layers"), dict):
             raise PlanError('a plan needs "layers": an object of layer name -> [weight width, activation width]')
         return cls.of(data["layers"])
@@ -140,14 +135,9 @@ class Plan(Mapping[str, Pair]):
         """Read a plan that :meth:`save` wrote.
 
         Raises:
-            PlanError: see :meth:`from_json`.
+            PlanError: see :meth:`from_json`. OSError: it cannot be read.
         """
-        try:
-            return cls.from_json(Path(path).read_text())
-        except UnicodeDecodeError:
-            raise PlanError(f"{path}: not a text file") from None
-        except PlanError as error:
-            raise PlanError(f"{path}: {error}") from None
+        return _read(path, cls.from_json)
 
 
 @dataclass(frozen=True)
@@ -169,6 +159,50 @@ class Cascade:
             raise PlanError(f"a cascade over {len(self.widths)} widths needs {len(self.widths) - 1} margins")
         if any(a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)):
             raise PlanError(f"cascade widths {self.widths} must ascend: the low width first")
+
+    def to_json(self) -> str:
+        """JSON text; :meth:`from_json` reads it back."""
+        data = {"format": CASCADE, "version": VERSION, "widths": self.widths, "margins": self.margins}
+        return json.dumps(data, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Cascade:
+        """The cascade of :meth:`to_json`.
+
+        Raises:
+            PlanError: not JSON, another format or version, or values that make no cascade.
+        """
+        data = _document(text, CASCADE)
+        for key in ("widths", "margins"):
+            if not isinstance(data.get(key), list):
+                raise PlanError(f'a cascade needs "{key}": a list of integers')
+        return cls(tuple(data["widths"]), tuple(data["margins"]))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the cascade as JSON, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written, see :func:`dqt.arith.files.write_file`.
+        """
+        write_file(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Cascade:
+        """Read a cascade that :meth:`save` wrote.
+
+        Raises:
+            PlanError: see :meth:`from_json`. OSError: it cannot be read.
+        """
+        return _read(path, cls.from_json)
+
+
+def load_plan(path: str | os.PathLike[str]) -> Plan | Cascade:
+    """Read what :meth:`Plan.save` or :meth:`Cascade.save` wrote, whichever it is.
+
+    Raises:
+        PlanError: neither of them, or one that is damaged. OSError: it cannot be read.
+    """
+    return _read(path, _either)
 
 
 PlanLike: TypeAlias = int | Mapping[str, Any] | Plan | Cascade | Literal["auto"] | None
@@ -232,6 +266,56 @@ def _checked(space: Space, plan: Plan) -> Plan:
 def _check_width(space: Space, b: int, where: str) -> None:
     if b not in space.widths:
         raise PlanError(f"width {b} of {where} is not one of the network's widths {space.widths}")
+
+
+def _read(path: str | os.PathLike[str], parse: Callable[[str], Held]) -> Held:
+    """What ``parse`` makes of the text of a file; its error names the file."""
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise PlanError(f"{path}: not a text file") from None
+    except PlanError as error:
+        raise PlanError(f"{path}: {error}") from None
+
+
+def _either(text: str) -> Plan | Cascade:
+    found = _parsed(text, "a plan or cascade")
+    if isinstance(found, dict) and found.get("format") == CASCADE:
+        return Cascade.from_json(text)
+    return Plan.from_json(text)
+
+
+def _document(text: str, kind: str) -> dict[str, Any]:
+    """The JSON object in ``text``, which is of the format ``kind`` and of this version."""
+    name = NOUN[kind]
+    data = _parsed(text, f"a {name}")
+    found = data.get("format") if isinstance(data, dict) else None
+    if isinstance(found, str) and found in NOUN and found != kind:
+        other = NOUN[found]
+        raise PlanError(f"a {other}, not a {name}: load it with dqt.{other.title()}.load, or either with dqt.load_plan")
+    if not isinstance(data, dict) or found != kind:
+        raise PlanError(f'not a {name}: expected a JSON object with "format": "{kind}"')
+    if data.get("version") != VERSION:
+        raise PlanError(f"{name} version {data.get('version')!r}; this release reads version {VERSION}")
+    return data
+
+
+def _parsed(text: str, what: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, PlanError):
+            raise
+        raise PlanError(f"{what} must be JSON: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise PlanError(f"{key!r} stands twice in one JSON object: keep one")
+        result[key] = value
+    return result
 
 
 def _index(value: Any) -> int | None:

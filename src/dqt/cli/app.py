@@ -23,7 +23,13 @@ VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "run": (run.run, ("dqt run net.dqt images --bits 4", "dqt run net.dqt x.npy --bits auto -o y.npy")),
     "inspect": (inspect.inspect, ("dqt inspect net.dqt",)),
     "bench": (bench.bench, ("dqt bench net.dqt", "dqt bench net.dqt --bits 8,auto --batch 1,8 --seconds 0.2")),
-    "search": (search.search, ("dqt search runs/mine --bitops 0.25 -o plan.json",)),
+    "search": (
+        search.search,
+        (
+            "dqt search runs/mine --bitops 0.25 -o plan.json",
+            "dqt search runs/mine --cascade 2,4,8 --bitops 0.6 -o cascade.json",
+        ),
+    ),
     "report": (report.report, ("dqt report runs/mine -o page.html",)),
 }
 """Verb -> its function and the examples that its help shows."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.inputs import samples_of
-from dqt.cli.output import Json, ProgramFile, emit, progress, table
+from dqt.cli.output import Json, PlanFiles, ProgramFile, emit, progress, table
 
 if TYPE_CHECKING:
     from dqt.arith.plan import PlanLike
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def bench(
     net: ProgramFile,
     bits: Annotated[str | None, typer.Option("--bits", help="Widths, such as 8,4,2,auto. Default: all.")] = None,
+    plan: PlanFiles = None,
     batch: Annotated[str, typer.Option("--batch", help="Samples of a call, such as 1,8.")] = "1",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads, on as many cores.")] = 1,
     seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Of each row of the table.")] = 1.0,
@@ -35,6 +36,8 @@ def bench(
 ) -> None:
     """Latency by width and batch: median, 10th and 90th percentile; with --against, other engines in turn.
 
+    How often "auto" and a cascade take the dearer way depends on the inputs: time them with --inputs.
+
     Other engines get the same weights and run at 8 bits, on the same cores, one turn of each after the other.
 
     With --layers, a table for each width and batch: each instruction's kernel, MACs, time, and its share of the peak,
@@ -45,7 +48,7 @@ def bench(
     from dqt.runtime.bench import turns
 
     program = Program.load(net)
-    plans = _plans(program, bits)
+    plans = _plans(program, bits, plan or [])
     batches = [_count(word) for word in batch.split(",")]
     peers = list(dict.fromkeys(against.split(","))) if against else []
     x = samples_of(program, inputs)[1] if inputs is not None else None
@@ -77,7 +80,8 @@ def _by_layer(
 def _show_layers(found: Profiles) -> None:
     heads = ("operator", "name", "kernel", "MACs", "ms", "of the run", "GMAC/s", "of the peak")
     for each in found.profiles:
-        typer.echo(f"{each.bits} bits, batch {each.batch}: {sum(row.ms for row in each.layers):.4g} ms")
+        unit = " bits" if each.bits.isdecimal() else ""
+        typer.echo(f"{each.bits}{unit}, batch {each.batch}: {sum(row.ms for row in each.layers):.4g} ms")
         table(heads, [_layer_cells(row) for row in each.layers], left=3)
     where = f"pinned to {_cores(found.cores)}" if found.cores else "not pinned: this system cannot"
     typer.echo(f"{found.isa} kernels, {found.threads} thread{'s' * (found.threads > 1)}, {where}")
@@ -92,14 +96,18 @@ def _layer_cells(row: LayerTime) -> tuple[str, ...]:
     return (row.op, row.name, row.kernel, f"{row.macs:,}", f"{row.ms:.4f}", share, rate, f"{row.of_peak:.0%}")
 
 
-def _plans(program: Program, bits: str | None) -> dict[str, PlanLike]:
+def _plans(program: Program, bits: str | None, files: list[Path]) -> dict[str, PlanLike]:
     """Label -> plan, in the order given.
 
     Raises:
-        PlanError: neither a width nor "auto".
+        PlanError: neither a width nor "auto"; or a file that holds no plan.
     """
-    from dqt.arith.plan import AUTO, PlanError
+    from dqt.arith.plan import AUTO, Cascade, PlanError, load_plan
 
+    held = {path: load_plan(path) for path in files}
+    named = {f"{'cascade' if isinstance(one, Cascade) else 'plan'} {path}": one for path, one in held.items()}
+    if bits is None and files:
+        return dict(named)
     if bits is None:
         plans: dict[str, PlanLike] = {str(b): b for b in reversed(program.space.widths)}
         return plans | ({AUTO: AUTO} if program.space.choices else {})
@@ -108,7 +116,7 @@ def _plans(program: Program, bits: str | None) -> dict[str, PlanLike]:
         if word != AUTO and not word.isdecimal():
             raise PlanError(f"--bits {bits!r}: need widths or auto with commas between, such as 8,4,auto")
         made[word] = AUTO if word == AUTO else int(word)
-    return made
+    return made | named
 
 
 def _count(word: str) -> int:

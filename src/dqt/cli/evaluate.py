@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.inputs import EngineName, EngineOption, engine_of, widths_of
-from dqt.cli.output import Json, ProgramFile, emit, progress, table
+from dqt.cli.output import Json, PlanFiles, ProgramFile, emit, progress, table
 
 if TYPE_CHECKING:
     from dqt.arith.plan import Plan, PlanLike
@@ -26,9 +26,7 @@ def evaluate(
         str, typer.Argument(metavar="DATA", help="digits, or cifar10=PATH, fashion-mnist=PATH, npz=FILE, folder=PATH.")
     ],
     bits: Annotated[str | None, typer.Option("--bits", help="Uniform widths, such as 8,4,2. Default: all.")] = None,
-    plan: Annotated[
-        list[Path] | None, typer.Option("--plan", metavar="FILE", help="A plan from dqt search; may be repeated.")
-    ] = None,
+    plan: PlanFiles = None,
     auto: Annotated[bool, typer.Option("--auto", help="The controller's choice.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N test samples.")] = None,
     out: Annotated[
@@ -70,12 +68,15 @@ def show(results: Results) -> None:
 
 def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) -> list[Task]:
     """What to run: label, kind, plan, width."""
-    from dqt.arith.plan import AUTO, Plan
+    from dqt.arith.plan import AUTO, Cascade, load_plan
 
     everything = bits is None and not plans and not auto
     widths = list(reversed(program.space.widths)) if everything else widths_of(bits) if bits else []
     tasks: list[Task] = [(f"{b} bits", "uniform", b, b) for b in dict.fromkeys(widths)]
-    tasks += [(f"plan {path}", "plan", Plan.load(path), None) for path in dict.fromkeys(plans)]
+    for path in dict.fromkeys(plans):
+        held = load_plan(path)
+        kind: Kind = "cascade" if isinstance(held, Cascade) else "plan"
+        tasks.append((f"{kind} {path}", kind, held, None))
     if auto or (everything and program.space.choices):
         tasks.append((AUTO, "auto", AUTO, None))
     return tasks
@@ -94,7 +95,7 @@ def _run(program: Program, test: DataSet, tasks: list[Task], net: Path, engine: 
         for label, kind, plan, width in tasks:
             found = room.evaluate(program, inputs, plan, advance=advance, engine=engine)
             fixed: Any = resolve(program.space, plan)
-            static: Plan | None = None if kind == "auto" else fixed
+            static: Plan | None = None if kind in ("auto", "cascade") else fixed
             rows.append(row_of(program, label, kind, found, labels, bits=width, plan=static))
             if plan == AUTO:
                 chosen = auto_of(program, found, labels, images)

@@ -39,8 +39,8 @@ def rooted(run: Run, root: Path | None) -> Run:
     return run.model_copy(update={"data": run.data.model_copy(update={"spec": spec})})
 
 
-def widths_of(text: str) -> list[int]:
-    """``"8,4,2"`` as integers.
+def widths_of(text: str, option: str = "--bits", such_as: str = "8,4,2") -> list[int]:
+    """``"8,4,2"``, given to ``option``, as integers.
 
     Raises:
         PlanError: something else.
@@ -50,21 +50,21 @@ def widths_of(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise PlanError(f"--bits {text!r}: need widths with commas between, such as 8,4,2") from None
+        raise PlanError(f"{option} {text!r}: need widths with commas between, such as {such_as}") from None
 
 
 def plan_of(space: Space, bits: str | None, file: Path | None) -> Any:
-    """The one plan that ``--bits`` or ``--plan`` names; the master width by default.
+    """The one plan or cascade that ``--bits`` or ``--plan`` names; the master width by default.
 
     Raises:
-        PlanError: both are given, or neither a width nor "auto".
+        PlanError: both are given, or neither a width nor "auto"; or a file that holds no plan.
     """
-    from dqt.arith.plan import AUTO, Plan, PlanError
+    from dqt.arith.plan import AUTO, PlanError, load_plan
 
     if bits is not None and file is not None:
         raise PlanError("--bits and --plan: give one of them")
     if file is not None:
-        return Plan.load(file)
+        return load_plan(file)
     if bits is None:
         return space.master
     if bits == AUTO:

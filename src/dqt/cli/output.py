@@ -22,6 +22,11 @@ CheckpointFile = Annotated[
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", metavar="DIR", help="Where a relative path of the data begins.")
 ]
+PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A plan or a cascade, from dqt search.")]
+PlanFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--plan", metavar="FILE", help="A plan or a cascade, from dqt search; may be repeated."),
+]
 
 PIPE_COLUMNS = 140
 """How wide a table may be where no terminal says it."""

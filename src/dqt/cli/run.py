@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dqt.cli.inputs import EngineName, EngineOption, engine_of, plan_of, samples_of
-from dqt.cli.output import Json, ProgramFile, emit, progress, table
+from dqt.cli.output import Json, PlanFile, ProgramFile, emit, progress, table
 
 
 def run(
@@ -19,7 +19,7 @@ def run(
         typer.Argument(metavar="INPUT", help="An image, a .npy or .npz array, or a folder of them. uint8 are pixels."),
     ],
     bits: Annotated[str | None, typer.Option("--bits", help="A width, or auto. Default: the master.")] = None,
-    plan: Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A plan from dqt search.")] = None,
+    plan: PlanFile = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many classes to show.")] = 5,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="Write the outputs, float32 [N, ...].")
@@ -31,7 +31,7 @@ def run(
     import numpy as np
 
     from dqt.arith.files import write_file
-    from dqt.arith.plan import AUTO, resolve
+    from dqt.arith.plan import AUTO, Cascade, resolve
     from dqt.program.evaluate import run_batches
     from dqt.program.program import Program
 
@@ -40,7 +40,7 @@ def run(
     resolve(program.space, chosen)
     names, x = samples_of(program, inputs)
     with progress("running", len(x)) as advance:
-        outputs, widths = run_batches(program, x, chosen, advance=advance, engine=engine_of(program, engine))
+        outputs, widths, passes = run_batches(program, x, chosen, advance=advance, engine=engine_of(program, engine))
     if out is not None:
         array = io.BytesIO()
         np.save(array, outputs)
@@ -49,6 +49,9 @@ def run(
     if chosen == AUTO:
         for answer, row in zip(found, widths.tolist(), strict=True):
             answer["widths"] = dict(zip(program.layers, row, strict=True))
+    if isinstance(chosen, Cascade):
+        for answer, count in zip(found, passes.tolist(), strict=True):
+            answer["passes"] = list(chosen.widths[:count])
     data = {"samples": found} | ({"out": str(out)} if out is not None else {})
     emit(data, as_json, lambda: _show(found, out))
 
@@ -63,13 +66,13 @@ def _answer(program: Any, name: str, y: Any, top: int) -> dict[str, Any]:
 
 
 def _show(found: list[dict[str, Any]], out: Path | None) -> None:
-    auto = any("widths" in answer for answer in found)
+    more = [head for key, head in (("widths", "widths by layer"), ("passes", "passes at")) if key in found[0]]
     rows = []
     for answer in found:
         best = answer.get("top", [])
-        widths = " ".join(str(b) for b in answer.get("widths", {}).values())
+        widths = " ".join(str(b) for b in answer.get("passes", answer.get("widths", {}).values()))
         said = [f"{one['class']} ({one['output']:.2f})" for one in best] or [f"output {answer['shape']}"]
-        rows.append((answer["name"], said[0], ", ".join(said[1:]), *([widths] if auto else [])))
-    table(("input", "class", "then", *(["widths by layer"] if auto else [])), rows, left=4)
+        rows.append((answer["name"], said[0], ", ".join(said[1:]), *([widths] if more else [])))
+    table(("input", "class", "then", *more), rows, left=4)
     if out is not None:
         typer.echo(str(out))

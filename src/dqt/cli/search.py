@@ -1,18 +1,20 @@
-"""``dqt search``: static mixed precision under a budget."""
+"""``dqt search``: static mixed precision, or a cascade, under a budget."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqt.cli.inputs import checkpoint_of, rooted
+from dqt.cli.inputs import EngineName, checkpoint_of, engine_of, rooted, widths_of
 from dqt.cli.output import CheckpointFile, DataRoot, Json, emit, table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dqt.nn.net import Net
     from dqt.train.checkpoint import Checkpoint
     from dqt.train.data import DataSet
 
@@ -30,35 +32,104 @@ def search(
     size: Annotated[
         float | None, typer.Option("--size", help="At most 1: a share of the master's bytes; above: bytes read.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="PLAN.json", help="Where the plan goes.")] = Path(
-        "plan.json"
-    ),
+    cascade: Annotated[
+        str | None, typer.Option("--cascade", metavar="WIDTHS", help="A cascade over such as 2,4,8 instead of a plan.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE.json", help="Where it goes; default: plan.json or cascade.json."),
+    ] = None,
     edges: Annotated[bool, typer.Option("--edges", help="Search the first and last layer, too.")] = False,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples to measure on.")] = 512,
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
-    """Choose a width for each layer under a budget: measured sensitivities, solved exactly, the best plan kept."""
-    from dqt.arith.cost import cost
-    from dqt.train import search as room
+    """Choose a width for each layer under a budget: measured sensitivities, solved exactly, the best plan kept.
+
+    With --cascade, choose the margins below which a sample runs again at the next width; --bitops is what a sample may
+    cost on average, every pass counted. Either file serves as --plan of dqt eval, run and bench.
+    """
     from dqt.train.checkpoint import rebuild
 
     net, held = rebuild(checkpoint_of(checkpoint))
-    room.budgets(net.space, bitops=bitops, size=size, edges=edges)  # before the data is read
-    batches = _batches(_data(held, data, data_root), samples)
-    plan = room.search(net, batches, bitops=bitops, size=size, edges=edges, progress=not as_json)
+
+    def batches() -> list[tuple[Tensor, Tensor]]:  # read only when the budget is known to be one
+        return _batches(_data(held, data, data_root), samples)
+
+    if cascade is None:
+        _plan(net, batches, out or Path("plan.json"), bitops=bitops, size=size, edges=edges, as_json=as_json)
+        return
+    if size is not None or edges:
+        raise typer.BadParameter("--cascade has uniform widths and a budget of --bitops: leave out --size and --edges")
+    widths = widths_of(cascade, "--cascade", "2,4,8")
+    _cascade(net, batches, widths, out or Path("cascade.json"), bitops=bitops, as_json=as_json)
+
+
+def _plan(
+    net: Net, batches: Callable[[], list[tuple[Tensor, Tensor]]], out: Path, *,
+    bitops: float | None, size: float | None, edges: bool, as_json: bool,
+) -> None:  # fmt: skip
+    from dqt.arith.cost import cost
+    from dqt.train import search as room
+
+    room.budgets(net.space, bitops=bitops, size=size, edges=edges)
+    measured = batches()
+    plan = room.search(net, measured, bitops=bitops, size=size, edges=edges, progress=not as_json)
     plan.save(out)
     paid = cost(net, plan)
     result: dict[str, Any] = {
         "plan": str(out),
         "layers": {name: list(pair) for name, pair in plan.items()},
         "cost": paid.as_dict(),
-        "samples": sum(len(labels) for _, labels in batches),
+        "samples": sum(len(labels) for _, labels in measured),
     }
 
     def human() -> None:
         table(("layer", "bits"), [(name, str(pair[0])) for name, pair in plan.items()])
         typer.echo(f"{100 * paid.share:.2f} % of the master's BitOPs, {paid.read_bytes:,} bytes of weights read")
+        typer.echo(f"{out}\nnext: dqt eval NET.dqt DATA --plan {out}")
+
+    emit(result, as_json, human)
+
+
+def _cascade(
+    net: Net, batches: Callable[[], list[tuple[Tensor, Tensor]]], widths: list[int], out: Path, *,
+    bitops: float | None, as_json: bool,
+) -> None:  # fmt: skip
+    import numpy as np
+
+    import dqt
+    from dqt.arith.cost import full_bitops
+    from dqt.program.evaluate import evaluate
+
+    if bitops is None:
+        raise dqt.PlanError("no budget: give --bitops 0.12, a share of the master's BitOPs (or a count)")
+    program = dqt.lower(net)
+    engine = engine_of(program, EngineName.NATIVE)
+    pairs: list[tuple[Any, Any]] = []
+
+    def read() -> Iterator[tuple[Any, Any]]:
+        pairs.extend((x.numpy(), labels.numpy()) for x, labels in batches())
+        yield from pairs
+
+    share = bitops if bitops <= 1 else bitops / full_bitops(program.space)
+    found = dqt.calibrate_cascade(program, read(), widths, bitops=share, engine=engine)
+    found.save(out)
+    spent = evaluate(program, np.concatenate([x for x, _ in pairs]), found, engine=engine)
+    result: dict[str, Any] = {
+        "cascade": str(out),
+        "widths": list(found.widths),
+        "margins": list(found.margins),
+        "share": spent.share,
+        "samples": len(spent.bitops),
+    }
+
+    def human() -> None:
+        steps = zip(found.margins, found.widths[1:], strict=True)
+        said = [*(f"a margin of {margin:,} or less: again at {b} bits" for margin, b in steps), "the last"]
+        table(("bits", "then"), [(str(b), words) for b, words in zip(found.widths, said, strict=True)], left=2)
+        where = f"on these {len(spent.bitops):,} samples, every pass counted"
+        typer.echo(f"{100 * spent.share:.2f} % of the master's BitOPs {where}")
         typer.echo(f"{out}\nnext: dqt eval NET.dqt DATA --plan {out}")
 
     emit(result, as_json, human)

@@ -101,13 +101,15 @@ def run_batches(
     *,
     advance: Callable[[int], object] | None = None,
     engine: Engine | None = None,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
-    """Outputs as :func:`dqt.interpret` gives them, float32 ``[N, ...]``, and the widths that each sample got."""
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    """Outputs as :func:`dqt.interpret` gives them, float32 ``[N, ...]``; widths and passes of each sample."""
     done = _execute(program, as_input(inputs, program.input_shape), plan, advance, engine)
-    codes, widths = (np.concatenate([getattr(part, name) for part in done]) for name in ("codes", "widths"))
+    codes, widths, passes = (
+        np.concatenate([getattr(part, name) for part in done]) for name in ("codes", "widths", "passes")
+    )
     last = program.ops[-1]
     out = next(value for value in program.values if isinstance(last, Dequantize) and value.name == last.x)
-    return (codes - out.zero).astype(np.float32) * np.float32(out.step), widths
+    return (codes - out.zero).astype(np.float32) * np.float32(out.step), widths, passes
 
 
 def interpreter(program: Program) -> Engine:

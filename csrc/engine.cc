@@ -56,6 +56,7 @@ void Arena::grow(const Needs& needs, int64_t samples) {
     values.reserve(needs.values);
     readers.reserve(needs.values);
     taps.reserve(needs.taps);
+    record_taps.reserve(needs.taps);
     chosen.reserve(needs.layers * samples);
     order.reserve(samples);
     capacity = samples;

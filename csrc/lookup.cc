@@ -52,7 +52,8 @@ class Lookup {
             window_.padding[0] = window_.padding[1] = 0;
         }
         in.lay_out(kernel_.record(packed_.depth));
-        std::vector<int32_t>& taps = run.arena.taps;
+        // Not Arena::taps: those are the layer's, and the samples of its next group may go through another kernel.
+        std::vector<int32_t>& taps = run.arena.record_taps;
         taps.clear();
         for (int64_t y = 0; y < packed_.kernel_height; ++y)
             for (int64_t x = 0; x < packed_.kernel_width; ++x)

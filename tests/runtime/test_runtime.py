@@ -21,6 +21,7 @@ from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
 from dqt.runtime.runtime import kernel_names, kernel_sets
 from tests.program.build import Builder, Shape, extremes, inputs, random_program
+from tests.program.networks import divided
 
 ISAS, KERNELS = kernel_sets(), kernel_names()
 
@@ -375,6 +376,40 @@ def test_the_largest_sums_of_the_table(inputs_of: int, pair: tuple[int, int], is
     program = replace(program, ops=tuple(full if op is conv else op for op in program.ops))
     x = np.full((2, inputs_of, 3, 3), 1e9, dtype=np.float32)
     check(program, Plan.of(dict.fromkeys(program.layers, pair)), x, isa=isa, kernel="lookup")
+
+
+GROUPS: list[dict[str, Any]] = [
+    {"count": 64, "stride": (2, 2)},
+    {"count": 40, "dilation": (2, 1), "padding": (2, 2, 1, 1)},
+    {"count": 64},
+    {"count": 100, "kernel": (1, 1), "padding": (0, 0, 0, 0)},
+    {"count": 24, "groups": 4},
+    {"count": 24, "groups": 24},
+]
+"""Convolutions of 24 channels: of any kernel, of Winograd, of one tap, in groups, depthwise."""
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("convolution", GROUPS)
+def test_samples_of_one_layer_at_every_pair_of_widths(convolution: dict[str, Any], isa: str) -> None:
+    """Each width may want another kernel, which must leave to the next what it found."""
+    names, several = (None, *KERNELS) if isa in TABLES else (None,), set()
+    for choices in itertools.combinations((2, 3, 4, 8), 2):
+        b = Builder(6, (3, 6, 5))
+        y = b.conv("v0", 24)
+        b.control(y, 2, choices)
+        y = b.conv(y, **convolution)
+        program = b.build(b.linear(b.linear(b.flatten(y), 64), 5), choices=choices)
+        x = inputs(program, 9)
+        program = divided(program, x)
+        expected = execute(program, x, "auto")
+        assert np.ptp(expected.widths, axis=0)[1:3].all(), "no layer's samples differ"
+        for kernel in names:
+            run = Runtime(program, threads=1 + choices[0] % 2, isa=isa, kernel=kernel)
+            np.testing.assert_array_equal(run.codes(x, "auto"), expected.codes)
+            several.update(run.kernels(x, "auto"))
+    if isa in TABLES and "groups" not in convolution:
+        assert "several" in several, "no two groups had different kernels"
 
 
 ENDS: list[tuple[Shape, dict[str, Any]]] = [

@@ -1,0 +1,202 @@
+"""Random programs, plans and batches on every kernel set of this machine, by name: the interpreter's integers, always.
+
+    python -m tests.runtime.fuzz --cases 20000                all of them, and a table
+    python -m tests.runtime.fuzz --cases 20000 --start 700    go on from seed 700, where a run was interrupted
+    python -m tests.runtime.fuzz --seed 1234                  one program alone
+
+A third of the cases runs under "auto", in batches whose samples choose different widths, a third in a cascade, and a
+third at another pair of widths for each layer. It exits with 1 if any case is unequal, and names each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dqt.arith.plan import Cascade, Pair, Plan, PlanLike
+from dqt.program.interpret import Result, execute, margins
+from dqt.program.program import Program
+from dqt.runtime import Runtime
+from dqt.runtime.runtime import kernel_names, kernel_sets
+from dqt.testing import extremes, inputs, random_program
+from tests.program.networks import divided, random_network
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+SIZES = (1, 2, 3, 5, 8, 13, 24, 67)
+"""Samples of a batch; 67 are more than the engine takes at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A program, a batch, and what the interpreter makes of it under each plan."""
+
+    seed: int
+    program: Program
+    x: Floats
+    expected: tuple[tuple[PlanLike, Result], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of the engine: the program of ``seed`` under ``plan`` (its kind), on ``isa``."""
+
+    seed: int
+    plan: str
+    isa: str
+    threads: int
+    kernel: str | None
+
+    def __str__(self) -> str:
+        forced = f", kernel={self.kernel!r}" if self.kernel else ""
+        return f"--seed {self.seed}: {self.plan}, isa={self.isa!r}, threads={self.threads}{forced}"
+
+
+@dataclass
+class Seen:
+    """What has been compared: cases by set and kind of plan, which were unequal, and what batches mixed.
+
+    Attributes:
+        programs: how many, a batch each.
+        batches: those whose samples gave one layer different widths under "auto".
+        mixed: the pairs of such widths.
+        pairs: pairs of weight and activation widths that a layer had in a plan.
+        passes: batches of a cascade in which some samples passed more often than others.
+    """
+
+    cases: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unequal: list[Case] = field(default_factory=list)
+    programs: int = 0
+    batches: int = 0
+    mixed: Counter[Pair] = field(default_factory=Counter)
+    pairs: Counter[Pair] = field(default_factory=Counter)
+    passes: int = 0
+
+    def count(self) -> int:
+        return sum(self.cases.values())
+
+    def trial(self, trial: Trial) -> None:
+        """Note what its batch mixes."""
+        self.programs += 1
+        for plan, result in trial.expected:
+            if isinstance(plan, Cascade):
+                self.passes += bool(np.ptp(result.passes))
+            elif isinstance(plan, Plan):
+                self.pairs.update(plan.values())
+            else:
+                self.batches += bool(np.ptp(result.widths, axis=0).any())
+                for column in result.widths.T:
+                    self.mixed.update(itertools.combinations([int(b) for b in np.unique(column)], 2))
+
+
+def trial(seed: int) -> Trial:
+    """A program with a controller, samples that divide it, and a plan of each kind."""
+    rng = np.random.default_rng([seed, 2])
+    program = random_network(seed) if seed % 4 else random_program(seed, auto=True)
+    count = int(rng.choice(SIZES))
+    batch = inputs(program, count, seed)
+    batch = np.concatenate([batch, extremes(program, 1, seed)]) if rng.integers(2) else batch
+    program = divided(program, batch)
+    every = list(itertools.product(program.space.widths, repeat=2))
+    pairs = {name: every[(5 * seed + i) % len(every)] for i, name in enumerate(program.layers)}
+    plans: list[PlanLike] = ["auto", cascade(program, batch, rng), Plan.of(pairs)]
+    return Trial(seed, program, batch, tuple((plan, execute(program, batch, plan)) for plan in plans))
+
+
+def cascade(program: Program, x: Floats, rng: np.random.Generator) -> Cascade:
+    """A cascade of two or three widths at which about half of the samples run again."""
+    known = program.space.widths
+    count = min(len(known), int(rng.integers(2, 4)))
+    widths = sorted(int(b) for b in rng.choice(known, count, replace=False))
+    middle = int(np.median(margins(execute(program, x, widths[0]).codes)))
+    return Cascade(tuple(widths), (middle,) * (count - 1))
+
+
+def runs(trial: Trial) -> Iterator[tuple[Case, Result]]:
+    """Every plan on every set, on one thread and on two; one of the two takes kernels by name where it can."""
+    names = [None, *kernel_names()]
+    kernel, threads = names[trial.seed % len(names)], 1 + trial.seed // len(names) % 2
+    for isa, count in itertools.product(kernel_sets(), (1, 2)):
+        forced = kernel if count == threads else None
+        run = Runtime(trial.program, threads=count, isa=isa, kernel=forced)
+        for plan, _ in trial.expected:
+            yield Case(trial.seed, kind(plan), isa, count, forced), run.execute(trial.x, plan)
+
+
+def kind(plan: PlanLike) -> str:
+    return "cascade" if isinstance(plan, Cascade) else "pairs" if isinstance(plan, Plan) else "auto"
+
+
+def equal(a: Result, b: Result) -> bool:
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("codes", "widths", "passes"))
+
+
+def compare(seeds: Iterable[int], cases: int, seen: Seen) -> Iterator[int]:
+    """Compare until there are so many cases; yields how many a seed added."""
+    for seed in seeds:
+        before, one = seen.count(), trial(seed)
+        seen.trial(one)
+        expected = {kind(plan): result for plan, result in one.expected}
+        for case, got in runs(one):
+            if seen.count() == cases:
+                break
+            seen.cases[case.isa, case.plan] += 1
+            if not equal(got, expected[case.plan]):
+                seen.unequal.append(case)
+        yield seen.count() - before
+        if seen.count() == cases:
+            return
+
+
+def report(console: Console, seen: Seen) -> None:
+    """The table of all sets and plans, and each unequal case."""
+    table = Table("kernel set", "auto", "cascade", "pairs", "cases", "unequal")
+    for isa in kernel_sets():
+        counts = [seen.cases[isa, plan] for plan in ("auto", "cascade", "pairs")]
+        wrong = sum(case.isa == isa for case in seen.unequal)
+        table.add_row(isa, *(f"{n:,}" for n in (*counts, sum(counts), wrong)))
+    console.print(table)
+    console.print(f"{seen.count():,} cases, {len(seen.unequal):,} unequal to the interpreter")
+    console.print(
+        f"{seen.programs:,} programs: {seen.batches:,} batches mixed {len(seen.mixed)} pairs of widths in a layer, and "
+        f"{seen.passes:,} the passes of a cascade; plans had {len(seen.pairs)} pairs of weights by activations"
+    )
+    for case in seen.unequal:
+        console.print(f"unequal: {case}", style="red")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.runtime.fuzz", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--cases", type=int, default=20_000, help="how many in this run (20000)")
+    parser.add_argument("--start", type=int, default=0, metavar="SEED", help="the first program's seed (0)")
+    parser.add_argument("--seed", type=int, help="the program of this seed alone")
+    arguments = parser.parse_args()
+    start = arguments.start if arguments.seed is None else arguments.seed
+    seeds = itertools.count(start) if arguments.seed is None else [start]
+    console, seen, done = Console(), Seen(), start
+    try:
+        columns = (TextColumn("seed {task.fields[seed]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("cases", total=arguments.cases if arguments.seed is None else None, seed=start)
+            for added in compare(seeds, arguments.cases, seen):
+                done += 1
+                progress.update(task, advance=added, seed=done)
+    except KeyboardInterrupt:
+        left = arguments.cases - seen.count()
+        console.print(f"interrupted: go on with --start {done} --cases {left}")
+    report(console, seen)
+    return 1 if seen.unequal else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

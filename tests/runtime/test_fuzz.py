@@ -1,0 +1,33 @@
+"""Some of the random cases of ``python -m tests.runtime.fuzz``, and what their batches hold."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from dqt.runtime.runtime import kernel_sets
+from tests.runtime.fuzz import Seen, compare, trial
+
+SEEDS, SOME = 120, 15
+ALL = 10**9
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, SOME))
+def test_every_kernel_set_gives_the_interpreters_integers(first: int) -> None:
+    seen = Seen()
+    for _ in compare(range(first, first + SOME), ALL, seen):
+        pass
+    assert [str(case) for case in seen.unequal] == []
+    assert set(seen.cases) == set(itertools.product(kernel_sets(), ("auto", "cascade", "pairs")))
+    assert set(seen.cases.values()) == {2 * SOME}
+    assert seen.batches >= SOME // 2, "hardly a batch whose samples chose different widths"
+    assert seen.passes >= SOME // 5, "hardly a cascade that some samples left before others"
+
+
+def test_the_batches_mix_every_pair_of_widths() -> None:
+    seen = Seen()
+    for seed in range(SEEDS):
+        seen.trial(trial(seed))
+    assert set(itertools.combinations(range(2, 9), 2)) <= set(seen.mixed)
+    assert set(itertools.product(range(2, 9), repeat=2)) <= set(seen.pairs)

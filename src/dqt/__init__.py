@@ -118,8 +118,14 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+def needs(error: BaseException) -> str | None:
+    """What to install where ``error`` is about an optional library: its name and the command; None for other errors."""
+    library = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or library not in _EXTRA:
+        return None
+    return f'{library}, which is not installed: pip install "dqt[{_EXTRA[library]}]"'
+
+
 def _explained(name: str, error: ModuleNotFoundError) -> ImportError:
-    library = (error.name or "").partition(".")[0]
-    if library not in _EXTRA:
-        return error
-    return ImportError(f'dqt.{name} needs {library}, which is not installed: pip install "dqt[{_EXTRA[library]}]"')
+    missing = needs(error)
+    return error if missing is None else ImportError(f"dqt.{name} needs {missing}", name=error.name)

@@ -133,7 +133,7 @@ def inputs() -> dict[str, Any]:
         "rank": (x[:, 0], ["[2, 8, 8]", "[N, 1, 8, 8]"]),
         "flat": (x.reshape(2, 64), ["[2, 64]"]),
         "channels": (np.zeros((2, 3, 8, 8), np.float32), ["[2, 3, 8, 8]"]),
-        "pixels": (np.zeros((2, 3, 8, 8), np.uint8), ["[1, 3, 8, 8]"]),
+        "pixels": (np.zeros((2, 3, 8, 8), np.uint8), ["[2, 3, 8, 8]", "[N, 1, 8, 8]"]),
         "complex": (x.astype(np.complex64), ["complex64"]),
         "text": (np.array(["a", "b"]), ["<U1"]),
         "empty": (x[:0], ["empty batch"]),
@@ -271,9 +271,9 @@ def test_data_for_eval_that_cannot_be_is_refused(call: Call) -> None:
     refused(call("eval", "net.dqt", "npz=none.npz"), "none.npz", "no such file")
     colour = np.zeros((20, 3, 8, 8), np.uint8)
     np.savez("colour.npz", x=colour, y=np.arange(20) % 2)
-    refused(call("eval", "net.dqt", "npz=colour.npz"), "3 channels")
+    refused(call("eval", "net.dqt", "npz=colour.npz"), "[20, 3, 8, 8]", "[N, 1, 8, 8]")
     np.savez("large.npz", x=np.zeros((20, 1, 9, 9), np.uint8), y=np.arange(20) % 2)
-    refused(call("eval", "net.dqt", "npz=large.npz"), "[4, 1, 9, 9]", "[N, 1, 8, 8]")
+    refused(call("eval", "net.dqt", "npz=large.npz"), "[20, 1, 9, 9]", "[N, 1, 8, 8]")
 
 
 def test_results_that_cannot_be_are_refused(call: Call) -> None:

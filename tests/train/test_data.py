@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dqt.train import formats
+from dqt.data import formats
 from dqt.train.data import Augment, DataError, DataSet, augmented, load
 from dqt.train.seeds import derive, generator, gumbel
 
@@ -132,7 +132,7 @@ def test_what_is_wrong_with_data_is_said(tmp_path: Path, small_cifar: Path) -> N
         (f"cifar10={tmp_path / 'no'}", "data_batch_1.bin not found; looked in"),
         (f"fashion-mnist={tmp_path}", "t10k-images-idx3-ubyte: 7855 bytes, its header says 7856"),
         (f"npz={tmp_path / 'none.npz'}", "no such file"),
-        (f"npz={tmp_path / 'text.npz'}", "not a readable .npz"),
+        (f"npz={tmp_path / 'text.npz'}", "text.npz: not a readable file"),
         (bad_npz(tmp_path, x=images.astype(np.float32), y=labels), r"x is float32 \[4, 2, 2\]; need uint8"),
         (f"folder={tmp_path / 'images'}", "z.png: 9x9 pixels where 5x4 is needed"),
         (f"folder={tmp_path / 'broken'}", "0.png: not a readable image"),

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import dqt
+
 INPUT, USAGE, DEFECT, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -39,6 +41,9 @@ def describe(error: Exception) -> tuple[str, int]:
         context: Any = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "dqt"
         return f"{path}: {_line(error.format_message())} See {path} --help.", USAGE
+    missing = dqt.needs(error)
+    if missing is not None and "pip install" not in str(error):
+        return f"dqt: this needs {missing}", INPUT
     if type(error).__module__.partition(".")[0] == "dqt" or isinstance(error, ImportError):
         return f"dqt: {_line(str(error))}", INPUT
     if isinstance(error, OSError):

@@ -12,10 +12,10 @@ from dqt.cli.output import Json, PlanFiles, ProgramFile, emit, progress, table
 
 if TYPE_CHECKING:
     from dqt.arith.plan import Plan, PlanLike
+    from dqt.cli.labelled import Labelled
     from dqt.program.evaluate import Engine
     from dqt.program.program import Program
     from dqt.report.results import Kind, Results
-    from dqt.train.data import DataSet
 
     Task = tuple[str, Kind, PlanLike, int | None]
 
@@ -37,15 +37,15 @@ def evaluate(
 ) -> None:
     """Top-1 accuracy of the integer program on the test part of a data set. Without choices: all widths, and auto."""
     from dqt.arith.plan import resolve
+    from dqt.cli.labelled import labelled_samples
     from dqt.program.program import Program
     from dqt.report import save_results
-    from dqt.train.data import load
 
     program = Program.load(net)
     tasks = _tasks(program, bits, plan or [], auto)
     for _, _, one, _ in tasks:
         resolve(program.space, one)
-    test = load(data).test.take(slice(None, limit))
+    test = labelled_samples(program, data, limit)
     results = _run(program, test, tasks, net, engine_of(program, engine))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -82,24 +82,21 @@ def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) ->
     return tasks
 
 
-def _run(program: Program, test: DataSet, tasks: list[Task], net: Path, engine: Engine | None) -> Results:
+def _run(program: Program, test: Labelled, tasks: list[Task], net: Path, engine: Engine | None) -> Results:
     from dqt.arith.plan import AUTO, resolve
     from dqt.program import evaluate as room
-    from dqt.program.pixels import pixels_to_inputs
     from dqt.report.collect import auto_of, results_of, row_of
 
-    images, labels = test.images.numpy(), test.labels.numpy()
-    inputs = pixels_to_inputs(program, images)
+    labels = test.labels
     rows, chosen = [], None
     with progress("evaluating", len(tasks) * len(labels)) as advance:
         for label, kind, plan, width in tasks:
-            found = room.evaluate(program, inputs, plan, advance=advance, engine=engine)
+            found = room.evaluate(program, test.inputs, plan, advance=advance, engine=engine)
             fixed: Any = resolve(program.space, plan)
             static: Plan | None = None if kind in ("auto", "cascade") else fixed
             rows.append(row_of(program, label, kind, found, labels, bits=width, plan=static))
             if plan == AUTO:
-                chosen = auto_of(program, found, labels, images)
-    words = f"the {test.name} test set"
+                chosen = auto_of(program, found, labels, test.images)
     return results_of(
-        program, rows, name=net.stem, data=words, samples=len(labels), model_bytes=net.stat().st_size, auto=chosen
+        program, rows, name=net.stem, data=test.words, samples=len(labels), model_bytes=net.stat().st_size, auto=chosen
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,7 +83,8 @@ def samples_of(program: Program, path: Path) -> tuple[list[str], npt.NDArray[np.
     """
     import numpy as np
 
-    from dqt.train.formats import IMAGE_SUFFIXES, DataError
+    from dqt.data.errors import DataError
+    from dqt.data.images import IMAGE_SUFFIXES
 
     files = [path]
     if path.is_dir():
@@ -94,64 +94,53 @@ def samples_of(program: Program, path: Path) -> tuple[list[str], npt.NDArray[np.
     names: list[str] = []
     parts: list[npt.NDArray[np.float32]] = []
     for file in files:
-        x = _read(program, file)
+        x = inputs_of(program, _array(program, file), str(file))
         parts.append(x)
         names += [file.name] if len(x) == 1 else [f"{file.name}[{i}]" for i in range(len(x))]
     return names, np.concatenate(parts)
 
 
-def _read(program: Program, file: Path) -> npt.NDArray[np.float32]:
-    from dqt.program.interpret import as_input
-    from dqt.program.pixels import pixels_to_inputs
-    from dqt.train.formats import read_image
+def inputs_of(program: Program, array: npt.NDArray[Any], source: str) -> npt.NDArray[np.float32]:
+    """Inputs, float32 ``[N, *input_shape]``: uint8 are pixels, other numbers are what the model takes.
+
+    One sample may be without its batch dimension.
+
+    Raises:
+        InputError: another shape or dtype; or pixels, for a program that does not say their mean and std.
+    """
+    from dqt.program.interpret import InputError, as_input
+    from dqt.program.pixels import pixels_to_inputs, with_batch
 
     shape = program.input_shape
-    if file.suffix.lower() in ARRAYS:
-        array = _array(file)
-    else:
-        array = read_image(file, like=_image_shape(file, shape))
-    if array.shape == shape:
-        array = array[None]
     try:
-        if array.dtype == "uint8" and array.ndim == 4:
-            as_input(array[:1], shape)  # the shape is checked before the channels are
-            return pixels_to_inputs(program, array)
-        return as_input(array, shape)
-    except ValueError as error:
-        raise type(error)(f"{file}: {error}") from None
+        if array.dtype == "uint8":
+            array = pixels_to_inputs(program, with_batch(array, shape))
+        return as_input(array[None] if array.shape == shape else array, shape)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
-def _image_shape(file: Path, shape: Sequence[int]) -> tuple[int, ...]:
+def image_shape(program: Program, source: str) -> tuple[int, ...]:
+    """The shape ``[C, H, W]`` that images must get.
+
+    Raises:
+        InputError: the program takes no images.
+    """
     from dqt.program.interpret import InputError
 
+    shape = program.input_shape
     if len(shape) != 3 or shape[0] not in (1, 3):
-        raise InputError(f"{file}: this program takes samples of shape {list(shape)}, which no image has: pass .npy")
-    return tuple(shape)
+        raise InputError(f"{source}: this program takes samples of shape {list(shape)}, which no image has: pass .npy")
+    return shape
 
 
-def _array(file: Path) -> npt.NDArray[Any]:
-    import zipfile
-    import zlib
+def _array(program: Program, file: Path) -> npt.NDArray[Any]:
+    from dqt.data.arrays import read_samples
+    from dqt.data.images import read_image
 
-    import numpy as np
-
-    from dqt.train.formats import DataError
-
-    try:
-        held = np.load(file, allow_pickle=False)
-        if isinstance(held, np.ndarray):
-            return held
-        with held:
-            if "x" not in held.files and len(held.files) != 1:
-                raise DataError(f"{file}: holds {held.files}; need one array, or one that is named x")
-            array: npt.NDArray[Any] = held["x" if "x" in held.files else held.files[0]]
-            return array
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{file}: not a readable file of plain arrays: {error}") from None
+    if file.suffix.lower() in ARRAYS:
+        return read_samples(file)
+    return read_image(file, like=image_shape(program, str(file)))
 
 
 class EngineName(StrEnum):

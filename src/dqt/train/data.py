@@ -5,9 +5,7 @@ Images are uint8 ``[N, C, H, W]``; a network sees ``(image / 255 - mean) / std``
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqt.train import formats
-from dqt.train.formats import Arrays, DataError
+from dqt.data.arrays import Part
+from dqt.data.errors import DataError
+from dqt.data.sets import hold_out, read
+from dqt.data.sets import split as split_parts
 from dqt.train.seeds import generator
 
 __all__ = ["Augment", "DataError", "DataSet", "Splits", "load"]
 
-TEST_SHARE = 0.2
-SPLIT_SEED = 20250817
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -129,9 +127,9 @@ def load(spec: str, *, valid: int = 0, augment: Augment | None = None) -> Splits
 
     Args:
         spec: ``"digits"`` (scikit-learn's, 80/20 split) or ``"cifar10=PATH"``, ``"fashion-mnist=PATH"`` (the official
-            files), ``"npz=FILE"`` (arrays x and y, or x_train, y_train, x_test, y_test), ``"folder=PATH"`` (one folder
-            of images per class, or ``train`` and ``test`` folders of these). Sets without a test part give up a
-            stratified fifth.
+            files), ``"npz=FILE"`` (uint8 images x and labels y, or x_train, y_train, x_test, y_test: see
+            :func:`dqt.data.arrays.read_parts`), ``"folder=PATH"`` (one folder of images per class, or ``train`` and
+            ``test`` folders of these). Sets without a test part give up a stratified fifth.
         valid: how many training samples to hold out, stratified; the same ones in every run.
         augment: replaces the set's own augmentation.
 
@@ -139,65 +137,61 @@ def load(spec: str, *, valid: int = 0, augment: Augment | None = None) -> Splits
         DataError: an unknown set, a file that is missing, of the wrong size or truncated, or too few samples.
     """
     name, _, path = spec.partition("=")
-    if name not in SETS:
-        raise DataError(f"data {spec!r}: unknown set {name!r}; known: {', '.join(SETS)} (such as cifar10=PATH)")
-    if (name == "digits") == bool(path):
-        raise DataError(f"data {spec!r}: " + ("digits takes no path" if path else f"needs a path: {name}=PATH"))
-    reader = SETS[name]
-    arrays = reader.read(Path(path).expanduser())
-    parts = arrays if arrays.test_images is not None else _with_test_part(arrays)
-    train_index, valid_index = _hold_out(parts.labels, valid, spec)
-    mean, std = reader.statistics or _statistics(parts.images[train_index])
-    chosen = reader.augment if augment is None else augment
+    arrays = read(spec)
+    train_part, test_part = split_parts(
+        replace(arrays, train=_images(arrays.train, path), test=_images(arrays.test, path))
+    )
+    train_index, valid_index = hold_out(train_part.labels, valid, spec)
+    chosen = SETS[name]
+    mean, std = chosen.statistics or _statistics(train_part.x[train_index])
 
-    def split(images: Any, labels: Any) -> DataSet:
-        pixels, targets = torch.from_numpy(images).contiguous(), torch.from_numpy(labels.astype(np.int64))
-        return DataSet(name, pixels, targets, mean, std, parts.classes, chosen)
+    def split(part: Part) -> DataSet:
+        pixels, targets = torch.from_numpy(part.x).contiguous(), torch.from_numpy(part.labels)
+        return DataSet(name, pixels, targets, mean, std, arrays.classes, chosen.augment if augment is None else augment)
 
-    train = split(parts.images, parts.labels)
+    train = split(train_part)
     held_out = train.take(torch.from_numpy(valid_index)) if valid else None
-    test = split(parts.test_images, parts.test_labels)
-    return Splits(train.take(torch.from_numpy(train_index)) if valid else train, held_out, test)
+    return Splits(train.take(torch.from_numpy(train_index)) if valid else train, held_out, split(test_part))
 
 
 @dataclass(frozen=True)
 class _Set:
-    read: Callable[[Path], Arrays]
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None
     augment: Augment
 
 
 SETS = {
-    "digits": _Set(lambda _: formats.digits(), ((0.3053,), (0.3760,)), Augment(pad=1)),
-    "cifar10": _Set(formats.cifar10, IMAGENET, Augment(pad=4, flip=True)),
-    "fashion-mnist": _Set(formats.fashion_mnist, ((0.2860,), (0.3530,)), Augment(pad=2, flip=True)),
-    "npz": _Set(formats.npz, None, Augment()),
-    "folder": _Set(formats.folder, None, Augment()),
+    "digits": _Set(((0.3053,), (0.3760,)), Augment(pad=1)),
+    "cifar10": _Set(IMAGENET, Augment(pad=4, flip=True)),
+    "fashion-mnist": _Set(((0.2860,), (0.3530,)), Augment(pad=2, flip=True)),
+    "npz": _Set(None, Augment()),
+    "folder": _Set(None, Augment()),
 }
-"""Every set: its reader, mean and std (None: of its training images), and its augmentation. CIFAR-10 takes the
-ImageNet constants, which the public CIFAR ResNets were trained with."""
+"""Every set: its mean and std (None: of its training images), and its augmentation. CIFAR-10 takes the ImageNet
+constants, which the public CIFAR ResNets were trained with."""
+
+
+def _images(part: Part | None, path: str) -> Part | None:
+    """``part`` with images ``[N, C, H, W]``, also from ``[N, H, W]``, and from ``[N, H, W, C]`` with 1 or 3 channels.
+
+    Raises:
+        DataError: no uint8 images.
+    """
+    if part is None:
+        return None
+    x = part.x
+    if x.dtype != np.uint8 or x.ndim not in (3, 4):
+        raise DataError(
+            f"{path}: x is {x.dtype} {list(x.shape)}; need uint8 [N, C, H, W], [N, H, W, C] or [N, H, W]; to train on "
+            "other data, call dqt.fit, which takes tensors"
+        )
+    if x.ndim == 3:
+        return replace(part, x=x[:, None])
+    last = x.shape[3] in (1, 3) and x.shape[1] not in (1, 3)
+    return replace(part, x=np.ascontiguousarray(np.moveaxis(x, -1, 1))) if last else part
 
 
 def _statistics(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     pixels = images.astype(np.float64).transpose(1, 0, 2, 3).reshape(images.shape[1], -1) / 255
     std = np.maximum(pixels.std(axis=1), 1 / 255)
     return tuple(round(float(v), 4) for v in pixels.mean(axis=1)), tuple(round(float(v), 4) for v in std)
-
-
-def _with_test_part(arrays: Arrays) -> Arrays:
-    count = round(len(arrays.labels) * TEST_SHARE)
-    train, test = _hold_out(arrays.labels, count, "the test part")
-    return Arrays(arrays.images[train], arrays.labels[train], arrays.classes, arrays.images[test], arrays.labels[test])
-
-
-def _hold_out(labels: npt.NDArray[np.int64], count: int, what: str) -> tuple[Any, Any]:
-    """Indices (kept, held out), ``count`` of the latter, stratified by label, always the same."""
-    from sklearn.model_selection import train_test_split
-
-    if count == 0:
-        return np.arange(len(labels)), np.arange(0)
-    try:
-        kept, held = train_test_split(np.arange(len(labels)), test_size=count, random_state=SPLIT_SEED, stratify=labels)
-    except ValueError as error:
-        raise DataError(f"data {what}: cannot hold out {count} of {len(labels)} samples: {error}") from None
-    return np.sort(kept), np.sort(held)

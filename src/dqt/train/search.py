@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from dqt.arith.cost import full_bitops
 from dqt.arith.files import write_file
 from dqt.arith.plan import Layer, Plan, PlanError, Space, uniform
+from dqt.data.errors import DataError
 from dqt.nn.net import Net
-from dqt.train.formats import DataError
 
 FORMAT, VERSION = "dqt-sensitivity", 1
 SCALE = 1e4

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 NATIVE = ("engine", "kernels", "linear", "serving")
-ALONE = ("import_time", "counts_resnet50", "digits", "training_speed", *NATIVE)
+ALONE = ("training_speed", *NATIVE)
 WITH_DATA = ("cifar10_ptq", "operators")
 
 

@@ -6,6 +6,7 @@ through ``dqt.interpret`` at each width.
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 import dqt
-from bench.common import CIFAR10, RESULTS, Check, parser, weights_of, write
+from bench.common import CIFAR10, RESULTS, Check, parser, rows, weights_of, write
 from dqt.arith.plan import uniform as uniform_plan
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
@@ -64,6 +65,7 @@ def main() -> None:
         "plans": searched(net, program, splits, x, labels),
     }
     save_results(report_of(program, results, len(x)), RESULTS / REPORT)
+    (RESULTS / REPORT).write_text(rows(json.loads((RESULTS / REPORT).read_text())) + "\n")
     settings: dict[str, Any] = {
         "calibration_images": IMAGES,
         "search_images": SEARCHED,

@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("dqt", "numpy", "scipy", "torch", "torchvision", "lightning-fabric", "scikit-learn")
+ROOM = 400
+"""Columns of a line in a record."""
 CIFAR10, RESNET20 = "cifar-10-batches-bin", "cifar10-resnet20.safetensors"
 
 
@@ -90,9 +92,29 @@ def write(name: str, *, settings: dict[str, Any], results: dict[str, Any], check
     targets = [asdict(check) | {"met": check.met} for check in checks]
     document = {"bench": name, "machine": machine(), "settings": settings, "targets": targets, "results": results}
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    path.write_text(rows(document) + "\n")
     print(f"wrote {path.relative_to(Path(__file__).parent.parent)}", flush=True)
     return all(check.met for check in checks)
+
+
+def rows(value: Any, indent: int = 0) -> str:
+    """JSON with one row a line: a value that fits into ROOM columns, or that nests nothing but lists of numbers."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if len(flat) + indent <= ROOM or not isinstance(value, dict | list) or _is_row(value):
+        return flat
+    parts = value.items() if isinstance(value, dict) else [(None, each) for each in value]
+    pad = " " * (indent + 1)
+    lines = (
+        pad + ("" if key is None else f"{json.dumps(key, ensure_ascii=False)}: ") + rows(each, indent + 1)
+        for key, each in parts
+    )
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    return first + "\n" + ",\n".join(lines) + "\n" + " " * indent + last
+
+
+def _is_row(value: dict[str, Any] | list[Any]) -> bool:
+    nested = [each for each in (value.values() if isinstance(value, dict) else value) if isinstance(each, dict | list)]
+    return all(isinstance(each, list) and not any(isinstance(v, dict | list) for v in each) for each in nested)
 
 
 def parser(description: str | None, *, data: bool = False) -> argparse.ArgumentParser:

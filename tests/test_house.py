@@ -26,3 +26,11 @@ def test_every_package_says_what_it_is() -> None:
     for path in SOURCES:
         if path.name == "__init__.py":
             assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+@pytest.mark.parametrize(
+    ("folder", "other"), [("tests", "bench"), ("bench", "tests"), ("src", "tests"), ("src", "bench")]
+)
+def test_tests_and_measurements_share_the_library_and_nothing_else(folder: str, other: str) -> None:
+    imports = re.compile(rf"^\s*(from|import) {other}\b", re.MULTILINE)
+    assert [path for path in (ROOT / folder).rglob("*.py") if imports.search(path.read_text())] == []

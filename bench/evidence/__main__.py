@@ -1,15 +1,14 @@
-"""``python -m bench.evidence``: train, judge, and write the page of results.
+"""``python -m bench.evidence``: train, judge and time the runs of docs/results.md.
 
     float NAME      train the float weights that a run starts from
     run NAME        train (or go on), lower, judge every width; controllers also against their rivals
     judge NAME      judge a run folder that exists
     frontier NAME   cascades and searched plans of a judged run over many budgets
     time NAME       how long each point of a judged run takes; needs a quiet core
-    report          docs/results.md and its pictures, from the JSONs alone
     list            the recipes
 
-Everything goes on where it was interrupted; what is stopped, by a signal or by --minutes, exits with 75 and is to be
-called again. NAME is a recipe of this folder or a .toml file.
+Everything goes on where it was interrupted: what a signal stops exits with 75 and is to be called again. NAME is a
+recipe of this folder or a .toml file. ``python -m bench.documents`` then writes the page.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from typing import TYPE_CHECKING
 from bench.evidence import records
 
 if TYPE_CHECKING:
-    from bench.evidence.slices import Limit
     from bench.evidence.training import Place
 
 AGAIN = 75
@@ -45,12 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _do(options: argparse.Namespace) -> None:
-    if options.verb == "report":
-        from bench.evidence import results
-
-        results.write(options.results, options.docs)
-        return
-    from bench.evidence import slices, training
+    from bench.evidence import training
 
     if options.verb == "list":
         print("\n".join([*training.names(), *(f"float {name}" for name in training.names(training.FLOATS))]))
@@ -59,11 +52,10 @@ def _do(options: argparse.Namespace) -> None:
     where = training.place(
         options.name, options.seed, options.data, options.weights, options.folder, options.runs, recipes
     )
-    with slices.slice_of(options.minutes) as limit:
-        if options.verb == "float":
-            _float(options, where)
-        else:
-            _run(options, where, limit)
+    if options.verb == "float":
+        _float(options, where)
+    else:
+        _run(options, where)
 
 
 def _float(options: argparse.Namespace, where: Place) -> None:
@@ -73,12 +65,11 @@ def _float(options: argparse.Namespace, where: Place) -> None:
     floats.train(where, options.weights or options.data / f"{stem}.safetensors", options.results)
 
 
-def _run(options: argparse.Namespace, where: Place, limit: Limit) -> None:
+def _run(options: argparse.Namespace, where: Place) -> None:
     from bench.evidence import frontier, judging, timing, training
 
     if options.verb == "run":
         training.train(where)
-        limit.check()
     judged = judging.Judging(where, options.results, options.commit)
     judged.everything()
     if options.verb == "time":
@@ -107,14 +98,10 @@ def _parser() -> argparse.ArgumentParser:
         if name == "float":
             kept = "where they go (default: NAME.safetensors, NAME-sSEED with --seed"
         verb.add_argument("--weights", type=Path, help=f"the float weights: {kept}, under --data)")
-        verb.add_argument("--minutes", type=float, help="stop after so long, with everything saved")
         verb.add_argument("--runs", type=Path, default=Path("runs/evidence"), help="holds NAME-sSEED for each run")
         verb.add_argument("--folder", type=Path, help="the run's own folder, in place of one under --runs")
         verb.add_argument("--commit", help="what it was trained at, for a folder that does not say")
         verb.add_argument("--results", type=Path, default=records.FOLDER, help="where the JSON goes")
-    verb = verbs.add_parser("report")
-    verb.add_argument("--results", type=Path, default=records.FOLDER)
-    verb.add_argument("--docs", type=Path, default=records.ROOT / "docs")
     verbs.add_parser("list")
     return parser
 

@@ -14,15 +14,31 @@ import numpy.typing as npt
 import dqt
 from bench.common import machine
 from bench.evidence import records
-from bench.evidence.judge import ENGINE, judge, output_codes
 from bench.evidence.records import Controller, Kind, Point, Record
 from bench.evidence.training import Place, trained
 from dqt.arith.cost import controller_bitops, full_bitops
 from dqt.arith.plan import AUTO, PlanLike
 from dqt.nn.net import Net
+from dqt.program.evaluate import Evaluation, evaluate, evaluate_widths
 from dqt.program.program import Program
+from dqt.runtime import Runtime
 
+ENGINE = "dqt.Runtime"
 Widths = npt.NDArray[np.int8]
+Floats = npt.NDArray[np.float32]
+
+
+def judge(program: Program, inputs: Floats, plan: PlanLike | npt.NDArray[np.int8]) -> Evaluation:
+    """The integer program's answers under ``plan``, or at widths given for each sample, int8 ``[N, layers]``."""
+    engine = Runtime(program).execute
+    if isinstance(plan, np.ndarray):
+        return evaluate_widths(program, inputs, plan, engine=engine)
+    return evaluate(program, inputs, plan, engine=engine)
+
+
+def output_codes(program: Program, inputs: Floats, bits: int) -> npt.NDArray[np.int32]:
+    """The integer outputs at one width, ``[N, classes]``: what a cascade's margins are calibrated on."""
+    return Runtime(program).codes(inputs, bits)
 
 
 class Judging:

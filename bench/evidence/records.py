@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,10 +9,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.common import RESULTS
+from bench.common import RESULTS, rows
 
 FOLDER = RESULTS / "evidence"
 ROOT = Path(__file__).parent.parent.parent
+MEASURES = "measures.jsonl"
+"""The runs of one epoch, a line for each."""
 Kind = Literal["uniform", "auto", "dealt", "plan", "cascade"]
 
 
@@ -28,7 +29,7 @@ class _Frozen(BaseModel):
         """Write by way of a temporary file: whatever happens, ``path`` is the old record or the new one."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(self.model_dump(mode="json", exclude_none=True), indent=1) + "\n")
+        temporary.write_text(rows(self.model_dump(mode="json", exclude_none=True)) + "\n")
         temporary.replace(path)
 
 
@@ -177,9 +178,15 @@ def _load(path: Path, kind: type[_Kind]) -> _Kind:
 
 
 def load_all(folder: Path = FOLDER) -> list[Record]:
-    """Every record of a folder, by name and seed."""
-    records = [load(path) for path in folder.glob("*.json")]
-    return sorted(records, key=lambda record: (record.name, record.seed))
+    """Every record of a folder, by name and seed; a file of its own goes before a line of MEASURES."""
+    found = {(record.name, record.seed): record for record in _measures(folder / MEASURES)}
+    found |= {(record.name, record.seed): record for record in map(load, folder.glob("*.json"))}
+    return [found[key] for key in sorted(found)]
+
+
+def _measures(path: Path) -> list[Record]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Record.model_validate_json(line) for line in lines]
 
 
 def load_floats(folder: Path = FOLDER) -> list[FloatRecord]:

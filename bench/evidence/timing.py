@@ -6,13 +6,12 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.evidence.judging import Judging
+from bench.evidence.judging import Floats, Judging
 from dqt.arith.plan import AUTO, Cascade, Plan
 from dqt.runtime import Runtime
 from dqt.runtime.bench import pinned
 
 if TYPE_CHECKING:
-    from bench.evidence.judge import Floats
     from bench.evidence.records import Point
     from dqt.arith.plan import PlanLike
 

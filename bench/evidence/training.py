@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from dqt.train.trainer import BEST, LAST
 
 RECIPES = Path(__file__).parent / "recipes"
 FLOATS = RECIPES / "float"
+MEASURES, BASE = "measures.toml", "measure-base"
+"""Recipes that stand in one file, as changes of another."""
 STARTED = "started.json"
 PREFIX = "data/"
 RUNS = "runs/"
@@ -78,7 +81,28 @@ class Place:
 
 def names(recipes: Path = RECIPES) -> list[str]:
     """The recipes."""
-    return sorted(path.stem for path in recipes.glob("*.toml"))
+    return sorted([*(path.stem for path in recipes.glob("*.toml") if path.name != MEASURES), *_changes(recipes)])
+
+
+def _changes(recipes: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    path = recipes / MEASURES
+    return tomllib.loads(path.read_text()) if path.exists() else {}
+
+
+def run_of(recipe: str, recipes: Path = RECIPES) -> Run:
+    """The run of a recipe's name, one of those in the folder ``recipes``, or of a run file.
+
+    Raises:
+        RecordError: no such recipe. RecipeError: not a run file.
+    """
+    changes = _changes(recipes).get(recipe)
+    if changes is not None:
+        base = load_run(recipes / f"{BASE}.toml").as_dict()
+        return run_from({key: part | changes[key] if key in changes else part for key, part in base.items()}, recipe)
+    path = Path(recipe) if recipe.endswith(".toml") else recipes / f"{recipe}.toml"
+    if not path.exists():
+        raise RecordError(f"no recipe {recipe!r}; there are {', '.join(names(recipes))}, or give a .toml file")
+    return load_run(path)
 
 
 def place(
@@ -90,19 +114,12 @@ def place(
     runs: Path,
     recipes: Path = RECIPES,
 ) -> Place:
-    """The run of a recipe's name, one of those in the folder ``recipes``, or of a run file.
-
-    Raises:
-        RecordError: no such recipe. RecipeError: not a run file.
-    """
-    path = Path(recipe) if recipe.endswith(".toml") else recipes / f"{recipe}.toml"
-    if not path.exists():
-        raise RecordError(f"no recipe {recipe!r}; there are {', '.join(names(recipes))}, or give a .toml file")
-    run = load_run(path)
+    """What :func:`run_of` finds, with a seed and with the places of its things."""
+    run, name = run_of(recipe, recipes), Path(recipe).stem if recipe.endswith(".toml") else recipe
     if seed is not None:
         run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"seed": seed})})
-    own = f"{'float-' if recipes == FLOATS else ''}{path.stem}-s{run.recipe.seed}"  # a name may be of both kinds
-    return Place(path.stem, run, data, weights, folder or runs / own, runs)
+    own = f"{'float-' if recipes == FLOATS else ''}{name}-s{run.recipe.seed}"  # a name may be of both kinds
+    return Place(name, run, data, weights, folder or runs / own, runs)
 
 
 def train(where: Place) -> None:

@@ -1,24 +1,18 @@
 """Shift against requantization, integer operators against real ones, and what the power-of-two rule costs.
 
-``python -m bench.operators`` measures all three; ``python -m bench.operators page`` writes docs/experiments.md from
-what was recorded, and runs nothing.
+``python -m bench.operators`` measures all three; docs/experiments.md shows what was recorded.
 """
 
 from __future__ import annotations
 
 from bench.common import CIFAR10, Check, parser, weights_of, write
-from bench.operators import page
 
 
 def main() -> None:
     """Measure, print, write."""
     options = parser(__doc__, data=True)
-    options.add_argument("verb", nargs="?", choices=("run", "page"), default="run")
     options.add_argument("--threads", type=int, default=1, help="of torch")
     arguments = options.parse_args()
-    if arguments.verb == "page":
-        page.write()
-        return
     import torch
 
     from bench.operators import ablation, errors, shifts

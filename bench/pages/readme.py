@@ -1,4 +1,4 @@
-"""Put the committed numbers on the front page: its tables and its picture. Runs nothing."""
+"""The tables of README.md, and its picture."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 from bench.cifar10_ptq import REPORT
 from bench.common import RESULTS, processor_name
 from bench.evidence import records
-from bench.evidence.targets import BASE, SHIPPED_SEED, dearest
-from bench.markdown import filled, table
+from bench.markdown import table
+from bench.pages.targets import AT_3_BITS, BASE, SHIPPED_SEED, dearest
 
-ROOT = Path(__file__).parent.parent
-README, PICTURE = ROOT / "README.md", ROOT / "docs" / "images" / "cifar10-ptq.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "cifar10-ptq.png"
 NETWORKS = {
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
@@ -23,15 +22,16 @@ NETWORKS = {
 RIVALS = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "litert": "LiteRT"}
 
 
-def main() -> None:
-    """Rewrite the blocks of the README, draw the picture."""
+def blocks() -> dict[str, str]:
+    """Name of each block of the page -> its content."""
+    return {"trained": trained(), "cifar10_ptq": accuracy(), "engine": speed()}
+
+
+def draw() -> None:
+    """The picture."""
     from dqt.report.plots import save_picture
     from dqt.report.results import load_results
 
-    page = README.read_text()
-    for name, made in BLOCKS.items():
-        page = filled(page, name, made())
-    README.write_text(page)
     PICTURE.parent.mkdir(exist_ok=True)
     save_picture(load_results(RESULTS / REPORT), PICTURE)
 
@@ -64,7 +64,10 @@ def trained() -> str:
         ("BitOPs, % of 8 bits", "", *(f"{100 * point.share:.1f}" for point in every)),
     ]
     widths = ", ".join(str(b) for b in cascade.widths or ())
-    return table(("bits", "float", *(str(point.bits) for point in points), f"cascade {widths}"), lines)
+    sizes = record.program_bytes, records.load(records.path_of(AT_3_BITS, 0)).program_bytes
+    one, controlled = (f"{size / 1000:.0f} kB" for size in sizes)
+    said = f"One file of {one}, or of {controlled} with a controller: `dqt.example()`."
+    return table(("bits", "float", *(str(point.bits) for point in points), f"cascade {widths}"), lines) + f"\n{said}\n"
 
 
 def speed() -> str:
@@ -115,11 +118,3 @@ def where(document: dict[str, Any]) -> str:
         "The differentiable network gives the "
         f"same class on {agreement:.2f} % or more at every width, its exact form the same bits."
     )
-
-
-BLOCKS = {"trained": trained, "cifar10_ptq": accuracy, "engine": speed}
-"""The blocks of the README and what makes them."""
-
-
-if __name__ == "__main__":
-    main()

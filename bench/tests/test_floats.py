@@ -1,22 +1,22 @@
-"""Float training and the long experiments in slices: what was stopped ends as what was not."""
+"""Float training and the long experiments: what a signal stopped ends as what was not."""
 
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.evidence import floats, records, results, slices, training
+from bench.evidence import floats, records, training
 from bench.evidence.__main__ import AGAIN, main
+from bench.pages import results
+from bench.tests.test_evidence import arguments, write
 from dqt.train.checkpoint import read
-from dqt.train.processes import StopFlag, Stopped
+from dqt.train.processes import StopFlag
 from dqt.train.recipe import load_run
 from dqt.train.trainer import LAST, Trainer
-from tests.bench.test_evidence import arguments, write
 
 FLOAT = """
 [model]
@@ -40,12 +40,12 @@ accelerator = "cpu"
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let the slice end after ``step`` of the float training, once."""
+    """Send SIGTERM after ``step`` of the float training, once."""
     looked = floats.FloatTraining._look_at_the_clock
 
     def look(self: floats.FloatTraining, flag: StopFlag) -> None:
         if self.step == step:
-            signal.raise_signal(signal.SIGALRM)
+            signal.raise_signal(signal.SIGTERM)
         looked(self, flag)
 
     monkeypatch.setattr(floats.FloatTraining, "_look_at_the_clock", look)
@@ -64,7 +64,7 @@ def test_float_training_that_was_stopped_equals_an_uninterrupted_one(
     first = records.load_floats(folder / "results")[0]
     with monkeypatch.context() as patch:
         stop_at(patch, step)
-        assert main([*parts, "--minutes", "9"]) == AGAIN
+        assert main(parts) == AGAIN
     assert "give the same command again" in capsys.readouterr().err
     assert read(folder / "parts" / LAST)["step"] == step
     assert not (folder / "parts.safetensors").exists()
@@ -101,7 +101,7 @@ def test_a_float_run_of_another_recipe_or_with_weights_is_refused(
     assert "begins anew" in capsys.readouterr().err
 
 
-def test_a_run_stops_after_its_minutes_and_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_a_signal_stopped_goes_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder, "tiny.toml")
     whole = [*arguments(folder, "run", "tiny.toml"), "--folder", str(folder / "whole")]
     assert main(whole) == 0
@@ -111,16 +111,16 @@ def test_a_run_stops_after_its_minutes_and_goes_on(folder: Path, monkeypatch: py
 
     def over(self: Trainer) -> None:
         if self.step == 2:
-            signal.raise_signal(signal.SIGALRM)
+            signal.raise_signal(signal.SIGTERM)
         after(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_after_step", over)
-        assert main([*arguments(folder, "run", "tiny.toml"), "--minutes", "9"]) == AGAIN
+        assert main(arguments(folder, "run", "tiny.toml")) == AGAIN
     last = folder / "runs" / "tiny-s0" / LAST
     assert last.exists()
     assert not (folder / "results" / "tiny-s0.json").exists()
-    assert main([*arguments(folder, "run", "tiny.toml"), "--minutes", "9"]) == 0
+    assert main(arguments(folder, "run", "tiny.toml")) == 0
     found = records.load(folder / "results" / "tiny-s0.json")
     assert_equal(read(folder / "whole" / LAST)["net"], read(last)["net"])
     assert [(p.label, p.accuracy, p.share) for p in found.points] == [
@@ -128,25 +128,9 @@ def test_a_run_stops_after_its_minutes_and_goes_on(folder: Path, monkeypatch: py
     ]
 
 
-def test_a_slice_stops_what_is_outside_of_training_at_once_and_leaves_no_alarm_behind() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped), slices.slice_of(1 / 60_000):
-        time.sleep(60)
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
-    with slices.slice_of(None) as limit:
-        limit.check()
-
-
-def test_training_that_ends_with_its_slice_is_not_judged_in_it() -> None:
-    limit = slices.Limit(0)
-    with pytest.raises(Stopped):
-        limit.check()
-
-
 def test_every_float_recipe_is_a_run_file_that_feeds_a_recipe_or_stands_beside_one() -> None:
     assert set(training.names(training.FLOATS)) == set(results.FLOATS)
-    runs = {name: load_run(training.RECIPES / f"{name}.toml") for name in training.names()}
+    runs = {name: training.run_of(name) for name in training.names()}
     fed = {run.model.weights for run in runs.values()}
     for name in results.FLOATS:
         own = load_run(training.FLOATS / f"{name}.toml")

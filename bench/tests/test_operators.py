@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.operators import ablation, errors, page, shifts
+from bench.common import RESULTS
+from bench.operators import ablation, errors, shifts
 from dqt.arith.nested import narrow_weight
 
 
@@ -98,14 +99,9 @@ def test_statistics_are_those_of_the_new_weights() -> None:
 
 
 def test_the_recorded_counts_and_layers_add_up() -> None:
-    results = json.loads(page.RECORD.read_text())["results"]
+    results = json.loads((RESULTS / "operators.json").read_text())["results"]
     for row in results["ablation"]["widths"].values():
         assert {sum(way["layers_by_e"]) for way in row.values() if "layers_by_e" in way} == {18}
         assert row["free"]["relative_squared_error"] <= row["shift, mse"]["relative_squared_error"]
     for widths in results["integer"].values():
         assert np.all([row["largest_share_of_bound"] <= 1 for row in widths.values()])
-
-
-def test_the_committed_page_is_what_the_committed_record_gives() -> None:
-    made = page.page(json.loads(page.RECORD.read_text()))
-    assert page.PAGE.read_text() == made, "run: python -m bench.operators page"

@@ -1,4 +1,4 @@
-"""The driver of the long experiments, on a run of seconds; the page of results is what the records give."""
+"""The driver of the long experiments, on a run of seconds; the tables of results are what the records give."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import dqt
-from bench.evidence import frontier, judging, records, results, targets, training
+from bench.evidence import frontier, judging, records, training
 from bench.evidence.__main__ import main
 from bench.evidence.records import Point, Record
+from bench.pages import results, targets
 from dqt.arith.plan import uniform
 from dqt.train.recipe import load_run
 
@@ -49,7 +50,7 @@ def write(folder: Path, name: str, controller: str = "", more: str = "") -> None
 def test_every_recipe_is_a_run_file_with_images_held_out() -> None:
     assert set(training.names()) == set(results.EVERYTHING)
     for name in training.names():
-        run = load_run(training.RECIPES / f"{name}.toml")
+        run = training.run_of(name)
         assert run.data.valid == 5000
         assert run.data.spec.partition("=")[2].startswith(training.PREFIX)
 
@@ -168,8 +169,7 @@ def test_the_page_holds_the_numbers_and_says_what_is_met_missed_and_not_yet_run(
         record(targets.BASE, 1, uniforms(0.8934, 0.9036, 0.9180), epochs_done=2),
     ):
         each.save(records.path_of(each.name, each.seed, tmp_path / "json"))
-    results.write(tmp_path / "json", tmp_path / "docs")
-    page = (tmp_path / "docs" / "results.md").read_text()
+    page = "\n".join(results.blocks(tmp_path / "json").values())
     for row in (
         f"| {targets.BASE} at 8 bits | at least 91.7 % | 91.78 | met |",
         f"| {targets.BASE} at 3 bits | at least 90.8 % | 90.34 | **missed** |",
@@ -180,9 +180,10 @@ def test_the_page_holds_the_numbers_and_says_what_is_met_missed_and_not_yet_run(
         assert row in page
     assert f"In training, and in no table above: {targets.BASE} (seed 1)" in page
     assert "a processor, 2 cores, 2026-01-01" in page
+    results.draw(tmp_path / "docs", tmp_path / "json")
     assert {path.name for path in (tmp_path / "docs" / "results").iterdir()} == {"widths.svg", "dynamic.svg"}
     first = (tmp_path / "docs" / "results" / "widths.svg").read_bytes()
-    results.write(tmp_path / "json", tmp_path / "docs")
+    results.draw(tmp_path / "docs", tmp_path / "json")
     assert (tmp_path / "docs" / "results" / "widths.svg").read_bytes() == first
 
 
@@ -195,8 +196,7 @@ def test_resnet18_is_held_against_its_own_float_network(tmp_path: Path) -> None:
         losses=(1.0, 0.5), images={"train": 50_000, "test": 10_000}, weights="0", accuracy=0.9531,
     )  # fmt: skip
     made.save(records.float_path_of(made.name, 0, tmp_path / "json"))
-    results.write(tmp_path / "json", tmp_path / "docs")
-    page = (tmp_path / "docs" / "results.md").read_text()
+    page = "\n".join(results.blocks(tmp_path / "json").values())
     for row in (
         "| ResNet-18, float | at least 95 % | 95.31 | met |",
         "| resnet18 at 4 bits below its float network | at most 0.3 points | 0.31 | **missed** |",
@@ -244,6 +244,17 @@ def test_within_a_budget_the_most_expensive_cascade_counts_and_not_the_best() ->
     assert targets.dearest(points, 0.05) is None
 
 
-def test_the_committed_page_is_what_the_committed_records_give() -> None:
-    committed = (records.ROOT / "docs" / "results.md").read_text()
-    assert committed == results.page(records.load_all(), records.load_floats()), "run: python -m bench.evidence report"
+def test_a_measure_is_its_base_with_one_setting_changed() -> None:
+    base = training.run_of(training.BASE).as_dict()
+    for name in (name for name in training.names() if name.startswith("measure-") and name != training.BASE):
+        changed = training.run_of(name).as_dict()
+        differing = [key for part in base for key in base[part] or () if base[part][key] != changed[part][key]]
+        assert len(differing) == 1, name
+
+
+def test_a_record_of_its_own_goes_before_a_line_of_the_measures(tmp_path: Path) -> None:
+    old, other, new = (record("measure-a", seed, uniforms(a, 0.8, 0.9)) for seed, a in ((0, 0.5), (1, 0.6), (0, 0.7)))
+    (tmp_path / records.MEASURES).write_text(f"{old.model_dump_json()}\n{other.model_dump_json()}\n")
+    assert records.load_all(tmp_path) == [old, other]
+    new.save(records.path_of("measure-a", 0, tmp_path))
+    assert records.load_all(tmp_path) == [new, other]

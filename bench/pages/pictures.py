@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.evidence.records import Point, mean
-from bench.evidence.targets import BASE, DYNAMIC, Runs, fixed_network, top1
+from bench.pages.targets import BASE, DYNAMIC, Runs, fixed_network, top1
 from dqt.report.plots import COLOURS, RC
 
 if TYPE_CHECKING:

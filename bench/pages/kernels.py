@@ -1,23 +1,17 @@
-"""Put the committed numbers of the native engine into docs/kernels.md. Runs nothing.
-
-python -m bench.serving.page
-"""
+"""The tables of docs/kernels.md."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import re
 from typing import Any
 
-from bench.common import RESULTS
-from bench.markdown import filled, table
+from bench.common import RESULTS, processor_name
+from bench.markdown import table
 
-ROOT = Path(__file__).parent.parent.parent
-PAGE = ROOT / "docs" / "kernels.md"
-MARK = "serving"
 PARTS = {
     "engine": "Latency, one thread",
-    "serving_widths": "Time and energy by width",
+    "serving_widths": "Time by width",
     "serving_layers": "Where the time goes",
     "serving_threads": "Two threads",
     "serving_plans": "Another plan in every run",
@@ -27,15 +21,102 @@ PARTS = {
 }
 CONTESTANTS = (("dqt", "8"), ("dqt", "4"), ("dqt", "2"), ("openvino", "8"), ("onnxruntime", "8"), ("litert", "8"))
 LATENCY = ("ms", "batch", "8 bits", "4", "2", "OpenVINO int8", "ONNX Runtime int8", "LiteRT int8", "8 bits / fastest")
-NO_ENERGY = "This machine shows no counter of energy; where one does, a row has the millijoules of a run."
+TILES = (
+    ("winograd2x2", "up to 4, 6", "2x2", 16 / 36, "[-72, 67]", "[-126, 126], one position [0, 252]"),
+    ("winograd2x4", "up to 3, 3", "2x4", 24 / 72, "[-96, 80]", "[-112, 70]"),
+    ("winograd3x4", "2, 2", "3x4", 30 / 108, "[-112, 63]", "[-90, 90]"),
+)
+"""Kernel, bits, outputs of a tile, multiplications over those of the window, intervals of what is transformed."""
+TILE, RESNET = (128, 128, 28), ((128, 128, 28), (256, 256, 28), (256, 256, 14), (512, 512, 14), (512, 512, 7))
+LOOKUPS = (
+    ("kernels", 3, 128, 128, 56), ("kernels", 1, 512, 512, 28), ("kernels", 1, 512, 512, 14),
+    ("kernels", 1, 256, 256, 14), ("kernels", 1, 128, 128, 14), ("kernels", 1, 256, 64, 56),
+    ("kernels_avx2", 1, 512, 512, 14), ("kernels_avx2", 1, 128, 128, 14),
+)  # fmt: skip
+"""Record, side of the window, inputs, outputs, height and width of the layers that the table of lookups shows."""
+FEW = ("lookup", "lookup 2x3", "lookup 3x2")
+PEERS = ("ggml q8_0", "ggml q4_K", "ggml q2_K")
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
 AGREEMENT = "share of top-1"
 """Not a matter of speed: it says that peers ran the same network, and is only checked."""
 
 
-def main() -> None:
-    """Rewrite the block of the page."""
-    PAGE.write_text(filled(PAGE.read_text(), MARK, text()))
+def blocks() -> dict[str, str]:
+    """Name of each block of the page -> its content."""
+    return {"tiles": tiles(), "lookup": lookups(), "choice": choice(), "linear": linear(), "serving": text()}
+
+
+def _record(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return document
+
+
+def _over_block(name: str, side: int, inputs: int, outputs: int, size: int) -> list[dict[str, float]]:
+    """Times of every kernel over the block kernel's, of one layer, for each batch that was measured."""
+    wanted = {"side": side, "inputs": inputs, "outputs": outputs, "size": size}
+    shapes = _record(name)["results"]["shapes"]
+    return [shape["over_block"] for shape in shapes if all(shape[key] == value for key, value in wanted.items())]
+
+
+def tiles() -> str:
+    """The tiles of Winograd's transform, with their times."""
+    rows = []
+    for kernel, bits, outputs, products, weights, inputs in TILES:
+        here = _over_block("kernels", 3, *TILE)[0][kernel]
+        every = [over[kernel] for shape in RESNET for over in _over_block("kernels", 3, *shape)]
+        time = f"{here:.2f} ({min(every):.2f} to {max(every):.2f})"
+        rows.append((bits, outputs, f"{products:.2f}", time, weights, inputs))
+    heads = ("bits of weights, activations", "outputs of a tile", "multiplications, direct = 1",
+             "time, block kernel = 1", "transformed weights", "transformed inputs")  # fmt: skip
+    said = "Times: 128 channels at 28x28; in brackets 3x3 layers of a ResNet of 128 to 512 channels, batches of 1 and 8"
+    return table(heads, rows, left=2) + f"\n{said} ({_machine('kernels')}).\n"
+
+
+def lookups() -> str:
+    """Times of the kernels by lookup."""
+    rows = []
+    for name, side, inputs, outputs, size in LOOKUPS:
+        over = _over_block(name, side, inputs, outputs, size)[0]
+        channels = str(inputs) if inputs == outputs else f"{inputs} to {outputs}"
+        title = f"{'AVX2: ' if name.endswith('avx2') else ''}{side}x{side}, {channels} channels at {size}x{size}"
+        rows.append((title, *(f"{over[kernel]:.2f}" if kernel in over else "" for kernel in FEW)))
+    heads = ("time, block kernel = 1", "2 bits by 2", "weights 2, activations 3", "weights 3, activations 2")
+    return table(heads, rows) + f"\nOne image, one thread ({_machine('kernels')}).\n"
+
+
+def choice() -> str:
+    """What the choices of kernels lose."""
+    parts = []
+    for name, title in (("kernels", "AVX-512"), ("kernels_avx2", "AVX2")):
+        document = _record(name)
+        mean, most = (target["value"] for target in document["targets"])
+        shapes = len(document["results"]["shapes"])
+        parts.append(f"with {title}, over {shapes} layer shapes, {mean:.1%} on average and {most:.0%} at most")
+    return f"The chosen kernels lose against the fastest ones, {'; '.join(parts)} ({_machine('kernels')}).\n"
+
+
+def linear() -> str:
+    """Linear layers of one row."""
+    document = _record("linear")
+    widths = [f"{b} bits" for b in document["settings"]["widths"]]
+    rows = []
+    for shape, found in document["results"].items():
+        at = [(found[kind]["us"]["median"], found[kind]["gbs"]["median"]) for kind in (*widths, *PEERS)]
+        rows.append((f"{shape}, µs (GB/s)", *(f"{us:.0f} ({gbs:.0f})" for us, gbs in at)))
+        times = (found[kind]["times_as_fast_as_8_bits"]["median"] for kind in (*widths, *PEERS))
+        rows.append(("times as fast as 8 bits", *(f"{each:.2f}" for each in times)))
+    said = f"bench/linear.py, one thread ({_machine('linear')}): the fastest layer of a round, medians of rounds."
+    return table(("one row, weights from memory", *widths, *PEERS), rows) + f"\n{said}\n"
+
+
+def _machine(name: str) -> str:
+    machine = _record(name)["machine"]
+    return f"{processor_name(machine)}, {_model(machine)}{machine['date']}"
+
+
+def _model(machine: dict[str, Any]) -> str:
+    found = re.search(r"\((family.*?)\)", machine["processor"])
+    return f"{found[1]}, " if found else ""
 
 
 def text() -> str:
@@ -84,7 +165,7 @@ def _latency(results: dict[str, Any]) -> str:
 
 
 def _widths(results: dict[str, Any]) -> str:
-    """Milliseconds, and beside BitOPs what each width takes of the time (and energy) of 8 bits."""
+    """Milliseconds, and beside BitOPs what each width takes of the time of 8 bits."""
     widths = list(next(iter(results.values())))
     rows = []
     for name, found in results.items():
@@ -93,15 +174,11 @@ def _widths(results: dict[str, Any]) -> str:
             ("", "time, % of 8 bits", *(f"{100 * found[b]['of_8']['median']:.0f}" for b in widths)),
             ("", "BitOPs, % of 8 bits", *(f"{100 * found[b]['bitops']:.0f}" for b in widths)),
         ]
-        if all(found[b]["mj"] for b in widths):
-            rows.append(("", "mJ", *(f"{found[b]['mj']:.3g}" for b in widths)))
-    shown = any(each["mj"] for found in results.values() for each in found.values())
-    note = "" if shown else f"\n{NO_ENERGY}\n"
-    return table(("", "", *(f"{b} bits" for b in widths)), rows, left=2) + note
+    return table(("", "", *(f"{b} bits" for b in widths)), rows, left=2)
 
 
 def _layers(results: dict[str, Any]) -> str:
-    """Share of the run, and in brackets of the peak, by kind of layer; a column for each width."""
+    """Milliseconds, and in brackets the part of the peak, by kind of layer; a column for each width."""
     networks: dict[str, dict[str, dict[str, Any]]] = {}
     for label, found in results.items():
         name, bits = label.split(" at ")
@@ -157,7 +234,3 @@ def _avx2(results: dict[str, Any]) -> str:
 def _where(name: str, machine: dict[str, Any]) -> str:
     processor = machine["processor"].partition(", avx")[0]
     return f"{processor}, {machine['date']}; [{name}.json](../bench/results/{name}.json)"
-
-
-if __name__ == "__main__":
-    main()

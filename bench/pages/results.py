@@ -1,4 +1,4 @@
-"""docs/results.md and its pictures, from the recorded JSONs alone. Runs nothing."""
+"""The tables of docs/results.md, and the sentences there that hold numbers of runs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import processor_name
-from bench.evidence import pictures, targets
-from bench.evidence.records import FloatRecord, Point, Record, load_all, load_floats, mean
-from bench.evidence.targets import (
+from bench.evidence import records
+from bench.evidence.records import FloatRecord, Point, Record, mean
+from bench.markdown import table
+from bench.pages import pictures, targets
+from bench.pages.targets import (
     BASE,
     DYNAMIC,
     FASHION,
@@ -25,7 +27,6 @@ from bench.evidence.targets import (
     uniform_at,
     verdicts,
 )
-from bench.markdown import table
 
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 NOT_RUN = "not yet run"
@@ -44,7 +45,7 @@ MEASURES = {
     "measure-base": "base: norm by width, distillation, sandwich, alpha 1, gamma 0.99",
     "measure-norm-shared": "one batch norm for all widths",
     "measure-distill-off": "no distillation",
-    "measure-all": "every width in every step",
+    "measure-all": "every width in every training step",
     "measure-alpha-0": "alpha 0",
     "measure-alpha-0.01": "alpha 0.01",
     "measure-alpha-0.05": "alpha 0.05",
@@ -63,108 +64,35 @@ EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, *FASHION, RESNET18, R
 FLOATS = (RESNET18_FLOAT, FASHION_FLOAT)
 """The float trainings of this folder; the float weights of ResNet-20 are public ones."""
 
-HEAD = """# Results
-
-ResNet-20 on CIFAR-10, and ResNet-18 where it is named. This page is written by `python -m bench.evidence report` from
-the JSONs in `bench/results/evidence` and from nothing else; the recipes are in
-[bench/evidence/recipes](../bench/evidence/recipes). What is missed is reported as missed.
-
-How to read it:
-
-- Accuracy is top-1, in percent, of the integer program on the whole test set of 10,000 images.
-- Where there are several seeds: the mean and, in brackets, the smallest and the largest.
-- BitOPs are means over the test set, in percent of every layer at 8 bits; a controller's own are counted, and every
-  pass of a cascade.
-- All ResNet-20 but one start from the same trained float weights. Where recipes differ in epochs, their rows say so;
-  a step of theirs need not take the same time, so the time stands beside them where it differs.
-- 5,000 training images are held out, always the same. Everything that is chosen is chosen on them: the checkpoint (the
-  best mean accuracy over the validated widths), a cascade's widths and margins, searched plans. Nothing is chosen on
-  the test set. The float weights were trained on all 50,000 and have seen the held-out images, so accuracy on these is
-  higher than on new images, and cascades send fewer of them on than they do of the test set.
-- Budgets are therefore checked on the test set: of the cascades that were made, the most expensive one within a budget
-  counts, whatever its accuracy.
-- The targets are asked of the last nested network that was made, whatever it reached. Those before it stand in the
-  second table.
+TIME_NOTE = """One thread, batches of {batch}, {images:,} test images ({where}). Layers of 16 to 64 channels take
+about as long at few bits as at 8 on this processor ([why](kernels.md#why-targets-are-missed)): an image takes
+{least:.3f} ms at uniform {low} bits and {full:.3f} ms at 8 bits. A cascade runs some images several times and takes
+{cascade:.3f} ms at the BitOPs of uniform 3 bits.
 """
-REASONS = {
-    f"{BASE} at 2 bits": """*2 bits*: a model of 2 bits alone, with the same teacher, is no better, so it is what 2 bits
-  hold of this network that limits. Seeds of one recipe differ by more than what is missing, and more epochs raised the
-  other widths and not this one.""",
-    "dynamic above uniform": """*Dynamic above uniform 3 bits*: these are themselves about as far below 8 bits as the
-  target asks, so a cascade would have to reach 8 bits at their cost.""",
-    "dynamic above the searched plan": """*Dynamic above the searched plan*: the cheapest plan costs hardly more than
-  uniform 2 bits, too little for a cascade to send one image on.""",
-    "controller above": """*The controller*: what it reads tells it little of an image ([below](#widths-by-input)).""",
-    "fashion at": """*Fashion-MNIST from scratch*: the widths share the epochs that the float network has for itself,
-  and 12 are few. The float weights as a start and a teacher take most of the gap away.""",
-    "fashion-float-10 at": """*Fashion-MNIST from the float network*: missed by a few images in 10,000, of one seed.""",
-}
-"""Why a target is missed, by what the target's words begin with."""
-ALONE_NOTE = """
-A model of one width has a master of 8 bits, as the nested model does, whose steps are learned (LSQ) for that one width:
-the first and last layer and the values between layers stay at 8 bits in all rows. A master of fewer bits would narrow
-these, too, and lose for that reason. It learns from labels alone, or from the teacher of the nested model, as its row
-says. The model that is truncated at inference was trained at 8 bits and never saw another width; it is read by the same
-nested rules (with midpoints), not by bare shifts.
-"""
-DYNAMIC_NOTE = f"""
-Rivals of the controller, on its own network at its own mean BitOPs: *uniform*, on the straight line between the two
-nearest uniform widths; *plan*, searched by layer on 512 held-out images without their labels; *cascade*, a pair or
-triple of widths, whose BitOPs on the test set may differ and stand beside it; *dealt*, the controller's own choices
-given to other images at random; *2 or 8*, each image at 2 or at 8 bits at random (expected, from the two accuracies).
-The controllers were trained alone, on the fixed network of {BASE}: its uniform widths and its
-searched plans (next table) are theirs.
-"""
-TIME_NOTE = """Time is that of one thread for an image, in batches of {batch}, over {images:,} test images ({where}).
-Layers of 16 to 64 channels take about as long at few bits as at 8 on this processor ([why](kernels.md)): uniform {low}
-bits take {least:.3f} ms, 8 bits {full:.3f}. A cascade takes all of its passes, {cascade:.3f} ms at the BitOPs of
-uniform 3 bits. What saves BitOPs saves time only where the layers are wide enough.
-"""
-MEASURES_NOTE = """One epoch each, in bfloat16 where that is possible; every row changes one setting of the first. One
-seed: differences of a few tenths of a point say nothing. The minutes are those of a machine that other work shares and
-at times stops.
-
-"""
-FASHION_NOTE = """A residual network of 13 layers. *From scratch*: the float one and the nested one saw the same images
-for 12 epochs. *From the float one*: the nested one starts from it, learns from it, and has 6 or 10 epochs more.
-
-The first row was made twice: calibration had given a network of random weights ranges that were several times too wide,
-as the training losses of another network showed; with these it had 90.93 at 4 bits and 89.87 at 2.
-
-"""
-RESNET18_NOTE = """The CIFAR form (11.2 M weights, 0.56 G multiply-accumulates), with float weights that were trained
-here.
-
-"""
-RESNET18_OWED = """
-These runs need a GPU and are still owed. Their recipes are ready, in slices of minutes
-([how](../bench/evidence/README.md)), and tested for one epoch of a few images on the CPU.
-"""
+MEASURES_NOTE = "The minutes are those of a machine that other work shared.\n"
 
 
-def write(results: Path, docs: Path) -> None:
-    """Write ``results.md`` and the pictures into ``docs``."""
-    records, floats = load_all(results), load_floats(results)
-    docs.mkdir(parents=True, exist_ok=True)
-    pictures.draw(finished(records), docs / "results")
-    (docs / "results.md").write_text(page(records, floats))
-    print(f"wrote {docs / 'results.md'} from {len(records) + len(floats)} runs")
+def blocks(folder: Path = records.FOLDER) -> dict[str, str]:
+    """Name of each block of the page -> its content, from the records of a folder."""
+    everything, floats = records.load_all(folder), records.load_floats(folder)
+    runs = finished(everything)
+    return {
+        "targets": _targets(runs, floats),
+        "widths": _widths(runs),
+        "dynamic": _dynamic(runs),
+        "gap": _gap(runs),
+        "frontier": _frontier(runs),
+        "time": _time(runs),
+        "measures": _measures(runs),
+        "fashion": _fashion(runs, floats),
+        "resnet18": _resnet18(runs, floats),
+        "runs": _runs(everything, floats),
+    }
 
 
-def page(records: Sequence[Record], floats: Sequence[FloatRecord] = ()) -> str:
-    """The page as Markdown."""
-    runs = finished(records)
-    parts = [
-        HEAD,
-        "## Targets\n\n" + _targets(runs, floats),
-        "## One model at every width, and its rivals\n\n" + _picture("widths", runs) + _widths(runs) + ALONE_NOTE,
-        "## Widths by input\n\n" + _picture("dynamic", runs) + _by_input(runs) + _time(runs),
-        "## Measures\n\n" + MEASURES_NOTE + _measures(runs),
-        "## Fashion-MNIST\n\n" + FASHION_NOTE + _fashion(runs, floats),
-        "## ResNet-18\n\n" + RESNET18_NOTE + _resnet18(runs, floats),
-        "## Runs\n\n" + _runs(records, floats),
-    ]
-    return "\n".join(part.rstrip() + "\n" for part in parts)
+def draw(docs: Path, folder: Path = records.FOLDER) -> None:
+    """The pictures of the page."""
+    pictures.draw(finished(records.load_all(folder)), docs / "results")
 
 
 def spread(values: Sequence[float]) -> str:
@@ -173,10 +101,6 @@ def spread(values: Sequence[float]) -> str:
         return ""
     middle = f"{mean(values):.2f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.2f} to {max(values):.2f})"
-
-
-def _picture(name: str, runs: Runs) -> str:
-    return f"![{pictures.TITLES[name]}](results/{name}.svg)\n\n" if pictures.drawable(name, runs) else ""
 
 
 def _targets(runs: Runs, floats: Sequence[FloatRecord]) -> str:
@@ -188,12 +112,7 @@ def _targets(runs: Runs, floats: Sequence[FloatRecord]) -> str:
         rows.append((each.what, target, value, f"**{each.words}**" if each.words == "missed" else each.words))
     counts = {words: sum(each.words == words for each in found) for words in ("met", "missed", NOT_RUN)}
     said = ", ".join(f"{count} {words}" for words, count in counts.items())
-    text = f"{said}. *Dynamic* is the better of controller and cascade.\n\n" + table(
-        ("what", "target", "found", ""), rows, left=1
-    )
-    missed = [each.what for each in found if each.words == "missed"]
-    why = [reason for start, reason in REASONS.items() if any(what.startswith(start) for what in missed)]
-    return text + ("\nWhy some are missed:\n\n" + "\n".join(f"- {reason}" for reason in why) + "\n" if why else "")
+    return f"{said}.\n\n" + table(("what", "target", "found", ""), rows, left=1)
 
 
 def _cells(runs: Runs, name: str) -> list[str]:
@@ -284,10 +203,6 @@ def _dynamic(runs: Runs) -> str:
     return table(("controller, at about uniform", "seeds", *RIVALS), rows)
 
 
-def _by_input(runs: Runs) -> str:
-    return _dynamic(runs) + DYNAMIC_NOTE + _gap(runs) + _frontier(runs)
-
-
 def _gap(runs: Runs) -> str:
     """What the controllers know of their input, beside what a cascade knows."""
     gains, cascades = [], []
@@ -298,17 +213,13 @@ def _gap(runs: Runs) -> str:
             cascades.append(100 * cascade.accuracy - uniform_at(record, cascade.share))
     if not gains:
         return ""
-    return f"""
-Why the controller trails the cascade: a choice by input is worth what it knows of the input. Over the same choices
-dealt to other images the controllers gain {spread(gains)} points; they read means of the stem's
-output over a raster of 2x2, before anything has been recognized, and these hardly tell which images need more bits.
-The cascades read the margin between the two best answers of a first pass, and gain {spread(cascades)}
-points over uniform widths of their own cost, that pass included.
-"""
+    return (
+        f"The controllers gain {spread(gains)} points over the same choices dealt to other images. The cascades gain "
+        f"{spread(cascades)} points over uniform widths of the same BitOPs, both passes counted.\n"
+    )
 
 
 def _frontier(runs: Runs) -> str:
-    head = "\nOn the any-width network, over budgets; where several gave the same, they stand together:\n\n"
     rows = []
     for record in runs.get(BASE, []):
         found: dict[tuple[str, ...], list[Point]] = {}
@@ -323,9 +234,9 @@ def _frontier(runs: Runs) -> str:
             ms = f"{mean(times):.3f}" if times else ""
             rows.append((kind, widths, seed, _between(budgets), *numbers, ms))
     if not rows:
-        return head + f"{NOT_RUN}.\n"
+        return f"{NOT_RUN}.\n"
     names = ("kind", "widths", "seed", "budget, %", "BitOPs, %", "top-1", "uniform there", "ms")
-    return head + table(names, rows, left=2)
+    return table(names, rows, left=2)
 
 
 def _time(runs: Runs) -> str:
@@ -337,7 +248,7 @@ def _time(runs: Runs) -> str:
         machine = record.timed["machine"]
         said = {"where": f"{processor_name(machine)}, {machine['date']}", "low": low.bits}
         ms = {"least": low.ms, "full": full.ms, "cascade": cascade.ms}
-        return f"\n{_picture('time', runs)}" + TIME_NOTE.format(**record.timed, **said, **ms)
+        return TIME_NOTE.format(**record.timed, **said, **ms)
     return ""
 
 
@@ -352,7 +263,7 @@ def _measures(runs: Runs) -> str:
     for name, words in MEASURES.items():
         minutes = spread([record.training.seconds / 60 for record in runs.get(name, [])])
         rows.append((words, _seeds(runs, name), *_cells(runs, name), minutes))
-    return table(("measure", "seeds", *(f"{b} bits" for b in WIDTHS), "minutes"), rows)
+    return table(("setting", "seeds", *(f"{b} bits" for b in WIDTHS), "minutes"), rows) + "\n" + MEASURES_NOTE
 
 
 def _beside_float(runs: Runs, names: dict[str, str], found: Sequence[float]) -> str:
@@ -370,8 +281,7 @@ def _fashion(runs: Runs, floats: Sequence[FloatRecord]) -> str:
 def _resnet18(runs: Runs, floats: Sequence[FloatRecord]) -> str:
     widths = _beside_float(runs, {RESNET18: "uniform"}, float_top1(floats, RESNET18_FLOAT))
     cells = (_seeds(runs, RESNET18_DYNAMIC), *rivals(runs, RESNET18_DYNAMIC))
-    text = widths + "\n" + table(("controller", "seeds", *RIVALS), [("at about uniform 3 bits", *cells)])
-    return text if RESNET18 in runs else text + RESNET18_OWED
+    return widths + "\n" + table(("controller", "seeds", *RIVALS), [("at about uniform 3 bits", *cells)])
 
 
 # where the numbers come from

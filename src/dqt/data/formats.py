@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dqt.data.arrays import TEST, TRAIN, WHOLE, Int64, Part, check_labels, read_parts
+from dqt.data.arrays import TEST, TRAIN, WHOLE, Part, check_labels, read_parts
 from dqt.data.errors import DataError
 from dqt.data.images import IMAGE_SUFFIXES, UInt8, read_image, with_channels
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import dqt
-from bench.common import CIFAR10, RESULTS, Check, parser, rows, weights_of, write
+from bench.common import CIFAR10, REPORT, RESULTS, Check, parser, rows, weights_of, write
 from dqt.arith.plan import uniform as uniform_plan
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
@@ -35,7 +35,6 @@ from dqt.train.search import sensitivity, solve
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 IMAGES, BATCH, OTHER_SETS, LAYER_IMAGES, SEARCHED = 512, 128, 2, 256, 256
 LIKE = (4, 3)
-REPORT = "cifar10_ptq_report.json"
 BELOW_FLOAT = {8: 0.3, 6: 0.7, 5: 1.0}
 AT_LEAST = {4: 88.0, 3: 80.0}
 AGREE = {8: 99.9, 7: 99.9, 6: 99.9, 5: 99.9, 4: 99.9, 3: 99.5, 2: 99.5}

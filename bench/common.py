@@ -19,6 +19,8 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("dqt", "numpy", "scipy", "torch", "torchvision", "lightning-fabric", "scikit-learn")
 ROOM = 400
 """Columns of a line in a record."""
+REPORT = "cifar10_ptq_report.json"
+"""The results of ``cifar10_ptq`` as the report reads them."""
 CIFAR10, RESNET20 = "cifar-10-batches-bin", "cifar10-resnet20.safetensors"
 
 

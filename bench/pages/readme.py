@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.cifar10_ptq import REPORT
-from bench.common import RESULTS, processor_name
+from bench.common import REPORT, RESULTS, processor_name
 from bench.evidence import records
 from bench.markdown import table
 from bench.pages.targets import AT_3_BITS, BASE, SHIPPED_SEED, dearest

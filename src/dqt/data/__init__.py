@@ -1,1 +1,1 @@
-"""Data sets, arrays and image files as NumPy arrays. Needs NumPy and Pillow alone, so that programs run without torch."""
+"""Data sets, arrays and image files as NumPy arrays. NumPy and Pillow alone: programs run without torch."""

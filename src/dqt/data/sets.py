@@ -94,7 +94,7 @@ def hold_out(labels: Int64, count: int, what: str) -> tuple[npt.NDArray[np.intp]
 
 
 def _apportioned(counts: npt.NDArray[np.intp], draws: int, rng: np.random.RandomState) -> npt.NDArray[np.intp]:
-    """``draws`` shared in proportion to ``counts``; what rounding leaves goes to the largest remainders, ties by lot."""
+    """``draws`` shared in proportion to ``counts``; the rest goes to the largest remainders, ties at random."""
     shares = counts / counts.sum() * draws
     given = np.floor(shares)
     need = int(draws - given.sum())

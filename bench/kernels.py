@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 
 from bench.common import Check, parser, write
 from dqt.arith.plan import Plan
-from dqt.program.ops import Conv
+from dqt.program.ops.conv import Conv
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.bench import Spread

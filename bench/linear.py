@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.common import Check, parser, write
-from dqt.program.ops import Linear
+from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.bench import Spread

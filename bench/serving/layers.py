@@ -7,7 +7,8 @@ from typing import Any
 
 from bench.common import Check
 from bench.serving.common import Measured, Setting
-from dqt.program.ops import Conv, Linear
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 from dqt.runtime.layers import LayerTime, by_layer
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 
 from bench.serving.common import Call
-from dqt.program.ops import Conv, Linear
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 
 LO, HI = -8, 7

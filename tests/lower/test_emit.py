@@ -14,7 +14,8 @@ from dqt.lower.emit import EMIT, lower
 from dqt.nn.errors import CalibrationError
 from dqt.nn.operators import OPERATORS
 from dqt.nn.prepare import prepare
-from dqt.program import ops
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.linear import Linear
 from dqt.program.program import Program, ProgramError
 from tests.parity.build import conv, ready, small, with_controller
 
@@ -41,7 +42,7 @@ def test_a_program_is_frozen_and_the_network_goes_on() -> None:
     net, x = ready(small(), (3, 8, 8))
     program = lower(net)
     expected = program(x, 4)
-    weights = [op.weight for op in program.ops if isinstance(op, ops.Conv | ops.Linear)]
+    weights = [op.weight for op in program.ops if isinstance(op, Conv | Linear)]
     assert all(not w.flags.writeable for w in weights)
     with torch.no_grad():
         net.layer("0").weight.mul_(2)
@@ -80,10 +81,10 @@ def test_one_row_of_constants_where_widths_agree() -> None:
     model = nn.Sequential(conv(3, 4, bias=False), nn.BatchNorm2d(4), nn.ReLU(), conv(4, 2, bias=False))
     x = torch.randn(2, 3, 6, 6)
     net = dqt.calibrate(prepare(model, x, dqt.Config(norm="shared")), [x], correct_bias=False)
-    layers = [op for op in lower(net).ops if isinstance(op, ops.Conv)]
+    layers = [op for op in lower(net).ops if isinstance(op, Conv)]
     assert [len(op.m) for op in layers] == [1, 1]
     dqt.calibrate(net, [x])
-    layers = [op for op in lower(net).ops if isinstance(op, ops.Conv)]
+    layers = [op for op in lower(net).ops if isinstance(op, Conv)]
     assert [len(op.c) for op in layers] == [7, 7]
 
 

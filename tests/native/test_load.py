@@ -24,9 +24,17 @@ from safetensors.numpy import save as save_tensors
 from dqt.arith.bounds import INT64
 from dqt.arith.plan import Space
 from dqt.program.file import dumps, loads
-from dqt.program.graph import layer_of
-from dqt.program.ops import Add, AvgPool, Conv, Dequantize, Linear, Multiply, Quantize, Rescale, Table, Value
+from dqt.program.ops.add import Add
+from dqt.program.ops.avg_pool import AvgPool
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.rescale import Rescale
+from dqt.program.ops.table import Table
 from dqt.program.program import Program, ProgramError
+from dqt.program.values import Value
 from dqt.program.verify import verify
 from tests.program import test_file, test_verify
 from tests.program.build import Builder, random_program
@@ -338,7 +346,7 @@ def test_accumulators_have_the_same_bound(run: Run, tmp_path: Path) -> None:
         array[1, -1] = last
         m, c = np.ones((1, 2), np.int32), np.zeros((1, 2), np.int64)
         layer = Linear("fc", "v0", "v1", array, m, c, 32, -5, 5)
-        space = Space(8, (8,), 8, (layer_of(layer, {"v0": value, "v1": out}, edge=True),))
+        space = Space(8, (8,), 8, (layer.counts({"v0": value, "v1": out}, edge=True),))
         parts = {"space": space, "values": (value, out), "input_shape": (taps,), "info": {}}
         return dumps(
             unverified(test_verify.sample(), {**parts, "ops": (Quantize("input", "v0"), layer, Dequantize("v1"))})

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dqt.lower.emit import lower
-from dqt.program import ops
 from dqt.program.file import dumps, loads
+from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.slice import Slice
 from dqt.runtime.runtime import Runtime
 from tests.parity.build import Model, ready, unsettle
 
@@ -87,8 +88,8 @@ def test_the_output_keeps_its_resolution(name: str) -> None:
     net, _ = ready(model.eval(), shape)
     program = lower(net)
     values = {value.name: value for value in program.values}
-    moves = [op for op in program.ops if isinstance(op, ops.Reshape | ops.Slice)]
-    assert values[program.ops[-1].x].wide  # type: ignore[union-attr]
+    moves = [op for op in program.ops if isinstance(op, Reshape | Slice)]
+    assert values[program.ops[-1].reads()[0]].wide
     assert all(values[op.x].wide == values[op.out].wide for op in moves)
 
 

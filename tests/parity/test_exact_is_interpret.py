@@ -14,8 +14,8 @@ from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
-from dqt.program.graph import Layered, layer_of
 from dqt.program.interpret import execute, interpret
+from dqt.program.layered import Layered
 from dqt.program.program import Program
 from tests.parity.build import exact_values, random_model, ready, small, with_controller
 
@@ -115,7 +115,7 @@ def test_counts_of_layers_are_the_programs() -> None:
         values = {value.name: value for value in program.values}
         stated = (*net.space.layers, *net.space.controller)
         ops = {op.layer: op for op in program.ops if isinstance(op, Layered)}
-        assert stated == tuple(layer_of(ops[layer.name], values, edge=layer.edge) for layer in stated)
+        assert stated == tuple(ops[layer.name].counts(values, edge=layer.edge) for layer in stated)
 
 
 def test_a_cascade_needs_classes_in_both() -> None:

@@ -8,7 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from dqt.program import ops as o
+from dqt.program.ops.add import Add
+from dqt.program.ops.avg_pool import AvgPool
+from dqt.program.ops.choose import Choose
+from dqt.program.ops.concat import Concat
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.pad import Pad
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.rescale import Rescale
+from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.slice import Slice
+from dqt.program.ops.table import Table
 from dqt.program.program import Program
 
 Index = tuple[int, ...]
@@ -31,15 +45,15 @@ class Naive:
         edges = {la.name: (self.program.space.edge_width,) * 2 for la in self.program.space.layers if la.edge}
         widths = {**own, **(edges if pairs is None else pairs)}
         for op in self.program.ops:
-            if isinstance(op, o.Quantize):
+            if isinstance(op, Quantize):
                 data[op.out] = self.quantize(op, x)
-            elif isinstance(op, o.Choose):
+            elif isinstance(op, Choose):
                 if pairs is None:
                     widths.update(self.choose(op, data[op.x]))
-            elif not isinstance(op, o.Dequantize):
+            elif not isinstance(op, Dequantize):
                 method: Callable[..., Tensor] = getattr(self, type(op).__name__.lower())
-                layer = (widths[op.layer],) if isinstance(op, o.Conv | o.Linear) else ()
-                data[op.out] = method(op, data, *layer)
+                layer = (widths[op.layer],) if isinstance(op, Conv | Linear) else ()
+                data[op.writes() or ""] = method(op, data, *layer)
         return data, widths
 
     def indices(self, name: str) -> Iterator[Index]:
@@ -48,7 +62,7 @@ class Naive:
     def top(self) -> int:
         return 2**self.n - 1
 
-    def quantize(self, op: o.Quantize, x: Any) -> Tensor:
+    def quantize(self, op: Quantize, x: Any) -> Tensor:
         value = self.values[op.out]
         inverse = np.float32(1 / value.step)
         codes = {i: round(float(np.float32(x[i]) * inverse)) + value.zero for i in self.indices(op.out)}
@@ -68,7 +82,7 @@ class Naive:
     def row(self, op: Any, pair: tuple[int, int]) -> int:
         return 0 if len(op.m) == 1 else self.program.space.widths.index(min(pair))
 
-    def conv(self, op: o.Conv, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
+    def conv(self, op: Conv, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
         x, value, k = data[op.x], self.values[op.x], self.row(op, pair)
         count, depth, high, wide = op.weight.shape
         out: Tensor = {}
@@ -85,7 +99,7 @@ class Naive:
             out[f, r, s] = self.rounded(op, acc, op.m[k, f], op.c[k, f])
         return out
 
-    def linear(self, op: o.Linear, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
+    def linear(self, op: Linear, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
         x, zero, k = data[op.x], self.values[op.x].zero, self.row(op, pair)
         out: Tensor = {}
         for *lead, f in self.indices(op.out):
@@ -99,25 +113,25 @@ class Naive:
         tail = index[len(index) - len(shape) :]
         return data[name][tuple(0 if d == 1 else i for d, i in zip(shape, tail, strict=True))]
 
-    def add(self, op: o.Add, data: dict[str, Tensor]) -> Tensor:
+    def add(self, op: Add, data: dict[str, Tensor]) -> Tensor:
         out: Tensor = {}
         for i in self.indices(op.out):
             a, b = self.operand(op.a, data, i), self.operand(op.b, data, i)
             out[i] = self.rounded(op, op.k1 * a + op.k2 * b, 1, op.k3)
         return out
 
-    def multiply(self, op: o.Multiply, data: dict[str, Tensor]) -> Tensor:
+    def multiply(self, op: Multiply, data: dict[str, Tensor]) -> Tensor:
         out: Tensor = {}
         for i in self.indices(op.out):
             a, b = self.operand(op.a, data, i), self.operand(op.b, data, i)
             out[i] = self.rounded(op, op.k1 * a * b + op.k2 * a + op.k3 * b, 1, op.k4)
         return out
 
-    def rescale(self, op: o.Rescale, data: dict[str, Tensor]) -> Tensor:
+    def rescale(self, op: Rescale, data: dict[str, Tensor]) -> Tensor:
         k = {i: i[0] if len(op.m) > 1 else 0 for i in data[op.x]}
         return {i: self.rounded(op, q, op.m[k[i]], op.c[k[i]]) for i, q in data[op.x].items()}
 
-    def concat(self, op: o.Concat, data: dict[str, Tensor]) -> Tensor:
+    def concat(self, op: Concat, data: dict[str, Tensor]) -> Tensor:
         out: Tensor = {}
         start = 0
         for name in op.xs:
@@ -126,7 +140,7 @@ class Naive:
             start += self.values[name].shape[op.axis]
         return out
 
-    def maxpool(self, op: o.MaxPool, data: dict[str, Tensor]) -> Tensor:
+    def maxpool(self, op: MaxPool, data: dict[str, Tensor]) -> Tensor:
         out: Tensor = {}
         for c, r, s in self.indices(op.out):
             rows = (r * op.stride[0] - op.padding[0] + u * op.dilation[0] for u in range(op.kernel[0]))
@@ -135,7 +149,7 @@ class Naive:
             out[c, r, s] = max(data[op.x][i] for i in window if i in data[op.x])
         return out
 
-    def avgpool(self, op: o.AvgPool, data: dict[str, Tensor]) -> Tensor:
+    def avgpool(self, op: AvgPool, data: dict[str, Tensor]) -> Tensor:
         zero = self.values[op.x].zero
         out: Tensor = {}
         for c, r, s in self.indices(op.out):
@@ -145,23 +159,23 @@ class Naive:
             out[c, r, s] = self.rounded(op, acc, op.m[k], op.c[k])
         return out
 
-    def table(self, op: o.Table, data: dict[str, Tensor]) -> Tensor:
+    def table(self, op: Table, data: dict[str, Tensor]) -> Tensor:
         return {i: int(op.table[q]) for i, q in data[op.x].items()}
 
-    def reshape(self, op: o.Reshape, data: dict[str, Tensor]) -> Tensor:
+    def reshape(self, op: Reshape, data: dict[str, Tensor]) -> Tensor:
         return dict(zip(self.indices(op.out), (data[op.x][i] for i in self.indices(op.x)), strict=True))
 
-    def slice(self, op: o.Slice, data: dict[str, Tensor]) -> Tensor:
+    def slice(self, op: Slice, data: dict[str, Tensor]) -> Tensor:
         triples = list(zip(op.starts, op.steps, strict=True))
         where = {i: tuple(a + k * p for p, (a, k) in zip(i, triples, strict=True)) for i in self.indices(op.out)}
         return {i: data[op.x][j] for i, j in where.items()}
 
-    def pad(self, op: o.Pad, data: dict[str, Tensor]) -> Tensor:
+    def pad(self, op: Pad, data: dict[str, Tensor]) -> Tensor:
         zero = self.values[op.x].zero
         inner = {i: tuple(p - a for p, a in zip(i, op.before, strict=True)) for i in self.indices(op.out)}
         return {i: data[op.x].get(j, zero) for i, j in inner.items()}
 
-    def choose(self, op: o.Choose, logits: Tensor) -> dict[str, tuple[int, int]]:
+    def choose(self, op: Choose, logits: Tensor) -> dict[str, tuple[int, int]]:
         count = len(op.widths)
         chosen: dict[str, tuple[int, int]] = {}
         for i, layer in enumerate(op.layers):

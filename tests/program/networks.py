@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.program.interpret import execute
-from dqt.program.ops import Add, Choose, Linear, Op
+from dqt.program.operator import Operator
+from dqt.program.ops.add import Add
+from dqt.program.ops.choose import Choose
+from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 from dqt.testing import Builder, Shape, random_instruction, random_layer
 
@@ -70,7 +73,7 @@ def divided(program: Program, x: npt.NDArray[np.float32]) -> Program:
     logits = execute(program, x, "auto", keep=True).values[choose.x].astype(np.int64)
     middle = np.median(logits, axis=0).astype(np.int64)
 
-    def centred(op: Op) -> Op:
+    def centred(op: Operator) -> Operator:
         if not isinstance(op, Linear) or op.out != choose.x:
             return op
         return replace(op, c=op.c - (middle << op.shift))

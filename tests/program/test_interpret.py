@@ -9,9 +9,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve
-from dqt.program import instructions, interpret
+from dqt.program import arrays, interpret
 from dqt.program.interpret import InputError, execute, margins
-from dqt.program.ops import Add, Conv, Linear, Multiply
+from dqt.program.ops.add import Add
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.multiply import Multiply
 from dqt.program.program import Program
 from tests.program.build import Builder, Shape, inputs, random_program
 from tests.program.naive import Naive
@@ -139,7 +142,7 @@ def test_the_result_does_not_depend_on_slices_blocks_or_cores(monkeypatch: pytes
     whole = [execute(program, x, plan, keep=True) for plan in plans]
     for samples, block, cores in ((1, 1, 1), (3, 40, 2), (4, 1 << 20, 5)):
         monkeypatch.setattr(interpret, "SLICE_SAMPLES", samples)
-        monkeypatch.setattr(instructions, "BLOCK", block)
+        monkeypatch.setattr(arrays, "BLOCK", block)
         monkeypatch.setattr(interpret, "cores", lambda n=cores: n)
         for plan, expected in zip(plans, whole, strict=True):
             got = execute(program, x, plan, keep=True)

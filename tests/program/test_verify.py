@@ -13,28 +13,25 @@ import pytest
 
 from dqt.arith.bounds import signed_bits
 from dqt.arith.plan import Layer, Space
-from dqt.program.graph import layer_of
-from dqt.program.ops import (
-    Add,
-    AvgPool,
-    Choose,
-    Concat,
-    Conv,
-    Dequantize,
-    Linear,
-    MaxPool,
-    Multiply,
-    Op,
-    Pad,
-    Quantize,
-    Rescale,
-    Reshape,
-    Slice,
-    Table,
-    Value,
-)
+from dqt.program.layered import accumulator_bits, layer_bound
+from dqt.program.operator import Operator
+from dqt.program.ops.add import Add
+from dqt.program.ops.avg_pool import AvgPool
+from dqt.program.ops.choose import Choose
+from dqt.program.ops.concat import Concat
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.pad import Pad
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.rescale import Rescale
+from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.slice import Slice
+from dqt.program.ops.table import Table
 from dqt.program.program import Program, ProgramError
-from dqt.program.prove import accumulator_bits, layer_bound
+from dqt.program.values import Value
 from tests.program.build import Builder, inputs, random_program
 from tests.program.naive import Naive
 
@@ -79,7 +76,7 @@ def result(kind: type[Any], which: int = 0, **fields: Any) -> Change:
     """Replace fields of the value that the ``which``-th instruction of a kind defines."""
 
     def change(program: Program) -> Mapping[str, Any]:
-        name = program.ops[at(program, kind, which)].out  # type: ignore[union-attr]
+        name = program.ops[at(program, kind, which)].writes()
         new = (replace(value, **fields) if value.name == name else value for value in program.values)
         return {"values": tuple(new)}
 
@@ -99,7 +96,7 @@ def moved(first: int, second: int) -> Change:
     """Exchange two instructions."""
 
     def change(program: Program) -> Mapping[str, Any]:
-        ops: list[Op] = list(program.ops)
+        ops: list[Operator] = list(program.ops)
         ops[first], ops[second] = ops[second], ops[first]
         return {"ops": tuple(ops)}
 
@@ -307,7 +304,7 @@ def test_an_accumulator_beyond_int32_names_channel_and_bound() -> None:
 
     def build(weight: Any) -> Program:
         fc = replace(layer, weight=weight)
-        space = Space(8, (2, 8), 8, (layer_of(fc, values, edge=True),))
+        space = Space(8, (2, 8), 8, (fc.counts(values, edge=True),))
         return Program(space, (value, out), (Quantize("input", "v0"), fc, Dequantize("v1")), (taps,))
 
     most = weight.copy()

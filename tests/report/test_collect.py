@@ -10,8 +10,8 @@ import pytest
 from dqt.arith.cost import cost
 from dqt.arith.plan import Plan
 from dqt.program.evaluate import Evaluation, evaluate
+from dqt.program.layered import accumulator_bits
 from dqt.program.program import Program
-from dqt.program.prove import accumulator_bits
 from dqt.report.collect import SHOWN, auto_of, results_of, row_of, uniform_at
 from tests.program.build import Builder, inputs
 

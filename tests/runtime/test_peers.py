@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pytest
 
 from dqt.program.interpret import execute, interpret
-from dqt.program.ops import Add, Conv, Linear
+from dqt.program.ops.add import Add
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 from dqt.runtime.bench import bench, turns
 from dqt.runtime.peers import PEERS, PeerError, bind, onnx_model

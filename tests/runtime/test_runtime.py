@@ -16,7 +16,10 @@ import pytest
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanLike
 from dqt.program.interpret import execute, interpret
-from dqt.program.ops import Add, Conv, Linear, Multiply
+from dqt.program.ops.add import Add
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.multiply import Multiply
 from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
 from dqt.runtime.runtime import kernel_names, kernel_sets

@@ -14,8 +14,24 @@ from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import INPUT, Step
 from dqt.nn.integers import Codes, RescaleIntegers
 from dqt.nn.net import Net
-from dqt.program import ops
+from dqt.program.operator import Operator
+from dqt.program.ops.add import Add
+from dqt.program.ops.avg_pool import AvgPool
+from dqt.program.ops.choose import Choose
+from dqt.program.ops.concat import Concat
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.pad import Pad
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.rescale import Rescale
+from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.slice import Slice
+from dqt.program.ops.table import Table
 from dqt.program.program import Program
+from dqt.program.values import Value
 
 Emitter = Callable[["Emission", Step, Any], None]
 
@@ -49,11 +65,11 @@ class Emission:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        self.values: dict[str, ops.Value] = {}
-        self.ops: list[ops.Op] = []
+        self.values: dict[str, Value] = {}
+        self.ops: list[Operator] = []
         codes = self.define(self.fresh("input.codes"), net.input_shape, net.codes(INPUT))
         self.names = {INPUT: codes}
-        self.ops.append(ops.Quantize(INPUT, codes))
+        self.ops.append(Quantize(INPUT, codes))
 
     def fresh(self, name: str) -> str:
         """A name for a value that the network does not have, unlike every name that it has."""
@@ -64,7 +80,7 @@ class Emission:
     def define(self, name: str, shape: tuple[int, ...], codes: Codes) -> str:
         """Declare a value; ``codes`` says how its integers stand for reals."""
         wide = codes.hi == WIDE_LIMIT
-        self.values[name] = ops.Value(name, shape, codes.step, codes.zero, wide)
+        self.values[name] = Value(name, shape, codes.step, codes.zero, wide)
         return name
 
     def source(self, step: Step, index: int = 0) -> str:
@@ -83,7 +99,7 @@ class Emission:
 
     def reshaped(self, name: str, shape: tuple[int, ...], out: str) -> str:
         """Append a reshape of a value."""
-        self.ops.append(ops.Reshape(name, self.moved(name, shape, out)))
+        self.ops.append(Reshape(name, self.moved(name, shape, out)))
         return out
 
     def raised(self, step: Step) -> tuple[str, Callable[[str], None]]:
@@ -100,7 +116,7 @@ class Emission:
 
     def finish(self, info: Mapping[str, Any]) -> Program:
         """The verified program."""
-        self.ops.append(ops.Dequantize(self.names[self.net.steps[-1].out]))
+        self.ops.append(Dequantize(self.names[self.net.steps[-1].out]))
         return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), self.net.input_shape, dict(info))
 
 
@@ -123,49 +139,47 @@ def _conv(e: Emission, step: Step, k: Any) -> None:
     padding = a["padding"] if len(a["padding"]) == 4 else (0, 0, *a["padding"])
     stride, dilation = _two(a["stride"], 1), _two(a["dilation"], 1)
     e.ops.append(
-        ops.Conv(
-            step.layer, x, out, weight, k.m, k.c, k.shift, k.out.lo, k.out.hi, stride, padding, dilation, a["groups"]
-        )
+        Conv(step.layer, x, out, weight, k.m, k.c, k.shift, k.out.lo, k.out.hi, stride, padding, dilation, a["groups"])
     )
     finish(out)
 
 
 def _linear(e: Emission, step: Step, k: Any) -> None:
     x, out = e.source(step), e.result(step, k.out)
-    e.ops.append(ops.Linear(step.layer, x, out, k.weight, k.m, k.c, k.shift, k.out.lo, k.out.hi))
+    e.ops.append(Linear(step.layer, x, out, k.weight, k.m, k.c, k.shift, k.out.lo, k.out.hi))
 
 
 def _affine(e: Emission, step: Step, k: RescaleIntegers) -> None:
-    e.ops.append(ops.Rescale(e.source(step), e.result(step), k.m, k.c, k.shift, k.lo, k.hi))
+    e.ops.append(Rescale(e.source(step), e.result(step), k.m, k.c, k.shift, k.lo, k.hi))
 
 
 def _add(e: Emission, step: Step, k: Any) -> None:
     c = k.constants
-    e.ops.append(ops.Add(e.source(step), e.source(step, 1), e.result(step), c.k1, c.k2, c.k3, c.shift, k.lo, k.hi))
+    e.ops.append(Add(e.source(step), e.source(step, 1), e.result(step), c.k1, c.k2, c.k3, c.shift, k.lo, k.hi))
 
 
 def _multiply(e: Emission, step: Step, k: Any) -> None:
     c = k.constants
     a, b, out = e.source(step), e.source(step, 1), e.result(step)
-    e.ops.append(ops.Multiply(a, b, out, c.k1, c.k2, c.k3, c.k4, c.shift, k.lo, k.hi))
+    e.ops.append(Multiply(a, b, out, c.k1, c.k2, c.k3, c.k4, c.shift, k.lo, k.hi))
 
 
 def _concat(e: Emission, step: Step, ks: list[RescaleIntegers]) -> None:
     parts = []
     for i, (name, k) in enumerate(zip(step.ins, ks, strict=True)):
         part = e.define(e.fresh(f"{step.out}.{i}"), e.net.shapes[name], e.net.codes(step.out))
-        e.ops.append(ops.Rescale(e.names[name], part, k.m, k.c, k.shift, k.lo, k.hi))
+        e.ops.append(Rescale(e.names[name], part, k.m, k.c, k.shift, k.lo, k.hi))
         parts.append(part)
-    e.ops.append(ops.Concat(tuple(parts), e.result(step), step.attrs["axis"]))
+    e.ops.append(Concat(tuple(parts), e.result(step), step.attrs["axis"]))
 
 
 def _table(e: Emission, step: Step, table: Any) -> None:
-    e.ops.append(ops.Table(e.source(step), e.result(step), table))
+    e.ops.append(Table(e.source(step), e.result(step), table))
 
 
 def _avg_pool(e: Emission, step: Step, k: Any) -> None:
     x, out, finish = _spatial(e, step, e.net.codes(step.out))
-    e.ops.append(ops.AvgPool(x, out, k.rows, k.columns, k.m, k.c, k.shift, k.lo, k.hi))
+    e.ops.append(AvgPool(x, out, k.rows, k.columns, k.m, k.c, k.shift, k.lo, k.hi))
     finish(out)
 
 
@@ -176,7 +190,7 @@ def _max_pool(e: Emission, step: Step, _: Any) -> None:
     kernel, stride, dilation = _two(a["kernel"], 1), _two(a["stride"], 1), _two(a["dilation"], 1)
     pairs = [_pool_padding(step, axis, length) for axis, length in enumerate(size)]
     (top, bottom), (left, right) = pairs if len(pairs) == 2 else [(0, 0), *pairs]
-    e.ops.append(ops.MaxPool(x, out, kernel, stride, (top, bottom, left, right), dilation))
+    e.ops.append(MaxPool(x, out, kernel, stride, (top, bottom, left, right), dilation))
     finish(out)
 
 
@@ -195,11 +209,11 @@ def _reshape(e: Emission, step: Step, _: Any) -> None:
 def _slice(e: Emission, step: Step, _: Any) -> None:
     a, x = step.attrs, e.source(step)
     e.names[step.out] = e.moved(x, step.shape, step.out)
-    e.ops.append(ops.Slice(x, step.out, a["starts"], a["stops"], a["steps"]))
+    e.ops.append(Slice(x, step.out, a["starts"], a["stops"], a["steps"]))
 
 
 def _pad(e: Emission, step: Step, _: Any) -> None:
-    e.ops.append(ops.Pad(e.source(step), e.result(step), step.attrs["before"], step.attrs["after"]))
+    e.ops.append(Pad(e.source(step), e.result(step), step.attrs["before"], step.attrs["after"]))
 
 
 def _dropout(e: Emission, step: Step, _: Any) -> None:
@@ -207,7 +221,7 @@ def _dropout(e: Emission, step: Step, _: Any) -> None:
 
 
 def _choose(e: Emission, step: Step, _: Any) -> None:
-    e.ops.append(ops.Choose(e.source(step), e.net.space.chosen, e.net.space.choices))
+    e.ops.append(Choose(e.source(step), e.net.space.chosen, e.net.space.choices))
 
 
 EMIT: dict[str, Emitter] = {

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from dqt.arith.cost import chosen_bitops, cost, full_bitops
 from dqt.arith.plan import AUTO, Cascade, Plan, PlanError, PlanLike, resolve
 from dqt.program.interpret import InputError, Result, as_input, execute
-from dqt.program.ops import Dequantize
+from dqt.program.ops.dequantize import Dequantize
 
 if TYPE_CHECKING:
     from dqt.program.program import Program

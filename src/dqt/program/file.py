@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,10 +18,10 @@ from safetensors.numpy import save as save_tensors
 
 from dqt.arith.files import write_file
 from dqt.arith.plan import Space
-from dqt.program.graph import writes
-from dqt.program.ops import Op, Value
+from dqt.program.operator import operators
 from dqt.program.program import Program, ProgramError
 from dqt.program.schema import array_dtype, check_scalar, field_types, tuple_items
+from dqt.program.values import Value
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,7 +31,6 @@ KEYS = frozenset({"format", "version", "graph", "sha256"})
 MAX_GRAPH = 2**26
 """Most bytes of a graph; a network of a thousand layers needs about a quarter of a mebibyte."""
 Tensors = dict[str, "npt.NDArray[Any]"]
-OPS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in get_args(Op)}
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
@@ -63,7 +62,7 @@ def dumps(program: Program) -> bytes:
         "input_shape": list(program.input_shape),
         "space": _encode(program.space, "", tensors),
         "values": [_encode(value, "", tensors) for value in program.values],
-        "ops": [{"op": type(op).__name__, **_encode(op, writes(op) or "", tensors)} for op in program.ops],
+        "ops": [{"op": type(op).__name__, **_encode(op, op.writes() or "", tensors)} for op in program.ops],
         "info": dict(program.info),
     }
     text = json.dumps(graph, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -140,10 +139,11 @@ def _program(graph: Any, tensors: Tensors) -> Program:
 
 def _decode_op(data: Any, where: str, tensors: Tensors) -> Any:
     name = data.get("op") if isinstance(data, dict) else None
-    if not isinstance(name, str) or name not in OPS:
-        raise ProgramError(f"{where}: unknown operator {str(name)[:40]!r}, need one of {', '.join(OPS)}")
+    known = operators()
+    if not isinstance(name, str) or name not in known:
+        raise ProgramError(f"{where}: unknown operator {str(name)[:40]!r}, need one of {', '.join(sorted(known))}")
     fields = {key: value for key, value in data.items() if key != "op"}
-    return _decode(fields, OPS[name], f"{where} {name}", str(fields.get("out", "")), tensors)
+    return _decode(fields, known[name], f"{where} {name}", str(fields.get("out", "")), tensors)
 
 
 def _encode(value: Any, owner: str, tensors: Tensors) -> Any:

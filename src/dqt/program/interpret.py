@@ -1,31 +1,32 @@
 """The living definition: a program in NumPy integers. If a kernel disagrees with it, the kernel is wrong.
 
-Every value is an integer and every operation on values is one of :mod:`dqt.arith`; :mod:`dqt.program.instructions` has
-one function per operator, and says where a product may go through floating point and why that is exact. A batch runs
-in slices to bound memory; integers make the result independent of how it is cut.
+Every value is an integer and every operation on values is one of :mod:`dqt.arith`. What an operator computes stands in
+its file of :mod:`dqt.program.ops`; :mod:`dqt.program.arrays` says where a product may go through floating point and why
+that is exact. A batch runs in slices to bound memory; integers make the result independent of how it is cut.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
-from dqt.program.graph import writes
-from dqt.program.instructions import EXECUTE
-from dqt.program.machine import Array, Floats, Machine, State
-from dqt.program.ops import Dequantize, Value
+from dqt.program.arrays import Array, NumpyArrays
+from dqt.program.execute import Execution, Machine
+from dqt.program.ops.dequantize import Dequantize
 from dqt.program.parallel import cores, each
 from dqt.program.schema import size
+from dqt.program.values import Value
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
 
+Floats: TypeAlias = npt.NDArray[np.float32]
 __all__ = ["InputError", "Result", "as_input", "execute", "interpret", "margins"]
 SLICE_ELEMENTS, SLICE_SAMPLES = 1 << 25, 128
 """A slice has at most this many samples, and elements in its largest value."""
@@ -143,7 +144,7 @@ def _output_value(program: Program) -> Value:
 
 
 def _run(program: Program, inputs: Floats, plan: Plan | Literal["auto"], *, keep: bool) -> Result:
-    machine = Machine(program, plan)
+    machine = Machine(program, plan, NumpyArrays())
     largest = max(size(value.shape) for value in program.values)
     count = max(1, min(SLICE_SAMPLES, SLICE_ELEMENTS // largest, -(-len(inputs) // cores())))
     slices = [inputs[i : i + count] for i in range(0, len(inputs), count)]
@@ -154,18 +155,14 @@ def _run(program: Program, inputs: Floats, plan: Plan | Literal["auto"], *, keep
 
 
 def _run_slice(machine: Machine, x: Floats, *, keep: bool) -> Result:
-    """Execute every instruction once; a value is freed when nothing later reads it."""
-    state = State(machine, x)
-    kept: dict[str, Array] = {}
-    output = np.empty(0, dtype=np.int32)
-    for op, dead in zip(machine.ops, machine.dead, strict=True):
-        value = EXECUTE[type(op)](op, state)
-        out = writes(op)
-        if out is not None:
-            state.data[out] = value
-            kept |= {out: value} if keep else {}
-        elif isinstance(op, Dequantize):
-            output = value.astype(np.int32)
-        for name in dead:
-            del state.data[name]
-    return Result(output, state.widths(), np.ones(len(x), dtype=np.int8), kept)
+    with np.errstate(over="ignore"):  # an input beyond the range may become infinite before it is clipped
+        run = machine.run(x, keep=keep)
+    return Result(run.output.astype(np.int32), _widths(run), np.ones(len(x), dtype=np.int8), run.kept)
+
+
+def _widths(run: Execution) -> npt.NDArray[np.int8]:
+    """int8 ``[N, layers]``, see :class:`Result`."""
+    result = np.empty((len(run.x), len(run.space.names)), dtype=np.int8)
+    for i, name in enumerate(run.space.names):
+        result[:, i] = run.chosen.get(name, min(run.machine.pairs[name]))
+    return result

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from dqt.program.graph import Layered, Scope, layer_of, writes
-from dqt.program.ops import Choose, Dequantize, Op
-from dqt.program.prove import accumulator_bits
+from dqt.program.layered import Layered, accumulator_bits
+from dqt.program.operator import Operator, Scope
+from dqt.program.ops.choose import Choose
+from dqt.program.ops.dequantize import Dequantize
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
@@ -70,10 +71,10 @@ def listing(program: Program) -> str:
     return "\n".join([head, "", lines[0], rule, *lines[1:-1], rule, lines[-1], "", note])
 
 
-def _row(op: Op, scope: Scope, bits: dict[str, int], edges: set[str]) -> Row:
-    name = writes(op)
+def _row(op: Operator, scope: Scope, bits: dict[str, int], edges: set[str]) -> Row:
+    name = op.writes()
     if isinstance(op, Layered):
-        counts = layer_of(op, scope.values)
+        counts = op.counts(scope.values)
         widths, shape = scope.widths(op.layer), scope.values[op.out].shape
         edge = op.layer in edges
         return Row(type(op).__name__, op.layer, shape, widths, edge, counts.macs, counts.weights, bits[op.layer])

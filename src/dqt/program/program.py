@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from dqt.arith.plan import PlanLike, Space
-from dqt.program.ops import Choose, Op, Value
+from dqt.program.errors import ProgramError
+from dqt.program.operator import Operator
+from dqt.program.ops.choose import Choose
+from dqt.program.values import Value
 
-
-class ProgramError(ValueError):
-    """A program that is not well formed, or cannot be proved free of overflow; names the instruction and the value."""
+__all__ = ["Program", "ProgramError"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Program:
 
     space: Space
     values: tuple[Value, ...]
-    ops: tuple[Op, ...]
+    ops: tuple[Operator, ...]
     input_shape: tuple[int, ...]
     info: Mapping[str, Any] = field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from dqt.arith.bounds import INT64
-from dqt.program.program import ProgramError
+from dqt.program.errors import ProgramError
 
 MAX_NAME = 512
 MAX_DEPTH = 32

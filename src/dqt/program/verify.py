@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from dqt.arith.plan import Layer, Space
-from dqt.program.graph import INPUT, Layered, Scope, layer_of, reads, require, title, writes
-from dqt.program.ops import Choose, Dequantize, Op, Quantize, Value
-from dqt.program.program import ProgramError
-from dqt.program.prove import prove
-from dqt.program.rules import check_value, output_shape
+from dqt.program.errors import ProgramError, require
+from dqt.program.layered import Layered
+from dqt.program.operator import Operator, Scope, operators
+from dqt.program.ops.choose import Choose
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.quantize import Quantize
 from dqt.program.schema import check_json, check_shape, check_type
+from dqt.program.values import INPUT, Value, check_value
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
@@ -45,7 +47,7 @@ def _check_types(program: Program) -> None:
     check_json(program.info, "info")
     require(type(program.ops) is tuple, "ops: need a tuple of instructions")
     for index, op in enumerate(program.ops):
-        require(type(op) in get_args(Op), f"op {index}: {type(op).__name__} is not an instruction")
+        require(type(op) in operators().values(), f"op {index}: {type(op).__name__} is not an instruction")
         check_type(op, type(op), f"op {index} {type(op).__name__}")
 
 
@@ -58,7 +60,7 @@ def _check_space(space: Space) -> None:
     require(bool(space.choices) or not space.controller, "space: controller layers, but no choices")
 
 
-def _check_order(ops: tuple[Op, ...], values: tuple[Value, ...]) -> None:
+def _check_order(ops: tuple[Operator, ...], values: tuple[Value, ...]) -> None:
     """Every value defined once, in the order of ``values``, before it is read; Quantize first, Dequantize last."""
     ends = bool(ops) and isinstance(ops[0], Quantize) and isinstance(ops[-1], Dequantize)
     once = sum(isinstance(op, Quantize | Dequantize) for op in ops) == 2
@@ -67,32 +69,30 @@ def _check_order(ops: tuple[Op, ...], values: tuple[Value, ...]) -> None:
     require(INPUT not in declared, f"values: {INPUT!r} is the name of the program's float input")
     defined: set[str] = set()
     for index, op in enumerate(ops):
-        for name in reads(op):
-            require(name in defined, f"{title(index, op)}: reads {name!r} before an instruction defines it")
-        out = writes(op)
+        for name in op.reads():
+            require(name in defined, f"{op.title(index)}: reads {name!r} before an instruction defines it")
+        out = op.writes()
         if out is not None:
-            require(out not in defined, f"{title(index, op)}: defines {out!r} a second time")
+            require(out not in defined, f"{op.title(index)}: defines {out!r} a second time")
             expected = declared[len(defined)] if len(defined) < len(declared) else None
-            require(
-                out == expected, f"{title(index, op)}: defines {out!r}, but the next declared value is {expected!r}"
-            )
+            require(out == expected, f"{op.title(index)}: defines {out!r}, but the next declared value is {expected!r}")
             defined.add(out)
     require(len(defined) == len(declared), f"values: no instruction defines {declared[len(defined) :][:1]}")
 
 
-def _check_op(index: int, op: Op, scope: Scope) -> None:
+def _check_op(index: int, op: Operator, scope: Scope) -> None:
     try:
-        shape = output_shape(op, scope)
-        out = writes(op)
+        shape = op.output_shape(scope)
+        out = op.writes()
         if out is not None:
             declared = scope.values[out].shape
             require(shape == declared, f"its output has shape {shape}, but {out} is declared as {declared}")
-        prove(op, scope)
+        op.prove(scope)
     except ProgramError as error:
-        raise ProgramError(f"{title(index, op)}: {error}") from None
+        raise ProgramError(f"{op.title(index)}: {error}") from None
 
 
-def _check_layers(ops: tuple[Op, ...], space: Space, values: Mapping[str, Value]) -> None:
+def _check_layers(ops: tuple[Operator, ...], space: Space, values: Mapping[str, Value]) -> None:
     """Every layer of the space has one instruction, with the counts that the space states, and the reverse."""
     stated = {layer.name: layer for layer in (*space.layers, *space.controller)}
     found = Counter(op.layer for op in ops if isinstance(op, Layered))
@@ -103,7 +103,7 @@ def _check_layers(ops: tuple[Op, ...], space: Space, values: Mapping[str, Value]
         require(name in found, f"layer {name}: in the space, but no instruction is this layer")
     for op in ops:
         if isinstance(op, Layered):
-            _check_counts(stated[op.layer], layer_of(op, values, edge=stated[op.layer].edge))
+            _check_counts(stated[op.layer], op.counts(values, edge=stated[op.layer].edge))
 
 
 def _check_counts(stated: Layer, counted: Layer) -> None:
@@ -112,7 +112,7 @@ def _check_counts(stated: Layer, counted: Layer) -> None:
         require(a == b, f"layer {stated.name}: the space states {a} {what}, its instruction has {b}")
 
 
-def _check_choose(ops: tuple[Op, ...], space: Space) -> None:
+def _check_choose(ops: tuple[Operator, ...], space: Space) -> None:
     """One Choose where the space has choices, and none of the layers that it governs before it."""
     where = list(_positions(ops))
     count = 1 if space.choices else 0
@@ -120,8 +120,8 @@ def _check_choose(ops: tuple[Op, ...], space: Space) -> None:
     governed = set(space.chosen)
     for index, op in enumerate(ops[: where[0]] if where else ()):
         late = isinstance(op, Layered) and op.layer in governed
-        require(not late, f"{title(index, op)}: comes before the Choose that sets its width")
+        require(not late, f"{op.title(index)}: comes before the Choose that sets its width")
 
 
-def _positions(ops: tuple[Op, ...]) -> Iterator[int]:
+def _positions(ops: tuple[Operator, ...]) -> Iterator[int]:
     return (index for index, op in enumerate(ops) if isinstance(op, Choose))

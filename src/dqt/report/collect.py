@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from dqt.arith.plan import Plan
 from dqt.program.evaluate import Evaluation
+from dqt.program.layered import accumulator_bits
 from dqt.program.pixels import class_name
-from dqt.program.prove import accumulator_bits
 from dqt.report.results import Auto, Kind, LayerRecord, Results, Row, Sample
 
 if TYPE_CHECKING:

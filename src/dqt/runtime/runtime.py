@@ -13,7 +13,7 @@ from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.file import dumps
 from dqt.program.interpret import Result, as_input, cascaded
-from dqt.program.ops import Dequantize
+from dqt.program.ops.dequantize import Dequantize
 from dqt.program.program import Program
 
 

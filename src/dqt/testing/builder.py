@@ -10,28 +10,25 @@ import numpy.typing as npt
 
 from dqt.arith.affine import add_constants, multiply_constants
 from dqt.arith.plan import Layer, Space
-from dqt.program.graph import INPUT, layer_of
-from dqt.program.ops import (
-    Add,
-    AvgPool,
-    Choose,
-    Concat,
-    Conv,
-    Dequantize,
-    Linear,
-    MaxPool,
-    Multiply,
-    Op,
-    Pad,
-    Quantize,
-    Rescale,
-    Reshape,
-    Slice,
-    Table,
-    Value,
-)
+from dqt.program.layered import layer_bound
+from dqt.program.operator import Operator
+from dqt.program.ops.add import Add
+from dqt.program.ops.avg_pool import AvgPool
+from dqt.program.ops.choose import Choose
+from dqt.program.ops.concat import Concat
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.pad import Pad
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.rescale import Rescale
+from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.slice import Slice
+from dqt.program.ops.table import Table
 from dqt.program.program import Program
-from dqt.program.prove import layer_bound
+from dqt.program.values import INPUT, Value
 
 Shape = tuple[int, ...]
 
@@ -68,7 +65,7 @@ class Builder:
         self.rng = np.random.default_rng(seed)
         self.n, self.widths, self.shape = master, widths, shape
         self.values: dict[str, Value] = {}
-        self.ops: list[Op] = []
+        self.ops: list[Operator] = []
         self.layers: list[Layer] = []
         self.controller: list[Layer] = []
         self.own = False
@@ -117,7 +114,7 @@ class Builder:
 
     def layer(self, op: Conv | Linear) -> str:
         """Append a layer and describe it for the width plans (or for the controller, while that is built)."""
-        (self.controller if self.own else self.layers).append(layer_of(op, self.values))
+        (self.controller if self.own else self.layers).append(op.counts(self.values))
         self.ops.append(op)
         return op.out
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dqt.program.ops import Add, Multiply
+from dqt.program.ops.add import Add
+from dqt.program.ops.multiply import Multiply
 from dqt.program.program import Program
 from dqt.testing.builder import Builder
 

@@ -10,9 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from dqt.program import ops
+from dqt.program.operator import Operator
+from dqt.program.ops.add import Add
+from dqt.program.ops.avg_pool import AvgPool
+from dqt.program.ops.concat import Concat
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.pad import Pad
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.rescale import Rescale
+from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.slice import Slice
 from dqt.program.program import Program
 from dqt.program.schema import size
+from dqt.program.values import Value
 from dqt.runtime.peers.packages import package
 from dqt.runtime.peers.reals import (
     Layer,
@@ -63,7 +76,7 @@ def order(rank: int) -> list[int]:
 class _Maker:
     """Tensors, buffers and operators so far."""
 
-    def __init__(self, program: Program, values: Mapping[str, ops.Value], batch: int, largest: float) -> None:
+    def __init__(self, program: Program, values: Mapping[str, Value], batch: int, largest: float) -> None:
         self.schema = package("ai_edge_litert.schema_py_generated")
         self.program, self.values, self.batch, self.largest = program, values, batch, largest
         self.tensors: list[Any] = []
@@ -173,7 +186,7 @@ class _Maker:
         return bytes(builder.Output())
 
 
-def _same(op: ops.Conv | ops.MaxPool, made: _Maker, kernel: Sequence[int]) -> bool:
+def _same(op: Conv | MaxPool, made: _Maker, kernel: Sequence[int]) -> bool:
     """Whether the padding is what LiteRT calls SAME."""
     wanted: list[int] = []
     for i, length in enumerate(made.values[op.x].shape[1:]):
@@ -183,7 +196,7 @@ def _same(op: ops.Conv | ops.MaxPool, made: _Maker, kernel: Sequence[int]) -> bo
     return tuple(wanted) == op.padding
 
 
-def _source(made: _Maker, op: ops.Conv | ops.MaxPool, kernel: Sequence[int], border: int) -> tuple[int, int]:
+def _source(made: _Maker, op: Conv | MaxPool, kernel: Sequence[int], border: int) -> tuple[int, int]:
     """The input tensor, with an explicit border where LiteRT has no name for the padding, and that name."""
     if _same(op, made, kernel):
         return made.value(op.x), made.schema.Padding.SAME
@@ -191,11 +204,11 @@ def _source(made: _Maker, op: ops.Conv | ops.MaxPool, kernel: Sequence[int], bor
     return source, made.schema.Padding.VALID
 
 
-def _quantize(made: _Maker, op: ops.Quantize) -> None:
+def _quantize(made: _Maker, op: Quantize) -> None:
     made.add("QUANTIZE", [made.input], made.value(op.out), "QuantizeOptions")
 
 
-def _conv(made: _Maker, op: ops.Conv) -> None:
+def _conv(made: _Maker, op: Conv) -> None:
     layer = layer_of(op, made.program, made.values)
     source, padding = _source(made, op, op.weight.shape[2:], made.values[op.x].zero)
     fields: dict[str, Any] = {"padding": padding, "strideH": op.stride[0], "strideW": op.stride[1]}
@@ -210,7 +223,7 @@ def _conv(made: _Maker, op: ops.Conv) -> None:
         made.add("CONV_2D", ins, made.value(op.out), "Conv2DOptions", **fields)
 
 
-def _linear(made: _Maker, op: ops.Linear) -> None:
+def _linear(made: _Maker, op: Linear) -> None:
     if len(made.values[op.x].shape) != 1:
         raise unsupported(op, "it is a product over the last of several dimensions")
     layer = layer_of(op, made.program, made.values)
@@ -218,15 +231,15 @@ def _linear(made: _Maker, op: ops.Linear) -> None:
     made.add("FULLY_CONNECTED", ins, made.value(op.out), "FullyConnectedOptions")
 
 
-def _binary(made: _Maker, op: ops.Add | ops.Multiply) -> None:
+def _binary(made: _Maker, op: Add | Multiply) -> None:
     rank = len(made.values[op.out].shape)
     if any(len(made.values[x].shape) != rank for x in (op.a, op.b)):
         raise unsupported(op, "its operands differ in their number of dimensions")
-    kind, options = ("ADD", "AddOptions") if isinstance(op, ops.Add) else ("MUL", "MulOptions")
+    kind, options = ("ADD", "AddOptions") if isinstance(op, Add) else ("MUL", "MulOptions")
     made.add(kind, [made.value(op.a), made.value(op.b)], made.value(op.out), options)
 
 
-def _rescale(made: _Maker, op: ops.Rescale) -> None:
+def _rescale(made: _Maker, op: Rescale) -> None:
     if len(made.values[op.x].shape) != 3:
         raise unsupported(op, "its value is not [C, H, W]")
     layer = layer_of_rescale(op, made.values)
@@ -235,19 +248,19 @@ def _rescale(made: _Maker, op: ops.Rescale) -> None:
     made.add("DEPTHWISE_CONV_2D", ins, made.value(op.out), "DepthwiseConv2DOptions", **fields)
 
 
-def _concat(made: _Maker, op: ops.Concat) -> None:
+def _concat(made: _Maker, op: Concat) -> None:
     axis = 1 + order(len(made.values[op.out].shape)).index(op.axis)
     made.add("CONCATENATION", [made.value(x) for x in op.xs], made.value(op.out), "ConcatenationOptions", axis=axis)
 
 
-def _max_pool(made: _Maker, op: ops.MaxPool) -> None:
+def _max_pool(made: _Maker, op: MaxPool) -> None:
     if op.dilation != (1, 1):
         raise unsupported(op, "its windows are dilated")
     source, padding = _source(made, op, op.kernel, 0)
     _pool(made, op, "MAX_POOL_2D", source, padding, op.kernel, op.stride)
 
 
-def _avg_pool(made: _Maker, op: ops.AvgPool) -> None:
+def _avg_pool(made: _Maker, op: AvgPool) -> None:
     windows, source, out = windows_of(op, made.values), made.values[op.x], made.values[op.out]
     if windows.whole:
         axes = made.integers(f"{op.out}.axes", [1, 2])
@@ -260,7 +273,7 @@ def _avg_pool(made: _Maker, op: ops.AvgPool) -> None:
 
 def _pool(
     made: _Maker,
-    op: ops.MaxPool | ops.AvgPool,
+    op: MaxPool | AvgPool,
     kind: str,
     source: int,
     padding: int,
@@ -272,7 +285,7 @@ def _pool(
     made.add(kind, [source], made.value(op.out), "Pool2DOptions", **fields)
 
 
-def _reshape(made: _Maker, op: ops.Reshape) -> None:
+def _reshape(made: _Maker, op: Reshape) -> None:
     source, shape, out = made.value(op.x), made.values[op.x].shape, made.values[op.out].shape
     if len(shape) == 3 and size(shape[1:]) > 1:
         turned = made.like(f"{op.out}.turned", op.x, [made.batch, *shape])
@@ -285,30 +298,30 @@ def _reshape(made: _Maker, op: ops.Reshape) -> None:
     made.add("RESHAPE", ins, made.value(op.out), "ReshapeOptions", newShape=target)
 
 
-def _slice(made: _Maker, op: ops.Slice) -> None:
+def _slice(made: _Maker, op: Slice) -> None:
     places = order(len(op.starts))
     parts = {"starts": (op.starts, 0), "stops": (op.stops, made.batch), "steps": (op.steps, 1)}
     held = [made.integers(f"{op.out}.{name}", [b, *(part[i] for i in places)]) for name, (part, b) in parts.items()]
     made.add("STRIDED_SLICE", [made.value(op.x), *held], made.value(op.out), "StridedSliceOptions")
 
 
-def _pad(made: _Maker, op: ops.Pad) -> None:
+def _pad(made: _Maker, op: Pad) -> None:
     pairs = [[0, 0], *([op.before[i], op.after[i]] for i in order(len(op.before)))]
     ins = [made.value(op.x), made.integers(f"{op.out}.pads", pairs)]
     made.add("PAD", ins, made.value(op.out), "PadOptions")
 
 
-MAKE: dict[type[ops.Op], Callable[[_Maker, Any], None]] = {
-    ops.Quantize: _quantize,
-    ops.Conv: _conv,
-    ops.Linear: _linear,
-    ops.Add: _binary,
-    ops.Multiply: _binary,
-    ops.Rescale: _rescale,
-    ops.Concat: _concat,
-    ops.MaxPool: _max_pool,
-    ops.AvgPool: _avg_pool,
-    ops.Reshape: _reshape,
-    ops.Slice: _slice,
-    ops.Pad: _pad,
+MAKE: dict[type[Operator], Callable[[_Maker, Any], None]] = {
+    Quantize: _quantize,
+    Conv: _conv,
+    Linear: _linear,
+    Add: _binary,
+    Multiply: _binary,
+    Rescale: _rescale,
+    Concat: _concat,
+    MaxPool: _max_pool,
+    AvgPool: _avg_pool,
+    Reshape: _reshape,
+    Slice: _slice,
+    Pad: _pad,
 }

@@ -11,8 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from dqt.program import ops
+from dqt.program.operator import Operator
+from dqt.program.ops.add import Add
+from dqt.program.ops.avg_pool import AvgPool
+from dqt.program.ops.concat import Concat
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.linear import Linear
+from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.pad import Pad
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.rescale import Rescale
+from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.slice import Slice
 from dqt.program.program import Program
+from dqt.program.values import Value
 from dqt.runtime.peers.packages import package
 from dqt.runtime.peers.reals import (
     Layer,
@@ -55,7 +68,7 @@ def onnx_model(program: Program, batch: int) -> bytes:
 class _Maker:
     """Nodes and constants so far. A value of the program is the float tensor of its name, after its Q and DQ."""
 
-    def __init__(self, program: Program, values: Mapping[str, ops.Value], batch: int) -> None:
+    def __init__(self, program: Program, values: Mapping[str, Value], batch: int) -> None:
         self.onnx = package("onnx")
         self.program, self.values, self.batch = program, values, batch
         self.nodes: list[Any] = []
@@ -95,11 +108,11 @@ class _Maker:
         return ins
 
 
-def _quantize(made: _Maker, op: ops.Quantize) -> None:
+def _quantize(made: _Maker, op: Quantize) -> None:
     made.quantized(INPUT, op.out)
 
 
-def _conv(made: _Maker, op: ops.Conv) -> None:
+def _conv(made: _Maker, op: Conv) -> None:
     top, bottom, left, right = op.padding
     ins = made.layer(layer_of(op, made.program, made.values), op.x, op.out)
     made.define(
@@ -109,20 +122,20 @@ def _conv(made: _Maker, op: ops.Conv) -> None:
     )  # fmt: skip
 
 
-def _linear(made: _Maker, op: ops.Linear) -> None:
+def _linear(made: _Maker, op: Linear) -> None:
     if len(made.values[op.x].shape) != 1:
         raise unsupported(op, "it is a product over the last of several dimensions")
     made.define("Gemm", made.layer(layer_of(op, made.program, made.values), op.x, op.out), op.out, transB=1)
 
 
-def _binary(made: _Maker, op: ops.Add | ops.Multiply) -> None:
+def _binary(made: _Maker, op: Add | Multiply) -> None:
     rank = len(made.values[op.out].shape)
     if any(len(made.values[x].shape) != rank for x in (op.a, op.b)):
         raise unsupported(op, "its operands differ in their number of dimensions")
-    made.define("Add" if isinstance(op, ops.Add) else "Mul", [op.a, op.b], op.out)
+    made.define("Add" if isinstance(op, Add) else "Mul", [op.a, op.b], op.out)
 
 
-def _rescale(made: _Maker, op: ops.Rescale) -> None:
+def _rescale(made: _Maker, op: Rescale) -> None:
     shape = made.values[op.x].shape
     if len(shape) != 3:
         raise unsupported(op, "its value is not [C, H, W]")
@@ -130,11 +143,11 @@ def _rescale(made: _Maker, op: ops.Rescale) -> None:
     made.define("Conv", ins, op.out, kernel_shape=[1, 1], group=shape[0])
 
 
-def _concat(made: _Maker, op: ops.Concat) -> None:
+def _concat(made: _Maker, op: Concat) -> None:
     made.define("Concat", list(op.xs), op.out, axis=op.axis + 1)
 
 
-def _max_pool(made: _Maker, op: ops.MaxPool) -> None:
+def _max_pool(made: _Maker, op: MaxPool) -> None:
     top, bottom, left, right = op.padding
     made.define(
         "MaxPool", [op.x], op.out,
@@ -142,7 +155,7 @@ def _max_pool(made: _Maker, op: ops.MaxPool) -> None:
     )  # fmt: skip
 
 
-def _avg_pool(made: _Maker, op: ops.AvgPool) -> None:
+def _avg_pool(made: _Maker, op: AvgPool) -> None:
     windows = windows_of(op, made.values)
     if windows.whole:
         made.define("GlobalAveragePool", [op.x], op.out)
@@ -150,33 +163,33 @@ def _avg_pool(made: _Maker, op: ops.AvgPool) -> None:
         made.define("AveragePool", [op.x], op.out, kernel_shape=windows.kernel, strides=windows.stride)
 
 
-def _reshape(made: _Maker, op: ops.Reshape) -> None:
+def _reshape(made: _Maker, op: Reshape) -> None:
     shape = np.array([made.batch, *made.values[op.out].shape], dtype=np.int64)
     made.define("Reshape", [op.x, made.constant(f"{op.out}.shape", shape)], op.out)
 
 
-def _slice(made: _Maker, op: ops.Slice) -> None:
+def _slice(made: _Maker, op: Slice) -> None:
     parts = {"starts": op.starts, "stops": op.stops, "axes": range(1, 1 + len(op.starts)), "steps": op.steps}
     held = [made.constant(f"{op.out}.{name}", np.array(part, dtype=np.int64)) for name, part in parts.items()]
     made.define("Slice", [op.x, *held], op.out)
 
 
-def _pad(made: _Maker, op: ops.Pad) -> None:
+def _pad(made: _Maker, op: Pad) -> None:
     pads = made.constant(f"{op.out}.pads", np.array([0, *op.before, 0, *op.after], dtype=np.int64))
     made.define("Pad", [op.x, pads], op.out)
 
 
-MAKE: dict[type[ops.Op], Callable[[_Maker, Any], None]] = {
-    ops.Quantize: _quantize,
-    ops.Conv: _conv,
-    ops.Linear: _linear,
-    ops.Add: _binary,
-    ops.Multiply: _binary,
-    ops.Rescale: _rescale,
-    ops.Concat: _concat,
-    ops.MaxPool: _max_pool,
-    ops.AvgPool: _avg_pool,
-    ops.Reshape: _reshape,
-    ops.Slice: _slice,
-    ops.Pad: _pad,
+MAKE: dict[type[Operator], Callable[[_Maker, Any], None]] = {
+    Quantize: _quantize,
+    Conv: _conv,
+    Linear: _linear,
+    Add: _binary,
+    Multiply: _binary,
+    Rescale: _rescale,
+    Concat: _concat,
+    MaxPool: _max_pool,
+    AvgPool: _avg_pool,
+    Reshape: _reshape,
+    Slice: _slice,
+    Pad: _pad,
 }

@@ -15,11 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqt.program.graph import Layered, needed
-from dqt.program.ops import Add, AvgPool, Conv, Dequantize, Multiply, Op, Quantize, Rescale, Value
+from dqt.program.graph import needed
+from dqt.program.layered import Layered, row_of
+from dqt.program.operator import Operator
+from dqt.program.ops.add import Add
+from dqt.program.ops.avg_pool import AvgPool
+from dqt.program.ops.conv import Conv
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.rescale import Rescale
 from dqt.program.program import Program
-from dqt.program.prove import row
 from dqt.program.schema import size
+from dqt.program.values import Value
 
 WIDTH = 8
 """The one width that other engines run."""
@@ -45,7 +53,7 @@ class Layer:
     bias: npt.NDArray[np.int32]
 
 
-def instructions(program: Program) -> tuple[tuple[Op, ...], dict[str, Value]]:
+def instructions(program: Program) -> tuple[tuple[Operator, ...], dict[str, Value]]:
     """The instructions of a run at the master width, and the values by name.
 
     Raises:
@@ -67,7 +75,9 @@ def instructions(program: Program) -> tuple[tuple[Op, ...], dict[str, Value]]:
     return ops, values
 
 
-def convert(ops: tuple[Op, ...], make: Mapping[type[Op], Callable[[Any, Any], None]], made: Any, engine: str) -> str:
+def convert(
+    ops: tuple[Operator, ...], make: Mapping[type[Operator], Callable[[Any, Any], None]], made: Any, engine: str
+) -> str:
     """Gives each instruction, but the Dequantize at the end, to its function in ``make``, after ``made``; the output.
 
     Raises:
@@ -82,7 +92,7 @@ def convert(ops: tuple[Op, ...], make: Mapping[type[Op], Callable[[Any, Any], No
     return last.x
 
 
-def unsupported(op: Op, why: str) -> PeerError:
+def unsupported(op: Operator, why: str) -> PeerError:
     """The error for an instruction that has no counterpart."""
     name = getattr(op, "layer", None) or getattr(op, "out", "")
     return PeerError(f"{type(op).__name__} '{name}' cannot be given to another engine: {why}")
@@ -90,7 +100,7 @@ def unsupported(op: Op, why: str) -> PeerError:
 
 def layer_of(op: Layered, program: Program, values: Mapping[str, Value]) -> Layer:
     """The layer at the master width."""
-    k = row(program.space, op.m, program.space.master)
+    k = row_of(program.space, op.m, program.space.master)
     return _layer(op.weight, op.m[k].astype(np.float64), op.c[k], op.shift, values[op.x], values[op.out])
 
 

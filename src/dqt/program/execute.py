@@ -1,0 +1,92 @@
+"""A program on arrays: one run of a slice of the batch under one plan, instruction by instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from dqt.arith.plan import AUTO, Pair, Plan, uniform
+from dqt.program.arrays import Array, Arrays
+from dqt.program.graph import last_reads, needed
+from dqt.program.values import Value
+
+if TYPE_CHECKING:
+    from dqt.program.program import Program
+
+
+class Machine:
+    """One program under one plan on one array library: which instructions run, the widths, constants made once.
+
+    Attributes:
+        pairs: (weight, activation) width of every layer, the controller's own too; of layers that a ``Choose`` governs,
+            what they take until it has run.
+    """
+
+    def __init__(self, program: Program, plan: Plan | Literal["auto"], xp: Arrays) -> None:
+        self.space, self.xp = program.space, xp
+        self.values = {value.name: value for value in program.values}
+        self.ops = needed(program.ops, auto=plan == AUTO)
+        self.dead = last_reads(self.ops)
+        n = program.space.master
+        fixed = uniform(self.space, n) if isinstance(plan, str) else plan
+        self.pairs: dict[str, Pair] = dict(fixed.items_) | {own.name: (n, n) for own in self.space.controller}
+        self.constants: dict[Any, Array] = {}
+
+    def run(self, x: Array, *, keep: bool = False) -> Execution:
+        """Execute every instruction once on float32 ``x``, ``[N, *input_shape]``.
+
+        Args:
+            keep: hold every value; otherwise a value is freed when nothing later reads it.
+        """
+        run = Execution(self, x)
+        for op, dead in zip(self.ops, self.dead, strict=True):
+            result, out = op.run(run), op.writes()
+            run.output = result
+            if out is not None:
+                run.data[out] = result
+                if keep:
+                    run.kept[out] = result
+            for name in dead:
+                del run.data[name]
+        return run
+
+
+class Execution:
+    """The values of one slice that are alive, and under "auto" the widths that ``Choose`` gave.
+
+    Attributes:
+        x: the float32 input.   output: the integers of the last instruction.
+        data: value name -> integers ``[N, *shape]``.   kept: all of them, where that was asked for.
+        chosen: layer -> widths ``[N]``.
+    """
+
+    def __init__(self, machine: Machine, x: Array) -> None:
+        self.machine, self.xp, self.space, self.n = machine, machine.xp, machine.space, machine.space.master
+        self.x, self.output = x, x
+        self.data: dict[str, Array] = {}
+        self.kept: dict[str, Array] = {}
+        self.chosen: dict[str, Array] = {}
+
+    def value(self, name: str) -> Value:
+        """What the program declares of a value."""
+        return self.machine.values[name]
+
+    def empty(self, name: str) -> Array:
+        """Room for a value of this slice."""
+        value = self.value(name)
+        return self.xp.empty((len(self.x), *value.shape), wide=value.wide)
+
+    def constant(self, key: tuple[Any, ...], make: Callable[[], Array]) -> Array:
+        """A constant of an instruction on this array library, made once for all runs of the machine."""
+        constants = self.machine.constants
+        if key not in constants:
+            constants[key] = make()
+        return constants[key]
+
+    def groups(self, layer: str) -> Iterator[tuple[Pair, Any]]:
+        """The widths that a layer runs at in this slice, each with an index of the samples that take them."""
+        if layer not in self.chosen:
+            yield self.machine.pairs[layer], slice(None)
+            return
+        for b, samples in self.xp.groups(self.chosen[layer]):
+            yield (b, b), samples

@@ -10,7 +10,7 @@ import typer
 
 from dqt._version import __version__
 from dqt.cli import bench, demo, evaluate, inspect, lower, report, run, search, train
-from dqt.cli.errors import describe, stoppable
+from dqt.cli.errors import StopError, describe, stoppable
 
 VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "demo": (demo.demo, ("dqt demo",)),
@@ -64,11 +64,12 @@ for _name, (_function, _examples) in VERBS.items():
     app.command(_name, epilog=_epilog(_examples))(stoppable(_function))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, stopped: Callable[[], bool] = lambda: False) -> int:
     """Run the command line; what went wrong is one or two lines on standard error, never a traceback.
 
     Args:
         arguments: without the program's name; default ``sys.argv``.
+        stopped: whether the user has interrupted it: an import that is interrupted may raise anything.
 
     Returns:
         the exit code: 0; 1 for input that cannot be; 2 for a command that cannot be; 3 for a defect of dqt itself;
@@ -82,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        message, code = describe(error)
+        kept = isinstance(error, StopError) or not stopped()
+        message, code = describe(error if kept else StopError("interrupted"))
         if message:
             print(message, file=sys.stderr)
         return code

@@ -79,6 +79,8 @@ def main(arguments: Sequence[str] | None = None, *, stopped: Callable[[], bool] 
     debug = "--debug" in given
     try:
         result = app([word for word in given if word != "--debug"], prog_name="dqt", standalone_mode=False)
+        if stopped():  # outside of a verb, while it parses: typer then returns an exit code
+            raise StopError("interrupted")
         return result if isinstance(result, int) else 0
     except Exception as error:
         if debug:

@@ -48,7 +48,8 @@ class Interrupt:
     def watch(self, pipe: int) -> None:
         """End the process after a signal, of which a byte in ``pipe`` tells, that this handler did not end in time."""
         while byte := os.read(pipe, 1):
-            if byte[0] == signal.SIGINT and signal.getsignal(signal.SIGINT) is self and not self.over.wait(GRACE):
+            mine = byte[0] == signal.SIGINT and bool(signal.getsignal(signal.SIGINT) == self)
+            if mine and not self.over.wait(GRACE):
                 leave()
 
 

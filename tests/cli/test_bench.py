@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import dqt
+from dqt.cli.bench import _not_faster
+from dqt.runtime.bench import Spread, Step
 from dqt.runtime.runtime import kernel_sets
 
 from .conftest import Call
@@ -29,6 +31,7 @@ def test_rows_for_machines(call: Call) -> None:
     ]
     assert (data["isa"], data["threads"], data["agreement"]) == (isa, 1, [])
     assert all(row["ms"]["median"] > 0 and row["ratio"]["median"] > 0 for row in data["rows"])
+    assert [(step["bits"], step["wider"], step["batch"]) for step in data["steps"]] == [(2, 8, 1), (2, 8, 3)]
     if before is not None:
         assert len(data["cores"]) == 1
         assert os.sched_getaffinity(0) == before
@@ -91,6 +94,16 @@ def test_beside_a_peer(call: Call) -> None:
     (one,) = data["agreement"]
     assert one["top1"] >= 0.8
     assert one["difference"] < 0.1
+
+
+def test_a_width_that_gains_nothing_is_told() -> None:
+    slower, equal = Spread(10, 1.02, 1.01, 1.03), Spread(10, 1.0, 0.99, 1.02)
+    assert _not_faster(Step(3, 4, 1, slower, "no"), several=False) == (
+        "3 bits: not faster than 4 (1.02x its time, 1.01 - 1.03)"
+    )
+    assert _not_faster(Step(3, 4, 8, equal, "within the noise"), several=True) == (
+        "3 bits, batch 8: as fast as 4, within the noise (1.00x its time, 0.99 - 1.02)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from dqt.program.ops.add import Add
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
-from dqt.runtime.bench import bench, turns
+from dqt.runtime.bench import ROUNDS, bench, turns
 from dqt.runtime.peers import PEERS, PeerError, bind, onnx_model
 from dqt.runtime.peers.reals import instructions, layer_of, layer_of_rescale, windows_of
 from tests.program.build import Builder, inputs
@@ -189,3 +189,18 @@ def test_a_report_has_a_row_for_each_contestant() -> None:
         assert row.ms.p10 <= row.ms.median <= row.ms.p90
         assert row.images_per_second == pytest.approx(1e3 * row.batch / row.ms.median, rel=1e-2)
     assert report.rows[0].ratio.median == 1.0
+
+
+def test_a_width_that_is_not_faster_than_the_next_wider_one_is_told() -> None:
+    program = residual(0)
+    # milliseconds of a call by round: 4 bits are always faster than 8, 3 never faster than 4, and 2 now and then
+    times = [[8, 4, 4.5, 4], [8, 5, 5, 5.5]] * (ROUNDS // 2)
+    ticks = iter([tick for one in times for ms in one for tick in (0.0, ms / 1e3)])
+    report = bench(
+        program, plans={"8": 8, "4": 4, "3": 3, "2": 2}, seconds=0.0, isa="portable", clock=lambda: next(ticks)
+    )
+    assert [(step.bits, step.wider, step.batch, step.faster) for step in report.steps] == [
+        (4, 8, 1, "yes"), (3, 4, 1, "no"), (2, 3, 1, "within the noise"),
+    ]  # fmt: skip
+    assert report.steps[0].ratio.median == pytest.approx((4 / 8 + 5 / 8) / 2, abs=1e-4)
+    assert report.as_dict()["steps"][1]["ratio"]["p10"] == 1.0

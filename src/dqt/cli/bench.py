@@ -13,7 +13,7 @@ from dqt.cli.output import Json, PlanFiles, ProgramFile, emit, progress, table
 if TYPE_CHECKING:
     from dqt.arith.plan import PlanLike
     from dqt.program.program import Program
-    from dqt.runtime.bench import Report
+    from dqt.runtime.bench import Report, Step
     from dqt.runtime.layers import LayerTime, Profiles
 
 
@@ -35,6 +35,8 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Latency by width and batch: median, 10th and 90th percentile; with --against, other engines in turn.
+
+    Below the table: the widths that are not faster than the next wider one, which then is the better choice.
 
     How often "auto" and a cascade take the dearer way depends on the inputs: time them with --inputs.
 
@@ -145,10 +147,21 @@ def _show(report: Report, first: str) -> None:
         for row in report.rows
     ]  # fmt: skip
     table(heads, rows)
+    for step in report.steps:
+        if step.faster != "yes":
+            typer.echo(_not_faster(step, several=len({row.batch for row in report.rows}) > 1))
     where = f"pinned to {_cores(report.cores)}" if report.cores else "not pinned: this system cannot"
     typer.echo(f"{report.isa} kernels, {report.threads} thread{'s' * (report.threads > 1)}, {where}")
     for one in report.agreement:
         typer.echo(f"{one.engine} {one.version}: {_agreed(one)}")
+
+
+def _not_faster(step: Step, *, several: bool) -> str:
+    measured = f"{step.ratio.median:.2f}x its time, {step.ratio.p10:.2f} - {step.ratio.p90:.2f}"
+    where = f", batch {step.batch}" if several else ""
+    if step.faster == "no":
+        return f"{step.bits} bits{where}: not faster than {step.wider} ({measured})"
+    return f"{step.bits} bits{where}: as fast as {step.wider}, within the noise ({measured})"
 
 
 def _cores(cores: tuple[int, ...]) -> str:

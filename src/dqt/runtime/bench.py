@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A uniform width beside the next wider one that was timed.
+
+    Attributes:
+        bits, wider: the two widths.
+        batch: samples of a call.
+        ratio: the narrower width's time over the wider one's, in the same round.
+        faster: "yes" where the spread of the ratio lies below 1, "no" where it does not reach below 1; otherwise what
+            differs is within the noise of this measurement.
+    """
+
+    bits: int
+    wider: int
+    batch: int
+    ratio: Spread
+    faster: Literal["yes", "no", "within the noise"]
+
+
+@dataclass(frozen=True)
 class Agreement:
     """A peer's answers beside ours at 8 bits: the share of equal top-1, and mean |difference| over our deviation."""
 
@@ -88,6 +108,7 @@ class Report:
     seconds: float
     rounds: int
     rows: tuple[Row, ...]
+    steps: tuple[Step, ...]
     agreement: tuple[Agreement, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,13 +159,16 @@ def bench(
         run = Runtime(program, threads=threads, isa=isa)
         agreement = tuple(_agreement(name, program, run, noise_or(program, inputs, CHECKED)) for name in against)
         rows: list[Row] = []
+        steps: list[Step] = []
         for batch in batches:
             x = noise_or(program, inputs, batch)
             contestants = [_Contestant(OWN, label, partial(run, x, plan)) for label, plan in plans.items()]
             y = run(x)
             contestants += [_Contestant(name, "8", bind(name, program, x, y, threads)) for name in against]
-            rows += _rows(contestants, batch, _timed([one.call for one in contestants], seconds, advance, clock))
-    return Report(run.isa, threads, cores, seconds, ROUNDS, tuple(rows), agreement)
+            times = _timed([one.call for one in contestants], seconds, advance, clock)
+            rows += _rows(contestants, batch, times)
+            steps += _steps(list(plans.values()), batch, times)
+    return Report(run.isa, threads, cores, seconds, ROUNDS, tuple(rows), tuple(steps), agreement)
 
 
 def turns(plans: int, batches: int, against: int) -> int:
@@ -216,3 +240,15 @@ def _rows(contestants: Sequence[_Contestant], batch: int, times: list[list[list[
         ms = Spread.of([value for turn in found for value in turn])
         ratio = Spread.of([float(np.median(turn)) / first for turn, first in zip(found, base, strict=True)])
         yield Row(one.engine, one.bits, batch, ms, round(1e3 * batch / ms.median, 1), ratio)
+
+
+def _steps(plans: Sequence[PlanLike], batch: int, times: list[list[list[float]]]) -> Iterator[Step]:
+    """Every uniform width among the first contestants beside the next wider one, from wide to narrow."""
+    turns_of = {plan: times[i] for i, plan in enumerate(plans) if isinstance(plan, int)}
+    widths = sorted(turns_of, reverse=True)
+    for wider, bits in pairwise(widths):
+        rounds = zip(turns_of[bits], turns_of[wider], strict=True)
+        ratio = Spread.of([float(np.median(mine) / np.median(its)) for mine, its in rounds])
+        yield Step(
+            bits, wider, batch, ratio, "yes" if ratio.p90 < 1 else "no" if ratio.p10 >= 1 else "within the noise"
+        )

@@ -65,7 +65,7 @@ def trained() -> str:
     widths = ", ".join(str(b) for b in cascade.widths or ())
     sizes = record.program_bytes, records.load(records.path_of(AT_3_BITS, 0)).program_bytes
     one, controlled = (f"{size / 1000:.0f} kB" for size in sizes)
-    said = f"One file of {one}, or of {controlled} with a controller: `dqt.example()`."
+    said = f"All widths are in one file of {one}, or of {controlled} with a controller (`dqt.example()`)."
     return table(("bits", "float", *(str(point.bits) for point in points), f"cascade {widths}"), lines) + f"\n{said}\n"
 
 
@@ -83,7 +83,8 @@ def speed() -> str:
     lines.append(avx2())
     heads = ("one image, one thread", "dqt, 8 bits", "4 bits", "2 bits", *(f"{name} int8" for name in RIVALS.values()))
     machine = document["machine"]
-    said = f"Medians, each row of one run, same weights, same core: {processor_name(machine)}, {machine['date']}."
+    where = f"{processor_name(machine)}, {machine['date']}"
+    said = f"Medians. The engines of a row ran the same weights on the same core, in turns ({where})."
     return table(heads, lines) + f"\n{said}\n"
 
 
@@ -105,15 +106,17 @@ def where(document: dict[str, Any]) -> str:
     """What was measured, on what."""
     results, settings, machine = (document[name] for name in ("results", "settings", "machine"))
     rows = results["widths"].values()
+    images = settings["test_images"]
     slowest = max(row["interpret_seconds"] for row in rows)
-    agreement = min(row["top1_agreement"] for row in rows)
+    agreeing = round(images * min(row["top1_agreement"] for row in rows) / 100)
+    count = f"all {images:,}" if agreeing == images else f"at least {agreeing:,} of {images:,}"
     sets = len(results.get("other_calibration_sets", ()))
-    other = f"Second row: {sets} other sets of training images. " if sets else ""
+    other = f" The second row has the range over {sets} other sets of calibration images." if sets else ""
     return (
-        f"All {settings['test_images']:,} test images, integers from the input to the logits; one file of "
-        f"{results['program_bytes'] / 1000:.0f} kB for every column. Calibrated on {settings['calibration_images']} "
-        f"training images in {results['calibration_seconds']:.0f} s; the test set at one width takes the interpreter "
-        f"{slowest:.0f} s at most ({machine['cores']} cores of {processor_name(machine)}, {machine['date']}). {other}"
-        "The differentiable network gives the "
-        f"same class on {agreement:.2f} % or more at every width, its exact form the same bits."
+        f"Accuracy of the integer program on all {images:,} test images; one file of "
+        f"{results['program_bytes'] / 1000:.0f} kB for all widths. Calibration on {settings['calibration_images']} "
+        f"training images took {results['calibration_seconds']:.0f} s, and `dqt.interpret` took at most {slowest:.0f} s "
+        f"for the test set at one width ({machine['cores']} cores of {processor_name(machine)}, {machine['date']})."
+        f"{other} The network in fake quantization and the program agree on {count} predictions at every "
+        "width; `net(x, plan, exact=True)` has the integers of the program."
     )

@@ -115,7 +115,7 @@ def where(document: dict[str, Any]) -> str:
     return (
         f"Accuracy of the integer program on all {images:,} test images; one file of "
         f"{results['program_bytes'] / 1000:.0f} kB for all widths. Calibration on {settings['calibration_images']} "
-        f"training images took {results['calibration_seconds']:.0f} s, and `dqt.interpret` took at most {slowest:.0f} s "
+        f"training images took {results['calibration_seconds']:.0f} s, `dqt.interpret` at most {slowest:.0f} s "
         f"for the test set at one width ({machine['cores']} cores of {processor_name(machine)}, {machine['date']})."
         f"{other} The network in fake quantization and the program agree on {count} predictions at every "
         "width; `net(x, plan, exact=True)` has the integers of the program."

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dqt
 from dqt.cli import main
 from dqt.train.data import load
 
@@ -77,6 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["eval", "net.dqt", "digits", "--limit", "60", "--out", "runs/mine", "--json"]) == 0
     finally:
         os.chdir(before)
+    dqt.Cascade((2, 8), (100,)).save(folder / "cascade.json")
     test = load("digits").test
     (folder / "images").mkdir()
     for i in range(4):

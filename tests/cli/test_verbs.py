@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 
 import dqt
 from dqt.arith.plan import PlanLike
+from dqt.cli import main
 from dqt.cli.train import shipped
-from dqt.program.evaluate import evaluate
-from dqt.program.interpret import execute, interpret, margins
+from dqt.program.evaluate import BATCH, evaluate
+from dqt.program.interpret import Result, execute, interpret, margins
 from dqt.report import load_results
+from dqt.runtime import Runtime
 from dqt.train.checkpoint import rebuild
 from dqt.train.data import load
 from dqt.train.processes import Stopped
@@ -26,7 +29,7 @@ from .conftest import Call
 def _here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests run in a folder of their own, where the trained things can be read by their names."""
     for entry in made.iterdir():
-        if entry.name != "runs":
+        if entry.name not in ("runs", "cascade.json"):  # what a test would write through its link
             (tmp_path / entry.name).symlink_to(entry)
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -136,6 +139,77 @@ def test_eval_runs_what_is_asked_for_and_writes_results(call: Call) -> None:
     assert results.samples == 50
     assert results.rows[2].widths["conv1"] == (4.0, 4.0)
     assert results.model_bytes == Path("net.dqt").stat().st_size
+
+
+def wrong_engine(monkeypatch: pytest.MonkeyPatch, at: Any) -> None:
+    """A native engine that gives one integer too much: in the first sample of a whole batch, under one plan."""
+    right = Runtime.execute
+
+    def execute_wrong(self: Runtime, x: Any, plan: PlanLike = None) -> Result:
+        result = right(self, x, plan)
+        if plan == at and len(x) == BATCH:
+            result.codes[0, 0] += 1
+        return result
+
+    monkeypatch.setattr(Runtime, "execute", execute_wrong)
+
+
+def test_eval_compares_what_is_served_with_the_definition(call: Call) -> None:
+    dqt.Cascade((2, 8), (2000,)).save("c.json")
+    words = ("eval", "net.dqt", "digits", "--bits", "8,2", "--auto", "--plan", "c.json")
+    data = call(*words, "--json").json
+    assert data["engine"] == "native"
+    assert [row["served"] for row in data["rows"]] == [{"samples": 64, "equal": 64}] * 4
+    assert "served = defined on 64 of 64 samples in every row" in call(*words).out
+    few = call(*words, "--limit", 10, "--json").json
+    assert [row["served"] for row in few["rows"]] == [{"samples": 10, "equal": 10}] * 4
+    none = call(*words, "--check", 0)
+    assert "The integers were not compared" in none.out
+    assert none.code == 0
+    itself = call("eval", "net.dqt", "digits", "--bits", "2", "--limit", 10, "--engine", "interpret")
+    assert "Run by the interpreter itself, which defines the integers." in itself.out
+    assert itself.code == 0
+
+
+@pytest.mark.parametrize("at", [2, "auto", dqt.Cascade((2, 8), (2000,))], ids=str)
+def test_an_engine_that_gives_other_integers_is_found_out(
+    call: Call, monkeypatch: pytest.MonkeyPatch, at: PlanLike
+) -> None:
+    dqt.Cascade((2, 8), (2000,)).save("c.json")
+    wrong_engine(monkeypatch, at)
+    label = {2: "2 bits", "auto": "auto"}.get(at, "cascade c.json")
+    words = ("eval", "net.dqt", "digits", "--bits", "8,2", "--auto", "--plan", "c.json", "--out", "runs/wrong")
+    done = call(*words)
+    assert done.code == 4
+    assert "63 of 64" in done.out
+    assert f"dqt: The engine's integers are not the defined ones ({label}: equal on 63 of 64 samples)" in done.err
+    assert len(done.err.splitlines()) == 1
+    rows = {row.label: row for row in load_results("runs/wrong").rows}
+    assert [name for name, row in rows.items() if row.differs] == [label]
+    machine = call(*words, "--json")
+    assert machine.code == 4
+    assert sum(row["served"]["equal"] for row in machine.json["rows"]) == 4 * 64 - 1
+    shown = call("report", "runs/wrong")
+    assert shown.code == 4
+    assert label in shown.err
+    assert "<td class='differs'>63 of 64</td>" in Path("runs/wrong/report.html").read_text()
+    assert "**63 of 64**" in Path("runs/wrong/report.md").read_text()
+
+
+def test_a_difference_is_red_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    wrong_engine(monkeypatch, 2)
+    assert main(["eval", "net.dqt", "digits", "--bits", "8,2"]) == 4
+    out, err = capsys.readouterr()
+    assert re.search(r"\x1b\[1;31m *63 of 64", out)
+    assert not re.search(r"\x1b\[1;31m *64 of 64", out)
+    assert "\x1b[1;31mdqt: The engine's integers" in err
+
+
+def test_report_refuses_a_page_that_is_its_own_table(call: Call, made: Path) -> None:
+    done = call("report", made / "runs/mine", "-o", "page.md")
+    assert (done.code, Path("page.md").exists()) == (2, False)
+    assert "name the page with .html" in done.err
 
 
 def test_report_writes_the_page_and_the_tables(call: Call, made: Path) -> None:

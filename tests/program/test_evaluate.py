@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from dqt.arith.cost import chosen_bitops, controller_bitops, cost, full_bitops
 from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, uniform
-from dqt.program.evaluate import BATCH, evaluate, evaluate_widths, run_batches
-from dqt.program.interpret import InputError, execute, interpret
+from dqt.program.evaluate import (
+    BATCH,
+    Comparison,
+    Engine,
+    as_defined,
+    evaluate,
+    evaluate_widths,
+    interpreter,
+    run_batches,
+)
+from dqt.program.interpret import InputError, Result, execute, interpret
 from dqt.program.program import Program
 from tests.program.build import Builder, inputs, random_program
 
@@ -48,6 +60,52 @@ def test_answers_and_outputs_are_those_of_interpret(plan: PlanLike) -> None:
     assert done == [BATCH, 3]
     assert found.accuracy(found.predictions) == 1.0
     assert found.agreement(found.predictions + 1) == 0.0
+
+
+def changed(program: Program, field: str, where: Callable[[Result], Any]) -> Engine:
+    """The interpreter, but for one number of its result."""
+
+    def run(x: npt.NDArray[np.float32], plan: PlanLike) -> Result:
+        result = execute(program, x, plan)
+        getattr(result, field)[where(result)] += 1
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize("plan", [*PLANS, "auto"])
+def test_what_is_served_is_compared_with_the_definition(plan: PlanLike) -> None:
+    program = routed() if plan == "auto" else classifier()
+    x = inputs(program, BATCH + 3)
+    found = evaluate(program, x, plan, engine=interpreter(program))
+    assert as_defined(program, x, plan, found) == Comparison(64, 64)
+    assert as_defined(program, x[:5], plan, evaluate(program, x[:5], plan)) == Comparison(5, 5)
+    one = evaluate(program, x, plan, engine=changed(program, "codes", lambda _: (0, 1)))  # sample 0 of both batches
+    assert as_defined(program, x, plan, one, count=BATCH + 3) == Comparison(BATCH + 3, BATCH + 1)
+    assert as_defined(program, x, plan, one) == Comparison(64, 63)  # the first sample is always among them
+    last = evaluate(program, x, plan, engine=changed(program, "codes", lambda r: (len(r.codes) - 1, 0)))
+    assert as_defined(program, x, plan, last) == Comparison(64, 63)  # and the last
+
+
+def test_widths_and_passes_are_compared_too() -> None:
+    program, cascade = classifier(), Cascade((2, 4, 8), (50, 5000))
+    x = inputs(program, 20)
+    once = evaluate(program, x, cascade, engine=changed(program, "passes", lambda r: int(r.passes.argmin())))
+    assert as_defined(program, x, cascade, once) == Comparison(20, 19)
+    program = routed()
+    x = inputs(program, 20)
+    wider = evaluate(program, x, "auto", engine=changed(program, "widths", lambda _: (3, 0)))
+    assert as_defined(program, x, "auto", wider) == Comparison(20, 19)
+
+
+def test_widths_dealt_to_samples_are_compared() -> None:
+    program = classifier()
+    x = inputs(program, 9)
+    widths = np.repeat(np.array([2, 4, 8] * 3, np.int8)[:, None], len(program.layers), axis=1)
+    right = evaluate_widths(program, x, widths)
+    assert as_defined(program, x, widths, right) == Comparison(9, 9)
+    wrong = evaluate_widths(program, x, widths, engine=changed(program, "codes", lambda _: (0, 0)))
+    assert as_defined(program, x, widths, wrong) == Comparison(9, 6)  # the first sample of each of three widths
 
 
 def test_a_static_plan_costs_what_cost_says() -> None:

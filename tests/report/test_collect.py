@@ -9,10 +9,11 @@ import pytest
 
 from dqt.arith.cost import cost
 from dqt.arith.plan import Plan
-from dqt.program.evaluate import Evaluation, evaluate
+from dqt.program.evaluate import Comparison, Evaluation, evaluate
 from dqt.program.layered import accumulator_bits
 from dqt.program.program import Program
 from dqt.report.collect import SHOWN, auto_of, results_of, row_of, uniform_at
+from dqt.report.results import Served
 from tests.program.build import Builder, inputs
 
 
@@ -36,6 +37,15 @@ def test_a_row_counts_right_answers_and_agreement() -> None:
     assert set(row.widths) == set(program.layers)
 
 
+def test_a_row_keeps_the_comparison_with_the_interpreter() -> None:
+    program = classifier()
+    found = evaluate(program, inputs(program, 10), 4)
+    row = row_of(program, "4 bits", "uniform", found, found.predictions, bits=4, served=Comparison(10, 9))
+    assert row.served == Served(samples=10, equal=9)
+    results = results_of(program, [row], name="n", data="d", samples=10, model_bytes=7, auto=None, engine="native")
+    assert results.engine == "native"
+
+
 def test_a_plan_shows_both_widths() -> None:
     program = classifier()
     plan = Plan.of(dict.fromkeys(program.layers, (8, 4)))
@@ -48,7 +58,7 @@ def test_a_plan_shows_both_widths() -> None:
 def fake(program: Program, count: int) -> Evaluation:
     """As a controller might choose: sample i costs i, and has 2 + i % 3 bits everywhere."""
     widths = np.repeat(2 + np.arange(count)[:, None] % 3, len(program.layers), axis=1).astype(np.int8)
-    return Evaluation(np.zeros(count, np.int64), widths, np.arange(count), 0.5)
+    return Evaluation(np.zeros(count, np.int64), widths, np.arange(count), 0.5, np.zeros((count, 4), np.int32))
 
 
 @pytest.mark.parametrize(("channels", "count"), [(1, 40), (3, 40), (1, 5)])

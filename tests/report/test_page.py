@@ -1,6 +1,7 @@
 """The page and the tables, rendered from synthetic results."""
 
 import re
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from PIL import Image
 from dqt.report import markdown, write_page
 from dqt.report.page import headline, page
 from dqt.report.plots import COLOURS, accuracy_svg, save_picture
-from dqt.report.tables import percent, quantity, weight_bytes
+from dqt.report.results import Results
+from dqt.report.tables import SERVED, percent, quantity, verdict, weight_bytes
 from tests.report.build import NAMES, NASTY, other, plain, results, sample, uniform
 
 VOID = {"meta", "img", "br", "link"}
@@ -194,3 +196,50 @@ def test_markdown_lists_every_row_and_layer() -> None:
     assert text.count("\n| ") == 2 + 11 + 2 + 14 + 2 + 12
     assert "| **cascade 2, 8** | – | 97.45 % | – | 390 M | 15.0 % | 50.0 kB |" in text
     assert "| layer1.0.conv1 | 2.40 M | 9.22 k |" in text
+
+
+# served beside defined
+
+
+def compared(equal: int, **changes: Any) -> dict[str, Any]:
+    served = {"served": {"samples": 64, "equal": equal}}
+    rows = [uniform(8) | {"served": {"samples": 64, "equal": 64}}, uniform(4) | served]
+    return plain(rows=rows, engine="native", **changes)
+
+
+def test_equal_integers_are_said() -> None:
+    found = Results.model_validate(compared(64))
+    said = "served = defined on 64 of 64 samples in every row: the engine gave the integers of the interpreter."
+    assert verdict(found) == said
+    text = page(found)
+    assert said in read(text).text
+    assert "class='differs'" not in text
+    assert said in markdown(found)
+    assert "| 64 of 64 |" in markdown(found)
+
+
+def test_other_integers_are_red() -> None:
+    found = Results.model_validate(compared(62))
+    said = verdict(found)
+    assert said.startswith("The engine's integers are not the defined ones (4 bits: equal on 62 of 64 samples).")
+    assert "--engine interpret" in said
+    text = page(found)
+    assert f"<p class='differs'>{escape(said)}</p>" in text
+    assert text.count("<td class='differs'>62 of 64</td>") == 1
+    assert text.count("<td>64 of 64</td>") == 1
+    assert ".differs { color: var(--alarm);" in text
+    assert text.count("--alarm: #") == 2  # by light and by dark
+    assert "| **62 of 64** |" in markdown(found)
+    assert f"**{said}**" in markdown(found)
+
+
+def test_what_was_not_compared_is_said_or_left_out() -> None:
+    old = results()
+    assert verdict(old) == ""
+    assert SERVED not in read(page(old)).text
+    assert SERVED not in markdown(old)
+    assert verdict(results(engine="interpret")) == "Run by the interpreter itself, which defines the integers."
+    assert "not compared" in verdict(results(engine="native"))
+    some = compared(64)
+    some["rows"].append(uniform(2))
+    assert "on 64 of 64 samples in every row but 2 bits" in verdict(Results.model_validate(some))

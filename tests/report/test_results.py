@@ -18,6 +18,12 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert json.loads(file.read_text())["version"] == 1
 
 
+def test_a_row_differs_where_a_compared_sample_does() -> None:
+    rows = [uniform(8), uniform(4) | {"served": {"samples": 64, "equal": 64}}]
+    rows.append(uniform(2) | {"served": {"samples": 64, "equal": 63}})
+    assert [row.differs for row in results(rows=rows).rows] == [False, False, True]
+
+
 def without(key: str) -> dict[str, Any]:
     data = plain()
     del data[key]
@@ -56,6 +62,9 @@ LAYER = {"name": "a", "macs": 1, "weights": 1, "accumulator_bits": 8}
         (one_row(bits=None), 'rows.0: a row of kind "uniform" needs "bits"'),
         (one_row(bits=9), "rows.0.bits: Input should be less than or equal to 8"),
         (one_row(share=0), "rows.0.share: Input should be greater than 0"),
+        (one_row(served={"samples": 64, "equal": 65}), "rows.0.served: 65 equal samples of 64"),
+        (one_row(served={"samples": 0, "equal": 0}), "rows.0.served.samples: Input should be greater than or equal"),
+        (plain(engine="abacus"), "engine: Input should be 'native' or 'interpret'"),
         (one_row(widths={"nose": [2, 2]}), "row '8 bits': widths must name every layer, and no other"),
         (plain(auto={"histogram": {"nose": {"2": 1}}}), "auto.histogram names 'nose', which is not a layer"),
         (plain(auto={"histogram": {NAMES[1]: {"2": 0}}}), "auto.histogram of 'layer1.0.conv1' counts no sample"),

@@ -18,9 +18,9 @@ VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "lower": (lower.lower, ("dqt lower runs/mine -o net.dqt",)),
     "eval": (
         evaluate.evaluate,
-        ("dqt eval net.dqt digits", "dqt eval net.dqt digits --bits 8,4,2 --auto --out runs/mine"),
+        ("dqt eval net.dqt digits", "dqt eval net.dqt digits --bits 8,4,2 --auto --plan cascade.json --out runs/mine"),
     ),
-    "run": (run.run, ("dqt run net.dqt images --bits 4", "dqt run net.dqt x.npy --bits auto -o y.npy")),
+    "run": (run.run, ("dqt run net.dqt images --bits 4", "dqt run net.dqt x.npy --plan cascade.json -o y.npy")),
     "inspect": (inspect.inspect, ("dqt inspect net.dqt",)),
     "bench": (bench.bench, ("dqt bench net.dqt", "dqt bench net.dqt --bits 8,auto --batch 1,8 --seconds 0.2")),
     "search": (
@@ -72,8 +72,8 @@ def main(arguments: Sequence[str] | None = None, *, stopped: Callable[[], bool] 
         stopped: whether the user has interrupted it: an import that is interrupted may raise anything.
 
     Returns:
-        the exit code: 0; 1 for input that cannot be; 2 for a command that cannot be; 3 for a defect of dqt itself;
-        130 when interrupted.
+        the exit code: 0; 1 for input that cannot be; 2 for a command that cannot be; 3 for a defect of dqt itself; 4
+        where the work is done, but an engine gave other integers than the interpreter; 130 when interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqt.cli.evaluate import show
+from dqt.cli.errors import DIFFERS
+from dqt.cli.evaluate import show, stop_if_different
 from dqt.cli.inputs import EngineName, engine_of
-from dqt.cli.output import Json, console, emit
+from dqt.cli.output import Json, alarm, console, emit
 from dqt.cli.train import find_recipe
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SEARCH_WIDTH = 3
 """The searched plan may cost what this uniform width costs."""
 MEASURED = 1024
+CASCADE = "cascade.json"
 
 
 def demo(
@@ -39,7 +41,8 @@ def demo(
 ) -> None:
     """Train a small network with a controller on handwritten digits, lower it, and run the test set in integers.
 
-    Real data that ships with scikit-learn: no download. A minute or two on two cores.
+    Real data that ships with scikit-learn: no download. A minute or two on two cores. The exit code is 4 where the
+    integers of the native engine, or the exact ones of torch, are not those of the interpreter.
     """
     began = time.monotonic()
     say = console(stderr=True, quiet=as_json).print
@@ -60,6 +63,9 @@ def demo(
         "seconds": round(seconds, 1),
     }
     emit(summary, as_json, lambda: _show(road, results, written, seconds))
+    stop_if_different(results)
+    if not all(road.exact.values()):
+        raise typer.Exit(DIFFERS)
 
 
 @contextmanager
@@ -94,6 +100,10 @@ class _Road:
     def file(self) -> Path:
         return self.out / f"{self.name}.dqt"
 
+    @property
+    def cascade(self) -> Path:
+        return self.out / CASCADE
+
 
 def _train(out: Path, recipe: str, *, quiet: bool, say: Callable[[str], object]) -> _Road:
     from dqt.train.build import load_data, network
@@ -109,8 +119,8 @@ def _train(out: Path, recipe: str, *, quiet: bool, say: Callable[[str], object])
     net = network(run, splits.train.shape)
     say(f"training on {len(splits.train):,} of {splits.train.name}: all widths at once, with {path}")
     folder = out / "run"
-    for name in (LAST, BEST):
-        (folder / name).unlink(missing_ok=True)  # a demo begins anew
+    for old in (folder / LAST, folder / BEST, out / CASCADE):
+        old.unlink(missing_ok=True)  # a demo begins anew
     fit(net, splits.train, splits.valid, run=run, run_dir=folder, progress=not quiet)
     return _Road(out, path.stem, net, splits)
 
@@ -147,7 +157,7 @@ def _search_width(program: Program) -> int:
 
 def _evaluate(road: _Road) -> Results:
     from dqt.arith.plan import AUTO, resolve
-    from dqt.program.evaluate import evaluate
+    from dqt.program.evaluate import as_defined, evaluate
     from dqt.report.collect import auto_of, results_of, row_of
 
     program, test = road.program, road.splits.test
@@ -161,15 +171,18 @@ def _evaluate(road: _Road) -> Results:
     rows, auto = [], None
     for label, kind, plan, bits in tasks:
         found = evaluate(program, inputs, plan, engine=road.engine)
+        served = as_defined(program, inputs, plan, found)
         trained = _trained(road, label, plan, inputs)
         fixed: Any = None if kind == "auto" else resolve(program.space, plan)
-        rows.append(row_of(program, label, kind, found, labels, bits=bits, plan=fixed, trained=trained))
+        rows.append(row_of(program, label, kind, found, labels, bits=bits, plan=fixed, trained=trained, served=served))
         if kind == "auto":
             auto = auto_of(program, found, labels, test.images.numpy())
             rows += _rivals(road, rows, found, inputs)
     words = f"the {test.name} test set"
     title = f"dqt demo: {road.name}"
-    return results_of(program, rows, name=title, data=words, samples=len(labels), model_bytes=road.bytes, auto=auto)
+    return results_of(
+        program, rows, name=title, data=words, samples=len(labels), model_bytes=road.bytes, auto=auto, engine="native"
+    )
 
 
 def _trained(road: _Road, label: str, plan: PlanLike, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -193,14 +206,15 @@ def _rivals(road: _Road, rows: list[Row], auto: Evaluation, inputs: npt.NDArray[
 
     from dqt.arith.plan import PlanError
     from dqt.program.cascade import calibrate_cascade
-    from dqt.program.evaluate import evaluate, evaluate_widths
+    from dqt.program.evaluate import as_defined, evaluate, evaluate_widths
     from dqt.report.collect import row_of, uniform_at
 
     program, labels = road.program, road.splits.test.labels.numpy()
     road.uniform_at_auto = uniform_at(rows, auto.share)
     dealt = auto.widths[np.random.default_rng(0).permutation(len(auto.widths))]
     random = evaluate_widths(program, inputs, dealt, engine=road.engine)
-    found = [row_of(program, "random, as auto", "random", random, labels)]
+    served = as_defined(program, inputs, dealt, random)
+    found = [row_of(program, "random, as auto", "random", random, labels, served=served)]
     held: DataSet = road.splits.valid or road.splits.train
     batches = [(held.inputs().numpy(), held.labels.numpy())]
     least = program.space.widths[0]
@@ -210,8 +224,10 @@ def _rivals(road: _Road, rows: list[Row], auto: Evaluation, inputs: npt.NDArray[
     except PlanError:  # the lowest width alone costs more than the controller spends: it has no such rival
         return found
     label = f"cascade {least} then {program.space.master}, as auto"
+    cascade.save(road.cascade)
     answers = evaluate(program, inputs, cascade, engine=road.engine)
-    return [*found, row_of(program, label, "cascade", answers, labels)]
+    served = as_defined(program, inputs, cascade, answers)
+    return [*found, row_of(program, label, "cascade", answers, labels, served=served)]
 
 
 def _write(road: _Road, results: Results) -> dict[str, Path]:
@@ -225,6 +241,7 @@ def _write(road: _Road, results: Results) -> dict[str, Path]:
     return {
         "program": road.file,
         "plan": out / "plan.json",
+        **({"cascade": road.cascade} if any(row.kind == "cascade" for row in results.rows) else {}),
         "results": out / "results.json",
         "page": out / "report.html",
         "tables": out / "report.md",
@@ -238,7 +255,7 @@ def _show(road: _Road, results: Results, written: dict[str, Path], seconds: floa
         typer.echo("In every run that torch can do, its exact integers equal the program's to the bit.")
     else:
         wrong = ", ".join(label for label, equal in road.exact.items() if not equal)
-        typer.echo(f"The exact integers of torch differ from the program's: {wrong}. This is a defect.")
+        alarm(f"The exact integers of torch differ from the program's: {wrong}. This is a defect of dqt: report it.")
     if road.uniform_at_auto is not None:
         auto = next(row for row in results.rows if row.kind == "auto")
         typer.echo(

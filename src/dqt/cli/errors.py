@@ -10,7 +10,8 @@ from typing import Any
 
 import dqt
 
-INPUT, USAGE, DEFECT, INTERRUPTED = 1, 2, 3, 130
+INPUT, USAGE, DEFECT, DIFFERS, INTERRUPTED = 1, 2, 3, 4, 130
+"""Exit codes; DIFFERS: the work was done, and the integers that were served are not the defined ones."""
 
 
 class StopError(Exception):

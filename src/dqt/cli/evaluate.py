@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dqt.cli.errors import DIFFERS
 from dqt.cli.inputs import EngineName, EngineOption, engine_of, widths_of
-from dqt.cli.output import Json, PlanFiles, ProgramFile, emit, progress, table
+from dqt.cli.output import RED, Json, PlanFiles, ProgramFile, alarm, emit, progress, table
 
 if TYPE_CHECKING:
     from dqt.arith.plan import Plan, PlanLike
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     Task = tuple[str, Kind, PlanLike, int | None]
 
 
+Check = Annotated[
+    int, typer.Option("--check", min=0, help="Samples of each run that are compared with the interpreter.")
+]
+
+
 def evaluate(
     net: ProgramFile,
     data: Annotated[
@@ -29,13 +35,18 @@ def evaluate(
     plan: PlanFiles = None,
     auto: Annotated[bool, typer.Option("--auto", help="The controller's choice.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N test samples.")] = None,
+    check: Check = 64,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder that gets results.json for dqt report.")
     ] = None,
     engine: EngineOption = EngineName.NATIVE,
     as_json: Json = False,
 ) -> None:
-    """Top-1 accuracy of the integer program on the test part of a data set. Without choices: all widths, and auto."""
+    """Top-1 accuracy of the integer program on the test part of a data set. Without choices: all widths, and auto.
+
+    In every run the native engine's integers are compared with those of the interpreter on a sample of the inputs.
+    Should they differ, the table says so in red and the exit code is 4.
+    """
     from dqt.arith.plan import resolve
     from dqt.cli.labelled import labelled_samples
     from dqt.program.program import Program
@@ -46,24 +57,43 @@ def evaluate(
     for _, _, one, _ in tasks:
         resolve(program.space, one)
     test = labelled_samples(program, data, limit)
-    results = _run(program, test, tasks, net, engine_of(program, engine))
+    results = _run(program, test, tasks, net, engine_of(program, engine), check)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         save_results(results, out)
     emit(results.model_dump(mode="json", exclude_none=True), as_json, lambda: show(results))
     if out is not None and not as_json:
         typer.echo(f"{out / 'results.json'}\nnext: dqt report {out}")
+    stop_if_different(results)
 
 
 def show(results: Results) -> None:
     """The main table of the results."""
-    from dqt.report.tables import ROW_HEAD, facts, row_cells
+    from rich.text import Text
+
+    from dqt.report.tables import COMPARISON, ROW_HEAD, columns, facts, row_cells, verdict
 
     trained = any(row.accuracy_trained is not None for row in results.rows)
-    kept = [i for i, head in enumerate(ROW_HEAD) if trained or head not in ("accuracy trained", "agreement")]
-    rows = [row_cells(results, row) for row in results.rows]
-    table([ROW_HEAD[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    kept = [i for i in columns(results) if trained or ROW_HEAD[i] not in ("accuracy trained", "agreement")]
+    rows: list[list[str | Text]] = []
+    for row in results.rows:
+        cells: list[str | Text] = [*row_cells(results, row)]
+        if row.differs:
+            cells[COMPARISON] = Text(str(cells[COMPARISON]), style=RED)
+        rows.append([cells[i] for i in kept])
+    table([ROW_HEAD[i] for i in kept], rows)
     typer.echo(facts(results))
+    if verdict(results) and not any(row.differs for row in results.rows):
+        typer.echo(verdict(results))
+
+
+def stop_if_different(results: Results) -> None:
+    """End with an exit code of its own, after all work, where served integers are not the defined ones."""
+    from dqt.report.tables import verdict
+
+    if any(row.differs for row in results.rows):
+        alarm(f"dqt: {verdict(results)}")
+        raise typer.Exit(DIFFERS)
 
 
 def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) -> list[Task]:
@@ -82,7 +112,7 @@ def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) ->
     return tasks
 
 
-def _run(program: Program, test: Labelled, tasks: list[Task], net: Path, engine: Engine | None) -> Results:
+def _run(program: Program, test: Labelled, tasks: list[Task], net: Path, engine: Engine | None, check: int) -> Results:
     from dqt.arith.plan import AUTO, resolve
     from dqt.program import evaluate as room
     from dqt.report.collect import auto_of, results_of, row_of
@@ -92,11 +122,13 @@ def _run(program: Program, test: Labelled, tasks: list[Task], net: Path, engine:
     with progress("evaluating", len(tasks) * len(labels)) as advance:
         for label, kind, plan, width in tasks:
             found = room.evaluate(program, test.inputs, plan, advance=advance, engine=engine)
+            served = room.as_defined(program, test.inputs, plan, found, check) if engine and check else None
             fixed: Any = resolve(program.space, plan)
             static: Plan | None = None if kind in ("auto", "cascade") else fixed
-            rows.append(row_of(program, label, kind, found, labels, bits=width, plan=static))
+            rows.append(row_of(program, label, kind, found, labels, bits=width, plan=static, served=served))
             if plan == AUTO:
                 chosen = auto_of(program, found, labels, test.images)
     return results_of(
-        program, rows, name=net.stem, data=test.words, samples=len(labels), model_bytes=net.stat().st_size, auto=chosen
-    )
+        program, rows, name=net.stem, data=test.words, samples=len(labels), model_bytes=net.stat().st_size, auto=chosen,
+        engine="native" if engine else "interpret",
+    )  # fmt: skip

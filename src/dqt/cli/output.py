@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to standard output.")]
 ProgramFile = Annotated[Path, typer.Argument(metavar="NET.dqt", help="An integer program, made by dqt lower.")]
@@ -28,6 +29,7 @@ PlanFiles = Annotated[
     typer.Option("--plan", metavar="FILE", help="A plan or a cascade, from dqt search; may be repeated."),
 ]
 
+RED = "bold red"
 PIPE_COLUMNS = 140
 """How wide a table may be where no terminal says it."""
 
@@ -48,8 +50,13 @@ def emit(data: Any, as_json: bool, human: Callable[[], object]) -> None:
         human()
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
-    """Print a table whose first ``left`` columns are text and whose others are numbers."""
+def alarm(text: str) -> None:
+    """Say on standard error, in red where there are colours, what must not be overlooked."""
+    console(stderr=True).print(text, style=RED, markup=False, soft_wrap=True)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, left: int = 1) -> None:
+    """Print a table whose first ``left`` columns are text and whose others are numbers; cells may have a style."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -58,7 +65,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1)
     for i, head in enumerate(heads):
         shown.add_column(head, justify="left" if i < left else "right", overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     console().print(shown)
 
 

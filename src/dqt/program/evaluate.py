@@ -21,6 +21,16 @@ Ints = npt.NDArray[np.int64]
 Engine: TypeAlias = Callable[[npt.NDArray[np.float32], PlanLike], Result]
 """What runs a program: inputs and a plan to integers, such as ``dqt.Runtime(program).execute``."""
 BATCH = 256
+COMPARED = 64
+"""Samples of a run that are compared with the definition, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An engine beside the interpreter: on ``equal`` of ``samples`` samples it gave the very same integers."""
+
+    samples: int
+    equal: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +42,14 @@ class Evaluation:
         widths: int8 ``[N, layers]``, as in :class:`dqt.program.interpret.Result`.
         bitops: int64 ``[N]``, of everything that ran: the controller, every pass of a cascade.
         share: mean BitOPs as a fraction of every layer at the master.
+        codes: int32 ``[N, classes]``, the integer outputs.
     """
 
     predictions: Ints
     widths: npt.NDArray[np.int8]
     bitops: Ints
     share: float
+    codes: npt.NDArray[np.int32]
 
     def accuracy(self, labels: npt.ArrayLike) -> float:
         """Top-1 in [0, 1]; ``labels``: integers ``[N]``."""
@@ -68,7 +80,7 @@ def evaluate(
     widths, passes, codes = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("widths", "passes", "codes")
     )
-    return _evaluation(program, _answers(codes), widths, _paid(program, plan, widths, passes))
+    return _evaluation(program, codes, widths, _paid(program, plan, widths, passes))
 
 
 def evaluate_widths(
@@ -86,12 +98,38 @@ def evaluate_widths(
     if widths.shape != (len(x), len(program.layers)):
         raise PlanError(f"widths of shape {list(widths.shape)}: need [{len(x)}, {len(program.layers)}]")
     kinds, group = np.unique(widths, axis=0, return_inverse=True)
-    predictions = np.empty(len(x), dtype=np.int64)
+    parts, order = [], []
     for i, row in enumerate(kinds):
-        mine = group.ravel() == i
+        mine = np.flatnonzero(group.ravel() == i)
         plan = Plan.of({name: int(b) for name, b in zip(program.layers, row, strict=True)})
-        predictions[mine] = _answers((engine or interpreter(program))(x[mine], plan).codes)
-    return _evaluation(program, predictions, widths, chosen_bitops(program.space, widths))
+        parts.append((engine or interpreter(program))(x[mine], plan).codes)
+        order.append(mine)
+    codes = np.concatenate(parts)[np.argsort(np.concatenate(order))]
+    return _evaluation(program, codes, widths, chosen_bitops(program.space, widths))
+
+
+def as_defined(
+    program: Program,
+    inputs: npt.ArrayLike,
+    plan: PlanLike | npt.NDArray[np.int8],
+    served: Evaluation,
+    count: int = COMPARED,
+) -> Comparison:
+    """Compare what an engine ``served`` on ``inputs`` with the interpreter, on ``count`` samples spread over them.
+
+    The served integers are those of the batches they ran in; the interpreter gets these samples alone. A sample is
+    equal if its outputs, its widths and its cost are. ``plan`` is the one that was served, or the widths given to
+    :func:`evaluate_widths`.
+    """
+    x = as_input(inputs, program.input_shape)
+    some = np.unique(np.linspace(0, len(x) - 1, min(count, len(x))).round().astype(np.int64))
+    if isinstance(plan, np.ndarray):
+        defined = evaluate_widths(program, x[some], plan[some])
+    else:
+        defined = evaluate(program, x[some], plan)
+    equal = (served.codes[some] == defined.codes).all(axis=1) & (served.bitops[some] == defined.bitops)
+    equal &= (served.widths[some] == defined.widths).all(axis=1)
+    return Comparison(len(some), int(equal.sum()))
 
 
 def run_batches(
@@ -139,8 +177,10 @@ def _answers(codes: npt.NDArray[np.int32]) -> Ints:
     return codes.argmax(axis=1).astype(np.int64)
 
 
-def _evaluation(program: Program, predictions: Ints, widths: npt.NDArray[np.int8], bitops: Ints) -> Evaluation:
-    return Evaluation(predictions, widths, bitops, float(bitops.mean()) / full_bitops(program.space))
+def _evaluation(
+    program: Program, codes: npt.NDArray[np.int32], widths: npt.NDArray[np.int8], bitops: Ints
+) -> Evaluation:
+    return Evaluation(_answers(codes), widths, bitops, float(bitops.mean()) / full_bitops(program.space), codes)
 
 
 def _paid(program: Program, plan: PlanLike, widths: npt.NDArray[np.int8], passes: npt.NDArray[np.int8]) -> Ints:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.plan import Plan
-from dqt.program.evaluate import Evaluation
+from dqt.program.evaluate import Comparison, Evaluation
 from dqt.program.layered import accumulator_bits
 from dqt.program.pixels import class_name
-from dqt.report.results import Auto, Kind, LayerRecord, Results, Row, Sample
+from dqt.report.results import Auto, EngineName, Kind, LayerRecord, Results, Row, Sample, Served
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
@@ -40,6 +40,7 @@ def row_of(
     bits: int | None = None,
     plan: Plan | None = None,
     trained: npt.ArrayLike | None = None,
+    served: Comparison | None = None,
 ) -> Row:
     """One row of the results.
 
@@ -47,6 +48,7 @@ def row_of(
         found: the program's answers.   labels: true classes, ``[N]``.
         bits: the width of a uniform row.   plan: its widths, where they are the same for every sample.
         trained: the answers of the network as it was trained, ``[N]``, if it was run.
+        served: how the engine's integers compare with the interpreter's, if that was compared.
     """
     mean = found.widths.mean(axis=0).tolist()
     known = {name: (float(b), float(b)) for name, b in zip(program.layers, mean, strict=True)}
@@ -63,6 +65,7 @@ def row_of(
         agreement=None if trained is None else found.agreement(trained),
         bitops=float(found.bitops.mean()),
         share=found.share,
+        served=None if served is None else Served(samples=served.samples, equal=served.equal),
     )
 
 
@@ -103,7 +106,15 @@ def _sample(
 
 
 def results_of(
-    program: Program, rows: Sequence[Row], *, name: str, data: str, samples: int, model_bytes: int, auto: Auto | None
+    program: Program,
+    rows: Sequence[Row],
+    *,
+    name: str,
+    data: str,
+    samples: int,
+    model_bytes: int,
+    auto: Auto | None,
+    engine: EngineName | None = None,
 ) -> Results:
     """The results of a run; arguments as in :class:`dqt.report.results.Results`."""
     return Results(
@@ -112,6 +123,7 @@ def results_of(
         samples=samples,
         model_bytes=model_bytes,
         master=program.space.master,
+        engine=engine,
         layers=layers_of(program),
         rows=tuple(rows),
         auto=auto,

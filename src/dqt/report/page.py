@@ -16,7 +16,7 @@ from PIL import Image
 from dqt.arith.files import write_file
 from dqt.report.plots import accuracy_svg
 from dqt.report.results import Auto, LayerRecord, Results, Row, Sample, frontier, mean_width
-from dqt.report.tables import ROW_HEAD, facts, percent, quantity, row_cells
+from dqt.report.tables import COMPARISON, ROW_HEAD, columns, facts, percent, quantity, row_cells, verdict
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The browser itself refuses anything that is not on the page."""
@@ -37,12 +37,14 @@ $css</style>
 <h1>$name</h1>
 <p class="lead">$headline</p>
 <p class="note">$facts</p>
+$verdict
 </header>
 $sections
 <footer>BitOPs: multiply-accumulates times the weights' width times the activations' width, summed over the layers that
 carry a width; where the widths depend on the input, the mean over the samples of everything that ran. Accuracy:
 top-1. Agreement: the share of samples on which the integer program and the trained network give the same
-class.</footer>
+class. Served = defined: of the samples that were compared, those on which the engine gave every integer that the
+interpreter gives, which defines the program.</footer>
 </main>
 </body>
 </html>
@@ -74,6 +76,7 @@ def page(results: Results) -> str:
         css=files("dqt.report").joinpath("page.css").read_text(encoding="utf-8"),
         headline=escape(headline(results)),
         facts=escape(facts(results)),
+        verdict=_verdict(results),
         sections="\n".join([*filter(None, sections), _accumulators(results.layers)]),
     )
 
@@ -91,6 +94,12 @@ def headline(results: Results) -> str:
     return f"{said} {cheap.label}: {percent(cheap.accuracy_integer)} at {factor:.1f} times fewer BitOPs."
 
 
+def _verdict(results: Results) -> str:
+    said = verdict(results)
+    kind = "differs" if any(row.differs for row in results.rows) else "note"
+    return f"<p class='{kind}'>{escape(said)}</p>" if said else ""
+
+
 def _chart(results: Results) -> str:
     return f"""<section>
 <h2>Accuracy against BitOPs</h2>
@@ -104,13 +113,16 @@ the best accuracy that any run reaches.</figcaption>
 
 def _runs(results: Results) -> str:
     best = {row.label for row in frontier(results.rows)}
-    head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in ROW_HEAD)
+    kept = columns(results)
+    head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in (ROW_HEAD[i] for i in kept))
     body = []
     for row in results.rows:
-        label, *cells = row_cells(results, row)
+        cells = row_cells(results, row)
         classes = f"{row.kind} best" if row.label in best else row.kind
-        first = f"<th scope='row'><span class='dot'></span>{escape(label)}</th>"
-        body.append(f"<tr class='{classes}'>{first}{_cells(cells)}</tr>")
+        first = f"<th scope='row'><span class='dot'></span>{escape(cells[0])}</th>"
+        wrong, mark = COMPARISON if row.differs else None, " class='differs'"
+        rest = "".join(f"<td{mark if i == wrong else ''}>{escape(cells[i])}</td>" for i in kept[1:])
+        body.append(f"<tr class='{classes}'>{first}{rest}</tr>")
     table = f"<table class='runs'><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     return f"""<section>
 <h2>Every run</h2>

@@ -22,6 +22,7 @@ VERSION: Literal[1] = 1
 PNG = b"\x89PNG\r\n\x1a\n"
 
 Kind = Literal["uniform", "plan", "auto", "cascade", "random"]
+EngineName = Literal["native", "interpret"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Bits = Annotated[int, Field(ge=1, le=8)]
@@ -55,6 +56,23 @@ class LayerRecord(_Record):
     accumulator_bits: Annotated[int, Field(ge=1, le=64)]
 
 
+class Served(_Record):
+    """The engine that ran a row beside the interpreter, which defines the integers.
+
+    Attributes:
+        samples: how many were compared, spread over the test set.   equal: on how many every integer is the same.
+    """
+
+    samples: Annotated[int, Field(ge=1)]
+    equal: Count
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        if self.equal > self.samples:
+            raise ValueError(f"{self.equal} equal samples of {self.samples}")
+        return self
+
+
 class Row(_Record):
     """One way to run the network.
 
@@ -70,6 +88,7 @@ class Row(_Record):
         agreement: share of samples on which the two give the same class.
         bitops: per sample.
         share: ``bitops`` as a share of the BitOPs with every layer at the master width.
+        served: whether the engine gave the integers of the interpreter; None if that was not compared.
     """
 
     label: Annotated[str, Field(min_length=1)]
@@ -81,6 +100,12 @@ class Row(_Record):
     agreement: Fraction | None = None
     bitops: Annotated[float, Field(ge=0)]
     share: Annotated[float, Field(gt=0)]
+    served: Served | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the engine gave other integers than the interpreter defines, on any sample that was compared."""
+        return self.served is not None and self.served.equal < self.served.samples
 
     @model_validator(mode="after")
     def _uniform_has_bits(self) -> Self:
@@ -142,6 +167,7 @@ class Results(_Record):
         name: of the run.   data: the test set, in words.   samples: how many it has.
         model_bytes: size of the ``.dqt`` file, one for every row.
         master: the master width.
+        engine: what ran the program; None in files that do not say it.
         layers: in execution order.   rows: at least one.   auto: if the network has a controller.
     """
 
@@ -151,6 +177,7 @@ class Results(_Record):
     samples: Annotated[int, Field(ge=1)]
     model_bytes: Count
     master: Bits = 8
+    engine: EngineName | None = None
     layers: Annotated[tuple[LayerRecord, ...], Field(min_length=1)]
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     auto: Auto | None = None

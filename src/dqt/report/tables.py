@@ -8,6 +8,9 @@ from dqt.report.results import Results, Row, frontier, mean_width
 
 NONE = "–"
 STEP = 1000
+SERVED = "served = defined"
+"""Head of the column that says on how many samples the engine gave the integers of the interpreter."""
+DEFECT = "This is a defect of dqt: run with the interpreter (--engine interpret), and please report it."
 
 
 def percent(value: float | None, digits: int = 2) -> str:
@@ -32,7 +35,16 @@ def weight_bytes(results: Results, row: Row) -> float | None:
     return sum(layer.weights * row.widths[layer.name][0] for layer in results.layers) / 8
 
 
-ROW_HEAD = ("run", "accuracy trained", "accuracy integer", "agreement", "BitOPs", "share", "weights read")
+ROW_HEAD = (
+    "run", "accuracy trained", "accuracy integer", "agreement", SERVED, "BitOPs", "share", "weights read"
+)  # fmt: skip
+COMPARISON = ROW_HEAD.index(SERVED)
+
+
+def columns(results: Results) -> list[int]:
+    """The columns of the main table, as indices into ``ROW_HEAD``: all, but a comparison only where there is one."""
+    compared = any(row.served is not None for row in results.rows)
+    return [i for i, head in enumerate(ROW_HEAD) if compared or head != SERVED]
 
 
 def row_cells(results: Results, row: Row) -> tuple[str, ...]:
@@ -43,6 +55,7 @@ def row_cells(results: Results, row: Row) -> tuple[str, ...]:
         percent(row.accuracy_trained),
         percent(row.accuracy_integer),
         percent(row.agreement),
+        NONE if row.served is None else f"{row.served.equal:,} of {row.served.samples:,}",
         quantity(row.bitops),
         percent(row.share, 1),
         NONE if read is None else quantity(read, "B"),
@@ -60,17 +73,40 @@ def facts(results: Results) -> str:
     )
 
 
+def verdict(results: Results) -> str:
+    """Whether the integers that were served are those of the interpreter, in words; empty where nothing is recorded."""
+    wrong = [row for row in results.rows if row.differs]
+    if wrong:
+        said = "; ".join(f"{row.label}: equal on {row_cells(results, row)[COMPARISON]}" for row in wrong)
+        return f"The engine's integers are not the defined ones ({said} samples). {DEFECT}"
+    if results.engine == "interpret":
+        return "Run by the interpreter itself, which defines the integers."
+    compared = [row.served for row in results.rows if row.served is not None]
+    if not compared:
+        return "" if results.engine is None else "The integers were not compared with the interpreter's."
+    missing = [row.label for row in results.rows if row.served is None]
+    least = min(one.samples for one in compared)
+    where = f"in every row but {', '.join(missing)}" if missing else "in every row"
+    return f"{SERVED} on {least:,} of {least:,} samples {where}: the engine gave the integers of the interpreter."
+
+
 def markdown(results: Results) -> str:
     """The results as Markdown: the main table, the layers, and the controller's widths if there is one."""
     best = {row.label for row in frontier(results.rows)}
+    kept = columns(results)
     rows = []
     for row in results.rows:
-        label, *cells = (_escaped(cell) for cell in row_cells(results, row))
-        rows.append((f"**{label}**" if row.label in best else label, *cells))
+        cells = [_escaped(cell) for cell in row_cells(results, row)]
+        if row.label in best:
+            cells[0] = f"**{cells[0]}**"
+        if row.differs:
+            cells[COMPARISON] = f"**{cells[COMPARISON]}**"
+        rows.append([cells[i] for i in kept])
     parts = [
         f"# {_escaped(results.name)}",
         _escaped(facts(results)),
-        _table(ROW_HEAD, rows),
+        _table([ROW_HEAD[i] for i in kept], rows),
+        *_verdict(results),
         "Bold: on the frontier, no other run is as cheap and as accurate.",
         "## Layers",
         _table(("layer", "MACs", "weights", "accumulator bits"), _layers(results)),
@@ -78,6 +114,12 @@ def markdown(results: Results) -> str:
     if results.auto is not None:
         parts += ["## Widths that the controller chose", _histogram(results)]
     return "\n\n".join(parts) + "\n"
+
+
+def _verdict(results: Results) -> Iterable[str]:
+    said = _escaped(verdict(results))
+    if said:
+        yield f"**{said}**" if any(row.differs for row in results.rows) else said
 
 
 def _layers(results: Results) -> Iterable[Sequence[str]]:

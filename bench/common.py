@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -86,17 +87,38 @@ def _version(name: str) -> str | None:
 
 
 def write(name: str, *, settings: dict[str, Any], results: dict[str, Any], checks: Sequence[Check]) -> bool:
-    """Print targets, write ``results/NAME.json``; whether every target is met."""
+    """Print targets, write the record (:func:`place_of`); whether every target is met."""
     for check in checks:
         mark = "met   " if check.met else "MISSED"
         print(f"{mark} {check.what}: {check.value:.6g} (target {check.relation} {check.target:g})")
     RESULTS.mkdir(exist_ok=True)
     targets = [asdict(check) | {"met": check.met} for check in checks]
-    document = {"bench": name, "machine": machine(), "settings": settings, "targets": targets, "results": results}
-    path = RESULTS / f"{name}.json"
+    here = machine()
+    document = {"bench": name, "machine": here, "settings": settings, "targets": targets, "results": results}
+    path = place_of(name, here)
     path.write_text(rows(document) + "\n")
-    print(f"wrote {path.relative_to(Path(__file__).parent.parent)}", flush=True)
+    print(f"wrote {path.relative_to(RESULTS.parent.parent)}", flush=True)
     return all(check.met for check in checks)
+
+
+def place_of(name: str, machine: dict[str, Any]) -> Path:
+    """``results/NAME.json``, or ``results/NAME-PROCESSOR.json`` where the former is a record of another processor."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return path
+    before, now = (_kind(each["processor"]) for each in (json.loads(path.read_text())["machine"], machine))
+    return path if before == now else RESULTS / f"{name}-{re.sub(r'[^a-z0-9]+', '-', now.lower()).strip('-')}.json"
+
+
+def records_of(name: str) -> list[Path]:
+    """The records of a script, or of a part of one: the first, then those of other processors."""
+    first = RESULTS / f"{name}.json"
+    return [*([first] if first.exists() else []), *sorted(RESULTS.glob(f"{name}-*.json"))]
+
+
+def _kind(processor: str) -> str:
+    """A processor with its family and model, without its features."""
+    return re.sub(r"(, (avx|amx)\w*)+$", "", processor)
 
 
 def rows(value: Any, indent: int = 0) -> str:

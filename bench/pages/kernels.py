@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from bench.common import RESULTS, processor_name
+from bench.common import RESULTS, processor_name, records_of
 from bench.markdown import table
 
 PARTS = {
@@ -131,13 +131,12 @@ def text() -> str:
     }
     blocks = []
     for name, title in PARTS.items():
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
-            continue
-        document = json.loads(path.read_text())
-        own = [tables[name](document["results"])] if name in tables else []
-        aims = [_targets(document["targets"])] if document["targets"] else []
-        blocks += [f"### {title}", *own, *aims, _where(name, document["machine"])]
+        for path in records_of(name):
+            document = json.loads(path.read_text())
+            own = [tables[name](document["results"])] if name in tables else []
+            aims = [_targets(document["targets"])] if document["targets"] else []
+            other = "" if path.stem == name else f", {processor_name(document['machine'])}"
+            blocks += [f"### {title}{other}", *own, *aims, _where(path.stem, document["machine"])]
     return "\n" + "\n\n".join(block.rstrip("\n") for block in blocks) + "\n\n"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import dqt
+from bench import common
 from bench.common import RESULTS, rows
 from bench.documents import BLOCKS, ROOT, made
 from bench.markdown import block, filled, table
@@ -60,7 +61,7 @@ def test_a_record_says_where_it_was_made_and_whether_its_targets_are_met(path: P
     document = json.loads(path.read_text())
     if document.get("bench") is None:  # a run's results, read by the report
         return
-    assert document["bench"] == path.stem
+    assert path.stem.partition("-")[0] == document["bench"]
     assert document["machine"]["processor"]
     for target in document["targets"]:
         value, limit = target["value"], target["target"]
@@ -84,3 +85,19 @@ def test_rows_are_json_with_one_row_a_line() -> None:
 def test_blocks_are_filled_and_tables_aligned() -> None:
     assert filled("a <!-- x -->\nold\n<!-- end --> b", "x", "new\\1\n") == "a <!-- x -->\nnew\\1\n<!-- end --> b"
     assert table(("a", "b"), [("1", "2")]) == "| a | b |\n|---|---:|\n| 1 | 2 |\n"
+
+
+def test_a_record_of_one_processor_never_replaces_that_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "RESULTS", tmp_path / "bench" / "results")
+    common.RESULTS.mkdir(parents=True)
+    for processor, value in (
+        ("AMD EPYC (family 26, model 2), avx2, avx512f", 1),
+        ("AMD EPYC (family 25, model 17), avx2", 2),
+        ("AMD EPYC (family 26, model 2), avx2", 3),  # the first processor again
+    ):
+        monkeypatch.setattr(common, "machine", lambda processor=processor: {"processor": processor})
+        common.write("engine", settings={}, results={"value": value}, checks=[])
+    found = {path.name: json.loads(path.read_text())["results"]["value"] for path in common.records_of("engine")}
+    assert found == {"engine.json": 3, "engine-amd-epyc-family-25-model-17.json": 2}

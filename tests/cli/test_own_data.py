@@ -12,7 +12,7 @@ from PIL import Image
 
 import dqt
 from dqt.program.pixels import pixels_to_inputs
-from tests.program.build import Builder
+from dqt.testing import Builder
 
 from .conftest import Call
 

@@ -17,7 +17,7 @@ from dqt.nn.prepare import prepare
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
 from dqt.program.program import Program, ProgramError
-from tests.parity.build import conv, ready, small, with_controller
+from dqt.testing.networks import conv, ready, small, with_controller
 
 
 def test_every_operator_can_be_lowered() -> None:

@@ -12,8 +12,8 @@ import pytest
 from dqt.arith.plan import Plan, PlanLike
 from dqt.program.interpret import execute, interpret
 from dqt.program.program import Program
+from dqt.testing import inputs, random_program
 from tests.native.build import MISSING, ROOT, built, call
-from tests.program.build import inputs, random_program
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
 

@@ -36,8 +36,8 @@ from dqt.program.ops.table import Table
 from dqt.program.program import Program, ProgramError
 from dqt.program.values import Value
 from dqt.program.verify import verify
+from dqt.testing import Builder, random_program
 from tests.program import test_file, test_verify
-from tests.program.build import Builder, random_program
 from tests.program.test_file import GRAPHS, assemble, forged, header, places
 from tests.program.test_verify import DEFECTS, Change, op, put
 

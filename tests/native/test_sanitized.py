@@ -13,8 +13,8 @@ import pytest
 from dqt.arith.plan import Plan, PlanLike, resolve, uniform
 from dqt.program.interpret import execute
 from dqt.program.program import Program
+from dqt.testing import Builder, inputs, random_program
 from tests.native.build import MISSING, built, call
-from tests.program.build import Builder, inputs, random_program
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
 AUTO = [False] * 7 + [True] * 5

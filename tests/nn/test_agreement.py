@@ -11,7 +11,8 @@ from dqt.nn.graph import INPUT, Step
 from dqt.nn.net import Net
 from dqt.nn.operators import Run
 from dqt.nn.ranges import Signal
-from tests.parity.build import exact_values, random_model, ready, small
+from dqt.testing.networks import random_model, ready, small
+from tests.parity.build import exact_values
 
 RARE = 1e-5
 """Share of codes that may be one apart: ties, decided by the last bit of a float. Seen here: 4 in 3.3 million."""

@@ -14,7 +14,7 @@ from dqt.lower.emit import lower
 from dqt.nn.aten import ATEN
 from dqt.nn.capture import export
 from dqt.nn.operators import Run
-from tests.parity.build import ready
+from dqt.testing.networks import ready
 
 Call = Callable[[Any, "Around", Tensor], Tensor]
 

@@ -21,7 +21,7 @@ from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
 from dqt.nn.operators import Run, product
 from dqt.nn.prepare import prepare
-from tests.parity.build import conv, head, ready, small, with_controller
+from dqt.testing.networks import conv, head, ready, small, with_controller
 
 
 def net_and_data(**options: Any) -> tuple[Net, Tensor]:

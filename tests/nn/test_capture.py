@@ -19,7 +19,7 @@ from dqt.nn.net import Net
 from dqt.nn.operators import Run
 from dqt.nn.prepare import prepare
 from dqt.program.program import Program
-from tests.parity.build import Model, conv, ready, unsettle
+from dqt.testing.networks import Model, conv, ready, unsettle
 
 
 def served(model: nn.Module, shape: tuple[int, ...] = (4, 6, 6), tmp: Any = None) -> Net:

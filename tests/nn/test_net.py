@@ -22,7 +22,7 @@ from dqt.nn.net import Net
 from dqt.nn.operators import Run
 from dqt.nn.prepare import prepare
 from dqt.program import interpret as interpret_module
-from tests.parity.build import Model, conv, ready, small, with_controller
+from dqt.testing.networks import Model, conv, ready, small, with_controller
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from dqt.program.file import dumps, loads
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.slice import Slice
 from dqt.runtime.runtime import Runtime
-from tests.parity.build import Model, ready, unsettle
+from dqt.testing.networks import Model, ready, unsettle
 
 Ending = Callable[[Tensor], Tensor]
 

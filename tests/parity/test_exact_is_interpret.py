@@ -17,7 +17,8 @@ from dqt.nn.prepare import prepare
 from dqt.program.interpret import execute, interpret
 from dqt.program.layered import Layered
 from dqt.program.program import Program
-from tests.parity.build import exact_values, random_model, ready, small, with_controller
+from dqt.testing.networks import random_model, ready, small, with_controller
+from tests.parity.build import exact_values
 
 
 def mixed(net: Net, seed: int) -> Plan:

@@ -14,8 +14,8 @@ from dqt.nn.config import Config
 from dqt.nn.operators import Run
 from dqt.nn.prepare import prepare
 from dqt.program.interpret import interpret
-from tests.parity.build import unsettle
-from tests.zoo import torchvision
+from dqt.testing.networks import unsettle
+from dqt.testing.zoo import torchvision
 
 SIZES = {"resnet18": 64, "resnet50": 48, "mobilenet_v2": 64}
 

@@ -14,7 +14,7 @@ from dqt.arith.plan import PlanError
 from dqt.program.cascade import Trials, best_thresholds, calibrate_cascade
 from dqt.program.interpret import InputError, execute
 from dqt.program.program import Program
-from tests.program.build import Builder, inputs
+from dqt.testing import Builder, inputs
 
 
 @cache

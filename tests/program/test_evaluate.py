@@ -24,7 +24,7 @@ from dqt.program.evaluate import (
 )
 from dqt.program.interpret import InputError, Result, execute, interpret
 from dqt.program.program import Program
-from tests.program.build import Builder, inputs, random_program
+from dqt.testing import Builder, inputs, random_program
 
 
 @cache

@@ -29,7 +29,7 @@ from dqt.program.operator import operators
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
 from dqt.program.program import Program, ProgramError
-from tests.program.build import Builder, inputs, random_program
+from dqt.testing import Builder, inputs, random_program
 
 
 @cache

@@ -16,7 +16,7 @@ from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
 from dqt.program.ops.multiply import Multiply
 from dqt.program.program import Program
-from tests.program.build import Builder, Shape, inputs, random_program
+from dqt.testing import Builder, Shape, inputs, random_program
 from tests.program.naive import Naive
 
 

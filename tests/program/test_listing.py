@@ -6,7 +6,7 @@ import json
 
 from dqt.program.layered import accumulator_bits
 from dqt.program.listing import listing, rows
-from tests.program.build import Builder, random_program
+from dqt.testing import Builder, random_program
 
 
 def test_rows_follow_the_instructions() -> None:

@@ -11,7 +11,7 @@ import pytest
 from dqt.program.interpret import InputError
 from dqt.program.pixels import pixels_to_inputs, with_batch
 from dqt.program.program import Program
-from tests.program.build import Builder
+from dqt.testing import Builder
 
 MEAN, STD = [0.25, 0.5, 0.75], [0.5, 0.25, 2.0]
 

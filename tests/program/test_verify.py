@@ -32,7 +32,7 @@ from dqt.program.ops.slice import Slice
 from dqt.program.ops.table import Table
 from dqt.program.program import Program, ProgramError
 from dqt.program.values import Value
-from tests.program.build import Builder, inputs, random_program
+from dqt.testing import Builder, inputs, random_program
 from tests.program.naive import Naive
 
 Change = Callable[[Program], Mapping[str, Any]]

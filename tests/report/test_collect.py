@@ -14,7 +14,7 @@ from dqt.program.layered import accumulator_bits
 from dqt.program.program import Program
 from dqt.report.collect import SHOWN, auto_of, results_of, row_of, uniform_at
 from dqt.report.results import Served
-from tests.program.build import Builder, inputs
+from dqt.testing import Builder, inputs
 
 
 @cache

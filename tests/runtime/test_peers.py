@@ -19,7 +19,7 @@ from dqt.program.program import Program
 from dqt.runtime.bench import ROUNDS, bench, turns
 from dqt.runtime.peers import PEERS, PeerError, bind, onnx_model
 from dqt.runtime.peers.reals import instructions, layer_of, layer_of_rescale, windows_of
-from tests.program.build import Builder, inputs
+from dqt.testing import Builder, inputs
 
 MODULES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino"), "litert": ("ai_edge_litert",)}
 

@@ -23,7 +23,7 @@ from dqt.program.ops.multiply import Multiply
 from dqt.program.program import Program
 from dqt.runtime import Runtime, RuntimeUnavailableError
 from dqt.runtime.runtime import kernel_names, kernel_sets
-from tests.program.build import Builder, Shape, extremes, inputs, random_program
+from dqt.testing import Builder, Shape, extremes, inputs, random_program
 from tests.program.networks import divided
 
 ISAS, KERNELS = kernel_sets(), kernel_names()

@@ -12,7 +12,7 @@ from dqt.program.interpret import execute
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_sets
-from tests.program.build import Builder, extremes, inputs
+from dqt.testing import Builder, extremes, inputs
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 LEAST = 1 << 20

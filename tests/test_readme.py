@@ -35,3 +35,14 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_the_example_has_twelve_lines() -> None:
     assert len([line for line in example().splitlines() if line]) == LINES
+
+
+def test_the_first_picture_shows_what_training_gives() -> None:
+    """Trained widths and cascades, and it lies where the page says."""
+    pictures = re.findall(r"^!\[[^]]+\]\(([^)]+)\)$", TEXT, re.MULTILINE)
+    assert pictures[0] == "docs/images/cifar10-trained.svg"
+    assert TEXT.index("## Trained") < TEXT.index(pictures[0]) < TEXT.index("## Without training")
+    drawn = (ROOT / pictures[0]).read_text()
+    for words in ("cascades: unsure images again at more bits", "2 to 8 bits, trained", "without training", "float"):
+        assert words in drawn
+    assert all((ROOT / path).is_file() for path in pictures)

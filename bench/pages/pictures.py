@@ -1,4 +1,4 @@
-"""The pictures of docs/results.md."""
+"""The pictures of docs/results.md, and the first one of README.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.evidence.records import Point, mean
+from bench.evidence.records import Point, Record, mean
 from bench.pages.targets import BASE, DYNAMIC, Runs, fixed_network, top1
 from dqt.report.plots import COLOURS, RC
 
@@ -44,6 +44,29 @@ def draw(runs: Runs, folder: Path) -> None:
         if drawable(name, runs):
             folder.mkdir(parents=True, exist_ok=True)
             _save(lambda axes, paint=paint: paint(axes, runs), folder / f"{name}.svg")  # type: ignore[misc]
+
+
+def draw_front(record: Record, untrained: Sequence[Point], float_top1: float, path: Path) -> None:
+    """The trained network at every width and as a cascade, beside the same network without training."""
+
+    def paint(axes: Axes) -> None:
+        axes.axhline(float_top1, color=COLOURS["ink"], linewidth=0.8, linestyle=":", label="float")
+        kinds = (
+            (record.of("cascade"), "D", "one file, cascades: unsure images again at more bits", COLOURS["cascade"]),
+            (record.of("uniform"), "o-", "one file, 2 to 8 bits, trained", COLOURS["plan"]),
+            (untrained, "o--", "one file, 2 to 8 bits, without training", COLOURS["random"]),
+        )
+        for points, style, label, colour in kinds:
+            x, y = _against(points, _relative_bitops)
+            axes.plot(x, y, style, label=label, color=colour, markersize=5, linewidth=1)
+        for point in record.of("uniform"):
+            place = 100 * point.share, 100 * point.accuracy
+            away = (0, 8) if point.share > 0.3 else (0, -15)  # where neither cascades nor the other network are
+            axes.annotate(f"{point.bits} bits", place, xytext=away, textcoords="offset points", ha="center")
+        _bitops_axis(axes)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _save(paint, path)
 
 
 def _save(paint: Callable[[Axes], None], path: Path) -> None:
@@ -84,7 +107,15 @@ def _line(axes: Axes, x: Sequence[int], values: Sequence[Sequence[float]], style
 
 
 def _dynamic(axes: Axes, runs: Runs) -> None:
-    _by_input(axes, runs, lambda point: 100 * point.share)
+    _by_input(axes, runs, _relative_bitops)
+    _bitops_axis(axes)
+
+
+def _relative_bitops(point: Point) -> float:
+    return 100 * point.share
+
+
+def _bitops_axis(axes: Axes) -> None:
     axes.set_xscale("log")
     ticks = (7, 10, 15, 20, 30, 40, 60, 100)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -1,4 +1,4 @@
-"""The tables of README.md, and its picture."""
+"""The tables of README.md, and its pictures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 
 from bench.common import REPORT, RESULTS, processor_name
 from bench.evidence import records
+from bench.evidence.records import Point
 from bench.markdown import table
+from bench.pages.pictures import draw_front
 from bench.pages.targets import AT_3_BITS, BASE, SHIPPED_SEED, dearest
 
-PICTURE = Path(__file__).parents[2] / "docs" / "images" / "cifar10-ptq.png"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+FRONT, PICTURE = IMAGES / "cifar10-trained.svg", IMAGES / "cifar10-ptq.png"
 NETWORKS = {
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
@@ -27,12 +30,24 @@ def blocks() -> dict[str, str]:
 
 
 def draw() -> None:
-    """The picture."""
+    """The pictures: the trained network, and the one without training."""
     from dqt.report.plots import save_picture
     from dqt.report.results import load_results
 
     PICTURE.parent.mkdir(exist_ok=True)
-    save_picture(load_results(RESULTS / REPORT), PICTURE)
+    untrained = load_results(RESULTS / REPORT)
+    save_picture(untrained, PICTURE)
+    points = [
+        Point(label=row.label, kind="uniform", bits=row.bits, accuracy=row.accuracy_integer, share=row.share)
+        for row in untrained.rows
+        if row.kind == "uniform"
+    ]
+    draw_front(records.load(records.path_of(BASE, SHIPPED_SEED)), points, float_accuracy(), FRONT)
+
+
+def float_accuracy() -> float:
+    """Top-1, in percent, of the float network from which everything starts."""
+    return float(json.loads((RESULTS / "cifar10_ptq.json").read_text())["results"]["float_top1"])
 
 
 def accuracy() -> str:
@@ -57,9 +72,8 @@ def trained() -> str:
     cascade = dearest(record.of("cascade"), three.share) if three else None
     assert cascade is not None
     every = [*points, cascade]
-    float_top1 = json.loads((RESULTS / "cifar10_ptq.json").read_text())["results"]["float_top1"]
     lines = [
-        ("top-1, %", f"{float_top1:.2f}", *(f"{100 * point.accuracy:.2f}" for point in every)),
+        ("top-1, %", f"{float_accuracy():.2f}", *(f"{100 * point.accuracy:.2f}" for point in every)),
         ("BitOPs, % of 8 bits", "", *(f"{100 * point.share:.1f}" for point in every)),
     ]
     widths = ", ".join(str(b) for b in cascade.widths or ())

@@ -90,6 +90,9 @@ NB_MODULE(_native, m) {
     m.doc() = "The native engine: a program's integers, run fast.";
     m.def("kernel_sets", &kernel_sets, "Names of the kernel sets that this processor runs, best first.");
     m.def("kernel_names", &kernel_names, "Kernels among which layers have a choice.");
+    m.def("cores", &dqt::usable_cores, "Cores that this thread may use, by its affinity and its cgroups.");
+    m.def("quota_cores", &dqt::quota_cores, "root"_a, "Whole cores that the cgroups below `root` allow; 0: no limit.");
+    m.def("assume_cores", &dqt::assume_cores, "count"_a, "Take so many cores for usable, for tests; 0: count them.");
     m.def("trim", &trim, "Give memory that is free back to the system.");
     nb::class_<dqt::Widths>(m, "Widths");
     nb::class_<dqt::Engine>(m, "Engine")

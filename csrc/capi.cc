@@ -8,7 +8,6 @@
 #include <limits>
 #include <new>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "dqt.h"
@@ -54,10 +53,10 @@ int guarded(const F& body) noexcept {
 }
 
 int load(const void* data, size_t size, int threads, dqt_program** program) {
-    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     dqt::Program loaded = dqt::load(static_cast<const uint8_t*>(data), size);
     const auto input = static_cast<size_t>(dqt::product(loaded.input_shape));
-    *program = new dqt_program{{std::move(loaded), threads ? threads : cores, *dqt::choose_kernels(nullptr)}, input, 0};
+    *program = new dqt_program{{std::move(loaded), threads ? threads : dqt::usable_cores(), *dqt::choose_kernels(nullptr)},
+                               input, 0};
     (*program)->output = static_cast<size_t>(dqt::product((*program)->engine.output().shape));
     return DQT_OK;
 }

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "executor.h"
 #include "lookup.h"
@@ -63,7 +64,7 @@ void Arena::grow(const Needs& needs, int64_t samples) {
 }
 
 Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forced)
-    : program_(std::move(program)), kernels_(&kernels), thread_count_(std::max(1, threads)), forced_(forced),
+    : program_(std::move(program)), kernels_(&kernels), thread_count_(std::clamp(threads, 1, machine_cores())), forced_(forced),
       plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
     const auto packed = [&](const auto& op, int groups, Packing packing) {
         return pack(op.weight, op.requant, groups, packing, program_.values[op.x].zero, program_.space);
@@ -101,21 +102,22 @@ int64_t Engine::weight_bytes() const {
     return total;
 }
 
+Engine::~Engine() {
+    while (idle_) delete std::exchange(idle_, idle_->next);
+}
+
 std::unique_ptr<Arena> Engine::borrow() {
     {
-        std::lock_guard lock(mutex_);
-        if (!idle_.empty()) {
-            auto arena = std::move(idle_.back());
-            idle_.pop_back();
-            return arena;
-        }
+        const ForkLock lock;
+        if (idle_) return std::unique_ptr<Arena>(std::exchange(idle_, idle_->next));
     }
     return std::make_unique<Arena>(thread_count_);
 }
 
 void Engine::give_back(std::unique_ptr<Arena> arena) {
-    std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(arena));
+    const ForkLock lock;
+    arena->next = idle_;
+    idle_ = arena.release();
 }
 
 void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
@@ -123,7 +125,9 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
     const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
     const auto layers = static_cast<int64_t>(program_.space.layers.size());
     const int64_t in_size = product(program_.input_shape), out_size = product(output().shape);
+    const Share share(thread_count_);
     std::unique_ptr<Arena> arena = borrow();
+    arena->threads.use(share.count());
     const int64_t capacity = std::min(count, slice_);
     arena->grow(needs_, capacity);
     for (int64_t first = 0; first < count; first += capacity) {

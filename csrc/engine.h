@@ -2,10 +2,11 @@
 // Arena, so several threads may run one engine at once.
 #pragma once
 
+#include <algorithm>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "cores.h"
 #include "kernels.h"
 #include "layer.h"
 #include "program.h"
@@ -46,6 +47,7 @@ struct Arena {
     void grow(const Needs& needs, int64_t samples);
 
     Threads threads;
+    Arena* next = nullptr;           // of those that are idle
     Bytes memory, stage, landing, scratch;
     Bytes unpacked;                  // by thread: whole weights of a panel that is stored in slices
     int64_t capacity = 0;            // samples
@@ -61,10 +63,14 @@ struct Arena {
 class Engine {
   public:
     Engine(Program program, int threads, const Kernels& kernels, Kernel forced = Kernel::cheapest);
+    ~Engine();
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
 
     const Program& program() const { return program_; }
     const Kernels& kernels() const { return *kernels_; }
-    int threads() const { return thread_count_; }
+    // Of one run that has the process to itself: no more than the calling thread may use cores now.
+    int threads() const { return std::min(thread_count_, usable_cores()); }
     // Of so many samples, without the scratch that does not grow with them.
     int64_t arena_bytes(int64_t samples) const { return samples * (needs_.memory + needs_.stage + needs_.landing); }
     int64_t weight_bytes() const;
@@ -89,8 +95,7 @@ class Engine {
     std::vector<PackedLayer> layers_;  // by op; empty where the op is no layer
     Needs needs_;
     int64_t slice_ = 1;                // most samples that run together
-    std::mutex mutex_;
-    std::vector<std::unique_ptr<Arena>> idle_;
+    Arena* idle_ = nullptr;            // a list, guarded by ForkLock: lending and taking back allocate nothing
 };
 
 // peak.cc: products a second of the block kernel of one thread, on operands that stay in the cache.

@@ -1,23 +1,24 @@
 // A few persistent threads with a static split: thread t of T always does part t, so results cannot depend on timing.
 #pragma once
 
-#include <atomic>
-#include <condition_variable>
-#include <exception>
-#include <functional>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <cstdint>
+#include <memory>
 
 namespace dqt {
 
+class Crew;
+
+// The threads of one run at a time. They start when a run first needs them, and in a forked child anew: a child has
+// only the thread that forked.
 class Threads {
   public:
-    explicit Threads(int count);
+    explicit Threads(int most);  // the caller included
     ~Threads();
     Threads(const Threads&) = delete;
     Threads& operator=(const Threads&) = delete;
 
+    // Has the next calls of each() take `count` threads, at most those of the constructor.
+    void use(int count);
     int count() const { return count_; }
     // Runs part(t) for t in [0, count) and returns when all are done; throws what one of them threw. One caller at a time.
     template <class F>
@@ -29,19 +30,20 @@ class Threads {
   private:
     using Call = void (*)(const void*, int);
     void launch(Call call, const void* argument);
-    void attempt(int t);
-    void work(int t);
-    void stop();
+    void hire();
 
-    int count_;
-    std::vector<std::thread> workers_;
-    std::mutex mutex_;
-    std::condition_variable wake_;
-    std::atomic<uint32_t> ticket_{0}, done_{0};
-    std::atomic<bool> stop_{false};
-    Call call_ = nullptr;
-    const void* argument_ = nullptr;
-    std::exception_ptr error_;       // of a part, guarded by mutex_
+    int most_, count_ = 1;
+    std::unique_ptr<Crew> crew_;
+};
+
+// Holds a lock that a fork waits for, so that the child finds everything that it guards complete. Hold it shortly, and
+// allocate nothing meanwhile: the allocator's own lock may be taken first by a fork.
+class ForkLock {
+  public:
+    ForkLock();
+    ~ForkLock();
+    ForkLock(const ForkLock&) = delete;
+    ForkLock& operator=(const ForkLock&) = delete;
 };
 
 // The half-open range of part t of T of `items`: sizes differ by at most one.

@@ -7,28 +7,61 @@ else that made a run ten times slower than one thread. Whole slices need no wait
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from dqt.program.cores import cores
+
+__all__ = ["cores", "each"]
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
-_LOCK = Lock()
-"""The BLAS limit belongs to the process: one run at a time sets and restores it."""
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+class _SingleThreadedBlas:
+    """The BLAS limit belongs to the process: one run at a time sets and restores it.
+
+    A forked child has only the thread that forked. If another thread of the parent held the limit, nobody would ever
+    release the child's copy of the lock or restore its BLAS; so the child gets a new lock, and its first run restores
+    what the parent's had set. Not the fork itself: BLAS would start threads for a child that may only exit.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._limit: Any = None
+        self._inherited: Any = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inherited is not None:
+                self._inherited.restore_original_limits()
+                self._inherited = None
+            self._limit = _controller().limit(limits=1, user_api="blas")
+            try:
+                yield
+            finally:
+                self._limit.restore_original_limits()
+                self._limit = None
+
+    def _after_fork(self) -> None:
+        self._lock = Lock()
+        self._inherited, self._limit = self._limit or self._inherited, None
+
+
+_single_threaded_blas = _SingleThreadedBlas()
 
 
 def each(function: Callable[[Item], Outcome], items: Sequence[Item]) -> list[Outcome]:
     """``[function(item) for item in items]``, on all cores."""
-    with _LOCK, _controller().limit(limits=1, user_api="blas"):
+    with _single_threaded_blas():
         if len(items) == 1:
             return [function(items[0])]
         with ThreadPoolExecutor(min(cores(), len(items))) as pool:

@@ -58,7 +58,7 @@ class Runtime:
             raise RuntimeUnavailableError(f"kernel {kernel!r}: there are {', '.join(native.kernel_names())}")
         self._source = program
         loaded = self.program
-        self._engine = native.engine(dumps(loaded), threads or _cores(), isa or "", kernel or "")
+        self._engine = native.engine(dumps(loaded), threads or native.cores(), isa or "", kernel or "")
         last = loaded.ops[-1]
         self._output = next(v for v in loaded.values if isinstance(last, Dequantize) and v.name == last.x)
         self._space, self._input_shape = loaded.space, loaded.input_shape
@@ -216,6 +216,3 @@ def _array(x: Any) -> Any:
     except (BufferError, RuntimeError, TypeError) as error:
         raise InputError(f"the input cannot be read in place ({error}): pass a CPU array") from None
 
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <climits>
+#include <cstdint>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -97,7 +97,9 @@ double smallest_limit(const std::string& root, const Mount& mount) {
 
 int affinity_cores() {
 #if defined(__linux__)
-    for (int most = CPU_SETSIZE; most <= 1 << 20; most *= 4) {  // larger machines need larger sets
+    cpu_set_t usual;
+    if (sched_getaffinity(0, sizeof usual, &usual) == 0) return CPU_COUNT(&usual);
+    for (int most = 4 * CPU_SETSIZE; most <= 1 << 20; most *= 4) {  // machines of more cores need larger sets
         cpu_set_t* set = CPU_ALLOC(most);
         if (!set) break;
         const size_t size = CPU_ALLOC_SIZE(most);
@@ -109,30 +111,22 @@ int affinity_cores() {
     return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
+// The quota as it was at most a second ago: its files are cheap each second and dear each run.
+int recent_quota() {
+    using Clock = std::chrono::steady_clock;
+    static std::atomic<int64_t> read_at{0};
+    static std::atomic<int> quota{0};
+    const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch()).count() + 1;
+    int64_t before = read_at.load(std::memory_order_relaxed);
+    if (before == 0 || (now - before > 1000 && read_at.compare_exchange_strong(before, now))) {
+        quota.store(quota_cores(""), std::memory_order_relaxed);
+        read_at.store(now, std::memory_order_relaxed);
+    }
+    return quota.load(std::memory_order_relaxed);
+}
+
 std::atomic<int> assumed{0};
 std::atomic<int> held{0};  // threads of all runs
-
-using Clock = std::chrono::steady_clock;
-
-// A system call and four small files are nothing each second and too much for each run: what was found is kept for a
-// while, by thread, since threads have affinities of their own. A change of the affinity is seen soon, as a run whose
-// threads share a core is slow.
-struct Found {
-    Clock::time_point affinity_at{}, quota_at{};
-    int affinity = 0, quota = 0;
-
-    int cores() {
-        const auto now = Clock::now();
-        if (affinity == 0 || now - affinity_at > std::chrono::milliseconds(20)) affinity = affinity_cores(), affinity_at = now;
-        if (quota == 0 || now - quota_at > std::chrono::seconds(1)) {
-            const int limit = quota_cores("");
-            quota = limit > 0 ? limit : INT_MAX;
-            quota_at = now;
-        }
-        return std::max(1, std::min(affinity, quota));
-    }
-};
-thread_local Found found;
 
 }  // namespace
 
@@ -147,7 +141,9 @@ int quota_cores(const std::string& root) {
 
 int usable_cores() {
     const int count = assumed.load(std::memory_order_relaxed);
-    return count > 0 ? count : found.cores();
+    if (count > 0) return count;
+    const int affinity = affinity_cores(), quota = recent_quota();
+    return std::max(1, quota > 0 ? std::min(affinity, quota) : affinity);
 }
 
 int machine_cores() {

@@ -113,6 +113,7 @@ std::vector<std::vector<int32_t>> all(dqt::Engine& engine, const std::vector<flo
 int run(char** argv) {
     const dqt::Kernels* kernels = dqt::choose_kernels(argv[1]);
     if (!kernels) throw std::runtime_error(std::string("this processor has no kernels ") + argv[1]);
+    dqt::assume_cores(std::stoi(argv[2]) * std::stoi(argv[3]));  // so many threads, also on a machine of fewer
     const std::vector<char> file = read(argv[4]), input = read(argv[5]);
     dqt::Engine engine(dqt::load(reinterpret_cast<const uint8_t*>(file.data()), file.size()), std::stoi(argv[2]),
                        *kernels);

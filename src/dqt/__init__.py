@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dqt._version import __version__
 
 if TYPE_CHECKING:
-    from dqt.arith.cost import cost
+    from dqt.arith.errors import InputRangeWarning
     from dqt.arith.plan import Cascade, Plan, PlanError, load_plan
     from dqt.lower.emit import lower
     from dqt.nn.calibrate import calibrate
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dqt.nn.errors import UnsupportedError
     from dqt.nn.prepare import prepare
     from dqt.program.cascade import calibrate_cascade
+    from dqt.program.cost import cost
     from dqt.program.interpret import InputError, interpret
     from dqt.program.program import Program, ProgramError
     from dqt.runtime.runtime import Runtime, RuntimeUnavailableError
@@ -34,6 +35,7 @@ __all__ = [
     "Config",
     "Controller",
     "InputError",
+    "InputRangeWarning",
     "Plan",
     "PlanError",
     "Program",
@@ -61,6 +63,7 @@ _HOME = {
     "Config": "dqt.nn.config",
     "Controller": "dqt.nn.config",
     "InputError": "dqt.program.interpret",
+    "InputRangeWarning": "dqt.arith.errors",
     "Plan": "dqt.arith.plan",
     "PlanError": "dqt.arith.plan",
     "Program": "dqt.program.program",
@@ -71,7 +74,7 @@ _HOME = {
     "UnsupportedError": "dqt.nn.errors",
     "calibrate": "dqt.nn.calibrate",
     "calibrate_cascade": "dqt.program.cascade",
-    "cost": "dqt.arith.cost",
+    "cost": "dqt.program.cost",
     "example": "dqt.shipped",
     "fit": "dqt.train.fit",
     "interpret": "dqt.program.interpret",

@@ -256,7 +256,7 @@ def test_bad_input_is_one_clear_error(x: Any, message: str) -> None:
         execute(classifier(), x)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, np.int64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8, np.uint16, np.int64])
 def test_real_dtypes_are_taken(dtype: Any) -> None:
     x = np.arange(64).reshape(2, 2, 4, 4).astype(dtype)
     assert_array_equal(execute(classifier(), x).codes, execute(classifier(), x.astype(np.float32)).codes)
@@ -266,8 +266,10 @@ def test_a_tensor_that_wants_gradients_is_taken() -> None:
     torch = pytest.importorskip("torch")
     x = torch.linspace(-1, 1, 64).reshape(2, 2, 4, 4).requires_grad_()
     assert_array_equal(execute(classifier(), x).codes, execute(classifier(), x.detach().numpy()).codes)
+    brief = x.detach().to(torch.bfloat16)
+    assert_array_equal(execute(classifier(), brief).codes, execute(classifier(), brief.float().numpy()).codes)
     with pytest.raises(InputError, match="not an array"):
-        execute(classifier(), x.detach().to(torch.bfloat16))
+        execute(classifier(), x.detach().to_sparse())
 
 
 def test_the_input_saturates_without_a_warning() -> None:

@@ -108,14 +108,12 @@ def inputs_of(program: Program, array: npt.NDArray[Any], source: str) -> npt.NDA
     Raises:
         InputError: another shape or dtype; or pixels, for a program that does not say their mean and std.
     """
-    from dqt.program.interpret import InputError, as_input
-    from dqt.program.pixels import pixels_to_inputs, with_batch
+    from dqt.program.inputs import as_input
+    from dqt.program.interpret import InputError
+    from dqt.program.pixels import with_batch
 
-    shape = program.input_shape
     try:
-        if array.dtype == "uint8":
-            array = pixels_to_inputs(program, with_batch(array, shape))
-        return as_input(array[None] if array.shape == shape else array, shape)
+        return as_input(with_batch(array, program.input_shape), program)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,7 @@ from dqt.arith.cost import cost
 from dqt.arith.plan import Cascade, PlanError, resolve
 from dqt.program.evaluate import Engine, interpreter
 from dqt.program.interpret import InputError, margins
-
-if TYPE_CHECKING:
-    from dqt.program.program import Program
+from dqt.program.program import ProgramLike, as_program
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 GRID = 4096
@@ -51,7 +49,7 @@ class Trials:
 
 
 def calibrate_cascade(
-    program: Program,
+    program: ProgramLike,
     batches: Iterable[Any],
     widths: Sequence[int] = (2, 4, 8),
     bitops: float = 0.12,
@@ -64,7 +62,7 @@ def calibrate_cascade(
     once at every width; thresholds are searched over quantiles of the margins, jointly, then one by one more finely.
 
     Args:
-        program: the integer program; its output is a vector of two classes or more.
+        program: the integer program, or the path of a ``.dqt`` file; its output is a vector of two classes or more.
         batches: inputs as :func:`dqt.interpret` takes them, or pairs ``(inputs, labels)`` with integer labels ``[N]``.
         widths: two or more ascending widths of the program.
         bitops: the budget, mean BitOPs of a sample as a fraction of the master's, every pass counted.
@@ -74,6 +72,7 @@ def calibrate_cascade(
         PlanError: a width that the program lacks, fewer than two, or a budget that the first width alone exceeds.
         InputError: no data, labels that do not fit, or labels for some batches only.
     """
+    program = as_program(program)
     widths = tuple(int(b) for b in widths)
     if len(widths) < 2:
         raise PlanError(f"a cascade over widths {widths}: need two or more")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.cost import chosen_bitops, cost, full_bitops
 from dqt.arith.plan import AUTO, Cascade, Plan, PlanError, PlanLike, resolve
-from dqt.program.interpret import InputError, Result, as_input, execute
+from dqt.program.inputs import as_input
+from dqt.program.interpret import InputError, Result, execute
 from dqt.program.ops.dequantize import Dequantize
-
-if TYPE_CHECKING:
-    from dqt.program.program import Program
+from dqt.program.program import Program, ProgramLike, as_program
 
 Ints = npt.NDArray[np.int64]
 Engine: TypeAlias = Callable[[npt.NDArray[np.float32], PlanLike], Result]
@@ -61,22 +60,23 @@ class Evaluation:
 
 
 def evaluate(
-    program: Program,
-    inputs: npt.ArrayLike,
+    program: ProgramLike,
+    inputs: Any,
     plan: PlanLike = None,
     *,
     advance: Callable[[int], object] | None = None,
     engine: Engine | None = None,
 ) -> Evaluation:
-    """Run ``program`` on ``inputs``, float ``[N, *input_shape]``, under ``plan``; ``advance`` is told what is done.
+    """Run ``program`` on ``inputs``, as :func:`dqt.interpret`, under ``plan``; ``advance`` is told what is done.
 
     ``engine`` runs it; the interpreter, if left out.
 
     Raises:
         InputError, PlanError: as :func:`dqt.interpret`; or the output is not a vector of classes.
     """
+    program = as_program(program)
     resolve(program.space, plan)
-    parts = _execute(program, as_input(inputs, program.input_shape), plan, advance, engine)
+    parts = _execute(program, as_input(inputs, program), plan, advance, engine)
     widths, passes, codes = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("widths", "passes", "codes")
     )
@@ -84,7 +84,7 @@ def evaluate(
 
 
 def evaluate_widths(
-    program: Program, inputs: npt.ArrayLike, widths: npt.NDArray[np.int8], *, engine: Engine | None = None
+    program: ProgramLike, inputs: Any, widths: npt.NDArray[np.int8], *, engine: Engine | None = None
 ) -> Evaluation:
     """Each sample at widths that are given for it, ``[N, layers]``; samples of equal widths run together.
 
@@ -94,7 +94,8 @@ def evaluate_widths(
     Raises:
         InputError, PlanError: as :func:`evaluate`.
     """
-    x = as_input(inputs, program.input_shape)
+    program = as_program(program)
+    x = as_input(inputs, program)
     if widths.shape != (len(x), len(program.layers)):
         raise PlanError(f"widths of shape {list(widths.shape)}: need [{len(x)}, {len(program.layers)}]")
     kinds, group = np.unique(widths, axis=0, return_inverse=True)
@@ -121,7 +122,7 @@ def as_defined(
     equal if its outputs, its widths and its cost are. ``plan`` is the one that was served, or the widths given to
     :func:`evaluate_widths`.
     """
-    x = as_input(inputs, program.input_shape)
+    x = as_input(inputs, program)
     some = np.unique(np.linspace(0, len(x) - 1, min(count, len(x))).round().astype(np.int64))
     if isinstance(plan, np.ndarray):
         defined = evaluate_widths(program, x[some], plan[some])
@@ -133,15 +134,16 @@ def as_defined(
 
 
 def run_batches(
-    program: Program,
-    inputs: npt.ArrayLike,
+    program: ProgramLike,
+    inputs: Any,
     plan: PlanLike = None,
     *,
     advance: Callable[[int], object] | None = None,
     engine: Engine | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], npt.NDArray[np.int8]]:
     """Outputs as :func:`dqt.interpret` gives them, float32 ``[N, ...]``; widths and passes of each sample."""
-    done = _execute(program, as_input(inputs, program.input_shape), plan, advance, engine)
+    program = as_program(program)
+    done = _execute(program, as_input(inputs, program), plan, advance, engine)
     codes, widths, passes = (
         np.concatenate([getattr(part, name) for part in done]) for name in ("codes", "widths", "passes")
     )

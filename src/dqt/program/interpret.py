@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +18,14 @@ from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.arrays import Array, NumpyArrays
 from dqt.program.execute import Execution, Machine
+from dqt.program.inputs import Floats, inputs_of
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.parallel import cores, each
+from dqt.program.program import Program, ProgramLike, as_program
 from dqt.program.schema import size
 from dqt.program.values import Value
 
-if TYPE_CHECKING:
-    from dqt.program.program import Program
-
-Floats: TypeAlias = npt.NDArray[np.float32]
-__all__ = ["InputError", "Result", "as_input", "execute", "interpret", "margins"]
+__all__ = ["InputError", "Result", "execute", "interpret", "margins"]
 SLICE_ELEMENTS, SLICE_SAMPLES = 1 << 25, 128
 """A slice has at most this many samples, and elements in its largest value."""
 
@@ -50,62 +48,44 @@ class Result:
     values: Mapping[str, Array] = field(default_factory=dict)
 
 
-def interpret(program: Program, x: Any, plan: PlanLike = None) -> Floats:
+def interpret(program: ProgramLike, x: Any, plan: PlanLike = None) -> Floats:
     """Run ``program`` on ``x`` under ``plan`` and dequantize once: ``float32(q - zero) * float32(step)``.
 
     Args:
-        program: the integer program.
-        x: ``[N, *input_shape]``, an array or tensor of floats or integers, finite: what the float model takes.
+        program: the integer program, or the path of a ``.dqt`` file, which is then read at each call.
+        x: ``[N, *input_shape]``, finite: an array, a tensor, what exports DLPack, or nested lists. Floats and integers
+            are what the float model takes; uint8 is pixels, normalized as in training, and may have channels last.
         plan: a width, a mapping, a ``Plan``, a ``Cascade`` or "auto"; the master width if left out.
 
     Returns:
         float32 ``[N, ...]``.
 
     Raises:
-        InputError: ``x`` has another shape or dtype, is empty, or holds a NaN or an infinity.
+        InputError: ``x`` has another shape or dtype, is empty, or holds a NaN or an infinity; or it is pixels, and the
+            program does not say the mean and std of its pixels.
         PlanError: the plan does not fit the program.
+        ProgramError: ``program`` is something else, or no legal file.
+
+    Warns:
+        InputRangeWarning: once for a program, of samples that lie far outside of what it was calibrated with: most of
+            a sample is beyond that range, or some of it several times.
     """
+    program = as_program(program)
     out = _output_value(program)
     return (execute(program, x, plan).codes - out.zero).astype(np.float32) * np.float32(out.step)
 
 
-def execute(program: Program, x: Any, plan: PlanLike = None, *, keep: bool = False) -> Result:
+def execute(program: ProgramLike, x: Any, plan: PlanLike = None, *, keep: bool = False) -> Result:
     """Run ``program`` on ``x`` under ``plan`` and return its integers; arguments and errors as :func:`interpret`.
 
     One batch may mix widths ("auto", a cascade); each sample gets what it would get alone.
     """
+    program = as_program(program)
     resolved = resolve(program.space, plan)
-    inputs = as_input(x, program.input_shape)
+    inputs = inputs_of(program)(x)
     if isinstance(resolved, Cascade):
         return cascaded(inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), keep=keep))
     return _run(program, inputs, resolved, keep=keep)
-
-
-def as_input(x: Any, shape: tuple[int, ...]) -> Floats:
-    """``x`` as float32 ``[N, *shape]``.
-
-    Raises:
-        InputError: see :func:`interpret`.
-    """
-    need = f"[N, {', '.join(str(d) for d in shape)}]"
-    try:
-        array = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"the input is not an array of numbers ({error}): pass float32 {need}") from None
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"an input of dtype {array.dtype}: pass float32, or other real floats or integers, {need}")
-    if array.shape == shape:
-        raise InputError(f"an input of shape {list(shape)} has no batch dimension: pass {need}, such as x[None]")
-    if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-        raise InputError(f"an input of shape {list(array.shape)}: this program takes {need}")
-    if len(array) == 0:
-        raise InputError(f"an empty batch: pass {need} with N of at least 1")
-    with np.errstate(over="ignore"):
-        inputs: Floats = array.astype(np.float32, copy=False)
-    if not np.isfinite(inputs).all():
-        first = int(np.argmin(np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)))
-        raise InputError(f"sample {first} of the input holds a NaN or a number beyond float32: clean the data first")
-    return inputs
 
 
 def margins(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

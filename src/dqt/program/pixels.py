@@ -14,10 +14,11 @@ import numpy.typing as npt
 from dqt.arith.errors import InputError
 
 if TYPE_CHECKING:
+    from dqt.program.inputs import TakesInput
     from dqt.program.program import Program
 
 
-def pixels_to_inputs(program: Program, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def pixels_to_inputs(program: TakesInput, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Inputs of ``program``, float32 ``[N, *input_shape]``, from uint8 pixels in [0, 255].
 
     The same float32 operations in the same order as in training, so the inputs are equal to the bit.
@@ -79,7 +80,7 @@ def _unbatched(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return (shape, last, shape[1:]) if shape[0] == 1 else (shape, last)
 
 
-def _constants(program: Program, name: str) -> npt.NDArray[np.float32]:
+def _constants(program: TakesInput, name: str) -> npt.NDArray[np.float32]:
     """The program's ``name``, shaped to broadcast along the channels of ``[N, *input_shape]``."""
     value: Any = program.info.get(name)
     if value is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -86,3 +86,38 @@ class Program:
         from dqt.program.interpret import interpret
 
         return interpret(self, x, plan)
+
+
+ProgramLike: TypeAlias = Program | str | os.PathLike[str]
+"""A program, or the path of a ``.dqt`` file."""
+
+
+def as_program(given: ProgramLike) -> Program:
+    """The program itself, or that of a file.
+
+    Raises:
+        ProgramError: something else, with the way from there to a program; or the file is not legal.
+        OSError: the file cannot be read.
+    """
+    if isinstance(given, Program):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return Program.load(given)
+    raise ProgramError(f"{_described(given)}; need a dqt.Program or the path of a .dqt file")
+
+
+def _described(given: Any) -> str:
+    """What was given in place of a program, and what makes one of it. Names alone are looked at: no torch here."""
+    names = {f"{each.__module__}.{each.__qualname__}" for each in type(given).__mro__}
+    if "dqt.nn.net.Net" in names:
+        return "a prepared network: dqt.lower(net) makes the program of it"
+    if "torch.nn.modules.module.Module" in names:
+        return (
+            f"a float model, {type(given).__name__}: net = dqt.prepare(model, example), then dqt.calibrate or dqt.fit, "
+            "then dqt.lower(net) makes the program"
+        )
+    if "dqt.runtime.runtime.Runtime" in names:
+        return "a Runtime: call it, or take its program"
+    if isinstance(given, bytes | bytearray | memoryview):
+        return "bytes: write them to a file, and pass its path"
+    return f"a value of type {type(given).__name__}"

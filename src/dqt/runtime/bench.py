@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.plan import PlanLike, resolve
-from dqt.program.program import Program
+from dqt.program.inputs import inputs_of
+from dqt.program.program import Program, ProgramLike, as_program
 from dqt.runtime.peers.engines import Call, bind, version
 from dqt.runtime.runtime import Runtime
 
@@ -124,7 +125,7 @@ class _Contestant:
 
 
 def bench(
-    program: Program,
+    program: ProgramLike,
     *,
     plans: Mapping[str, PlanLike],
     batches: Sequence[int] = (1,),
@@ -139,7 +140,7 @@ def bench(
     """Time ``program`` under every plan, and every peer, at every batch.
 
     Args:
-        program: the network.
+        program: the network, or the path of a ``.dqt`` file.
         plans: label -> plan; times are compared with the first of them.
         batches: samples of a call.
         threads: of a call; so many cores are used, and nothing else.
@@ -153,6 +154,7 @@ def bench(
     Raises:
         RuntimeUnavailableError, PeerError, PlanError: before anything is timed.
     """
+    program = as_program(program)
     for plan in plans.values():
         resolve(program.space, plan)
     with pinned(threads) as cores:
@@ -168,7 +170,7 @@ def bench(
             times = _timed([one.call for one in contestants], seconds, advance, clock)
             rows += _rows(contestants, batch, times)
             steps += _steps(list(plans.values()), batch, times)
-    return Report(run.isa, threads, cores, seconds, ROUNDS, tuple(rows), tuple(steps), agreement)
+    return Report(run.isa, run.threads, cores, seconds, ROUNDS, tuple(rows), tuple(steps), agreement)
 
 
 def turns(plans: int, batches: int, against: int) -> int:
@@ -195,9 +197,11 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
 
 
 def noise_or(program: Program, given: Floats | None, count: int) -> Floats:
-    """``count`` samples: the given ones, repeated as needed, or noise."""
+    """``count`` samples: the given ones, repeated as needed, or noise within what the program was calibrated with."""
     if given is None:
-        return np.random.default_rng(0).standard_normal((count, *program.input_shape)).astype(np.float32)
+        taken, rng = inputs_of(program), np.random.default_rng(0)
+        noise = taken.middle + taken.half / 3 * rng.standard_normal((count, *program.input_shape))
+        return noise.astype(np.float32)
     repeated: Floats = np.ascontiguousarray(given[np.arange(count) % len(given)])
     return repeated
 

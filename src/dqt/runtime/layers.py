@@ -11,7 +11,7 @@ import numpy as np
 
 from dqt.arith.plan import PlanLike
 from dqt.program.listing import rows
-from dqt.program.program import Program
+from dqt.program.program import Program, ProgramLike, as_program
 from dqt.runtime.bench import Floats, noise_or, pinned
 from dqt.runtime.runtime import Runtime
 
@@ -71,7 +71,7 @@ class Profiles:
 
 
 def by_layer(
-    program: Program,
+    program: ProgramLike,
     *,
     plans: Mapping[str, PlanLike],
     batches: tuple[int, ...] = (1,),
@@ -81,15 +81,16 @@ def by_layer(
     inputs: Floats | None = None,
 ) -> Profiles:
     """Time every instruction under every plan at every batch; arguments and errors as of :func:`dqt.runtime.bench`."""
+    program = as_program(program)
     with pinned(threads) as cores:
         run = Runtime(program, threads=threads, isa=isa)
-        peak = run.peak() * threads
+        peak = run.peak() * run.threads
         made = tuple(
             _profile(program, run, label, plan, noise_or(program, inputs, batch), seconds, peak)
             for batch in batches
             for label, plan in plans.items()
         )
-    return Profiles(run.isa, threads, cores, round(peak / 1e9, 1), made)
+    return Profiles(run.isa, run.threads, cores, round(peak / 1e9, 1), made)
 
 
 def _profile(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.file import dumps
-from dqt.program.interpret import Result, as_input, cascaded
+from dqt.program.inputs import Inputs
+from dqt.program.interpret import Result, cascaded
 from dqt.program.ops.dequantize import Dequantize
-from dqt.program.program import Program
+from dqt.program.program import Program, ProgramError, ProgramLike, as_program
 
 
 class RuntimeUnavailableError(RuntimeError):
@@ -25,11 +26,14 @@ class Runtime:
     """A program, packed once for this processor; runs at any plan, and gives the integers of :func:`dqt.interpret`.
 
     Several runtimes, and one from several threads, are safe; ``widths`` and ``passes`` are those of the call that
-    ended last. The GIL is released while the engine runs.
+    ended last. The GIL is released while the engine runs. A forked process may go on with the runtimes of its parent.
+    Pickles and copies give equal answers: a pickle holds the program and the arguments below, and packs anew where it
+    is read; a copy shares the packed weights.
 
     Args:
         program: the integer program, or the path of a ``.dqt`` file.
-        threads: of one call; the default is the cores that this process may use.
+        threads: of one call; the default is the cores that this process may use, by its affinity and its cgroups. No
+            call takes more threads than that, see :attr:`threads`.
         isa: kernels by name, one of :func:`kernel_sets`; the default is the best.
         kernel: one of :func:`kernel_names`, for every layer that it can run exactly; the default chooses for each layer
             and width by a model of what they cost. For tests and measurements: the integers are the same.
@@ -39,12 +43,13 @@ class Runtime:
         passes: int8 ``[N]`` of the last call, how often a sample went through the network: 1, but for cascades.
 
     Raises:
-        RuntimeUnavailableError: see above.
+        RuntimeUnavailableError: see above; also where a pickle is read that asks for kernels by name.
+        ProgramError: ``program`` is something else, or no legal file.
     """
 
     def __init__(
         self,
-        program: Program | str | os.PathLike[str],
+        program: ProgramLike,
         threads: int | None = None,
         isa: str | None = None,
         kernel: str | None = None,
@@ -56,21 +61,47 @@ class Runtime:
             raise ValueError(f"threads={threads}: need at least 1")
         if kernel is not None and kernel not in native.kernel_names():
             raise RuntimeUnavailableError(f"kernel {kernel!r}: there are {', '.join(native.kernel_names())}")
-        self._source = program
-        loaded = self.program
-        self._engine = native.engine(dumps(loaded), threads or native.cores(), isa or "", kernel or "")
+        loaded = as_program(program)
+        data = dumps(loaded)
+        self._engine = native.engine(data, threads or native.cores(), isa or "", kernel or "")
+        self._arguments = (threads, isa, kernel)
+        self._source: Program | Path = loaded if isinstance(program, Program) else Path(program).absolute()
+        self._digest = "" if isinstance(program, Program) else hashlib.sha256(data).hexdigest()
         last = loaded.ops[-1]
         self._output = next(v for v in loaded.values if isinstance(last, Dequantize) and v.name == last.x)
-        self._space, self._input_shape = loaded.space, loaded.input_shape
-        del loaded
+        self._space, self._inputs = loaded.space, Inputs(loaded)
+        del loaded, data
         native.trim()  # what loading took goes back to the system
         self.widths: npt.NDArray[np.int8] = np.empty((0, len(self._space.layers)), dtype=np.int8)
         self.passes: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
 
     @property
     def program(self) -> Program:
-        """The program; where its path was given, read again: the engine's packed weights are then the only copy."""
-        return self._source if isinstance(self._source, Program) else Program.load(self._source)
+        """The program; where its path was given, read again: the engine's packed weights are then the only copy.
+
+        Raises:
+            ProgramError: the file holds another program by now.
+            OSError: it cannot be read any more.
+        """
+        if isinstance(self._source, Program):
+            return self._source
+        loaded = Program.load(self._source)
+        if hashlib.sha256(dumps(loaded)).hexdigest() != self._digest:
+            raise ProgramError(f"{self._source} holds another program than this Runtime: make a new one of it")
+        return loaded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.program, *self._arguments)
+
+    def __copy__(self) -> Runtime:
+        """Another runtime on the same packed weights, which never change; the last call's widths are its own."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.widths, other.passes = self.widths.copy(), self.passes.copy()
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Runtime:
+        return self.__copy__()
 
     @property
     def isa(self) -> str:
@@ -79,7 +110,10 @@ class Runtime:
 
     @property
     def threads(self) -> int:
-        """Threads of one call."""
+        """Threads of one call: those asked for, but no more than the cores that the calling thread may use now.
+
+        While other calls of this process run, a call takes the cores that they leave, and at least its own.
+        """
         return int(self._engine.threads)
 
     @property
@@ -95,9 +129,12 @@ class Runtime:
         """Run on ``x`` under ``plan`` and dequantize once; arguments, result and errors as :func:`dqt.interpret`.
 
         ``x``: ``[N, *input_shape]``; float32 in C order from NumPy, torch or any DLPack producer is read in place.
+
+        Warns:
+            InputRangeWarning: as :func:`dqt.interpret`, once for a runtime.
         """
         resolved = resolve(self._space, plan)
-        inputs = as_input(_array(x), self._input_shape)
+        inputs = self._inputs(x)
         if isinstance(resolved, Cascade):
             codes = self._cascade(inputs, resolved).codes
             step = np.float32(self._output.step)
@@ -113,7 +150,7 @@ class Runtime:
     def execute(self, x: Any, plan: PlanLike = None) -> Result:
         """As :func:`dqt.program.interpret.execute`: codes, widths and passes of a run, without the values inside."""
         resolved = resolve(self._space, plan)
-        inputs = as_input(_array(x), self._input_shape)
+        inputs = self._inputs(x)
         if isinstance(resolved, Cascade):
             return self._cascade(inputs, resolved)
         result = self._result(inputs, resolved)
@@ -147,7 +184,7 @@ class Runtime:
         resolved = resolve(self._space, plan)
         if isinstance(resolved, Cascade):
             raise PlanError("a cascade is several runs: profile each of its widths")
-        inputs = np.ascontiguousarray(as_input(_array(x), self._input_shape))
+        inputs = np.require(self._inputs(x), requirements=("C", "ALIGNED"))
         return self._engine.profile(inputs, self._widths(resolved))
 
     def peak(self) -> float:
@@ -175,7 +212,7 @@ class Runtime:
         self, call: Any, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"], out: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
         widths = np.empty((len(inputs), len(self._space.layers)), dtype=np.int8)
-        call(np.ascontiguousarray(inputs), self._widths(plan), out, widths)
+        call(np.require(inputs, requirements=("C", "ALIGNED")), self._widths(plan), out, widths)
         return widths, np.ones(len(inputs), dtype=np.int8)
 
 
@@ -205,14 +242,3 @@ def _native() -> ModuleType:
             f"the native engine is not built ({error}): install dqt with pip, or use dqt.interpret"
         ) from None
     return native
-
-
-def _array(x: Any) -> Any:
-    """``x`` as an array without a copy where DLPack allows; other things as they are."""
-    if isinstance(x, np.ndarray) or not hasattr(x, "__dlpack__") or hasattr(x, "detach"):
-        return x
-    try:
-        return np.from_dlpack(x)
-    except (BufferError, RuntimeError, TypeError) as error:
-        raise InputError(f"the input cannot be read in place ({error}): pass a CPU array") from None
-

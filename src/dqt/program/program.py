@@ -15,7 +15,7 @@ from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
 from dqt.program.values import Value
 
-__all__ = ["Program", "ProgramError"]
+__all__ = ["Program", "ProgramError", "ProgramLike", "as_program"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dqt.arith.files import FULL, write_file
+from dqt.arith.files import FULL, remove_abandoned, write_file
 
 OLD, NEW = b"what was there before", b"new"
 
@@ -235,6 +235,40 @@ def test_an_interruption_leaves_the_old_file(path: Path, monkeypatch: pytest.Mon
         with pytest.raises(KeyboardInterrupt):
             write_file(path, NEW)
     assert path.read_bytes() == OLD
+    assert listed(path.parent) == ["file"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dqt.arith.files import write_file
+def hang(*_):
+    print("there", flush=True)
+    sys.stdin.read()
+os.fsync = hang
+write_file(sys.argv[1], b"half")
+"""
+
+
+def test_what_a_killed_writer_leaves_is_removed_and_that_of_a_living_one_is_not(path: Path) -> None:
+    other = path.with_name("file2")
+    writers = []
+    for target in (path, path, other):
+        command = [sys.executable, "-c", KILLED, str(target)]
+        writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "there\n"
+        writers.append(writer)
+    assert len(listed(path.parent)) == 4
+    for writer in writers[1:]:
+        writer.kill()
+        writer.communicate()
+    remove_abandoned(path)
+    left = listed(path.parent)
+    assert len(left) == 3  # the file, the temporary of the living writer, that of another file
+    writers[0].communicate("")
+    assert path.read_bytes() == b"half"
+    remove_abandoned(other)
     assert listed(path.parent) == ["file"]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -307,3 +309,49 @@ def test_a_library_that_is_missing_is_named() -> None:
     message, code = describe(ImportError("the chart needs matplotlib, which is not installed"))
     assert (message, code) == ("dqt: the chart needs matplotlib, which is not installed", 1)
     assert describe(MemoryError())[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["lower", "{made}/runs/mine", "-o", "{out}"], "kept.dqt"),
+        (["search", "{made}/runs/mine", "--bitops", "0.9", "--samples", "8", "-o", "{out}"], "kept.json"),
+        (
+            ["search", "{made}/runs/mine", "--cascade", "2,8", "--bitops", "0.9", "--samples", "8", "-o", "{out}"],
+            "c.json",
+        ),
+        (["run", "net.dqt", "x.npy", "-o", "{out}"], "kept.npy"),
+        (["eval", "net.dqt", "digits", "--limit", "8", "-o", "."], "results.json"),
+        (["report", "{made}/runs/mine", "-o", "{out}"], "kept.html"),
+    ],
+)
+def test_a_full_disk_names_the_file_and_leaves_what_was_there(
+    call: Call, made: Path, words: list[str], file: str
+) -> None:
+    Path(file).write_bytes(b"before")
+    given = [word.format(made=made, out=file) for word in words]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        done = call(*given)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    refused(done, file, "File too large", "the file that was there is kept", "free some space")
+    assert Path(file).read_bytes() == b"before"
+    assert not list(Path().glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("out", "parts"),
+    [
+        ("none/y.npy", ["none/y.npy", "make its folder first"]),
+        (".", ["Is a directory", "give the name of a file"]),
+        ("pipe", ["pipe", "start its reader first"]),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_said(call: Call, out: str, parts: list[str]) -> None:
+    os.mkfifo("pipe")
+    refused(call("run", "net.dqt", "x.npy", "-o", out), *parts)
+    assert Path("pipe").is_fifo()
+    assert call("run", "net.dqt", "x.npy", "-o", os.devnull).code == 0
+    assert not Path(os.devnull).is_file()

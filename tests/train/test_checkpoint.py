@@ -131,6 +131,13 @@ except CheckpointError as error:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 65536
 
 
+def test_the_next_write_removes_what_a_killed_one_left(path: Path) -> None:
+    abandoned = path.with_name(f".{path.name}.{'0a' * 8}.tmp")
+    abandoned.write_bytes(b"half")
+    write(PAYLOAD, path)
+    assert [p.name for p in path.parent.iterdir()] == ["c.ckpt"]
+
+
 def test_state_goes_back_into_a_network_prepared_the_same_way(tmp_path: Path, net: Net) -> None:
     saved = checkpoint_of(net)
     saved.save(tmp_path / "n.ckpt")

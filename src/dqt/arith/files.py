@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import os
 import re
 import secrets
@@ -16,6 +18,8 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 
 STREAM = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
 """Names of a descriptor that this process has open already."""
+NAMED = 40
+"""Characters of a file's name in that of its temporary file: both fit a file system's 255 bytes."""
 LINKS = 40
 """Symbolic links in a row that a system follows."""
 NO_RENAME = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY})
@@ -70,6 +74,14 @@ def write_file(path: str | os.PathLike[str], *parts: Bytes | str) -> None:
         raise _explained(error, Path(path)) from error
 
 
+def remove_abandoned(path: Path) -> None:
+    """Remove the temporary files of ``path`` whose writers were killed; one that is being written is left alone."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name[:NAMED])}.{'[0-9a-f]' * 16}.tmp"):
+        with contextlib.suppress(OSError), temporary.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its writer, if alive, holds this lock
+            temporary.unlink()
+
+
 def _followed(place: Path) -> Path:
     """Where ``place`` leads through symbolic links; stops at a stream, whose own link leads to no file's name."""
     for _ in range(LINKS):
@@ -114,11 +126,13 @@ def _to_file(place: Path, old: os.stat_result | None, data: Sequence[Bytes]) -> 
 
 
 def _replace(place: Path, old: os.stat_result | None, data: Sequence[Bytes]) -> None:
-    temporary = place.with_name(f".{place.name[:40]}.{secrets.token_hex(8)}.tmp")
+    temporary = place.with_name(f".{place.name[:NAMED]}.{secrets.token_hex(8)}.tmp")
     # Where there is an old file, nobody else may read the new one before it has the old one's mode.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if old is None else 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if old is not None:
                 _take_over(descriptor, old)
             _write(file, data)

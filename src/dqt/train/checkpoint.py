@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqt.arith.files import write_file
+from dqt.arith.files import remove_abandoned, write_file
 from dqt.nn.net import Net
 from dqt.train.recipe import RecipeError, Run, run_from
 
@@ -100,6 +100,7 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(path)  # a run that is killed and resumed many times would fill the disk with them
         write_file(path, *parts)
     except OSError as error:
         there = os.path.exists(path)  # noqa: PTH110 - Path.exists raises where a name is too long

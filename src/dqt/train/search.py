@@ -241,7 +241,8 @@ def _bar(show: bool, total: int | None) -> Iterator[Callable[[], object]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as shown:
+    where = Console(stderr=True)
+    with Progress(console=where, transient=True, disable=not where.is_terminal) as shown:
         task = shown.add_task("measuring layers", total=total)
         yield lambda: shown.advance(task)
 

@@ -144,18 +144,21 @@ def step_of(kind: str) -> Callable[[int], None]:
     from torch.nn import functional as F
 
     import dqt
+    from dqt.train.layout import arrange, arranged, memory_order
     from dqt.train.models import resnet20
 
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(BATCH, 3, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(BATCH, 3, 32, 32, generator=generator)
     y = torch.randint(10, (BATCH,), generator=generator)
     torch.manual_seed(0)
     model: Any = resnet20()
     if kind != "float":
         controller = dqt.Controller(choices=CONTROLLER_CHOICES) if kind in KINDS[-2:] else None
-        model = dqt.prepare(model, x[:2].contiguous(), dqt.Config(controller=controller))
+        model = dqt.prepare(model, x[:2], dqt.Config(controller=controller))
         dqt.calibrate(model, [x[:32]])
-    model = model.to(memory_format=torch.channels_last).train()
+    order = memory_order(x.device, True, model.train())
+    arrange(model, order)
+    x = arranged(x, order)
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, nesterov=True, weight_decay=1e-4)
     recipe = dqt.Recipe(alpha=0.0 if kind == "routed alone" else 1.0, draw="uniform")
 

@@ -19,6 +19,7 @@ from bench.evidence.training import Place, check_run, note_start, started
 from dqt.train.build import float_model, load_data
 from dqt.train.checkpoint import read, write, write_atomically
 from dqt.train.data import DataSet
+from dqt.train.layout import arrange, arranged, memory_order
 from dqt.train.processes import StopFlag, Stopped, keep_freed_memory, make_fabric, stop_flag
 from dqt.train.schedule import optimizer_of, set_rate
 from dqt.train.seeds import derive, permutation
@@ -78,8 +79,9 @@ class FloatTraining:
         self.rows: list[dict[str, Any]] = []
         torch.manual_seed(self.recipe.seed)
         self.net = float_model(where.run.model)
-        layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
-        self.net.to(fabric.device, memory_format=layout)  # type: ignore[call-overload]
+        self.net.to(fabric.device)
+        self.order = memory_order(fabric.device, self.recipe.channels_last, self.net)
+        arrange(self.net, self.order)
         self.module, self.optimizer = fabric.setup(self.net, optimizer_of(self.net, self.recipe))
         self.size = min(self.recipe.batch_size, len(data))
         self.steps = len(data) // self.size
@@ -123,9 +125,9 @@ class FloatTraining:
     def _one_step(self, x: Tensor, y: Tensor) -> None:
         torch.manual_seed(derive(self.recipe.seed, "dropout", self.step))
         set_rate(self.optimizer.optimizer, self.recipe, self.step, self.recipe.epochs * self.steps)
-        if self.recipe.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        loss = F.cross_entropy(self.module(x).float(), y, label_smoothing=self.recipe.label_smoothing)
+        loss = F.cross_entropy(
+            self.module(arranged(x, self.order)).float(), y, label_smoothing=self.recipe.label_smoothing
+        )
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         self.optimizer.step()

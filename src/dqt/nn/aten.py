@@ -26,8 +26,10 @@ def _pair(value: Any, count: int = 2) -> tuple[int, ...]:
 def _layer(b: Builder, node: fx.Node, kind: str, x: str, attrs: dict[str, Any]) -> str:
     name, weight = b.tensor(node, node.args[1])
     bias = b.arg(node, 2, "bias")
+    bias_name, bias_value = (None, None) if bias is None else b.tensor(node, bias)
     path = b.path(name)
-    b.captured.layers[path] = (weight, b.tensor(node, bias)[1] if bias is not None else None)
+    b.captured.layers[path] = (weight, bias_value)
+    b.note_frozen(path, weight=name, bias=bias_name)
     return b.add(node, kind, [x], path, layer=path, attrs=attrs)
 
 
@@ -70,8 +72,9 @@ def _batch_norm(b: Builder, node: fx.Node) -> str:
     if mean is None or var is None or batch_statistics:
         raise b.unsupported(node, "uses no running statistics, so it has no fixed arithmetic at inference")
     name, mean_value = b.tensor(node, mean)
-    w, v = (b.tensor(node, p)[1] if p is not None else None for p in (weight, bias))
+    (w_name, w), (v_name, v) = (b.tensor(node, p) if p is not None else (None, None) for p in (weight, bias))
     path = b.path(name)
+    b.note_frozen(path, weight=w_name, bias=v_name)
     spec = NormSpec(w, v, mean_value, b.tensor(node, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
     b.captured.norms[path] = spec
     before = b.producer(node, node.args[0])

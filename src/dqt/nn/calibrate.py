@@ -13,6 +13,7 @@ from dqt.nn import fake
 from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import INPUT, Step, needed_for
 from dqt.nn.layers import Norm, WidthLayer
+from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.nn.operators import Run, product
 from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
@@ -51,23 +52,20 @@ def calibrate(
     if observer not in get_args(Observer):
         raise CalibrationError(f"observer {observer!r}: choose one of {', '.join(get_args(Observer))}")
     inputs = _inputs(net, batches)
-    training = net.training
-    untouched = [norm for norm in net.modules() if isinstance(norm, Norm) and norm.untouched] if training else []
-    net.eval()
-    try:
-        with torch.no_grad(), _progress(progress, 1 + len(net.config.widths) * correct_bias) as advance:
-            for layer in _layers(net):
-                layer.correction.zero_()
-                layer.clip.copy_(_weight_clip(layer, observer))
-            means = set_ranges(net, inputs, observer, untouched)
-            advance()
-            if correct_bias:
-                for b in reversed(net.config.widths):
-                    _correct(net, inputs, means, b)
-                    advance()
-            net.ready.fill_(True)
-    finally:
-        net.train(training)
+    norms = [module for module in net.modules() if isinstance(module, Norm)]
+    untouched = [norm for norm in norms if norm.untouched and norm.training] if net.training else []
+    bar = _progress(progress, 1 + len(net.config.widths) * correct_bias)
+    with evaluating(net), torch.no_grad(), bar as advance:
+        for layer in _layers(net):
+            layer.correction.zero_()
+            layer.clip.copy_(_weight_clip(layer, observer))
+        means = set_ranges(net, inputs, observer, untouched)
+        advance()
+        if correct_bias:
+            for b in reversed(net.config.widths):
+                _correct(net, inputs, means, b)
+                advance()
+        net.ready.fill_(True)
     return net
 
 

@@ -45,13 +45,18 @@ class NormSpec:
 
 @dataclass
 class Captured:
-    """The network as steps, and the tensors that its layers and norms start from."""
+    """The network as steps, and the tensors that its layers and norms start from.
+
+    ``frozen``: names of tensors among these, such as ``conv1.weight``, that the model does not train: parameters
+    without ``requires_grad``, and weights that it holds as buffers.
+    """
 
     input_shape: tuple[int, ...]
     steps: list[Step] = field(default_factory=list)
     layers: dict[str, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     norms: dict[str, NormSpec] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
 
 
 def export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
@@ -121,6 +126,7 @@ class Builder:
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
         self.tensors = _tensors(program)
+        self.trained = {name for name, parameter in program.named_parameters() if parameter.requires_grad}
         self.names: dict[str, int] = {INPUT: 1}
         self.paths: set[str] = set()
         self.used: dict[int, str] = {}
@@ -222,6 +228,11 @@ class Builder:
         if not first or not all(isinstance(d, int) for d in shape[1:]):
             raise self.unsupported(node, f"gives shape {tuple(shape)}: the batch must stay the first dimension, alone")
         return shape[1:]
+
+    def note_frozen(self, path: str, **tensors: str | None) -> None:
+        """Remember which tensors of the module at ``path`` the model does not train; each is given by its own name."""
+        frozen = {leaf for leaf, name in tensors.items() if name is not None and name not in self.trained}
+        self.captured.frozen |= {f"{path}.{leaf}" for leaf in frozen}
 
     def path(self, name: str) -> str:
         """Where the module of the parameter ``name`` goes: ``layer1.0.conv1.weight`` -> ``layer1.0.conv1``.

@@ -18,8 +18,8 @@ WeightClip = Literal["learned", "statistic"]
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """A float32 copy: a prepared network trains in float32, whatever the model was in."""
-    return tensor.detach().to(torch.float32, copy=True)
+    """A float32 copy in torch's usual memory order: a prepared network trains so, whatever the model was in."""
+    return tensor.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
 
 
 class WidthLayer(nn.Module):
@@ -162,10 +162,14 @@ class Norm(NormSet):
     @torch.no_grad()
     def set_statistics(self, mean: Tensor, var: Tensor) -> None:
         """Give every width these running statistics, ``[C]`` each."""
-        for each in self.modules():
-            if isinstance(each, NormSet):
-                each.running_mean.copy_(mean)
-                each.running_var.copy_(var)
+        for each in self.sets:
+            each.running_mean.copy_(mean)
+            each.running_var.copy_(var)
+
+    @property
+    def sets(self) -> tuple[NormSet, ...]:
+        """The sets of all widths."""
+        return self, *(each for each in self.at.values() if isinstance(each, NormSet))
 
     def set_of(self, b: int) -> NormSet:
         """The set that serves width ``b``."""
@@ -176,6 +180,8 @@ class Norm(NormSet):
     def forward(self, x: Tensor, b: int, share: float = 1.0, batch_statistics: bool = False) -> Tensor:
         """Normalize. ``share``: the part of the batch that ``x`` is, which weighs its vote on the statistics.
 
+        In evaluation mode (frozen, inside a network that trains) its running statistics serve and stay as they are.
+
         A float64 ``x`` (evaluation) takes the affine map that the program folds, in float64.
         """
         s = self.set_of(b)
@@ -183,6 +189,7 @@ class Norm(NormSet):
             gain, bias = (v.reshape(-1, *(1 for _ in range(x.dim() - 2))) for v in self.gain_and_bias(b))
             return x * gain + bias
         momentum = self.momentum * share
+        batch_statistics = batch_statistics and self.training and s.training
         return F.batch_norm(x, s.running_mean, s.running_var, s.weight, s.bias, batch_statistics, momentum, self.eps)
 
     def gain_and_bias(self, b: int) -> tuple[Tensor, Tensor]:

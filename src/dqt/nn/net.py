@@ -208,7 +208,7 @@ class Net(nn.Module):
     def read(self, x: Tensor, run: Run) -> Signal:
         """The input as a signal."""
         x, edge = x.float(), self.edge_of(INPUT)
-        if run.batch_statistics:
+        if run.batch_statistics and edge.training:
             edge.observe(x)
         return Signal(x, edge, run.quantized)
 
@@ -216,7 +216,8 @@ class Net(nn.Module):
         """One step, differentiable; a tracked range sees its batch first."""
         signal = OPERATORS[step.kind].fake(self, step, ins, run)
         edge, signal.shared = signal.edge, step.out in self._shared
-        if run.batch_statistics and edge is not None and not edge.learned and step.edge not in ("same", "wide"):
+        tracked = edge is not None and edge.training and not edge.learned and step.edge not in ("same", "wide")
+        if run.batch_statistics and edge is not None and tracked:
             edge.observe(signal.raw)
         return signal
 

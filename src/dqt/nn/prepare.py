@@ -18,7 +18,7 @@ from dqt.nn.config import Config
 from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.graph import INPUT, Step
-from dqt.nn.layers import Conv, Linear, Norm
+from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
 from dqt.nn.ranges import Edge, Kind
 
@@ -36,7 +36,9 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
         config: widths and how they are trained; default ``Config()``.
 
     Returns:
-        the network, on the model's device and in its training mode.
+        the network, on the model's device and in its training mode. What the model does not train (``requires_grad``
+        is False, or a buffer serves as a weight), the network does not train; a norm in evaluation mode inside a model
+        in training mode stays so.
 
     Raises:
         UnsupportedError: an operator, a shared weight or a control flow that cannot be quantized.
@@ -61,7 +63,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     _fill(net, captured, plans)
     net.to(example.device)
     set_ranges(net.eval(), [example.float()])
-    return net.train(model.training)
+    return _in_modes_of(model, net)
 
 
 def _example(example_inputs: Any) -> Tensor:
@@ -143,6 +145,37 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             net.edges[edge_key(step.out)] = Edge(step.out, kind, c.master, features, c.momentum, step.cap)
     kind = "signed" if c.input_signed else "unsigned"
     net.edges[edge_key(INPUT)] = Edge(INPUT, kind, c.master, math.prod(net.input_shape), c.momentum)
+    _freeze(net, captured.frozen)
+
+
+def _freeze(net: Net, frozen: set[str]) -> None:
+    """What the model does not train, the network does not train: at no width, and not by way of a weight's clip.
+
+    A learned clip decides which integers a weight becomes, so the clip of a frozen weight is frozen with it. The ranges
+    of activations are not a part of the model that was frozen: they are learned, or follow the data, everywhere.
+    """
+    for path, module in net.named_modules():
+        if isinstance(module, WidthLayer | Norm):
+            for leaf in ("weight", "bias"):
+                if f"{path}.{leaf}" in frozen:
+                    _freeze_one(module, leaf)
+
+
+def _freeze_one(module: WidthLayer | Norm, leaf: str) -> None:
+    for part in module.sets if isinstance(module, Norm) else (module,):
+        getattr(part, leaf).requires_grad_(False)
+    if isinstance(module, WidthLayer) and module.learned and leaf == "weight":
+        module.clip.requires_grad_(False)
+
+
+def _in_modes_of(model: nn.Module, net: Net) -> Net:
+    """``net`` in the mode of ``model``, and its norms in those of the model's, one of which may be frozen."""
+    net.train(model.training)
+    modules = dict(model.named_modules())
+    for path, module in net.named_modules():
+        if isinstance(module, Norm) and path in modules and not modules[path].training:
+            module.eval()
+    return net
 
 
 def place(root: nn.Module, path: str, module: nn.Module) -> None:

@@ -82,13 +82,14 @@ def fit(
     folder = None if run_dir is None else Path(run_dir)
     checkpoint = _checkpoint(folder, resume, recipe)
     devices = [fabric.device] if fabric.device.type == "cuda" else []
-    training = net.training
     with torch.random.fork_rng(devices=devices), stop_flag() as flag:
         trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run, teacher)
         trainer.valid = None if valid is None else source_of(valid, recipe)
         trainer.run_dir, trainer.flag = folder, flag
-        trainer.train(progress)
-    net.train(training)
+        try:
+            trainer.train(progress)
+        finally:
+            trainer.modes.restore()
     return History(tuple(trainer.rows), folder)
 
 

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from dqt.arith.plan import AUTO
 from dqt.nn.calibrate import set_controller_ranges
-from dqt.nn.controller import LOGITS
+from dqt.nn.controller import LOGITS, NORM
+from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.train.checkpoint import Checkpoint, CheckpointError, write_atomically
 from dqt.train.fit import History
@@ -85,16 +86,14 @@ def fit_controller(
         raise CheckpointError(f"{folder} already holds a run: choose another folder")
     source = source_of(train, recipe)
     began = time.monotonic()
-    training = net.training
-    net.eval()
-    _begin_anew(net, source, recipe)
-    gains = _measured(net, source, recipe, judge or _exact(net), folder, progress)
-    rows = _learn(net, gains, recipe)
-    if valid is not None:
-        plans = (AUTO,)
-        rows[-1]["accuracy"] = accuracies(evaluate(net, source_of(valid, recipe), plans, _device(net)), plans)
+    with evaluating(net):
+        _begin_anew(net, source, recipe)
+        gains = _measured(net, source, recipe, judge or _exact(net), folder, progress)
+        rows = _learn(net, gains, recipe)
+        if valid is not None:
+            plans = (AUTO,)
+            rows[-1]["accuracy"] = accuracies(evaluate(net, source_of(valid, recipe), plans, _device(net)), plans)
     rows[-1]["seconds"] = round(time.monotonic() - began - sum(row["seconds"] for row in rows[:-1]), 3)
-    net.train(training)
     if folder is not None:
         _checkpoint(net, recipe, run, source, rows).save(folder / LAST)
     return History(tuple(rows), folder)
@@ -199,16 +198,19 @@ def _parts(
 
 def _learn(net: Net, gains: Gains, recipe: Recipe) -> list[dict[str, Any]]:
     """Epochs over the table. The choice is soft at first and hardens; its cost is that of the hard one."""
-    for parameter in net.parameters():
-        parameter.requires_grad_(False)
-    own = [*net.controller_parameters()]
-    for parameter in own:
+    before = [(parameter, parameter.requires_grad) for parameter in net.parameters()]
+    norm = net.norm(NORM)
+    assert norm is not None
+    net.requires_grad_(False)
+    for parameter in net.controller_parameters():
         parameter.requires_grad_(True)
+    norm.train()  # of all norms, the controller's alone learns
     try:
         return [*_epochs(net, gains, recipe)]
     finally:
-        for parameter in net.parameters():
-            parameter.requires_grad_(True)
+        norm.eval()
+        for parameter, flag in before:
+            parameter.requires_grad_(flag)
 
 
 def _epochs(net: Net, gains: Gains, recipe: Recipe) -> Iterator[dict[str, Any]]:

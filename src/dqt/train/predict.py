@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dqt.arith.plan import PlanLike
+from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 
 BATCH = 256
@@ -18,10 +19,7 @@ def outputs(net: Net, inputs: Tensor, plan: PlanLike = None, *, exact: bool = Fa
     Raises:
         InputError, PlanError: see :meth:`dqt.nn.net.Net.forward`.
     """
-    training, device = net.training, next(net.parameters()).device
-    net.eval()
-    try:
+    device = next(net.parameters()).device
+    with evaluating(net):
         parts = [net(x.to(device), plan, exact=exact).cpu() for x in torch.split(inputs, BATCH)]
-    finally:
-        net.train(training)
     return torch.cat(parts)

@@ -63,7 +63,8 @@ class Recipe(BaseModel):
         valid_widths: uniform widths to validate; empty: all. valid_every: epochs between validations.
         checkpoint_steps, checkpoint_minutes: additional checkpoints inside an epoch; 0: none.
         seed: of everything random.
-        channels_last: memory order of images. precision: Fabric's name; fake quantization itself stays float32.
+        channels_last: images lie in memory as NHWC where that is safe and faster (:mod:`dqt.train.layout`).
+        precision: Fabric's name; fake quantization itself stays float32.
         accelerator, devices, strategy: Fabric's; several processes are started by ``torchrun``.
         workers: processes that load a ``torch`` Dataset; sets held in memory need none.
     """

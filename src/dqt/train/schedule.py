@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dqt.nn.net import CONTROLLER
-from dqt.train.recipe import Recipe
+from dqt.train.recipe import Recipe, RecipeError
 
 BASE = "base_lr"
 
@@ -48,8 +48,14 @@ def parameter_groups(net: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW, over :func:`parameter_groups`."""
+    """SGD with Nesterov momentum, or AdamW, over :func:`parameter_groups`.
+
+    Raises:
+        RecipeError: every parameter is frozen.
+    """
     groups = parameter_groups(net, recipe)
+    if not groups:
+        raise RecipeError("nothing to train: every parameter is frozen; set requires_grad on those that shall learn")
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr)
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)

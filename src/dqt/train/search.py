@@ -26,6 +26,7 @@ from dqt.arith.cost import full_bitops
 from dqt.arith.files import write_file
 from dqt.arith.plan import Layer, Plan, PlanError, Space, uniform
 from dqt.data.errors import DataError
+from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 
 FORMAT, VERSION = "dqt-sensitivity", 1
@@ -160,17 +161,12 @@ def measure(
     sums = np.zeros(len(plans))
     kinds: set[Objective] = set()
     samples = 0
-    training, steps = net.training, _count(batches, len(plans))
-    net.eval()
-    try:
-        with _bar(progress, steps) as advance:
-            for x, labels in _batches(net, batches):
-                losses, kind = _losses(net, x, labels, plans, advance)
-                sums += losses
-                samples += len(x)
-                kinds.add(kind)
-    finally:
-        net.train(training)
+    with evaluating(net), _bar(progress, _count(batches, len(plans))) as advance:
+        for x, labels in _batches(net, batches):
+            losses, kind = _losses(net, x, labels, plans, advance)
+            sums += losses
+            samples += len(x)
+            kinds.add(kind)
     if not samples:
         raise DataError("no data: measuring sensitivities needs at least one batch (a few hundred samples)")
     if len(kinds) != 1:

@@ -17,11 +17,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dqt.nn.calibrate import calibrate
+from dqt.nn.modes import Modes
 from dqt.nn.net import Net
 from dqt.nn.ranges import Edge
 from dqt.train.average import Average
 from dqt.train.checkpoint import Checkpoint, CheckpointError, restore
 from dqt.train.data import DataError
+from dqt.train.layout import arrange, arranged, memory_order
 from dqt.train.logbook import Logbook
 from dqt.train.loss import objective
 from dqt.train.processes import StopFlag, Stopped, equalize
@@ -34,6 +36,7 @@ from dqt.train.watch import TrainingError, Watch
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 CLIPS_EVERY = 50
+SHOWN = 3
 
 
 class _Whole(nn.Module):
@@ -88,6 +91,9 @@ class Trainer:
         self.watch = Watch(net.space.master, self.total_steps)
         self.learned = {edge.name for edge in net.edges.values() if isinstance(edge, Edge) and edge.learned}
         self.learned |= {name for name in net.clips() if name.endswith(".weight")}
+        self.modes = Modes(net)
+        self.frozen = frozen_parts(net, self.modes)
+        self.order = memory_order(fabric.device, recipe.channels_last, net, *([] if teacher is None else [teacher]))
         self._set_up(checkpoint, teacher)
 
     # beginning
@@ -95,16 +101,15 @@ class Trainer:
     def _set_up(self, checkpoint: Checkpoint | None, teacher: nn.Module | None) -> None:
         net, recipe, fabric = self.net, self.recipe, self.fabric
         net.to(fabric.device)
-        if recipe.channels_last:
-            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        arrange(net, self.order)
         if checkpoint is not None:
             restore(net, checkpoint, LAST)
         elif not net.calibrated:
-            calibrate(net.train(), self._plain_batches("calibrate", recipe.calibration_batches))
+            self.modes.train()
+            calibrate(net, self._plain_batches("calibrate", recipe.calibration_batches))
         if teacher is not None:
             teacher = teacher.to(fabric.device).eval()
-            if recipe.channels_last:
-                teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            arrange(teacher, self.order)
         optimizer = optimizer_of(net, recipe)
         self.module, self.optimizer = fabric.setup(_Whole(net, recipe, teacher), optimizer)
         self.average = Average(net, recipe.ema) if recipe.ema else None
@@ -116,6 +121,13 @@ class Trainer:
             raise CheckpointError(
                 f"{LAST}: {checkpoint.steps_per_epoch} steps an epoch then, {self.steps_per_epoch} now: "
                 "the data, the batch size or the number of processes has changed"
+            )
+        before = checkpoint.totals.get("frozen", self.frozen)  # older checkpoints do not say
+        if before != self.frozen:
+            changed = ", ".join(sorted(set(before).symmetric_difference(self.frozen))[:SHOWN])
+            raise CheckpointError(
+                f"{LAST}: other parts of the network are frozen now than then ({changed}): freeze the same ones "
+                "(requires_grad, and norms in evaluation mode), or begin a new run"
             )
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.fabric.strategy.precision.load_state_dict(checkpoint.precision)
@@ -144,9 +156,7 @@ class Trainer:
         return [self._to_device(x) for x, _ in self.source.batches(indices, seeds)]
 
     def _to_device(self, x: Tensor) -> Tensor:
-        channels_last = self.recipe.channels_last and x.dim() == 4
-        layout = torch.channels_last if channels_last else torch.preserve_format
-        return x.to(self.fabric.device).contiguous(memory_format=layout) if channels_last else x.to(self.fabric.device)
+        return arranged(x.to(self.fabric.device), self.order)
 
     # the loop
 
@@ -166,7 +176,7 @@ class Trainer:
                 self._one_epoch(book)
 
     def _one_epoch(self, book: Logbook) -> None:
-        self.net.train()
+        self.modes.train()
         began = time.monotonic()
         done = self.step - self.epoch * self.steps_per_epoch
         indices, seeds = self._order()
@@ -273,7 +283,7 @@ class Trainer:
             epoch=self.epoch,
             step=self.step,
             steps_per_epoch=self.steps_per_epoch,
-            totals={"sums": self.totals, "warnings": self.warnings},
+            totals={"sums": self.totals, "warnings": self.warnings, "frozen": self.frozen},
             history=self.rows,
             watch=self.watch.state(),
             shape=list(self.net.input_shape),
@@ -330,6 +340,13 @@ class Trainer:
         self.rows.append(row)
         if row["accuracy"] and _score(row) > best:
             self._write(BEST)
+
+
+def frozen_parts(net: Net, modes: Modes) -> list[str]:
+    """Names of the parameters that do not train, and of the modules that stay in evaluation mode."""
+    names = {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+    still = {id(module) for module in modes.frozen}
+    return sorted(names | {name for name, module in net.named_modules() if id(module) in still})
 
 
 def _score(row: dict[str, Any]) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dqt.arith.plan import AUTO
 from dqt.nn.layers import Norm
+from dqt.nn.modes import Modes
 from dqt.nn.net import Net
 from dqt.nn.ranges import Edge
 from dqt.train.loss import chosen_share
@@ -74,21 +75,25 @@ def reestimate(net: Net, batches: Sequence[Tensor]) -> Net:
     """Take the norm statistics of every width anew, as the mean over ``batches``; ranges and weights stay.
 
     Widths that were not drawn lately have statistics of older weights; this is what they need before they serve.
-    Nothing happens where the norm is shared, or without batches.
+    Nothing happens where the norm is shared, or without batches; a norm in evaluation mode inside a network in training
+    mode is frozen, and stays as it is.
 
     Args:
         batches: inputs on the network's device, float ``[N, ...]``.
     """
     if net.config.norm != "per_width" or not batches:
         return net
-    training = net.training
-    net.train()
-    with _averaging(net) as set_place:
-        for b in net.space.widths:
-            for place, x in enumerate(batches):
-                set_place(place)
-                net(x, b)
-    return net.train(training)
+    modes = Modes(net)
+    modes.train()
+    try:
+        with _averaging(net) as set_place:
+            for b in net.space.widths:
+                for place, x in enumerate(batches):
+                    set_place(place)
+                    net(x, b)
+    finally:
+        modes.restore()
+    return net
 
 
 @contextmanager

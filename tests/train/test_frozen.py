@@ -129,10 +129,10 @@ def test_a_norm_in_evaluation_mode_uses_its_statistics_and_keeps_them() -> None:
     net = with_frozen_norm()
     x, y = tiny_data()
     before = state(net)
-    objective(net, x, y).loss.backward()
+    torch.autograd.backward(objective(net, x, y).loss)
     running = {name for name in before if "running" in name}
     assert moved(net, before).isdisjoint(running)
-    reestimate(net, x.split(16))
+    reestimate(net, torch.split(x, 16))
     outputs(net, x)
     measure(net, [x], [])
     calibrate(net, x)
@@ -183,5 +183,5 @@ def test_a_tracked_range_in_evaluation_mode_stands_still() -> None:
     net = tiny_net()
     net.edges.eval()
     before = state(net)
-    objective(net, 3 * tiny_data()[0], tiny_data()[1]).loss.backward()
+    torch.autograd.backward(objective(net, 3 * tiny_data()[0], tiny_data()[1]).loss)
     assert not [name for name in moved(net, before) if name.startswith("edges")]

@@ -60,7 +60,8 @@ def test_only_processors_that_were_measured_take_the_order(
 
 @pytest.mark.usefixtures("avx2")
 def test_a_prepared_network_decides_as_its_model_and_starts_in_torchs_order() -> None:
-    model = nn.Sequential(strided(4), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).to(memory_format=LAST)
+    model = nn.Sequential(strided(4), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+    arrange(model, LAST)
     net = prepare(model, torch.randn(2, 4, 2, 2))
     assert memory_order(CPU, True, net) is FIRST
     assert net.layer("0").weight.stride() == (4, 1, 1, 1)
@@ -70,7 +71,7 @@ def test_arranging_goes_there_and_back_also_for_kernels_of_one_pixel() -> None:
     module = nn.Sequential(strided(4), strided(4, kernel=3))
     expected = {name: (value.clone(), value.stride()) for name, value in module.state_dict().items()}
     arrange(module, LAST)
-    assert module[1].weight.is_contiguous(memory_format=LAST)
+    assert module.state_dict()["1.weight"].is_contiguous(memory_format=LAST)
     arrange(module, FIRST)
     for name, value in module.state_dict().items():
         assert torch.equal(value, expected[name][0])

@@ -1,7 +1,7 @@
-"""Post-training quantization of ResNet-20 on CIFAR-10: accuracy of the integer program, and train = serve.
+"""ResNet-20 on CIFAR-10 without training: accuracy of the integer program, and its equality with the torch network.
 
-No training: the float weights, ranges and bias corrections from 512 training images, then all 10,000 test images
-through ``dqt.interpret`` at each width.
+Ranges and bias corrections come from 512 training images. All 10,000 test images then run through ``dqt.interpret`` at
+each width.
 """
 
 from __future__ import annotations

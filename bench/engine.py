@@ -1,7 +1,7 @@
-"""The native engine by width and batch, beside ONNX Runtime, OpenVINO and LiteRT where they are installed.
+"""Latency of the native engine by width and batch, beside ONNX Runtime, OpenVINO and LiteRT where they are installed.
 
-All run the same weights on the same core and take turns; ratios are of one round. Needs a quiet core: the
-last ones are taken, ``taskset -c N`` chooses others.
+All engines run the same weights on the same core, in turns, and a ratio compares times of the same round. The script
+needs a quiet core: by default it takes the last one; ``taskset -c N`` chooses another.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Which kernel a convolution of few bits takes: the model of costs beside measurement, shape by shape.
+"""Which kernel a convolution of few bits takes: the choice by the cost model beside measurements, shape by shape.
 
-Three convolutions of one shape follow each other, 3x3 or 1x1; the time is that of the third, so that it finds its input
-where a layer leaves it. All kernels that are exact, forced by name, take turns, and a ratio is of one round. The
-constants of the model (csrc/simd/*_avx512*.cc) are those that fit best here, by least squares of relative errors;
-``--fit`` prints them anew. Needs a quiet core: ``taskset -c N`` chooses it.
+A program has three convolutions of one shape, 3x3 or 1x1, and the third is timed, so that its input is where the layer
+before it leaves it. All kernels that are exact for the shape run in turns, forced by name, and a ratio compares times
+of the same round. The constants of the cost model (csrc/simd/*_avx512*.cc) minimize the squared relative errors here;
+``--fit`` prints them. The script needs a quiet core: ``taskset -c N`` chooses it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Linear layers of one row whose weights come from memory, by width; beside ggml's where its libraries are given.
+"""Linear layers of one row whose weights come from memory, by width; beside ggml where its libraries are given.
 
-Layers of a chain follow each other, so that no weight is in a cache when its turn comes again. A round is the fastest
-layer of one run through the chain; all kinds take turns, and a ratio is of one round. Needs a quiet core:
-``taskset -c N`` chooses it.
+The layers of a program follow each other, and together they are larger than the cache, so every layer reads its weights
+from memory. A measurement is the time of the fastest layer in one run of the program. All widths and formats run in
+turns, and a ratio compares times of the same round. The script needs a quiet core: ``taskset -c N`` chooses it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The networks that the engine is timed on: lowered once, then kept as ``.dqt`` files in a folder.
+"""The networks that are timed: lowered once, then kept as ``.dqt`` files in a folder.
 
-Torchvision's networks have random weights: how long an instruction takes does not depend on them.
+Torchvision's networks have random weights, because the time of an instruction does not depend on its weights.
 """
 
 from __future__ import annotations

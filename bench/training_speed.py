@@ -1,9 +1,9 @@
-"""Time and memory of a training step of ResNet-20 at 32x32, batch 128, against the float model's own step.
+"""Time and memory of a training step of ResNet-20 at 32x32, batch 128, over those of the float model.
 
-Within a round every kind of step runs once, so that what else the machine does falls on all of them; what counts is
-the ratio of two steps of one round. Each setting runs in a process of its own. Allocators matter: glibc gives large
-blocks back to the system at once, and on a virtual machine fetching them again is dear, so every kind of step is
-timed with those two habits switched off and with them on.
+In a round every kind of training step runs once, so that other load on the machine affects all kinds alike; the results
+are ratios of times of the same round. Each setting runs in a process of its own. The memory allocator matters: glibc
+returns large blocks to the system at once, and on a virtual machine it is expensive to get them again. Every kind of
+training step is therefore timed with this behaviour switched off and with it switched on.
 """
 
 from __future__ import annotations

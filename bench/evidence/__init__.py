@@ -1,1 +1,1 @@
-"""The long experiments: recipes, their driver, and the page of results made from what they recorded."""
+"""Trained networks: recipes, training, evaluation and timing, one record for each run. docs/results.md shows them."""

@@ -1,14 +1,14 @@
-"""``python -m bench.evidence``: train, judge and time the runs of docs/results.md.
+"""``python -m bench.evidence``: train, evaluate and time the runs of docs/results.md.
 
     float NAME      train the float weights that a run starts from
-    run NAME        train (or go on), lower, judge every width; controllers also against their rivals
-    judge NAME      judge a run folder that exists
-    frontier NAME   cascades and searched plans of a judged run over many budgets
-    time NAME       how long each point of a judged run takes; needs a quiet core
+    run NAME        train, lower, and evaluate every width; with a controller also its rivals
+    judge NAME      evaluate a run folder that exists
+    frontier NAME   cascades and searched width plans of an evaluated run over many budgets
+    time NAME       milliseconds of each point of an evaluated run; needs a quiet core
     list            the recipes
 
-Everything goes on where it was interrupted: what a signal stops exits with 75 and is to be called again. NAME is a
-recipe of this folder or a .toml file. ``python -m bench.documents`` then writes the page.
+NAME is a recipe of this folder or a .toml file. The same command resumes a run that was interrupted; a run that a signal
+stopped exits with status 75. ``python -m bench.documents`` writes the page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Float training of a network, in slices if need be: on the CPU, what was stopped goes on as if it had not been."""
+"""Float training of a network. A run that is stopped goes on, on the CPU with the same bits as an uninterrupted run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cascades and searched plans of one program over budgets, chosen on held-out images alone, judged on the test set."""
+"""Cascades and searched width plans of one program over budgets, chosen on held-out images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The points of one run, judged one by one and written one by one: what is interrupted goes on where it was."""
+"""Evaluation of one run: every point is written to the record at once, and an interrupted evaluation goes on."""
 
 from __future__ import annotations
 

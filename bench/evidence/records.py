@@ -1,4 +1,4 @@
-"""One JSON for each run: what was trained, from what, where, how long, and every point that was judged."""
+"""The record of a run: recipe, training, machine, and every evaluated point."""
 
 from __future__ import annotations
 

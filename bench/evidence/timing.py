@@ -1,4 +1,4 @@
-"""The time that each point of a run takes: one thread, milliseconds for an image, all points in turns."""
+"""The time of each point of a run: one thread, milliseconds for an image, all points in turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a recipe to a trained run folder, and from a run folder to its network. Paths never get into a record."""
+"""From a recipe to a trained run folder, and from a run folder to its network. No path enters a record."""
 
 from __future__ import annotations
 

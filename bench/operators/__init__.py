@@ -1,1 +1,1 @@
-"""Experiments on the operators: shifting against quantizing anew, integers against reals, the power-of-two rule."""
+"""Experiments on the operators: shifts against quantizers, integers against real numbers, the power-of-two rule."""

@@ -1,6 +1,6 @@
-"""Shift against requantization, integer operators against real ones, and what the power-of-two rule costs.
+"""Narrowing against quantizing again, integer operators against real ones, and what the power-of-two rule costs.
 
-``python -m bench.operators`` measures all three; docs/experiments.md shows what was recorded.
+The record is printed in docs/experiments.md.
 """
 
 from __future__ import annotations

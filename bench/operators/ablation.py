@@ -1,7 +1,7 @@
-"""What the power-of-two rule costs: ResNet-20's weights by shift, by shift with saturation, and with free steps.
+"""What the power-of-two rule costs: weights of ResNet-20 by shift, by shift with saturation, and with free scales.
 
-Post-training, weights alone: a copy of the float model takes the values that the codes stand for, the activations stay
-float. Its batch norm statistics are taken anew, from augmented training images, for each way and width.
+Nothing is trained. A copy of the float model gets the values that the weight codes represent; its activations stay in
+float. Its batch norm statistics are recomputed from augmented training images, for each method and width.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Integer (+), (x) and requantization against the same on real numbers, beside the bounds of docs/numerics.md.
+"""Errors of integer (+), (x) and requantization against real arithmetic, beside the bounds of docs/numerics.md.
 
-The functions are those of ``dqt.arith``, which the interpreter runs. Codes are 8-bit masters narrowed to the width. The
-real results are computed in float64, whose own error is thousands of times below the bounds' smallest slack over 1/2.
+The integer functions are those of ``dqt.arith``, and codes are 8-bit masters narrowed to the width. The real results
+are computed in float64, whose error is thousands of times smaller than what the bounds allow above 1/2.
 """
 
 from __future__ import annotations

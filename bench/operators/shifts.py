@@ -1,4 +1,4 @@
-"""A width by shift against the same width quantized anew: what is equal, and what the shift costs where it is not."""
+"""Narrowing by a shift against quantizing again: where the codes are equal, and the errors where they are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md, and the sentences there that hold numbers of runs."""
+"""The tables of docs/results.md, and its sentences with measured numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The targets beside the numbers. A number is a mean over seeds, in percent or points of top-1 on the test set."""
+"""The targets of docs/results.md, met or missed. Numbers are means over seeds, in percent or points of top-1."""
 
 from __future__ import annotations
 

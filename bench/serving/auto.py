@@ -1,6 +1,7 @@
-"""A batch whose samples choose their own widths, beside the same batch at each width; and the controller's share.
+"""Time of a batch whose samples choose their own widths, beside the same batch at each width; time of the controller.
 
-The controller of ResNet-20 has random weights and biases that balance its logits, so that every layer sees every width.
+The controller of ResNet-20 has random weights, and biases that balance its logits, so that every layer runs at every
+width.
 """
 
 from __future__ import annotations

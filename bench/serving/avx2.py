@@ -1,9 +1,7 @@
-"""ResNet-50 with AVX2 alone, at 8, 4 and 2 bits, beside the float network in torch.
+"""ResNet-50 with AVX2 kernels at 8, 4 and 2 bits, beside the float network in torch and OpenVINO at 8 bits.
 
-torch runs as it is, and limited to AVX2 too.
-
-OpenVINO at 8 bits stands beside it where it is installed: it obeys oneDNN's switch. ONNX Runtime and LiteRT choose
-their kernels by what the processor reports and have no switch for it, so they are not compared here.
+torch and OpenVINO run without limits and limited to AVX2. ONNX Runtime and LiteRT choose their kernels by the features
+of the processor and cannot be limited, so they are not compared here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the parts share: where networks are, and calls that take turns."""
+"""What the measurements of this package share: networks, and alternatives that run in turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time goes by kind of layer: the reasons for what is met and what is missed."""
+"""Time by kind of layer and kernel, which explains the latencies of whole networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resident memory: what loading a file adds to a fresh process, and that nothing grows while it runs."""
+"""Resident memory: what loading a file adds to a fresh process, and that running a program does not add to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Another plan in every run, beside the same plan again, and beside what float toolkits do to change a width."""
+"""Time of a run after a change of the width plan, beside a run with the same plan again.
+
+For comparison: the time that other methods take to requantize the weights of ResNet-50 from 8 bits to 4.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to take stored weights from 8 bits to 4, for who has no kernel that reads them at any width. One thread."""
+"""Methods to requantize stored weights from 8 bits to 4, without kernels that read weights at any width. One thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two threads for one input, beside two single runs side by side, which is what the machine has to give."""
+"""Two threads for one input, beside two single-threaded runs at the same time, which are the machine's limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fewer bits cost on hardware: the time of each width, beside its BitOPs."""
+"""The time of each width, beside its relative BitOPs."""
 
 from __future__ import annotations
 

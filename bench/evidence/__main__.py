@@ -7,8 +7,8 @@
     time NAME       milliseconds of each point of an evaluated run; needs a quiet core
     list            the recipes
 
-NAME is a recipe of this folder or a .toml file. The same command resumes a run that was interrupted; a run that a signal
-stopped exits with status 75. ``python -m bench.documents`` writes the page.
+NAME is a recipe of this folder or a .toml file. The same command resumes a run that was interrupted; a run that a
+signal stopped exits with status 75. ``python -m bench.documents`` writes the page.
 """
 
 from __future__ import annotations

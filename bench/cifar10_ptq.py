@@ -21,8 +21,8 @@ from bench.common import CIFAR10, REPORT, RESULTS, Check, parser, rows, weights_
 from dqt.arith.plan import uniform as uniform_plan
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
-from dqt.nn.operators import Run
 from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
 from dqt.program.interpret import execute
 from dqt.program.program import Program
 from dqt.report.collect import results_of

@@ -10,18 +10,13 @@ import torch
 from torch import nn
 
 import dqt
-from dqt.lower.emit import EMIT, lower
+from dqt.lower.emit import lower
 from dqt.nn.errors import CalibrationError
-from dqt.nn.operators import OPERATORS
 from dqt.nn.prepare import prepare
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
 from dqt.program.program import Program, ProgramError
 from dqt.testing.networks import conv, ready, small, with_controller
-
-
-def test_every_operator_can_be_lowered() -> None:
-    assert set(EMIT) == set(OPERATORS)
 
 
 def test_ranges_must_come_from_data() -> None:

@@ -9,10 +9,10 @@ from dqt.arith.plan import Plan, resolve
 from dqt.nn import fake
 from dqt.nn.graph import INPUT, Step
 from dqt.nn.net import Net
-from dqt.nn.operators import Run
 from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
 from dqt.testing.networks import random_model, ready, small
-from tests.parity.build import exact_values
+from tests.parity.build import exact_values, scale_of
 
 RARE = 1e-5
 """Share of codes that may be one apart: ties, decided by the last bit of a float. Seen here: 4 in 3.3 million."""
@@ -27,7 +27,7 @@ def signal(net: Net, value: str, codes: Tensor) -> Signal:
 def as_codes(net: Net, step: Step, out: Signal) -> Tensor:
     """The result of a step in codes, or in the wide integers of the program."""
     if out.edge is None:
-        return (out.raw / net.constants()[step.out].out.step).round()
+        return (out.raw / scale_of(net, step.out)).round()
     codes = fake.narrow_activation(out.raw, out.edge.step(), out.edge.zero, out.edge.n, out.edge.n)
     return codes + out.edge.zero
 

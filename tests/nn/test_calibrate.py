@@ -18,9 +18,10 @@ from dqt.nn.config import Config
 from dqt.nn.controller import NORM
 from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import INPUT
+from dqt.nn.layered import product
 from dqt.nn.net import Net
-from dqt.nn.operators import Run, product
 from dqt.nn.prepare import prepare
+from dqt.nn.run import Run
 from dqt.testing.networks import conv, head, ready, small, with_controller
 
 

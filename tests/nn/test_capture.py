@@ -16,8 +16,8 @@ from dqt.lower.emit import lower
 from dqt.nn.config import Config, Controller
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.net import Net
-from dqt.nn.operators import Run
 from dqt.nn.prepare import prepare
+from dqt.nn.run import Run
 from dqt.program.program import Program
 from dqt.testing.networks import Model, conv, ready, unsettle
 

@@ -19,8 +19,8 @@ from dqt.arith.plan import Cascade, Plan, PlanError
 from dqt.nn import net as net_module
 from dqt.nn.config import Config, Controller
 from dqt.nn.net import Net
-from dqt.nn.operators import Run
 from dqt.nn.prepare import prepare
+from dqt.nn.run import Run
 from dqt.program import interpret as interpret_module
 from dqt.testing.networks import Model, conv, ready, small, with_controller
 

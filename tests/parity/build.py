@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dqt.arith.plan import Plan, PlanLike, resolve
+from dqt.arith.plan import Cascade, PlanLike, resolve
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
-from dqt.nn.operators import OPERATORS, Run
+from dqt.nn.tensors import TensorArrays
+from dqt.program.execute import Machine
 from dqt.testing.networks import (
     BLOCKS,
     HEADS,
@@ -32,20 +33,28 @@ __all__ = [
     "head",
     "random_model",
     "ready",
+    "scale_of",
     "small",
     "unsettle",
     "with_controller",
 ]
 
 
-def exact_values(net: Net, x: Tensor, plan: PlanLike = None, *, routed: bool = False) -> dict[str, Tensor]:
-    """Every value of an exact run, int32 codes, by name."""
+def exact_values(net: Net, x: Tensor, plan: PlanLike = None) -> dict[str, Tensor]:
+    """Every value of an exact run, int32, by the network's name of it."""
     fixed = resolve(net.space, plan)
-    assert isinstance(fixed, Plan)
-    run = Run(dict(fixed.items_) | {layer.name: (net.space.master,) * 2 for layer in net.space.controller})
-    run.constants = net.constants()
-    values = {INPUT: net._quantize(x)}
+    assert not isinstance(fixed, Cascade)
+    program = net.program()
+    kept = Machine(program, fixed, TensorArrays(x.device)).run(x, keep=True).kept
+    values = {INPUT: kept[program.values[0].name].int()}
     for step in net.steps:
-        if routed or not step.controller:
-            values[step.out] = OPERATORS[step.kind].exact(net, step, [values[name] for name in step.ins], run)
+        if step.out in kept:
+            values[step.out] = kept[step.out].int()
+        elif step.ins[0] in values:  # what a program does not need is its operand
+            values[step.out] = values[step.ins[0]]
     return values
+
+
+def scale_of(net: Net, name: str) -> float:
+    """The scale of a value of the program."""
+    return next(value.step for value in net.program().values if value.name == name)

@@ -18,7 +18,7 @@ from dqt.program.interpret import execute, interpret
 from dqt.program.layered import Layered
 from dqt.program.program import Program
 from dqt.testing.networks import random_model, ready, small, with_controller
-from tests.parity.build import exact_values
+from tests.parity.build import exact_values, scale_of
 
 
 def mixed(net: Net, seed: int) -> Plan:
@@ -77,8 +77,8 @@ def test_the_controller_chooses_the_same_widths(reads: str, options: dict[str, A
     logits = net.layer("controller.logits")
     assert logits.bias is not None
     with torch.no_grad():  # a controller that has learned nothing likes one width: let the input alone decide
-        values = exact_values(net, x, routed=True)
-        logits.bias.sub_(values["controller.logits"].float().mean(0) * net.constants()["controller.logits"].out.step)
+        values = exact_values(net, x, "auto")
+        logits.bias.sub_(values["controller.logits"].float().mean(0) * scale_of(net, "controller.logits"))
     program = check(net, x)
     _, choice = net.route(x, exact=True)
     result = execute(program, x, "auto")

@@ -11,8 +11,8 @@ import torch
 from dqt.lower.emit import lower
 from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config
-from dqt.nn.operators import Run
 from dqt.nn.prepare import prepare
+from dqt.nn.run import Run
 from dqt.program.interpret import interpret
 from dqt.testing.networks import unsettle
 from dqt.testing.zoo import torchvision

@@ -12,11 +12,12 @@ from dqt.arith.plan import Plan, uniform
 from dqt.nn import fake
 from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import INPUT, Step, needed_for
+from dqt.nn.layered import product
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
-from dqt.nn.operators import Run, product
 from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
+from dqt.nn.run import Run
 
 Observer = Literal["mse", "percentile", "max"]
 BINS = 2048

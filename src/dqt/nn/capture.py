@@ -1,4 +1,4 @@
-"""torch.export's graph -> steps: the walk. What each operator becomes is the table of :mod:`dqt.nn.aten`."""
+"""torch.export's graph -> steps: the walk. What each operator becomes stands in its file of :mod:`dqt.nn.ops`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,19 +16,10 @@ from torch import Tensor, fx, nn
 
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.graph import INPUT, Step
+from dqt.nn.operator import handlers, operators, shares_memory
 
-Handler = Callable[["Builder", fx.Node], str]
-"""Appends the steps of one operator (or changes an earlier one); returns the name of the value that is its result."""
 OWN_NAMES = ("edges", "controller")
 """Modules that a prepared network has beside the user's."""
-SHARING = {
-    "aten.flatten.using_ints", "aten.reshape.default", "aten.view.default", "aten.squeeze.dim", "aten.squeeze.dims",
-    "aten.unsqueeze.default", "aten.slice.Tensor", "aten.alias.default", "aten.contiguous.default",
-    "aten.detach.default", "aten.dropout.default", "aten.feature_dropout.default",
-}  # fmt: skip
-"""Operators whose result may share the memory of their operand, so that changing one in place may change the other."""
-MOVING = {"reshape", "slice", "dropout"}
-"""Kinds of step that only move values in evaluation: behind the last layer they keep its int32 outputs as they are."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +130,11 @@ class Builder:
         self.values[self.input], self.memory[self.input] = INPUT, self.input
         self.captured.shapes[INPUT] = self.captured.input_shape
 
-    def build(self, table: Mapping[str, Handler]) -> Captured:
+    def build(self) -> Captured:
         """Run the handler of every operator; check the output."""
         for node in self.graph.nodes:
             if node.op == "call_function" and (node.users or _in_place(node)) and not _is_number(node):
-                handler = table.get(str(node.target))
+                handler = handlers().get(str(node.target))
                 if handler is None:
                     raise self.unsupported(node, "is not among the operators that can be quantized")
                 self.values[node] = handler(self, node)
@@ -157,7 +148,7 @@ class Builder:
     def _remember(self, node: fx.Node) -> None:
         """Note whose memory the result has; after an in-place operator, whoever reads its operand reads the result."""
         changed = node.args[0]
-        if not isinstance(changed, fx.Node) or not (_in_place(node) or str(node.target) in SHARING):
+        if not isinstance(changed, fx.Node) or not (_in_place(node) or str(node.target) in shares_memory()):
             self.memory[node] = node
             return
         self.memory[node] = self.memory[changed]
@@ -183,7 +174,9 @@ class Builder:
                 needed.update(step.ins)
         steps[:] = [step for step in steps if step.out in needed]
         last = len(steps) - 1
-        while last > 0 and steps[last].kind in MOVING:  # each reads the step before it alone: all lead to the output
+        while (
+            last > 0 and operators()[steps[last].kind].moves
+        ):  # each reads the step before it alone: all lead to the output
             last -= 1
         if steps[last].kind in ("conv", "linear") and steps[last].edge == "signed":
             steps[last] = replace(steps[last], edge="wide")

@@ -1,78 +1,80 @@
-"""The integer forms that need more than one line of torch. Codes are int32 tensors on any device."""
+"""The integer network in torch: the program that is served, run on tensors of the network's device."""
 
 from __future__ import annotations
 
-import platform
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from dqt.arith.bounds import FLOAT32_EXACT
-from dqt.arith.fixed import requantize
-from dqt.arith.nested import narrow_activation, narrow_weight, weight_midpoints
-from dqt.arith.plan import Pair
-from dqt.nn.integers import AverageIntegers, LayerIntegers
-from dqt.nn.layers import WidthLayer
+from dqt.arith.errors import InputError
+from dqt.arith.plan import AUTO, Cascade, Plan, resolve
+from dqt.nn.run import Choice
+from dqt.nn.tensors import TensorArrays
+from dqt.program.execute import Machine
+from dqt.program.interpret import margins
+
+if TYPE_CHECKING:
+    from dqt.nn.net import Net
+    from dqt.program.program import Program
 
 
-def layer(module: WidthLayer, k: LayerIntegers, x: Tensor, pair: Pair) -> Tensor:
-    """``requantize(sum T(w) * (T(x) - z))`` at widths ``pair`` (docs/numerics.md, equations 4, 6 and 8).
+@dataclass(frozen=True, eq=False)
+class Exact:
+    """What an exact run gave.
 
-    Args:
-        x: master codes, int32 ``[N, ...]``.
-
-    Returns:
-        codes (or wide integers), int32.
+    Attributes:
+        output: float32 ``[N, ...]``, dequantized.   codes: int32 of the same shape, before that.
+        choice: what the controller chose, under "auto".
     """
-    bw, ba = pair
-    n = module.n
-    h = torch.from_numpy(weight_midpoints(n, bw, k.weight.shape)).to(x.device).int()
-    weight = narrow_weight(torch.from_numpy(k.weight).to(x.device).int(), n, bw, h)
-    acc = integer_product(module, narrow_activation(x, n, ba) - k.zero, weight, k.magnitude)
-    row = 0 if len(k.m) == 1 else k.widths.index(min(pair))
-    shape = (-1, *(1 for _ in range(acc.dim() - 2))) if k.weight.ndim > 2 else (-1,)
-    m, c = (torch.from_numpy(v[row].copy()).to(x.device).long().reshape(shape) for v in (k.m, k.c))
-    return requantize(acc, m, c, k.shift, k.out.lo, k.out.hi).int()
+
+    output: Tensor
+    codes: Tensor
+    choice: Choice | None
 
 
-def integer_product(module: WidthLayer, x: Tensor, weight: Tensor, magnitude: int) -> Tensor:
-    """The layer's product of integers, int64, exact.
+@torch.no_grad()
+def run_exact(net: Net, x: Tensor, plan: Plan | Literal["auto"]) -> Exact:
+    """The integers that ``dqt.interpret`` gives for the program of ``net``, computed in torch.
 
-    Computed in float32 where the bound proves every partial sum below 2^24 and the processor's convolution is a plain
-    sum of products (x86: oneDNN's direct algorithm, at full precision); otherwise in float64, whose error is far below
-    1/2 for any algorithm, and rounded.
+    Raises:
+        InputError: ``x`` has another shape or dtype, or holds a NaN or an infinity.
     """
-    dtype = torch.float32 if magnitude < FLOAT32_EXACT and _plain_sums(x.device) else torch.float64
-    with torch.autocast(x.device.type, enabled=False):
-        return module.apply_weight(x.to(dtype), weight.to(dtype), None).round().long()
+    net.check_input(x)
+    if not bool(torch.isfinite(x).all()):
+        raise InputError("the input contains NaN or infinity")
+    program = net.program()
+    run = Machine(program, plan, TensorArrays(x.device)).run(x.float())
+    codes = run.output.int()
+    choice = _choice(program, run.chosen) if plan == AUTO else None
+    out = run.value(program.output)
+    return Exact((codes - out.zero).float() * float(np.float32(out.step)), codes, choice)
 
 
-def _plain_sums(device: torch.device) -> bool:
-    """Whether float32 products are sums of float32 products: no Winograd transform, no operands rounded to bfloat16."""
-    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
-        return False
-    library: Any = torch.backends.mkldnn
-    reduced = {getattr(getattr(library, kind, None), "fp32_precision", "none") for kind in ("conv", "matmul")}
-    full = torch.get_float32_matmul_precision() == "highest" and reduced <= {"none", "ieee"}
-    return full and bool(library.is_available()) and bool(library.enabled)
+def _choice(program: Program, chosen: dict[str, Tensor]) -> Choice:
+    widths = torch.stack([chosen[layer].long() for layer in program.space.chosen], dim=1)
+    return Choice(program.space.chosen, widths, torch.empty(0), torch.empty(0))
 
 
-def average(k: AverageIntegers, x: Tensor) -> Tensor:
-    """Window sums of ``q - zero``, requantized; int32 ``[N, C, OH, OW]`` or ``[N, C, OW]``."""
-    flat = x.unsqueeze(2) if x.dim() == 3 else x
-    sums = (flat.long() - k.zero).cumsum(2).cumsum(3)
-    sums = torch.nn.functional.pad(sums, (1, 0, 1, 0))
-    rows, columns = (torch.from_numpy(v).to(x.device).long() for v in (k.rows, k.columns))
-    high = sums[:, :, rows[:, 1]] - sums[:, :, rows[:, 0]]
-    acc = high[:, :, :, columns[:, 1]] - high[:, :, :, columns[:, 0]]
-    m, c = (torch.from_numpy(v).to(x.device).long() for v in (k.m, k.c))
-    y = requantize(acc, m, c, k.shift, k.lo, k.hi).int()
-    return y.squeeze(2) if x.dim() == 3 else y
+def run_cascade(net: Net, x: Tensor, cascade: Cascade) -> Tensor:
+    """Low width first, unsure samples again: the margin of the two largest integers decides. float32 ``[N, classes]``.
 
-
-def first_argmax(logits: Tensor) -> Tensor:
-    """The first index of the largest value of each row: torch.argmax does not promise the first on every device."""
-    count = logits.shape[-1]
-    order = torch.arange(count, 0, -1, device=logits.device)
-    return ((logits == logits.amax(-1, keepdim=True)).long() * order).argmax(-1)
+    Raises:
+        InputError: as :func:`run_exact`.   PlanError: the output is not a vector of two or more.
+    """
+    output, rows = None, torch.arange(len(x), device=x.device)
+    for b, threshold in zip(cascade.widths, (*cascade.margins, None), strict=True):
+        plan = resolve(net.space, b)
+        assert isinstance(plan, Plan)
+        found = run_exact(net, x[rows], plan)
+        output = found.output if output is None else output.index_copy(0, rows, found.output)
+        if threshold is None:
+            break
+        unsure = torch.from_numpy(margins(found.codes.cpu().numpy()) <= threshold)
+        rows = rows[unsure.to(rows.device)]
+        if not len(rows):
+            break
+    assert output is not None
+    return output

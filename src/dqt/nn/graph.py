@@ -14,7 +14,7 @@ class Step:
     """One operator on named values.
 
     Attributes:
-        kind: key of ``dqt.nn.operators.OPERATORS``.
+        kind: of its operator, see :mod:`dqt.nn.operator`.
         out: the value it defines; also the name of the value's edge where it has one of its own.
         ins: the values it reads.
         shape: of the result, without the batch.

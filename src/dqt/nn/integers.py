@@ -15,10 +15,8 @@ import torch
 from torch import Tensor
 
 from dqt.arith import fixed
-from dqt.arith.affine import AddConstants, MultiplyConstants, add_constants, multiply_constants
 from dqt.arith.bounds import WIDE_LIMIT, Bound, dot_bound
 from dqt.arith.nested import narrow_weight, weight_midpoints
-from dqt.nn.functions import FUNCTIONS
 from dqt.nn.graph import Step
 from dqt.nn.ranges import Edge
 
@@ -62,38 +60,6 @@ class RescaleIntegers:
     m: npt.NDArray[np.int32]
     c: npt.NDArray[np.int64]
     shift: int
-    lo: int
-    hi: int
-
-
-@dataclass(frozen=True)
-class AddIntegers:
-    """Constants of (+) and the range of the result."""
-
-    constants: AddConstants
-    lo: int
-    hi: int
-
-
-@dataclass(frozen=True)
-class MultiplyIntegers:
-    """Constants of (x) and the range of the result."""
-
-    constants: MultiplyConstants
-    lo: int
-    hi: int
-
-
-@dataclass(frozen=True, eq=False)
-class AverageIntegers:
-    """Windows and constants of an average pool; see ``ops.AvgPool``. 1-d pools have one row."""
-
-    rows: npt.NDArray[np.int32]
-    columns: npt.NDArray[np.int32]
-    m: npt.NDArray[np.int32]
-    c: npt.NDArray[np.int64]
-    shift: int
-    zero: int
     lo: int
     hi: int
 
@@ -158,84 +124,3 @@ def rescale(source: Codes, out: Codes, gain: Floats, bias: Floats) -> RescaleInt
     m = fixed.multiplier(scale, shift)
     c = fixed.offset(bias / out.step, out.zero, shift) - m.astype(np.int64) * source.zero
     return RescaleIntegers(m, c, shift, out.lo, out.hi)
-
-
-def affine_integers(net: Net, step: Step) -> RescaleIntegers:
-    """Constants of a batch norm that follows no layer."""
-    norm = net.norm(step.norm)
-    assert norm is not None
-    gain, bias = map(_double, norm.gain_and_bias(net.space.master))
-    return rescale(net.codes(step.ins[0]), net.codes(step.out), gain, bias)
-
-
-def concat_integers(net: Net, step: Step) -> list[RescaleIntegers]:
-    """Constants that bring each operand to the result's codes."""
-    one, none = np.ones(1), np.zeros(1)
-    return [rescale(net.codes(name), net.codes(step.out), one, none) for name in step.ins]
-
-
-def add_integers(net: Net, step: Step) -> AddIntegers:
-    """Constants of an addition."""
-    a, b, out = (net.codes(name) for name in (*step.ins, step.out))
-    return AddIntegers(add_constants(a.step, a.zero, b.step, b.zero, out.step, out.zero), out.lo, out.hi)
-
-
-def multiply_integers(net: Net, step: Step) -> MultiplyIntegers:
-    """Constants of a multiplication."""
-    a, b, out = (net.codes(name) for name in (*step.ins, step.out))
-    return MultiplyIntegers(multiply_constants(a.step, a.zero, b.step, b.zero, out.step, out.zero), out.lo, out.hi)
-
-
-def table_integers(net: Net, step: Step) -> npt.NDArray[np.uint8]:
-    """The 2^n results of a nonlinearity, as codes."""
-    source, out = net.codes(step.ins[0]), net.codes(step.out)
-    x = torch.arange(source.lo, source.hi + 1, dtype=torch.float64).sub(source.zero).mul(source.step)
-    y = FUNCTIONS[step.attrs["function"]](x, *step.attrs["args"]).numpy()
-    return np.clip(np.floor(y / out.step + 0.5) + out.zero, out.lo, out.hi).astype(np.uint8)
-
-
-def pad_integers(net: Net, step: Step) -> int:
-    """The code of a real zero."""
-    return net.codes(step.ins[0]).zero
-
-
-def average_integers(net: Net, step: Step) -> AverageIntegers:
-    """Windows, divisors and constants of an average pool."""
-    source, out = net.codes(step.ins[0]), net.codes(step.out)
-    shape = net.shapes[step.ins[0]][1:]
-    windows = [_windows(step, axis, size) for axis, size in enumerate(shape)]
-    if len(windows) == 1:
-        windows.insert(0, (np.array([[0, 1]], dtype=np.int32), np.ones(1)))
-    (rows, high), (columns, wide) = windows
-    count = high[:, None] * wide[None, :]
-    if step.attrs.get("divisor"):
-        count = np.full_like(count, float(step.attrs["divisor"]))
-    scale = source.step / out.step / count
-    shift = fixed.choose_shift(scale)
-    m = fixed.multiplier(scale, shift)
-    c = fixed.offset(np.zeros_like(scale), out.zero, shift)
-    if (m == m.flat[0]).all():
-        m, c = m[:1, :1], c[:1, :1]
-    return AverageIntegers(rows, columns, m, c, shift, source.zero, out.lo, out.hi)
-
-
-def _windows(step: Step, axis: int, size: int) -> tuple[npt.NDArray[np.int32], Floats]:
-    """Half-open input ranges ``[out, 2]`` along one axis, and how many elements each counts."""
-    out = step.shape[1 + axis]
-    index = np.arange(out)
-    a = step.attrs
-    if "adaptive" in a:
-        first, last = index * size // out, -(-(index + 1) * size // out)
-        counted = last - first
-    else:
-        kernel, stride, padding = a["kernel"][axis], a["stride"][axis], a["padding"][axis]
-        start = index * stride - padding
-        stop = np.minimum(start + kernel, size + padding)
-        first, last = np.maximum(start, 0), np.minimum(stop, size)
-        counted = stop - start if a["count_padding"] else last - first
-    return np.stack([first, last], axis=1).astype(np.int32), counted.astype(np.float64)
-
-
-def reciprocal(step: float) -> float:
-    """``float32(1 / step)``, the factor of the input's quantization, as every engine computes it."""
-    return float(np.float32(1.0 / step))

@@ -9,13 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from dqt.arith.errors import InputError
-from dqt.arith.plan import AUTO, Cascade, Pair, Plan, PlanError, PlanLike, Space, resolve
+from dqt.arith.plan import AUTO, Cascade, Pair, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
+from dqt.nn.emission import emit
+from dqt.nn.exact import run_cascade, run_exact
 from dqt.nn.graph import INPUT, Step, last_uses, needed_for
 from dqt.nn.layers import Norm, WidthLayer
-from dqt.nn.operators import OPERATORS, Choice, Run
+from dqt.nn.operator import operators
 from dqt.nn.ranges import Edge, Signal
+from dqt.nn.run import Choice, Run
+from dqt.program.program import Program
 
 __all__ = ["InputError", "Net", "edge_key"]
 
@@ -43,9 +47,10 @@ class Net(nn.Module):
         self.ready: Tensor
         self.register_buffer("ready", torch.tensor(False))
         self._dead = last_uses(self.steps)
+        self._fake = {step.out: operators()[step.kind].fake for step in self.steps}
         readers = [(name, bool(step.layer)) for step in self.steps for name in step.ins]
         self._shared = {name for name, _ in readers if {(name, True), (name, False)} <= set(readers)}
-        self._constants: tuple[Any, dict[str, Any]] = (None, {})
+        self._program: tuple[Any, Program] | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -78,12 +83,13 @@ class Net(nn.Module):
         if isinstance(fixed, Cascade):
             if not exact:
                 raise InputError("a cascade decides on integer outputs: call with exact=True")
-            return self._cascade(x, fixed)
+            return run_cascade(self, x, fixed)
         if fixed == AUTO:
             return self.route(x, exact=exact)[0]
         assert isinstance(fixed, Plan)
-        run = Run(dict(fixed.items_) | self._controller_widths(), batch_statistics=self.training)
-        return self.exact_run(x, run, False)[0] if exact else self._run(x, run, False)
+        if exact:
+            return run_exact(self, x, fixed).output
+        return self._run(x, Run(dict(fixed.items_) | self._controller_widths(), batch_statistics=self.training), False)
 
     def route(
         self, x: Tensor, temperature: float | None = None, noise: Tensor | None = None, *, exact: bool = False
@@ -98,10 +104,14 @@ class Net(nn.Module):
             float32 output ``[N, ...]``, and the choice.
         """
         resolve(self.space, AUTO)
+        if exact:
+            found = run_exact(self, x, AUTO)
+            assert found.choice is not None
+            return found.output, found.choice
         edges = {layer.name: (self.space.edge_width,) * 2 for layer in self.space.layers if layer.edge}
         widths = edges | self._controller_widths()
         run = Run(widths, batch_statistics=self.training, temperature=temperature, noise=noise)
-        y = self.exact_run(x, run, True)[0] if exact else self._run(x, run, True)
+        y = self._run(x, run, True)
         assert run.choice is not None
         return y, run.choice
 
@@ -214,73 +224,21 @@ class Net(nn.Module):
 
     def fake_step(self, step: Step, ins: list[Signal], run: Run) -> Signal:
         """One step, differentiable; a tracked range sees its batch first."""
-        signal = OPERATORS[step.kind].fake(self, step, ins, run)
+        signal = self._fake[step.out](self, step, ins, run)
         edge, signal.shared = signal.edge, step.out in self._shared
         tracked = edge is not None and edge.training and not edge.learned and step.edge not in ("same", "wide")
         if run.batch_statistics and edge is not None and tracked:
             edge.observe(signal.raw)
         return signal
 
-    def constants(self) -> dict[str, Any]:
-        """The integers of every step by the name of its result; computed anew when a parameter or buffer changed."""
+    def program(self) -> Program:
+        """The integer program of the parameters as they are now; made anew when a parameter or buffer changed."""
         state = [*self.parameters(), *self.buffers()]
         key = tuple((t.data_ptr(), t._version, float(t.detach().double().sum())) for t in state)
-        if self._constants[0] != key:
+        if self._program is None or self._program[0] != key:
             with torch.no_grad():
-                made = {step.out: OPERATORS[step.kind].constants(self, step) for step in self.steps}
-            self._constants = (key, made)
-        return self._constants[1]
-
-    @torch.no_grad()
-    def exact_run(self, x: Tensor, run: Run, routed: bool) -> tuple[Tensor, Tensor]:
-        """The integer network on torch integers.
-
-        Returns:
-            the dequantized output, float32, and its integers, int32.
-        """
-        self.check_input(x)
-        if not bool(torch.isfinite(x).all()):
-            raise InputError("the input contains NaN or infinity")
-        run.constants, run.batch_statistics = self.constants(), False
-        values = {INPUT: self._quantize(x)}
-        for step, dead in zip(self.steps, self._dead, strict=True):
-            if routed or not step.controller:
-                values[step.out] = OPERATORS[step.kind].exact(self, step, [values[name] for name in step.ins], run)
-            for name in dead:
-                values.pop(name, None)
-        codes = values[self.steps[-1].out]
-        return self._dequantize(codes, run), codes
-
-    def _quantize(self, x: Tensor) -> Tensor:
-        """``clip(rint(x * float32(1 / step)) + zero)``: the one entry from float (docs/numerics.md, equation 1)."""
-        k = self.codes(INPUT)
-        scaled = (x.float() * torch.tensor(integers.reciprocal(k.step), device=x.device)).round()
-        return scaled.clamp(k.lo - k.zero, k.hi - k.zero).int() + k.zero
-
-    def _dequantize(self, codes: Tensor, run: Run) -> Tensor:
-        last = self.steps[-1].out
-        owner = self.owners[last]
-        k = run.constants[owner].out if owner in self._wide else self.codes(last)
-        return (codes - k.zero).float() * torch.tensor(k.step, dtype=torch.float32, device=codes.device)
-
-    @torch.no_grad()
-    def _cascade(self, x: Tensor, cascade: Cascade) -> Tensor:
-        """Low width first, unsure samples again: the margin of the two largest integers decides."""
-        shape = self.steps[-1].shape
-        if cascade.margins and (len(shape) != 1 or shape[0] < 2):
-            raise PlanError(f"a cascade compares the two best outputs: it needs [N, classes], not {['N', *shape]}")
-        result, rows = None, torch.arange(len(x), device=x.device)
-        for i, b in enumerate(cascade.widths):
-            run = Run(dict(resolve(self.space, b).items_) | self._controller_widths())  # type: ignore[union-attr]
-            y, codes = self.exact_run(x[rows], run, False)
-            result = y if result is None else result.index_copy(0, rows, y)
-            if i < len(cascade.margins):
-                two = codes.flatten(1).topk(2, dim=1).values
-                rows = rows[(two[:, 0] - two[:, 1]) <= cascade.margins[i]]
-                if not len(rows):
-                    break
-        assert result is not None
-        return result
+                self._program = (key, emit(self, {}))
+        return self._program[1]
 
 
 def edge_key(name: str) -> str:

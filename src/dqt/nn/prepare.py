@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from dqt.arith.plan import Layer, Space
-from dqt.nn.aten import ATEN
 from dqt.nn.calibrate import set_ranges
 from dqt.nn.capture import Builder, Captured, NormSpec, export
 from dqt.nn.config import Config
@@ -20,6 +19,7 @@ from dqt.nn.errors import UnsupportedError
 from dqt.nn.graph import INPUT, Step
 from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
+from dqt.nn.operator import operators
 from dqt.nn.ranges import Edge, Kind
 
 POSITIVE = {"relu", "unsigned"}
@@ -45,7 +45,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     """
     config = config or Config()
     example = _example(example_inputs)
-    captured = Builder(export(model, example), example).build(ATEN)
+    captured = Builder(export(model, example), example).build()
     _set_momentum(captured, model)
     _mark_positive(captured, config)
     layer_steps = [step for step in captured.steps if step.layer]
@@ -91,7 +91,7 @@ def _mark_positive(captured: Captured, config: Config) -> None:
     """Sums, products, averages and joins of values that are never negative are never negative."""
     positive = set() if config.input_signed else {INPUT}
     for i, step in enumerate(captured.steps):
-        inherits = step.kind in ("add", "multiply", "concat", "avg_pool") or step.edge == "same"
+        inherits = operators()[step.kind].keeps_sign or step.edge == "same"
         if inherits and step.edge in ("signed", "same") and positive.issuperset(step.ins):
             if step.edge == "signed":
                 captured.steps[i] = replace(step, edge="unsigned")

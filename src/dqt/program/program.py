@@ -54,6 +54,11 @@ class Program:
         return self.space.names
 
     @property
+    def output(self) -> str:
+        """Name of the value whose integers are the output."""
+        return self.ops[-1].reads()[0]
+
+    @property
     def choose(self) -> Choose | None:
         """The controller's decision, if the program has a controller."""
         return next((op for op in self.ops if isinstance(op, Choose)), None)

@@ -55,7 +55,9 @@ class Conv(Layered):
         result = run.xp.empty((len(x), *out.shape[1:]), wide=run.value(self.out).wide)
         patch = size(x.shape[1:2]) * size(self.weight.shape[2:]) * size(out.shape[2:])
         for some in xp.blocks(len(x), patch):
-            q = xp.pad(self.narrowed_input(run, x[some], pair[1]), ((0, 0), (0, 0), (top, bottom), (left, right)))
+            q = self.narrowed_input(run, x[some], pair[1])
+            if any(self.padding):
+                q = xp.pad(q, ((0, 0), (0, 0), (top, bottom), (left, right)))
             for rows, acc in xp.convolve(q, factor, self.stride, self.dilation, self.groups):
                 result[some, :, rows] = self.requantized(run, acc, pair)
         out[samples] = result

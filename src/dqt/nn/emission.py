@@ -1,0 +1,120 @@
+"""A program in the making: the steps of a network become instructions, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dqt.arith.bounds import WIDE_LIMIT
+from dqt.nn.graph import INPUT, Step
+from dqt.nn.integers import Codes
+from dqt.nn.operator import operators
+from dqt.program.operator import Operator
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.reshape import Reshape
+from dqt.program.program import Program
+from dqt.program.values import Shape, Value
+
+if TYPE_CHECKING:
+    from dqt.nn.net import Net
+
+
+def emit(net: Net, info: Mapping[str, Any]) -> Program:
+    """The integer program of ``net`` as its parameters are now, verified.
+
+    Raises:
+        ValueError: a constant does not fit; names the layer.
+        ProgramError: a layer cannot be proved free of overflow; names it and the bound.
+    """
+    emission = Emission(net)
+    for step in net.steps:
+        operators()[step.kind].emit(emission, step)
+    return emission.finish(info)
+
+
+class Emission:
+    """The values and instructions so far.
+
+    Attributes:
+        names: what the program calls each value of the network.
+    """
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.values: dict[str, Value] = {}
+        self.ops: list[Operator] = []
+        codes = self.define(self.fresh("input.codes"), net.input_shape, net.codes(INPUT))
+        self.names = {INPUT: codes}
+        self.append(Quantize(INPUT, codes))
+
+    def append(self, op: Operator) -> None:
+        """Append an instruction, whose values are declared."""
+        self.ops.append(op)
+
+    def fresh(self, name: str) -> str:
+        """A name for a value that the network does not have, unlike every name that it has."""
+        while name in self.net.shapes or name in self.values:
+            name += "_"
+        return name
+
+    def define(self, name: str, shape: Shape, codes: Codes) -> str:
+        """Declare a value; ``codes`` says how its integers stand for reals."""
+        self.values[name] = Value(name, shape, codes.step, codes.zero, codes.hi == WIDE_LIMIT)
+        return name
+
+    def source(self, step: Step, index: int = 0) -> str:
+        """The program's name of an operand."""
+        return self.names[step.ins[index]]
+
+    def result(self, step: Step, codes: Codes | None = None) -> str:
+        """Declare the result of a step."""
+        self.names[step.out] = step.out
+        return self.define(step.out, step.shape, codes or self.net.codes(step.out))
+
+    def moved(self, step: Step) -> tuple[str, str]:
+        """Operand and result of a step that only moves integers: codes or int32 outputs, as they were."""
+        x = self.source(step)
+        self.names[step.out] = self.moved_value(x, step.shape, step.out)
+        return x, step.out
+
+    def moved_value(self, name: str, shape: Shape, out: str) -> str:
+        """Declare a value whose integers are those of another."""
+        self.values[out] = replace(self.values[name], name=out, shape=shape)
+        return out
+
+    def same(self, step: Step) -> None:
+        """A step that a program does not need: its result is its operand."""
+        self.names[step.out] = self.source(step)
+
+    def image(self, step: Step, codes: Codes) -> tuple[str, str, Callable[[], None]]:
+        """Operand and result of a step over space: as they are in 2-d, with a height of 1 in 1-d.
+
+        Returns:
+            their names, and what is to be called after the instruction is appended: it takes the height away again.
+        """
+        if len(step.shape) == 3:
+            return self.source(step), self.result(step, codes), lambda: None
+        channels, length = self.net.shapes[step.ins[0]]
+        x = self._reshaped(self.source(step), (channels, 1, length), self.fresh(f"{step.out}.2d"))
+        out = self.define(self.fresh(f"{step.out}.flat"), (step.shape[0], 1, step.shape[1]), codes)
+
+        def flatten() -> None:
+            self.names[step.out] = self._reshaped(out, step.shape, step.out)
+
+        return x, out, flatten
+
+    def _reshaped(self, name: str, shape: Shape, out: str) -> str:
+        self.append(Reshape(name, self.moved_value(name, shape, out)))
+        return out
+
+    def finish(self, info: Mapping[str, Any]) -> Program:
+        """The verified program."""
+        self.append(Dequantize(self.names[self.net.steps[-1].out]))
+        return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), self.net.input_shape, dict(info))
+
+
+def two(values: tuple[int, ...], first: int) -> tuple[int, int]:
+    """A geometry of one or two dimensions, such as a stride, for two; ``first``: what stands for the height of 1-d."""
+    return (values[0], values[1]) if len(values) == 2 else (first, values[0])

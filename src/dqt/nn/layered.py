@@ -1,0 +1,96 @@
+"""Layers that carry a width: their capture, their differentiable form, and the constants of their instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx
+
+from dqt.arith.fixed import choose_shift
+from dqt.arith.plan import Pair
+from dqt.nn import fake
+from dqt.nn.graph import Step
+from dqt.nn.layers import Norm, WidthLayer
+from dqt.nn.ranges import Edge, Signal
+from dqt.nn.run import Run, by_width
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+    from dqt.nn.net import Net
+
+
+def add_layer(b: Builder, node: fx.Node, kind: str, x: str, attrs: dict[str, Any]) -> str:
+    """Append the step of a layer that reads ``x``: its weight is argument 1, its bias argument 2."""
+    name, weight = b.tensor(node, node.args[1])
+    bias = b.arg(node, 2, "bias")
+    bias_name, bias_value = (None, None) if bias is None else b.tensor(node, bias)
+    path = b.path(name)
+    b.captured.layers[path] = (weight, bias_value)
+    b.note_frozen(path, weight=name, bias=bias_name)
+    return b.add(node, kind, [x], path, layer=path, attrs=attrs)
+
+
+def fake_layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    """A layer at its widths, by sample where a controller chose them."""
+    layer, norm = net.layer(step.layer), net.norm(step.norm)
+    (x,) = ins
+    if not run.quantized:
+        return Signal(_float_product(layer, norm, x), net.edge(step), False)
+    column = run.choice.of(step.layer) if run.choice else None
+    if run.choice is None or column is None:
+        raw = product(layer, norm, x, run.widths[step.layer], run.batch_statistics, edge=net.edge(step))
+        return Signal(raw, net.edge(step))
+    raw = by_width(
+        run.choice.widths[:, column],
+        x.raw,
+        lambda rows, b, share: product(layer, norm, x.like(rows), (b, b), run.batch_statistics, share, net.edge(step)),
+    )
+    if run.choice.soft.requires_grad:
+        soft = run.choice.soft[:, column]
+        raw = fake.carry_choice(raw, soft.gather(1, soft.argmax(1, keepdim=True)).squeeze(1))
+    return Signal(raw, net.edge(step))
+
+
+def product(
+    layer: WidthLayer,
+    norm: Norm | None,
+    x: Signal,
+    pair: Pair,
+    batch_statistics: bool,
+    share: float = 1.0,
+    edge: Edge | None = None,
+) -> Tensor:
+    """A layer at widths ``pair`` and the batch norm that follows it: real values, before the edge.
+
+    In evaluation the product is of integers, so in float32 it is the program's accumulator itself; what follows is
+    float64 with the program's multiplier, so that the two almost never round apart. In training both operands are real
+    and float32, which saves passes over memory. ``edge``: where the result goes.
+    """
+    bw, ba = pair
+    row = min(bw, ba)
+    weight, offset = layer.narrowed(bw), layer.offset(row)
+    if batch_statistics:
+        y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.step(), weight), offset)
+        return y if norm is None else norm(y, row, share, y.numel() > y.shape[1])
+    acc = layer.apply_weight(x.codes(ba).float(), weight, None).double()
+    shape = (-1, *(1 for _ in range(weight.dim() - 2)))
+    gain, bias = layer.gain_and_bias(norm, row)
+    scale = layer.step().double() * x.step.double() * gain
+    if edge is not None and not torch.compiler.is_compiling():  # 2^-33 of a step: not worth a break in the graph
+        scale = scale + _multiplier_error(layer, norm, x, edge, scale)
+    return acc * scale.reshape(shape) + bias.reshape(shape)
+
+
+def _multiplier_error(layer: WidthLayer, norm: Norm | None, x: Signal, edge: Edge, scale: Tensor) -> Tensor:
+    """What the program's multiplier ``round(scale * 2^S)`` makes of ``scale``, less ``scale`` (equation 9)."""
+    units = layer.step().double() * x.step.double() / edge.step().double()
+    largest = torch.stack([(units * layer.gain_and_bias(norm, b)[0]).abs().amax() for b in layer.widths]).amax()
+    unit = 2.0 ** choose_shift(float(largest.detach())) / edge.step().double()
+    return ((scale * unit).round() / unit - scale).detach()
+
+
+def _float_product(layer: WidthLayer, norm: Norm | None, x: Signal) -> Tensor:
+    y = layer.apply_weight(x.master, layer.weight, layer.bias)
+    return y if norm is None else norm(y, layer.n)

@@ -1,0 +1,83 @@
+"""What every operator of a prepared network brings: one record in one file of :mod:`dqt.nn.ops`.
+
+The twin of :mod:`dqt.program.operator`. A record says which ATen operators it is, how it is computed differentiably,
+and which instructions of a program it becomes; what those compute in integers stands in :mod:`dqt.program.ops`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, TypeAlias
+
+from torch import fx
+
+from dqt.nn.graph import Step
+from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+    from dqt.nn.emission import Emission
+    from dqt.nn.net import Net
+
+Handler: TypeAlias = "Callable[[Builder, fx.Node], str]"
+"""Appends the steps of one ATen operator, or changes an earlier one; returns the name of the value it defines."""
+Fake: TypeAlias = "Callable[[Net, Step, Sequence[Signal], Run], Signal]"
+"""The differentiable form: the operands' signals to the result's."""
+Emit: TypeAlias = "Callable[[Emission, Step], None]"
+"""Appends the instructions of one step, with constants from the network's real parameters."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a prepared network.
+
+    Attributes:
+        kind: what a :class:`~dqt.nn.graph.Step` calls it.
+        aten: ATen operator -> what appends its steps. Empty for operators that dqt itself adds.
+        own_edge: its result becomes codes of an edge of its own, so that a ReLU after it can be that edge's clamp.
+        keeps_sign: its result is never negative where its operands never are.
+        moves: in evaluation it only moves values: behind the last layer it keeps int32 outputs as they are.
+        shares_memory: names of ``aten`` whose result may share the memory of the operand, so that changing one in place
+            may change the other.
+    """
+
+    kind: str
+    fake: Fake
+    emit: Emit
+    aten: Mapping[str, Handler] = field(default_factory=dict)
+    own_edge: bool = False
+    keeps_sign: bool = False
+    moves: bool = False
+    shares_memory: frozenset[str] = frozenset()
+
+
+@cache
+def operators() -> Mapping[str, Operator]:
+    """Every operator by kind: all that the files of :mod:`dqt.nn.ops` define as ``OPERATOR``."""
+    from dqt.nn import ops
+
+    names = [module.name for module in iter_modules(ops.__path__, f"{ops.__name__}.")]
+    found: list[Operator] = [import_module(name).OPERATOR for name in names]
+    return {each.kind: each for each in found}
+
+
+@cache
+def handlers() -> Mapping[str, Handler]:
+    """ATen operator -> what appends its steps: all that can be captured."""
+    return {name: handler for each in operators().values() for name, handler in each.aten.items()}
+
+
+@cache
+def shares_memory() -> frozenset[str]:
+    """ATen operators whose result may share the memory of their operand."""
+    return frozenset().union(*(each.shares_memory for each in operators().values()))
+
+
+def in_place_too(name: str, handler: Handler) -> dict[str, Handler]:
+    """An ATen operator, such as ``relu.default``, and its in-place form."""
+    return {f"aten.{name}": handler, f"aten.{name.replace('.', '_.', 1)}": handler}

@@ -1,0 +1,60 @@
+"""Batch norm: a part of the layer before it, or a multiply-add by channel of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import fx
+
+from dqt.nn.graph import Step
+from dqt.nn.integers import rescale
+from dqt.nn.operator import Operator
+from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+    from dqt.nn.emission import Emission
+    from dqt.nn.net import Net
+from dqt.nn.capture import NormSpec
+from dqt.program.ops.rescale import Rescale
+
+
+def _batch_norm(b: Builder, node: fx.Node) -> str:
+    weight, bias, mean, var, batch_statistics, momentum, eps = (node.args[i] for i in range(1, 8))
+    if mean is None or var is None or batch_statistics:
+        raise b.unsupported(node, "uses no running statistics, so it has no fixed arithmetic at inference")
+    name, mean_value = b.tensor(node, mean)
+    (w_name, w), (v_name, v) = (b.tensor(node, p) if p is not None else (None, None) for p in (weight, bias))
+    path = b.path(name)
+    b.note_frozen(path, weight=w_name, bias=v_name)
+    spec = NormSpec(w, v, mean_value, b.tensor(node, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
+    b.captured.norms[path] = spec
+    before = b.producer(node, node.args[0])
+    if before is not None and before.layer and not before.norm and before.edge == "signed" and _channels_match(before):
+        return b.update(before, norm=path)
+    return b.add(node, "affine", [b.value(node, node.args[0])], path, norm=path)
+
+
+def _channels_match(step: Step) -> bool:
+    """Batch norm works on dimension 1; a linear layer's channels are last."""
+    return step.kind == "conv" or len(step.shape) == 1
+
+
+def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    norm = net.norm(step.norm)
+    assert norm is not None
+    y = norm(ins[0].master, net.space.master, batch_statistics=run.batch_statistics)
+    return Signal(y, net.edge(step), run.quantized)
+
+
+def _emit(e: Emission, step: Step) -> None:
+    norm = e.net.norm(step.norm)
+    assert norm is not None
+    gain, bias = (v.detach().cpu().double().numpy() for v in norm.gain_and_bias(e.net.space.master))
+    k = rescale(e.net.codes(step.ins[0]), e.net.codes(step.out), gain, bias)
+    e.append(Rescale(e.source(step), e.result(step), k.m, k.c, k.shift, k.lo, k.hi))
+
+
+OPERATOR = Operator(kind="affine", fake=_fake, emit=_emit, aten={"aten.batch_norm.default": _batch_norm}, own_edge=True)

@@ -1,0 +1,131 @@
+"""Average pooling: windows, adaptive windows, and the mean over space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor, fx
+
+from dqt.nn.graph import Step
+from dqt.nn.operator import Operator
+from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
+from dqt.nn.window import geometry
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+    from dqt.nn.emission import Emission
+    from dqt.nn.net import Net
+import numpy.typing as npt
+
+from dqt.arith import fixed
+from dqt.nn.integers import Floats
+from dqt.program.ops.avg_pool import AvgPool
+
+
+def _avg_pool(b: Builder, node: fx.Node) -> str:
+    dims = len(b.shape(node)) - 1
+    kernel = geometry(node.args[1], dims)
+    attrs = {
+        "kernel": kernel,
+        "stride": geometry(b.arg(node, 2, "stride") or kernel, dims),
+        "padding": geometry(b.arg(node, 3, "padding", 0), dims),
+        "ceil": bool(b.arg(node, 4, "ceil_mode", False)),
+        "count_padding": bool(b.arg(node, 5, "count_include_pad", True)),
+        "divisor": b.arg(node, 6, "divisor_override"),
+    }
+    return b.add(node, "avg_pool", [b.value(node, node.args[0])], attrs=attrs)
+
+
+def _adaptive_pool(b: Builder, node: fx.Node) -> str:
+    return b.add(node, "avg_pool", [b.value(node, node.args[0])], attrs={"adaptive": b.shape(node)[1:]})
+
+
+def _mean(b: Builder, node: fx.Node) -> str:
+    x = b.value(node, node.args[0])
+    shape = b.captured.shapes[x]
+    axes: Any = b.arg(node, 1, "dim")
+    rank = len(shape) + 1
+    dims = {int(d) % rank for d in ([axes] if isinstance(axes, int) else axes or [])}
+    if rank < 3 or dims != set(range(2, rank)):
+        raise b.unsupported(node, f"averages over dimensions {sorted(dims)}; only all the spatial ones can be")
+    pooled = b.add(node, "avg_pool", [x], attrs={"adaptive": (1,) * (rank - 2)}, shape=(shape[0], *(1,) * (rank - 2)))
+    if b.arg(node, 2, "keepdim", False):
+        return pooled
+    return b.add(node, "reshape", [pooled], edge="same")
+
+
+def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    return Signal(_average(ins[0].master, step), net.edge(step), run.quantized)
+
+
+def _average(x: Tensor, step: Step) -> Tensor:
+    a, one = step.attrs, len(step.shape) == 2
+    if "adaptive" in a:
+        run: Any = F.adaptive_avg_pool1d if one else F.adaptive_avg_pool2d
+        return run(x, a["adaptive"])
+    if one:
+        return F.avg_pool1d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"])
+    return F.avg_pool2d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"], a["divisor"])
+
+
+def _emit(e: Emission, step: Step) -> None:
+    source, codes = e.net.codes(step.ins[0]), e.net.codes(step.out)
+    rows, columns, count = _raster(step, e.net.shapes[step.ins[0]][1:])
+    scale = source.step / codes.step / count
+    shift = fixed.choose_shift(scale)
+    m = fixed.multiplier(scale, shift)
+    c = fixed.offset(np.zeros_like(scale), codes.zero, shift)
+    if (m == m.flat[0]).all():
+        m, c = m[:1, :1], c[:1, :1]
+    x, out, flatten = e.image(step, codes)
+    e.append(AvgPool(x, out, rows, columns, m, c, shift, codes.lo, codes.hi))
+    flatten()
+
+
+def _raster(step: Step, size: tuple[int, ...]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Floats]:
+    """Input ranges of output rows and columns, and the divisor of each window; 1-d pools have one row."""
+    windows = [_windows(step, axis, length) for axis, length in enumerate(size)]
+    if len(windows) == 1:
+        windows.insert(0, (np.array([[0, 1]], dtype=np.int32), np.ones(1)))
+    (rows, high), (columns, wide) = windows
+    count = high[:, None] * wide[None, :]
+    if step.attrs.get("divisor"):
+        count = np.full_like(count, float(step.attrs["divisor"]))
+    return rows, columns, count
+
+
+def _windows(step: Step, axis: int, size: int) -> tuple[npt.NDArray[np.int32], Floats]:
+    """Half-open input ranges ``[out, 2]`` along one axis, and how many elements each counts."""
+    out = step.shape[1 + axis]
+    index = np.arange(out)
+    a = step.attrs
+    if "adaptive" in a:
+        first, last = index * size // out, -(-(index + 1) * size // out)
+        counted = last - first
+    else:
+        kernel, stride, padding = a["kernel"][axis], a["stride"][axis], a["padding"][axis]
+        start = index * stride - padding
+        stop = np.minimum(start + kernel, size + padding)
+        first, last = np.maximum(start, 0), np.minimum(stop, size)
+        counted = stop - start if a["count_padding"] else last - first
+    return np.stack([first, last], axis=1).astype(np.int32), counted.astype(np.float64)
+
+
+OPERATOR = Operator(
+    kind="avg_pool",
+    fake=_fake,
+    emit=_emit,
+    aten={
+        "aten.avg_pool1d.default": _avg_pool,
+        "aten.avg_pool2d.default": _avg_pool,
+        "aten.adaptive_avg_pool1d.default": _adaptive_pool,
+        "aten.adaptive_avg_pool2d.default": _adaptive_pool,
+        "aten.mean.dim": _mean,
+    },
+    own_edge=True,
+    keeps_sign=True,
+)

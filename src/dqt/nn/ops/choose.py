@@ -1,0 +1,38 @@
+"""The controller's decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from dqt.nn.graph import Step
+from dqt.nn.operator import Operator
+from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
+
+if TYPE_CHECKING:
+    from dqt.nn.emission import Emission
+    from dqt.nn.net import Net
+from dqt.nn.run import Choice
+from dqt.program.ops.choose import Choose
+
+
+def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    logits = ins[0].raw.float().reshape(-1, len(net.space.chosen), len(net.space.choices))
+    noisy = logits if run.noise is None else logits + run.noise
+    soft = F.softmax(noisy / (run.temperature or 1.0), dim=-1)
+    hard = noisy.argmax(-1)
+    log_probability = F.log_softmax(logits, -1).gather(-1, hard[..., None]).squeeze(-1)
+    widths = torch.tensor(net.space.choices, device=hard.device)[hard]
+    run.choice = Choice(net.space.chosen, widths, soft, log_probability)
+    return ins[0]
+
+
+def _emit(e: Emission, step: Step) -> None:
+    e.append(Choose(e.source(step), e.net.space.chosen, e.net.space.choices))
+
+
+OPERATOR = Operator(kind="choose", fake=_fake, emit=_emit)

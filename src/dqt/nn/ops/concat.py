@@ -1,0 +1,52 @@
+"""Join of values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from dqt.nn.graph import Step
+from dqt.nn.integers import rescale
+from dqt.nn.operator import Operator
+from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+    from dqt.nn.emission import Emission
+    from dqt.nn.net import Net
+from dqt.program.ops.concat import Concat
+from dqt.program.ops.rescale import Rescale
+
+
+def _concat(b: Builder, node: fx.Node) -> str:
+    operands: Sequence[Any] = node.args[0]  # type: ignore[assignment]
+    axis = int(b.arg(node, 1, "dim", 0)) % len(node.meta["val"].shape)
+    if axis == 0:
+        raise b.unsupported(node, "joins along the batch")
+    return b.add(node, "concat", [b.value(node, operand) for operand in operands], attrs={"axis": axis - 1})
+
+
+def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    raw = torch.cat([x.master for x in ins], 1 + int(step.attrs["axis"]))
+    return Signal(raw, net.edge(step), run.quantized)
+
+
+def _emit(e: Emission, step: Step) -> None:
+    """Each operand is brought to the result's codes first."""
+    codes, parts = e.net.codes(step.out), []
+    for i, name in enumerate(step.ins):
+        k = rescale(e.net.codes(name), codes, np.ones(1), np.zeros(1))
+        part = e.define(e.fresh(f"{step.out}.{i}"), e.net.shapes[name], codes)
+        e.append(Rescale(e.names[name], part, k.m, k.c, k.shift, k.lo, k.hi))
+        parts.append(part)
+    e.append(Concat(tuple(parts), e.result(step), step.attrs["axis"]))
+
+
+OPERATOR = Operator(
+    kind="concat", fake=_fake, emit=_emit, aten={"aten.cat.default": _concat}, own_edge=True, keeps_sign=True
+)

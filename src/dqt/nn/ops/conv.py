@@ -1,0 +1,70 @@
+"""Convolution in one and two dimensions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import fx
+
+from dqt.nn import integers
+from dqt.nn.emission import two
+from dqt.nn.graph import Step
+from dqt.nn.layered import add_layer, fake_layer
+from dqt.nn.operator import Operator
+from dqt.nn.window import geometry
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+    from dqt.nn.emission import Emission
+from dqt.program.ops.conv import Conv
+
+
+def _conv(b: Builder, node: fx.Node) -> str:
+    weight = b.tensor(node, node.args[1])[1]
+    dims = weight.dim() - 2
+    stride = geometry(b.arg(node, 3, "stride", 1), dims)
+    dilation = geometry(b.arg(node, 5, "dilation", 1), dims)
+    padding = _padding(b.arg(node, 4, "padding", 0), tuple(weight.shape[2:]), dilation)
+    x = b.value(node, node.args[0])
+    before = b.producer(node, node.args[0])
+    if before is not None and before.kind == "pad" and _spatial_only(before):
+        pads = zip(before.attrs["before"][1:], before.attrs["after"][1:], strict=True)
+        padding = tuple(p + q for p, q in zip(padding, (v for pair in pads for v in pair), strict=True))
+        b.captured.steps.remove(before)
+        x = before.ins[0]
+    groups = int(b.arg(node, 6, "groups", 1))
+    return add_layer(b, node, "conv", x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
+
+
+def _spatial_only(pad: Step) -> bool:
+    return pad.attrs["before"][0] == 0 and pad.attrs["after"][0] == 0
+
+
+def _padding(value: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
+    if value == "valid":
+        return (0,) * (2 * len(kernel))
+    if value == "same":
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return tuple(v for total in totals for v in (total // 2, total - total // 2))
+    return tuple(v for p in geometry(value, len(kernel)) for v in (p, p))
+
+
+def _emit(e: Emission, step: Step) -> None:
+    a, k = step.attrs, integers.layer_integers(e.net, step)
+    x, out, flatten = e.image(step, k.out)
+    weight = k.weight if k.weight.ndim == 4 else k.weight[:, :, None, :]
+    padding = a["padding"] if len(a["padding"]) == 4 else (0, 0, *a["padding"])
+    shape = (two(a["stride"], 1), padding, two(a["dilation"], 1), a["groups"])
+    e.append(Conv(step.layer, x, out, weight, k.m, k.c, k.shift, k.out.lo, k.out.hi, *shape))
+    flatten()
+
+
+OPERATOR = Operator(
+    kind="conv",
+    fake=fake_layer,
+    emit=_emit,
+    aten=dict.fromkeys(
+        ("aten.conv1d.default", "aten.conv2d.default", "aten.conv1d.padding", "aten.conv2d.padding"), _conv
+    ),
+    own_edge=True,
+)

@@ -1,0 +1,41 @@
+"""Operators that give what they get: they are captured as their operand, and no step is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import fx
+
+from dqt.nn.graph import Step
+from dqt.nn.operator import Operator
+from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+    from dqt.nn.emission import Emission
+    from dqt.nn.net import Net
+
+
+def _same(b: Builder, node: fx.Node) -> str:
+    return b.value(node, node.args[0])
+
+
+def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+    return ins[0]
+
+
+def _emit(e: Emission, step: Step) -> None:
+    e.same(step)
+
+
+VIEWS = ("aten.alias.default", "aten.contiguous.default", "aten.detach.default")
+OPERATOR = Operator(
+    kind="identity",
+    fake=_fake,
+    emit=_emit,
+    aten=dict.fromkeys((*VIEWS, "aten.clone.default"), _same),
+    moves=True,
+    shares_memory=frozenset(VIEWS),
+)

@@ -1,0 +1,30 @@
+"""Matrix product over the last dimension."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import fx
+
+from dqt.nn import integers
+from dqt.nn.graph import Step
+from dqt.nn.layered import add_layer, fake_layer
+from dqt.nn.operator import Operator
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+    from dqt.nn.emission import Emission
+from dqt.program.ops.linear import Linear
+
+
+def _linear(b: Builder, node: fx.Node) -> str:
+    return add_layer(b, node, "linear", b.value(node, node.args[0]), {})
+
+
+def _emit(e: Emission, step: Step) -> None:
+    k = integers.layer_integers(e.net, step)
+    x, out = e.source(step), e.result(step, k.out)
+    e.append(Linear(step.layer, x, out, k.weight, k.m, k.c, k.shift, k.out.lo, k.out.hi))
+
+
+OPERATOR = Operator(kind="linear", fake=fake_layer, emit=_emit, aten={"aten.linear.default": _linear}, own_edge=True)

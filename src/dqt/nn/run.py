@@ -1,0 +1,73 @@
+"""One differentiable pass through a network: the widths, what the controller chose, how it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dqt.arith.plan import Pair
+from dqt.nn import fake
+
+
+@dataclass
+class Choice:
+    """The widths that a controller chose.
+
+    Attributes:
+        layers: names of the layers it chose for.
+        widths: int64 ``[N, layers]``.
+        soft: float ``[N, layers, choices]``, the probabilities of this draw (noise and temperature included); rows
+            sum to 1. Empty in an exact run.
+        log_probability: float ``[N, layers]``, log of the noise-free probability of what was chosen. Empty in an
+            exact run.
+    """
+
+    layers: tuple[str, ...]
+    widths: Tensor
+    soft: Tensor
+    log_probability: Tensor
+
+    def of(self, layer: str) -> int | None:
+        """The column of a layer, ``None`` if its width is fixed."""
+        return self.layers.index(layer) if layer in self.layers else None
+
+
+@dataclass
+class Run:
+    """One pass through the network: the widths, and how it is computed.
+
+    Attributes:
+        widths: (weight, activation) width by layer; layers that the choice covers are not in it.
+        quantized: ``False``: the float model, for calibration.
+        batch_statistics: batch norms use and update the statistics of the batch; tracked ranges move.
+        choice: set by the "choose" step of a routed run.
+        temperature, noise: of the Gumbel-softmax; ``None``: the argmax.
+    """
+
+    widths: dict[str, Pair]
+    quantized: bool = True
+    batch_statistics: bool = False
+    choice: Choice | None = None
+    temperature: float | None = None
+    noise: Tensor | None = None
+
+
+def by_width(chosen: Tensor, x: Tensor, run: Callable[[Tensor, int, float], Tensor]) -> Tensor:
+    """Run groups of samples of equal width and put the results back in order: every sample is computed once.
+
+    Args:
+        chosen: int64 ``[N]``, the width of each sample.
+        x: ``[N, ...]``.
+        run: (rows of ``x`` of one width, that width, their share of the batch) -> result rows.
+    """
+    widths, counts = torch.unique(chosen, return_counts=True)
+    if len(widths) == 1:
+        return run(x, int(widths), 1.0)
+    order = chosen.argsort(stable=True)
+    inverse = order.argsort()
+    groups = zip(fake.reorder(x, order, inverse).split_with_sizes(counts.tolist()), widths.tolist(), strict=True)
+    results = [run(rows, b, len(rows) / len(chosen)) for rows, b in groups]
+    return fake.reorder(torch.cat(results), inverse, order)

@@ -1,4 +1,4 @@
-"""Every value of an exact run, for the tests; the networks themselves are public, in :mod:`dqt.testing.networks`."""
+"""Every value of an exact run, for the tests."""
 
 from __future__ import annotations
 
@@ -9,35 +9,6 @@ from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
 from dqt.nn.tensors import TensorArrays
 from dqt.program.execute import Machine
-from dqt.testing.networks import (
-    BLOCKS,
-    HEADS,
-    Model,
-    block,
-    conv,
-    head,
-    random_model,
-    ready,
-    small,
-    unsettle,
-    with_controller,
-)
-
-__all__ = [
-    "BLOCKS",
-    "HEADS",
-    "Model",
-    "block",
-    "conv",
-    "exact_values",
-    "head",
-    "random_model",
-    "ready",
-    "scale_of",
-    "small",
-    "unsettle",
-    "with_controller",
-]
 
 
 def exact_values(net: Net, x: Tensor, plan: PlanLike = None) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import subprocess
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from dqt.arith.plan import Plan, PlanLike
 from dqt.program.interpret import execute, interpret
+from dqt.program.pixels import pixels_to_inputs
 from dqt.program.program import Program
+from dqt.shipped import example
 from dqt.testing import inputs, random_program
 from tests.native.build import MISSING, ROOT, built, call
 
@@ -95,3 +98,26 @@ def test_the_page_names_every_function() -> None:
     names = set(re.findall(r"^DQT_API .*?(dqt_\w+)\(", header, re.MULTILINE))
     assert len(names) == 15
     assert [name for name in sorted(names) if f"`{name}`" not in page and f"{name}(" not in page] == []
+
+
+def test_pixels_become_floats_in_c_as_in_python(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```c\n(for .*?)```", (ROOT / "docs" / "c-api.md").read_text(), re.DOTALL)
+    (tmp_path / "pixels.c").write_text(f"""
+#include <stddef.h>
+void normalize(const unsigned char *pixels, const double *mean, const double *std, float *input,
+               size_t channels, size_t height, size_t width) {{
+    {code}
+}}
+""")
+    subprocess.run(
+        ["cc", "-std=c99", "-O2", "-shared", "-fPIC", "pixels.c", "-o", "pixels.so"], cwd=tmp_path, check=True
+    )
+    program = Program.load(example())
+    shape = program.input_shape
+    pixels = np.arange(np.prod(shape)).astype(np.uint8).reshape(shape)  # every value of a byte in every channel
+    found = np.empty(shape, np.float32)
+    mean, std = (np.array(program.info[name], dtype=np.float64) for name in ("mean", "std"))
+    normalize = ctypes.CDLL(str(tmp_path / "pixels.so")).normalize
+    pointers = (ctypes.c_void_p(array.ctypes.data) for array in (pixels, mean, std, found))
+    normalize(*pointers, *(ctypes.c_size_t(d) for d in shape))
+    np.testing.assert_array_equal(found, pixels_to_inputs(program, pixels[None])[0])

@@ -46,6 +46,9 @@ def evaluate(
 
     In every run the native engine's integers are compared with those of the interpreter on a sample of the inputs.
     Should they differ, the table says so in red and the exit code is 4.
+
+    Your own data: npz=FILE holds samples x (or images) and labels y (or labels), or x_test and y_test; folder=PATH
+    holds one folder of images for each class. Samples of uint8 are pixels, other numbers what the model takes.
     """
     from dqt.arith.plan import resolve
     from dqt.cli.labelled import labelled_samples

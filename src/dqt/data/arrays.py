@@ -90,7 +90,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         said = "it is another kind of file, or holds Python objects" if "pickle" in str(error) else error
         raise DataError(f"{path}: not a readable file of plain arrays (.npy or .npz): {said}") from None
 

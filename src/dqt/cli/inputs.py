@@ -112,8 +112,13 @@ def inputs_of(program: Program, array: npt.NDArray[Any], source: str) -> npt.NDA
     from dqt.program.interpret import InputError
     from dqt.program.pixels import with_batch
 
+    shape = program.input_shape
+    if array.dtype == "uint8":
+        array = with_batch(array, shape)
+    elif array.shape == shape:
+        array = array[None]
     try:
-        return as_input(with_batch(array, program.input_shape), program)
+        return as_input(array, program)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -325,3 +328,28 @@ def test_the_checkpoint_and_the_program_agree(made: Path) -> None:
     test = load("digits").test
     exact = net(test.inputs(), 4, exact=True).numpy()
     assert np.array_equal(exact, dqt.interpret(dqt.Program.load("net.dqt"), test.inputs(), 4))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_outputs_may_go_to_standard_output(made: Path, kind: str) -> None:
+    """Whole, and alone: the words for people are then on standard error."""
+
+    def sent(*words: str) -> tuple[bytes, str]:
+        code = f"import sys; from dqt.cli import main; sys.exit(main({list(words)!r}))"
+        with Path("sent").open("wb") as file:
+            out = subprocess.PIPE if kind == "pipe" else file
+            done = subprocess.run([sys.executable, "-c", code], stdout=out, stderr=subprocess.PIPE, check=True)
+        return done.stdout if kind == "pipe" else Path("sent").read_bytes(), done.stderr.decode()
+
+    array, words = sent("run", "net.dqt", "x.npy", "-o", "/dev/stdout")
+    assert np.array_equal(np.load(io.BytesIO(array)), interpret(dqt.Program.load("net.dqt"), np.load("x.npy")))
+    assert "/dev/stdout" in words
+    page, words = sent("report", str(made / "runs/mine"), "-o", "/dev/stdout")
+    assert page.startswith(b"<!doctype html>")
+    assert page.endswith(b"</html>\n")
+    assert words == "/dev/stdout\n"
+    assert not Path("/dev/stdout.md").exists()
+    if kind == "pipe":
+        program, words = sent("lower", str(made / "runs/mine"), "-o", "/dev/stdout")
+        assert program == Path("net.dqt").read_bytes()
+        assert f"{len(program):,} bytes" in words

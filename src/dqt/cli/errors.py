@@ -35,7 +35,7 @@ def describe(error: Exception) -> tuple[str, int]:
     """The message for ``error``, without a traceback, and the exit code."""
     if isinstance(error, StopError):
         return f"dqt: {error}", INTERRUPTED
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError) and error.filename is None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: nothing more to flush
         return "", INPUT
     if hasattr(error, "format_message"):  # the parser's own errors, whose class depends on typer's version

@@ -20,27 +20,26 @@ def lower(
 ) -> None:
     """Freeze a trained network into the integer program that is served; proves that no sum overflows."""
     import dqt
+    from dqt.arith.files import write_file
+    from dqt.program.file import dumps
     from dqt.train.checkpoint import rebuild
 
     source = checkpoint_of(checkpoint)
     net, held = rebuild(source)
     program = dqt.lower(net, info=held.info)
     target = out or source.with_suffix(".dqt")
-    program.save(target)
+    written = dumps(program)
+    write_file(target, written)
     data = {
         "file": str(target),
-        "bytes": target.stat().st_size,
+        "bytes": len(written),
         "checkpoint": str(source),
         "epoch": held.epoch,
         "layers": len(program.layers),
         "widths": list(program.space.widths),
         "controller": bool(program.space.choices),
     }
-    emit(
-        data,
-        as_json,
-        lambda: typer.echo(
-            f"{target}: {data['bytes']:,} bytes, {len(program.layers)} layers, widths "
-            f"{', '.join(str(b) for b in program.space.widths)}" + (", a controller" if data["controller"] else "")
-        ),
-    )
+    widths = ", ".join(str(b) for b in program.space.widths)
+    more = ", a controller" if program.space.choices else ""
+    said = f"{target}: {len(written):,} bytes, {len(program.layers)} layers, widths {widths}{more}"
+    emit(data, as_json, lambda: typer.echo(said), out=target)

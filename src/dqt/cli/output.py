@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +29,7 @@ PlanFiles = Annotated[
     typer.Option("--plan", metavar="FILE", help="A plan or a cascade, from dqt search; may be repeated."),
 ]
 
+STDOUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 RED = "bold red"
 PIPE_COLUMNS = 140
 """How wide a table may be where no terminal says it."""
@@ -42,12 +43,17 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     return Console(stderr=stderr, width=None if terminal else PIPE_COLUMNS, highlight=False, quiet=quiet)
 
 
-def emit(data: Any, as_json: bool, human: Callable[[], object]) -> None:
-    """Print ``data`` as JSON, or call what prints it for people."""
-    if as_json:
-        typer.echo(json.dumps(data, indent=1, allow_nan=False))
-    else:
-        human()
+def emit(data: Any, as_json: bool, human: Callable[[], object], *, out: Path | None = None) -> None:
+    """Print ``data`` as JSON, or call what prints it for people.
+
+    Where the result itself, ``out``, went to standard output, words go to standard error: they would spoil it.
+    """
+    spoken_for = out is not None and str(out) in STDOUT
+    with redirect_stdout(sys.stderr) if spoken_for else nullcontext():
+        if as_json:
+            typer.echo(json.dumps(data, indent=1, allow_nan=False))
+        else:
+            human()
 
 
 def alarm(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dqt.cli.evaluate import stop_if_different
-from dqt.cli.output import Json, emit
+from dqt.cli.output import STDOUT, Json, emit
 
 
 def report(
@@ -30,7 +30,10 @@ def report(
     tables = page.with_suffix(".md")
     if tables == page:
         raise typer.BadParameter(f"{page} is where the tables go: name the page with .html")
+    written = {"page": str(page)}
     write_page(results, page)
-    write_file(tables, markdown(results))
-    emit({"page": str(page), "markdown": str(tables)}, as_json, lambda: typer.echo(f"{page}\n{tables}"))
+    if str(page) not in STDOUT and page.is_file():  # beside a pipe or a device nothing else belongs
+        write_file(tables, markdown(results))
+        written["markdown"] = str(tables)
+    emit(written, as_json, lambda: typer.echo("\n".join(written.values())), out=page)
     stop_if_different(results)

@@ -53,7 +53,7 @@ def run(
         for answer, count in zip(found, passes.tolist(), strict=True):
             answer["passes"] = list(chosen.widths[:count])
     data = {"samples": found} | ({"out": str(out)} if out is not None else {})
-    emit(data, as_json, lambda: _show(found, out))
+    emit(data, as_json, lambda: _show(found, out), out=out)
 
 
 def _answer(program: Any, name: str, y: Any, top: int) -> dict[str, Any]:

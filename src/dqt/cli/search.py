@@ -89,7 +89,7 @@ def _plan(
         typer.echo(f"{100 * paid.share:.2f} % of the master's BitOPs, {paid.read_bytes:,} bytes of weights read")
         typer.echo(f"{out}\nnext: dqt eval NET.dqt DATA --plan {out}")
 
-    emit(result, as_json, human)
+    emit(result, as_json, human, out=out)
 
 
 def _cascade(
@@ -132,7 +132,7 @@ def _cascade(
         typer.echo(f"{100 * spent.share:.2f} % of the master's BitOPs {where}")
         typer.echo(f"{out}\nnext: dqt eval NET.dqt DATA --plan {out}")
 
-    emit(result, as_json, human)
+    emit(result, as_json, human, out=out)
 
 
 def _data(held: Checkpoint, spec: str | None, root: Path | None) -> DataSet:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dqt.lower.emit import lower
     from dqt.nn.calibrate import calibrate
     from dqt.nn.config import Config, Controller
-    from dqt.nn.errors import UnsupportedError
+    from dqt.nn.errors import HookWarning, UnsupportedError
     from dqt.nn.prepare import prepare
     from dqt.program.cascade import calibrate_cascade
     from dqt.program.cost import cost
@@ -34,6 +34,7 @@ __all__ = [
     "Cascade",
     "Config",
     "Controller",
+    "HookWarning",
     "InputError",
     "InputRangeWarning",
     "Plan",
@@ -62,6 +63,7 @@ _HOME = {
     "Cascade": "dqt.arith.plan",
     "Config": "dqt.nn.config",
     "Controller": "dqt.nn.config",
+    "HookWarning": "dqt.nn.errors",
     "InputError": "dqt.program.interpret",
     "InputRangeWarning": "dqt.arith.errors",
     "Plan": "dqt.arith.plan",

@@ -7,10 +7,12 @@ from typing import Any
 
 from dqt.nn.emission import emit
 from dqt.nn.errors import CalibrationError
+from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.net import Net
 from dqt.program.program import Program
 
 
+@outside_inference_mode
 def lower(net: Net, *, info: Mapping[str, Any] | None = None) -> Program:
     """Freeze a prepared network into the integer program that is served.
 
@@ -22,8 +24,11 @@ def lower(net: Net, *, info: Mapping[str, Any] | None = None) -> Program:
 
     Raises:
         CalibrationError: the ranges come from the example input alone.
+        InputError: ``net`` is no prepared network.
+        UnsupportedError: a parameter is not finite, or a constant does not fit; names it, or the layer.
         ProgramError: a layer cannot be proved free of overflow; names it and the bound.
     """
+    net = prepared(net, "dqt.lower")
     if not net.calibrated:
         raise CalibrationError(
             "the ranges come from the example input alone: run dqt.calibrate(net, batches) or dqt.fit first"

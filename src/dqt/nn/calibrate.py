@@ -11,7 +11,9 @@ from torch import Tensor
 from dqt.arith.plan import Plan, uniform
 from dqt.nn import fake
 from dqt.nn.errors import CalibrationError
+from dqt.nn.finite import check_finite
 from dqt.nn.graph import INPUT, Step, needed_for
+from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.layered import product
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.modes import evaluating
@@ -28,6 +30,7 @@ MIDDLE_WIDTH = 5
 Batches = list[Tensor]
 
 
+@outside_inference_mode
 def calibrate(
     net: Net, batches: Iterable[Any], *, observer: Observer = "mse", correct_bias: bool = True, progress: bool = False
 ) -> Net:
@@ -48,10 +51,13 @@ def calibrate(
 
     Raises:
         CalibrationError: no data, NaN or infinity in it, an activation that is not finite, or an unknown observer.
-        InputError: a batch of the wrong shape or dtype.
+        InputError: a batch of the wrong shape or dtype, or ``net`` is no prepared network.
+        UnsupportedError: a parameter is not finite; names it.
     """
     if observer not in get_args(Observer):
         raise CalibrationError(f"observer {observer!r}: choose one of {', '.join(get_args(Observer))}")
+    net = prepared(net, "dqt.calibrate")
+    check_finite(net)
     inputs = _inputs(net, batches)
     norms = [module for module in net.modules() if isinstance(module, Norm)]
     untouched = [norm for norm in norms if norm.untouched and norm.training] if net.training else []
@@ -83,7 +89,8 @@ def _inputs(net: Net, batches: Iterable[Any]) -> Batches:
             raise CalibrationError(f"calibration batch {i} contains NaN or infinity")
     if not net.config.input_signed and min(float(x.min()) for x in inputs) < 0:
         raise CalibrationError("the input has negative values, but Config(input_signed=False) promises none")
-    return [x.to(device, torch.float32) for x in inputs]
+    inputs = [x.to(device, torch.float32) for x in inputs]
+    return [x.clone() if x.is_inference() else x for x in inputs]
 
 
 def _layers(net: Net) -> list[WidthLayer]:

@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_unflatten
 
 from dqt.nn.errors import UnsupportedError
-from dqt.nn.graph import INPUT, Step
+from dqt.nn.finite import check_numbers
+from dqt.nn.graph import INPUT, Step, Structure
 from dqt.nn.operator import handlers, operators, shares_memory
 
 OWN_NAMES = ("edges", "controller")
@@ -48,6 +50,7 @@ class Captured:
     norms: dict[str, NormSpec] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
+    structure: Structure | None = None
 
 
 def export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
@@ -121,7 +124,7 @@ class Builder:
         self.names: dict[str, int] = {INPUT: 1}
         self.paths: set[str] = set()
         self.used: dict[int, str] = {}
-        self.graph = program.graph
+        self.graph, self.returned = program.graph, program.call_spec.out_spec
         self.order = {node: i for i, node in enumerate(self.graph.nodes)}
         placeholders = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
         if len(placeholders) != 1:
@@ -139,11 +142,20 @@ class Builder:
                     raise self.unsupported(node, "is not among the operators that can be quantized")
                 self.values[node] = handler(self, node)
                 self._remember(node)
-        (results,) = next(n for n in self.graph.nodes if n.op == "output").args
-        if len(results) != 1 or not isinstance(results[0], fx.Node):
-            raise UnsupportedError(f"the model returns {len(results)} values; it must return one tensor")
-        self._finish(self.values.get(results[0], INPUT))
+        self._finish(self.values.get(self._result(), INPUT))
         return self.captured
+
+    def _result(self) -> fx.Node:
+        """The node that the model returns, alone or in a structure, which is kept."""
+        (results,) = next(n for n in self.graph.nodes if n.op == "output").args
+        tensors = [i for i, result in enumerate(results) if isinstance(result, fx.Node)]
+        if len(tensors) != 1:
+            raise UnsupportedError(f"the model returns {len(tensors)} values; it must return one tensor")
+        (index,) = tensors
+        if self.returned is not None and not self.returned.is_leaf():
+            leaves = [torch.empty(0) if i == index else result for i, result in enumerate(results)]
+            self.captured.structure = Structure(tree_unflatten(leaves, self.returned), index)
+        return results[index]
 
     def _remember(self, node: fx.Node) -> None:
         """Note whose memory the result has; after an in-place operator, whoever reads its operand reads the result."""
@@ -202,6 +214,7 @@ class Builder:
         if not isinstance(arg, fx.Node) or arg.name not in self.tensors:
             raise self.unsupported(node, "has a weight that is computed, not a parameter of the model")
         name, tensor = self.tensors[arg.name]
+        check_numbers(name, tensor)
         earlier = self.used.setdefault(tensor.data_ptr() or id(tensor), f"{name} in {node.name}")
         if earlier != f"{name} in {node.name}":
             raise self.unsupported(

@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from dqt.arith.bounds import WIDE_LIMIT
+from dqt.nn.errors import UnsupportedError
+from dqt.nn.finite import check_finite
 from dqt.nn.graph import INPUT, Step
 from dqt.nn.integers import Codes
 from dqt.nn.operator import operators
@@ -25,12 +29,18 @@ def emit(net: Net, info: Mapping[str, Any]) -> Program:
     """The integer program of ``net`` as its parameters are now, verified.
 
     Raises:
-        ValueError: a constant does not fit; names the layer.
+        UnsupportedError: a parameter is not finite, or a constant does not fit; names it, or the layer.
         ProgramError: a layer cannot be proved free of overflow; names it and the bound.
     """
+    check_finite(net)
     emission = Emission(net)
-    for step in net.steps:
-        operators()[step.kind].emit(emission, step)
+    with torch.no_grad():
+        for step in net.steps:
+            try:
+                operators()[step.kind].emit(emission, step)
+            except ValueError as error:
+                what = f"layer {step.layer}" if step.layer else f"{step.kind} {step.out}"
+                raise UnsupportedError(f"{what}: {error}") from None
     return emission.finish(info)
 
 

@@ -7,5 +7,9 @@ class UnsupportedError(ValueError):
     """A model, or a part of it, that cannot become an integer program; says which operator, where, and what to do."""
 
 
+class HookWarning(UserWarning):
+    """Hooks that will not run, or are not part of the prepared network; says which, and where to register them."""
+
+
 class CalibrationError(ValueError):
     """Ranges that are missing, or data that cannot give them."""

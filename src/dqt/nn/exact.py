@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Cascade, Plan, resolve
+from dqt.nn.hooks import warn_unheard
 from dqt.nn.run import Choice
 from dqt.nn.tensors import TensorArrays
 from dqt.program.execute import Machine
@@ -45,6 +46,7 @@ def run_exact(net: Net, x: Tensor, plan: Plan | Literal["auto"]) -> Exact:
     net.check_input(x)
     if not bool(torch.isfinite(x).all()):
         raise InputError("the input contains NaN or infinity")
+    warn_unheard(net)
     program = net.program()
     run = Machine(program, plan, TensorArrays(x.device)).run(x.float())
     codes = run.output.int()

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
 INPUT = "input"
 
 
@@ -38,6 +41,25 @@ class Step:
     cap: float = float("inf")
     attrs: Mapping[str, Any] = field(default_factory=dict)
     controller: bool = False
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a model returns its one tensor in: a dict, a tuple, a data class that torch.utils._pytree knows.
+
+    Attributes:
+        form: the structure with an empty tensor in the tensor's place (data classes may leave out ``None``).
+        index: which of its leaves that is.
+    """
+
+    form: Any
+    index: int
+
+    def around(self, y: Tensor) -> Any:
+        """The structure, with ``y`` in its place."""
+        leaves, spec = tree_flatten(self.form)
+        leaves[self.index] = y
+        return tree_unflatten(leaves, spec)
 
 
 def last_uses(steps: tuple[Step, ...]) -> tuple[tuple[str, ...], ...]:

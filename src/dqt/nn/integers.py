@@ -87,7 +87,7 @@ def layer_integers(net: Net, step: Step) -> LayerIntegers:
     """Constants of a convolution or linear layer at every width.
 
     Raises:
-        ValueError: a constant does not fit; names the layer.
+        ValueError: a constant does not fit.
     """
     layer, source = net.layer(step.layer), net.codes(step.ins[0])
     weight = layer.codes().cpu().numpy()
@@ -97,12 +97,9 @@ def layer_integers(net: Net, step: Step) -> LayerIntegers:
     gain, bias = (np.stack([_double(part) for part in parts]) for parts in zip(*affine, strict=True))
     edge = net.edge(step)
     out = edge_codes(edge) if edge is not None else _wide_codes(bounds, unit * gain, bias)
-    try:
-        scale = gain * unit / out.step
-        shift = fixed.choose_shift(scale)
-        m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.step, out.zero, shift)
-    except ValueError as error:
-        raise ValueError(f"layer {step.layer}: {error}") from None
+    scale = gain * unit / out.step
+    shift = fixed.choose_shift(scale)
+    m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.step, out.zero, shift)
     if (m == m[0]).all() and (c == c[0]).all():
         m, c = m[:1], c[:1]
     magnitude = max(bound.magnitude for bound in bounds)

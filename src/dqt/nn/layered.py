@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, fx
@@ -12,6 +12,7 @@ from dqt.arith.fixed import choose_shift
 from dqt.arith.plan import Pair
 from dqt.nn import fake
 from dqt.nn.graph import Step
+from dqt.nn.hooks import is_hooked
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Run, by_width
@@ -36,17 +37,20 @@ def fake_layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
     """A layer at its widths, by sample where a controller chose them."""
     layer, norm = net.layer(step.layer), net.norm(step.norm)
     (x,) = ins
+    hooked = is_hooked(layer) or (norm is not None and is_hooked(norm))
     if not run.quantized:
-        return Signal(_float_product(layer, norm, x), net.edge(step), False)
+        raw = _hooked_product(layer, norm, x, None, False) if hooked else _float_product(layer, norm, x)
+        return Signal(raw, net.edge(step), False)
+
+    def at(signal: Signal, pair: Pair, share: float) -> Tensor:
+        if hooked:
+            return _hooked_product(layer, norm, signal, pair, run.batch_statistics, share)
+        return product(layer, norm, signal, pair, run.batch_statistics, share, net.edge(step))
+
     column = run.choice.of(step.layer) if run.choice else None
     if run.choice is None or column is None:
-        raw = product(layer, norm, x, run.widths[step.layer], run.batch_statistics, edge=net.edge(step))
-        return Signal(raw, net.edge(step))
-    raw = by_width(
-        run.choice.widths[:, column],
-        x.raw,
-        lambda rows, b, share: product(layer, norm, x.like(rows), (b, b), run.batch_statistics, share, net.edge(step)),
-    )
+        return Signal(at(x, run.widths[step.layer], 1.0), net.edge(step))
+    raw = by_width(run.choice.widths[:, column], x.raw, lambda rows, b, share: at(x.like(rows), (b, b), share))
     if run.choice.soft.requires_grad:
         soft = run.choice.soft[:, column]
         raw = fake.carry_choice(raw, soft.gather(1, soft.argmax(1, keepdim=True)).squeeze(1))
@@ -73,7 +77,7 @@ def product(
     weight, offset = layer.narrowed(bw), layer.offset(row)
     if batch_statistics:
         y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.step(), weight), offset)
-        return y if norm is None else norm(y, row, share, y.numel() > y.shape[1])
+        return y if norm is None else norm(y, b=row, share=share, batch_statistics=y.numel() > y.shape[1])
     acc = layer.apply_weight(x.codes(ba).float(), weight, None).double()
     shape = (-1, *(1 for _ in range(weight.dim() - 2)))
     gain, bias = layer.gain_and_bias(norm, row)
@@ -93,4 +97,27 @@ def _multiplier_error(layer: WidthLayer, norm: Norm | None, x: Signal, edge: Edg
 
 def _float_product(layer: WidthLayer, norm: Norm | None, x: Signal) -> Tensor:
     y = layer.apply_weight(x.master, layer.weight, layer.bias)
-    return y if norm is None else norm(y, layer.n)
+    return y if norm is None else norm(y, b=layer.n)
+
+
+def _hooked_product(
+    layer: WidthLayer, norm: Norm | None, x: Signal, pair: Pair | None, batch_statistics: bool, share: float = 1.0
+) -> Tensor:
+    """:func:`product` (``pair`` ``None``: of the float model) through calls of the modules, so that their hooks run.
+
+    Hooks get float32 real values, as in the user's model, and may change them. In evaluation the layer and its norm
+    are two roundings here and one in :func:`product`: results differ in the last bits of a float32.
+    """
+    given = (x.master if pair is None else x.real(pair[1])).float()
+
+    def own(real: Tensor) -> Tensor:
+        signal = x if real is given else x.like(real)  # a hook gave another input
+        if pair is None:
+            return layer.apply_weight(signal.master, layer.weight, layer.bias)
+        return product(layer, None, signal, pair, batch_statistics, share).float()
+
+    y: Tensor = layer(given, product=own)
+    if norm is None:
+        return y
+    width = layer.n if pair is None else min(pair)
+    return cast("Tensor", norm(y, b=width, share=share, batch_statistics=batch_statistics and y.numel() > y.shape[1]))

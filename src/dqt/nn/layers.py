@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -90,6 +90,14 @@ class WidthLayer(nn.Module):
             return torch.ones_like(offset), offset
         gain, bias = norm.gain_and_bias(b)
         return gain, bias + offset * gain
+
+    def forward(self, x: Tensor, *, product: Callable[[Tensor], Tensor]) -> Tensor:
+        """``product(x)``: what the network computes here, as a call of the module, for its hooks.
+
+        Args:
+            x: real values as the layer reads them, at the width of its activations.
+        """
+        return product(x)
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The layer's product on any tensors of its shapes: real values when training, integers when exact."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -12,18 +13,19 @@ from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Cascade, Pair, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
-from dqt.nn.emission import emit
 from dqt.nn.exact import run_cascade, run_exact
-from dqt.nn.graph import INPUT, Step, last_uses, needed_for
+from dqt.nn.graph import INPUT, Step, Structure, last_uses, needed_for
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Choice, Run
+from dqt.nn.served import Served
 from dqt.program.program import Program
 
 __all__ = ["InputError", "Net", "edge_key"]
 
 CONTROLLER = "controller."
+OUTPUT_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 class Net(nn.Module):
@@ -35,6 +37,8 @@ class Net(nn.Module):
     Attributes:
         config: what it was prepared with.   space: the plans it accepts.   steps: its operators in order.
         shapes: of every value, without the batch.   input_shape: of one sample.
+        structure: what the model returns its tensor in; ``None``: the tensor alone.
+        output_dtype: of what a call returns; parameters and arithmetic are float32, whatever the network was cast to.
     """
 
     def __init__(self, config: Config, space: Space, steps: Iterable[Step], input_shape: tuple[int, ...]) -> None:
@@ -50,7 +54,34 @@ class Net(nn.Module):
         self._fake = {step.out: operators()[step.kind].fake for step in self.steps}
         readers = [(name, bool(step.layer)) for step in self.steps for name in step.ins]
         self._shared = {name for name, _ in readers if {(name, True), (name, False)} <= set(readers)}
-        self._program: tuple[Any, Program] | None = None
+        self._served = Served()
+        self.structure: Structure | None = None
+        self.output_dtype = torch.float32
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Net:
+        """Move the network; a cast (``half``, ``double``, ``to``, ``type``) becomes the type of its output alone.
+
+        Parameters stay float32, of which the integers are made: a network that was cast has the same integers.
+        """
+        to = {fn(torch.zeros(1, dtype=d, device=self.ready.device)).dtype for d in (torch.float32, torch.float16)}
+        device = fn(torch.zeros(1, device=self.ready.device)).device
+        if len(to) > 1:  # it keeps the type that it finds
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+            return self
+        (self.output_dtype,) = to
+        if self.output_dtype not in OUTPUT_DTYPES:
+            raise InputError(f"a prepared network computes in float32: its output cannot become {self.output_dtype}")
+        super()._apply(lambda tensor: tensor.to(device), recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy or a pickle makes a program of its own."""
+        return self.__dict__ | {"_served": Served()}
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """The module at a path, as the model had it; also where the path begins with the name of a method of ours."""
+        module = self._find(target) if target else self
+        return super().get_submodule(target) if module is None else module
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -62,7 +93,7 @@ class Net(nn.Module):
         """Whether ranges come from data (``dqt.calibrate``) and not from the example input alone."""
         return bool(self.ready)
 
-    def forward(self, x: Tensor, plan: PlanLike = None, *, exact: bool = False) -> Tensor:
+    def forward(self, x: Tensor, plan: PlanLike = None, *, exact: bool = False) -> Any:
         """The network at the widths of ``plan``.
 
         Args:
@@ -73,12 +104,18 @@ class Net(nn.Module):
                 any device, without gradient and with the statistics of evaluation. ``False``: differentiable.
 
         Returns:
-            float32 ``[N, ...]``.
+            float32 ``[N, ...]``, in the structure that the model returned it in (such as ``{"logits": y}``).
 
         Raises:
             InputError: shape or dtype do not fit; in an exact run also NaN or infinity.
             PlanError: the plan does not fit.
+            UnsupportedError: an exact run, but a parameter is not finite; names it.
         """
+        y = self.tensor(x, plan, exact=exact).to(self.output_dtype)
+        return y if self.structure is None else self.structure.around(y)
+
+    def tensor(self, x: Tensor, plan: PlanLike = None, *, exact: bool = False) -> Tensor:
+        """The tensor alone of :meth:`forward`, float32, whatever structure the model returns it in."""
         fixed = resolve(self.space, plan)
         if isinstance(fixed, Cascade):
             if not exact:
@@ -232,13 +269,17 @@ class Net(nn.Module):
         return signal
 
     def program(self) -> Program:
-        """The integer program of the parameters as they are now; made anew when a parameter or buffer changed."""
-        state = [*self.parameters(), *self.buffers()]
-        key = tuple((t.data_ptr(), t._version, float(t.detach().double().sum())) for t in state)
-        if self._program is None or self._program[0] != key:
-            with torch.no_grad():
-                self._program = (key, emit(self, {}))
-        return self._program[1]
+        """The integer program of the parameters as they are now; made anew when a parameter or buffer has changed."""
+        return self._served.of(self)
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """A context in which the parameters stand still: its exact runs make the program once, and compare nothing.
+
+        >>> with net.frozen():
+        ...     for x in batches:
+        ...         net(x, 4, exact=True)
+        """
+        return self._served.held()
 
 
 def edge_key(name: str) -> str:

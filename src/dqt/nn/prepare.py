@@ -17,6 +17,7 @@ from dqt.nn.config import Config
 from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.graph import INPUT, Step
+from dqt.nn.hooks import Uncalled
 from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
 from dqt.nn.operator import operators
@@ -60,6 +61,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     edge_width = config.edge_width or config.master
     space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
     net = Net(config, space, steps, captured.input_shape)
+    net.structure = captured.structure
     _fill(net, captured, plans)
     net.to(example.device)
     set_ranges(net.eval(), [example.float()])
@@ -185,7 +187,7 @@ def place(root: nn.Module, path: str, module: nn.Module) -> None:
     """
     *parents, leaf = path.split(".")
     for name in parents:
-        root = root._modules.setdefault(name, nn.Module()) or root
+        root = root._modules.setdefault(name, Uncalled()) or root
     earlier = root._modules.get(leaf)
     if earlier is not None:  # a container that was made for its children
         module._modules.update(earlier._modules)

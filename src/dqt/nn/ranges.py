@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from dqt.arith.nested import signed_zero
 from dqt.nn import fake
+from dqt.nn.hooks import Uncalled
 
 TINY = 1e-20
 OBSERVED = 32
 Kind = Literal["relu", "unsigned", "signed"]
 
 
-class Edge(nn.Module):
+class Edge(Uncalled):
     """Quantizer of one activation: ``step = clip / levels``, zero point 0 or, where signs differ, ``2^(n-1)``.
 
     Kinds: ``"relu"``, whose clamp is the activation and whose clip is learned; ``"unsigned"``, never negative, tracked;

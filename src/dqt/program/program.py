@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from dqt.arith.plan import PlanLike, Space
 from dqt.program.errors import ProgramError
+from dqt.program.info import frozen, thawed
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
 from dqt.program.values import Value
@@ -22,6 +24,9 @@ __all__ = ["Program", "ProgramError", "ProgramLike", "as_program"]
 class Program:
     """The integer network. Made by ``dqt.lower`` or :meth:`load`; both verify it.
 
+    It owns what it holds: its arrays are copies that cannot be written, so that the proof made at its birth holds for
+    its life. Copying a program gives the same one; a pickled one is verified again where it is read.
+
     Attributes:
         space: master width, widths, layers: every plan that may be passed.
         values: every value, in order of definition.
@@ -29,7 +34,8 @@ class Program:
             needs are skipped unless the plan is "auto".
         input_shape: shape of one float32 sample.
         info: what a user needs beside the numbers, plain JSON values: ``mean`` and ``std`` (per channel, of pixels in
-            [0, 1]), ``classes`` (names), ``data`` (the set it was trained on). Never read by execution.
+            [0, 1]), ``classes`` (names), ``data`` (the set it was trained on). Never read by execution. It cannot be
+            changed, all the way down; ``copy.deepcopy`` of it can.
     """
 
     space: Space
@@ -41,12 +47,19 @@ class Program:
     def __post_init__(self) -> None:
         from dqt.program.verify import verify
 
-        for op in self.ops:
-            for item in fields(op):
-                value = getattr(op, item.name)
-                if isinstance(value, np.ndarray):
-                    value.setflags(write=False)
+        if type(self.ops) is tuple:  # verify refuses the rest
+            object.__setattr__(self, "ops", tuple(map(_owning, self.ops)))
         verify(self)
+        object.__setattr__(self, "info", frozen(self.info))
+
+    def __copy__(self) -> Program:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Program, (self.space, self.values, self.ops, self.input_shape, thawed(self.info))
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -126,3 +139,18 @@ def _described(given: Any) -> str:
     if isinstance(given, bytes | bytearray | memoryview):
         return "bytes: write them to a file, and pass its path"
     return f"a value of type {type(given).__name__}"
+
+
+def _owning(op: Any) -> Any:
+    """An instruction with arrays of its own; whether it is one at all, verify has yet to see."""
+    if not is_dataclass(op) or isinstance(op, type):
+        return op
+    found = {item.name: getattr(op, item.name) for item in fields(op)}
+    return replace(op, **{name: _own(item) for name, item in found.items() if isinstance(item, np.ndarray)})
+
+
+def _own(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy over ``bytes``: NumPy itself refuses to make such an array writable."""
+    if isinstance(array.base, bytes) or array.dtype.hasobject:  # it is one; or nothing that verify accepts
+        return array
+    return np.ndarray(array.shape, array.dtype, array.tobytes())

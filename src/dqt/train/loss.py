@@ -91,7 +91,7 @@ def objective(
             share, widths = paid.detach(), choice.widths
             term = recipe.beta * cost_penalty(net.space, paid, recipe) if recipe.beta else 0.0 * paid
         else:
-            logits, term = net(x, each.plan), torch.zeros((), device=x.device)
+            logits, term = net.tensor(x, each.plan), torch.zeros((), device=x.device)
         task, losses[each.label] = task_loss(logits, y, teacher, recipe)
         term = term + each.weight * task
         if own and each.plan == net.space.master:

@@ -20,6 +20,6 @@ def outputs(net: Net, inputs: Tensor, plan: PlanLike = None, *, exact: bool = Fa
         InputError, PlanError: see :meth:`dqt.nn.net.Net.forward`.
     """
     device = next(net.parameters()).device
-    with evaluating(net):
-        parts = [net(x.to(device), plan, exact=exact).cpu() for x in torch.split(inputs, BATCH)]
+    with evaluating(net), net.frozen():
+        parts = [net.tensor(x.to(device), plan, exact=exact).cpu() for x in torch.split(inputs, BATCH)]
     return torch.cat(parts)

@@ -182,7 +182,7 @@ def _losses(
     net: Net, x: Tensor, labels: Tensor | None, plans: Sequence[Plan], advance: Callable[[], object]
 ) -> tuple[npt.NDArray[np.float64], Objective]:
     """The sum of the loss over the batch for each plan; equal plans run once."""
-    master = net(x)
+    master = net.tensor(x)
     if master.dim() != 2:
         raise DataError(f"an output of shape {list(master.shape)}: the search compares class scores, [N, classes]")
     if labels is not None:
@@ -190,7 +190,7 @@ def _losses(
     found = {uniform(net.space, net.space.master): _loss(master, master, labels)}
     for plan in plans:
         if plan not in found:
-            found[plan] = _loss(net(x, plan), master, labels)
+            found[plan] = _loss(net.tensor(x, plan), master, labels)
         advance()
     return np.array([found[plan] for plan in plans]), "divergence" if labels is None else "cross entropy"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from dqt.arith.plan import AUTO
+from dqt.arith.plan import AUTO, PlanLike
 from dqt.nn.layers import Norm
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
@@ -45,16 +46,17 @@ def evaluate(
     net.eval()
     parts = batches_of(torch.arange(rank, len(source), ranks), max(source.batch_size, 256))
     totals = torch.zeros(len(plans) + 2, dtype=torch.float64)
-    for x, y in source.batches(parts):
-        images, labels = x.to(device), y.to(device)
-        for i, plan in enumerate(plans):
-            if plan == AUTO:
-                logits, choice = net.route(images, exact=True)
-                totals[-2] += chosen_share(net.space, choice.widths).sum()
-            else:
-                logits = net(images, plan, exact=True)
-            totals[i] += (logits.argmax(1) == labels).sum().cpu()
-        totals[-1] += len(x)
+    with net.frozen():
+        for x, y in source.batches(parts):
+            images, labels = x.to(device), y.to(device)
+            for i, plan in enumerate(plans):
+                if plan == AUTO:
+                    logits, choice = net.route(images, exact=True)
+                    totals[-2] += chosen_share(net.space, choice.widths).sum()
+                else:
+                    logits = net.tensor(images, cast("PlanLike", plan), exact=True)
+                totals[i] += (logits.argmax(1) == labels).sum().cpu()
+            totals[-1] += len(x)
     return totals
 
 

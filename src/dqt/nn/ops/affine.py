@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import fx
 
+from dqt.nn.finite import check_variance
 from dqt.nn.graph import Step
 from dqt.nn.integers import rescale
 from dqt.nn.operator import Operator
@@ -26,6 +27,7 @@ def _batch_norm(b: Builder, node: fx.Node) -> str:
     if mean is None or var is None or batch_statistics:
         raise b.unsupported(node, "uses no running statistics, so it has no fixed arithmetic at inference")
     name, mean_value = b.tensor(node, mean)
+    check_variance(*b.tensor(node, var), float(eps))  # type: ignore[arg-type]
     (w_name, w), (v_name, v) = (b.tensor(node, p) if p is not None else (None, None) for p in (weight, bias))
     path = b.path(name)
     b.note_frozen(path, weight=w_name, bias=v_name)
@@ -45,7 +47,7 @@ def _channels_match(step: Step) -> bool:
 def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
     norm = net.norm(step.norm)
     assert norm is not None
-    y = norm(ins[0].master, net.space.master, batch_statistics=run.batch_statistics)
+    y = norm(ins[0].master, b=net.space.master, batch_statistics=run.batch_statistics)
     return Signal(y, net.edge(step), run.quantized)
 
 

@@ -6,7 +6,6 @@ each width.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 
 import dqt
 from bench.common import CIFAR10, REPORT, RESULTS, Check, parser, rows, weights_of, write
+from dqt.arith.files import write_file
 from dqt.arith.plan import uniform as uniform_plan
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
@@ -26,7 +26,7 @@ from dqt.nn.run import Run
 from dqt.program.interpret import execute
 from dqt.program.program import Program
 from dqt.report.collect import results_of
-from dqt.report.results import Results, Row, save_results
+from dqt.report.results import Results, Row
 from dqt.train.build import float_model
 from dqt.train.data import DataSet, Splits, load
 from dqt.train.recipe import ModelPart
@@ -63,8 +63,9 @@ def main() -> None:
         "widths": {str(b): row(net, program, x, labels, b) for b in WIDTHS},
         "plans": searched(net, program, splits, x, labels),
     }
-    save_results(report_of(program, results, len(x)), RESULTS / REPORT)
-    (RESULTS / REPORT).write_text(rows(json.loads((RESULTS / REPORT).read_text())) + "\n")
+    write_file(
+        RESULTS / REPORT, rows(report_of(program, results, len(x)).model_dump(mode="json", exclude_none=True)), "\n"
+    )
     settings: dict[str, Any] = {
         "calibration_images": IMAGES,
         "search_images": SEARCHED,

@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from dqt.arith.files import write_file
+
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("dqt", "numpy", "scipy", "torch", "torchvision", "lightning-fabric", "scikit-learn")
 ROOM = 400
@@ -96,7 +98,7 @@ def write(name: str, *, settings: dict[str, Any], results: dict[str, Any], check
     here = machine()
     document = {"bench": name, "machine": here, "settings": settings, "targets": targets, "results": results}
     path = place_of(name, here)
-    path.write_text(rows(document) + "\n")
+    write_file(path, rows(document), "\n")
     print(f"wrote {path.relative_to(RESULTS.parent.parent)}", flush=True)
     return all(check.met for check in checks)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.markdown import block, filled
 from bench.pages import card, experiments, kernels, readme, results, training
+from dqt.arith.files import write_file
 
 ROOT = Path(__file__).parent.parent
 BLOCKS: dict[str, Callable[[], dict[str, str]]] = {
@@ -36,7 +37,7 @@ def main() -> int:
         print("\n".join(f"{name}: differs from its records; run python -m bench.documents" for name in stale))
         return int(bool(stale))
     for name in stale:
-        (ROOT / name).write_text(made(name))
+        write_file(ROOT / name, made(name))
         print(f"wrote {name}")
     readme.draw()
     results.draw(ROOT / "docs")

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.common import RESULTS, rows
+from dqt.arith.files import write_file
 
 FOLDER = RESULTS / "evidence"
 ROOT = Path(__file__).parent.parent.parent
@@ -26,11 +27,9 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def save(self, path: Path) -> None:
-        """Write by way of a temporary file: whatever happens, ``path`` is the old record or the new one."""
+        """Write: whatever happens, ``path`` is the old record or the new one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(rows(self.model_dump(mode="json", exclude_none=True)) + "\n")
-        temporary.replace(path)
+        write_file(path, rows(self.model_dump(mode="json", exclude_none=True)), "\n")
 
 
 _Kind = TypeVar("_Kind", bound=_Frozen)

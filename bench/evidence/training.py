@@ -14,6 +14,7 @@ import torch
 import dqt
 from bench.common import machine
 from bench.evidence.records import RecordError, Training, commit
+from dqt.arith.files import write_file
 from dqt.nn.net import Net
 from dqt.train.build import load_data, network, teacher
 from dqt.train.checkpoint import Checkpoint, rebuild
@@ -155,7 +156,7 @@ def note_start(where: Place, resume: bool) -> None:
     if where.start:
         note["start"] = {"run": where.start.parent.name, "sha256": hashlib.sha256(where.start.read_bytes()).hexdigest()}
     where.folder.mkdir(parents=True, exist_ok=True)
-    (where.folder / STARTED).write_text(json.dumps([*started(where), note], indent=1) + "\n")
+    write_file(where.folder / STARTED, json.dumps([*started(where), note], indent=1), "\n")
 
 
 def started(where: Place) -> list[dict[str, Any]]:

@@ -33,6 +33,10 @@ BUSY = {
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(time.sleep, [60, 60]))
 """,
+    "a thread that nobody waits for": """
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    time.sleep(60)
+""",
     "a finalizer, whose errors Python only prints": """
     class Last:
         def __del__(self):
@@ -46,7 +50,7 @@ BUSY = {
 @pytest.mark.parametrize("what", BUSY)
 def test_one_interrupt_ends_a_verb(what: str) -> None:
     code = f"""
-import sys, time
+import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 import dqt.program.file
 def load(path):
@@ -54,7 +58,8 @@ def load(path):
     {BUSY[what]}
 dqt.program.file.load = load
 from dqt.cli import main
-sys.exit(main(["inspect", "net.dqt"]))
+sys.argv = ["dqt", "inspect", "net.dqt"]
+sys.exit(main())
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as one:
         assert one.stdout is not None

@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dqt.cli.stop import INTERRUPTED, interruptible
+from dqt.cli.stop import INTERRUPTED, end_soon, interruptible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; arguments and exit code as :func:`dqt.cli.app.main`."""
+    """Run the command line; arguments and exit code as :func:`dqt.cli.app.main`.
+
+    Without arguments it is the console script, whose process ends with it.
+    """
     _open_streams()
     with interruptible() as interrupt:
         try:
@@ -22,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             print("dqt: interrupted", file=sys.stderr)
             code = INTERRUPTED
-        return _flushed(code)
+        code = _flushed(code)
+    if code == INTERRUPTED and arguments is None:
+        end_soon()
+    return code
 
 
 def _open_streams() -> None:

@@ -62,6 +62,13 @@ def leave() -> None:
     os._exit(INTERRUPTED)
 
 
+def end_soon() -> None:
+    """End this process in a moment if it does not end by itself: Python waits for threads that still compute."""
+    timer = threading.Timer(GRACE, os._exit, (INTERRUPTED,))
+    timer.daemon = True
+    timer.start()
+
+
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
     """Handle Ctrl-C as the module says while the block runs.

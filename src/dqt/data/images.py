@@ -88,7 +88,8 @@ def _decoded(path: str | os.PathLike[str], like: Sequence[int] | None) -> UInt8:
                 _check_size(path, *image.size, like)
             form, zero_is_white = image.format, _zero_is_white(image)
             image.load()
-            return _eight_bits(_upright(image), path, form, zero_is_white=zero_is_white)
+            turned = image if form == "TIFF" else _upright(image)  # loading has turned a TIFF
+            return _eight_bits(turned, path, form, zero_is_white=zero_is_white)
 
 
 def _upright(image: Any) -> Any:

@@ -1,4 +1,7 @@
-"""torch.export's graph -> steps: the walk. What each operator becomes stands in its file of :mod:`dqt.nn.ops`."""
+"""torch.export's graph -> steps, as they are: what an operator becomes stands in its file of :mod:`dqt.nn.ops`.
+
+Nothing is rewritten while it is read; that is the work of :mod:`dqt.nn.passes`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,8 +20,8 @@ from torch.utils._pytree import tree_unflatten
 
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.finite import check_numbers
-from dqt.nn.graph import INPUT, Step, Structure
-from dqt.nn.operator import handlers, operators, shares_memory
+from dqt.nn.graph import INPUT, Graph, Step, Structure
+from dqt.nn.operator import handlers, shares_memory
 
 OWN_NAMES = ("edges", "controller")
 """Modules that a prepared network has beside the user's."""
@@ -45,7 +48,7 @@ class Captured:
     """
 
     input_shape: tuple[int, ...]
-    steps: list[Step] = field(default_factory=list)
+    graph: Graph = field(default_factory=lambda: Graph((), INPUT))
     layers: dict[str, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     norms: dict[str, NormSpec] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -117,6 +120,7 @@ class Builder:
 
     def __init__(self, program: torch.export.ExportedProgram, example: Tensor) -> None:
         self.captured = Captured(tuple(example.shape[1:]))
+        self.steps: list[Step] = []
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
         self.tensors = _tensors(program)
@@ -142,7 +146,10 @@ class Builder:
                     raise self.unsupported(node, "is not among the operators that can be quantized")
                 self.values[node] = handler(self, node)
                 self._remember(node)
-        self._finish(self.values.get(self._result(), INPUT))
+        output = self.values.get(self._result(), INPUT)
+        if output == INPUT:
+            raise UnsupportedError("the model does nothing to its input")
+        self.captured.graph = Graph(tuple(self.steps), output)
         return self.captured
 
     def _result(self) -> fx.Node:
@@ -172,26 +179,6 @@ class Builder:
                 self.values[alias] = self.values[node]
             elif any(self.order[user] > self.order[node] for user in alias.users) and alias is not node:
                 raise self.unsupported(node, f"changes a view in place, and with it {alias.name}, which is read again")
-
-    def _step(self, value: str) -> Step | None:
-        return next((s for s in self.captured.steps if s.out == value), None)
-
-    def _finish(self, output: str) -> None:
-        steps = self.captured.steps
-        if not steps or output == INPUT:
-            raise UnsupportedError("the model does nothing to its input")
-        needed = {output}
-        for step in reversed(steps):
-            if step.out in needed:
-                needed.update(step.ins)
-        steps[:] = [step for step in steps if step.out in needed]
-        last = len(steps) - 1
-        while (
-            last > 0 and operators()[steps[last].kind].moves
-        ):  # each reads the step before it alone: all lead to the output
-            last -= 1
-        if steps[last].kind in ("conv", "linear") and steps[last].edge == "signed":
-            steps[last] = replace(steps[last], edge="wide")
 
     # what handlers use
 
@@ -277,32 +264,13 @@ class Builder:
         shape = fields.pop("shape", None) or self.shape(node)
         base = name or ".".join(part for part in (module_path(node), node.name) if part)
         step = Step(kind, self.fresh(base), tuple(ins), shape, **fields)
-        self.captured.steps.append(step)
+        self.steps.append(step)
         self.captured.shapes[step.out] = shape
         return step.out
 
     def keep(self, node: fx.Node, kind: str, **attrs: Any) -> str:
         """Append a step that keeps the codes of its input."""
         return self.add(node, kind, [self.value(node, node.args[0])], edge="same", attrs=attrs)
-
-    def producer(self, node: fx.Node, arg: Any) -> Step | None:
-        """The step that made ``arg``, if nobody else reads what ``node`` reads (so that the two can be one)."""
-        if not isinstance(arg, fx.Node) or arg not in self.values:
-            return None
-        value = self.values[arg]
-        for alias in [n for n, name in self.values.items() if name == value]:
-            for user in alias.users:
-                same = user is node or self.values.get(user) == value or (_is_number(user) and user.op != "output")
-                reads_result = _in_place(node) and self.order[user] > self.order[node]
-                if not same and not (reads_result and self.memory[alias] is self.memory[arg]):
-                    return None
-        return self._step(value)
-
-    def update(self, old: Step, **changes: Any) -> str:
-        """Replace a step by a changed one."""
-        steps = self.captured.steps
-        steps[steps.index(old)] = replace(old, **changes)
-        return old.out
 
     def unsupported(self, node: fx.Node, why: str) -> UnsupportedError:
         """An error that names the operator, the module path and the source line."""

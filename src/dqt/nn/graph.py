@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -41,6 +41,65 @@ class Step:
     cap: float = float("inf")
     attrs: Mapping[str, Any] = field(default_factory=dict)
     controller: bool = False
+
+    def __str__(self) -> str:
+        """Its kind, what it reads, and what is not as usual: ``conv(x) layer=stem edge=relu``."""
+        said = {"layer": self.layer, "norm": self.norm, "edge": self.edge if self.edge != "signed" else ""}
+        words = [f"{name}={value}" for name, value in said.items() if value]
+        words += [f"{name}={value}" for name, value in self.attrs.items()]
+        return " ".join([f"{self.kind}({', '.join(self.ins)})", *words])
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network between two passes (:mod:`dqt.nn.passes`): its steps in order, each value defined before it is read.
+
+    Attributes:
+        output: the value that the network returns.
+    """
+
+    steps: tuple[Step, ...]
+    output: str
+
+    def producer(self, value: str) -> Step | None:
+        """The step that defines ``value``; ``None`` of the network's input."""
+        return next((step for step in self.steps if step.out == value), None)
+
+    def readers(self, value: str) -> list[Step | None]:
+        """The steps that read ``value``, one for each time; ``None`` stands for whoever reads the network's output."""
+        found: list[Step | None] = [step for step in self.steps for name in step.ins if name == value]
+        return [*found, None] if value == self.output else found
+
+    def with_step(self, old: Step, new: Step) -> Graph:
+        """``new`` in the place of ``old``; who read the result of ``old`` reads that of ``new``."""
+        steps = tuple(new if step is old else _reading(step, old.out, new.out) for step in self.steps)
+        return Graph(steps, new.out if self.output == old.out else self.output)
+
+    def merged(self, first: Step, second: Step, *, into: Step, **changes: Any) -> Graph:
+        """Two steps as one: ``into``, one of the two, with ``changes``. ``second`` alone reads ``first``.
+
+        Raises:
+            ValueError: ``into`` is neither.
+        """
+        if into is second:
+            kept = replace(second, ins=tuple(first.ins[0] if name == first.out else name for name in second.ins))
+        elif into is first:
+            kept = first
+        else:
+            raise ValueError("a merge keeps one of its two steps")
+        gone = second if into is first else first
+        graph = self.with_step(into, replace(kept, **changes))
+        steps = tuple(_reading(step, gone.out, kept.out) for step in graph.steps if step.out != gone.out)
+        return Graph(steps, kept.out if graph.output == gone.out else graph.output)
+
+    def __str__(self) -> str:
+        lines = [f"{step.out} = {step}" for step in self.steps]
+        return "\n".join([*lines, f"return {self.output}"])
+
+
+def _reading(step: Step, old: str, new: str) -> Step:
+    """``step`` with ``new`` for ``old`` among what it reads."""
+    return replace(step, ins=tuple(new if name == old else name for name in step.ins)) if old in step.ins else step
 
 
 @dataclass(frozen=True)

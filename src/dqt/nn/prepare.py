@@ -20,10 +20,9 @@ from dqt.nn.graph import INPUT, Step
 from dqt.nn.hooks import Uncalled
 from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
-from dqt.nn.operator import operators
+from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
 
-POSITIVE = {"relu", "unsigned"}
 DEFAULT_MOMENTUM = 0.1
 
 
@@ -48,13 +47,12 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     example = _example(example_inputs)
     captured = Builder(export(model, example), example).build()
     _set_momentum(captured, model)
-    _mark_positive(captured, config)
-    layer_steps = [step for step in captured.steps if step.layer]
+    steps = list(rewritten(captured.graph, input_signed=config.input_signed).steps)
+    layer_steps = [step for step in steps if step.layer]
     if not layer_steps:
         raise UnsupportedError("the model has no convolution and no linear layer: there is nothing to quantize")
     layers = _layers(captured, layer_steps)
-    plans = _controller(captured, config, layers)
-    steps = captured.steps
+    plans = _controller(captured, config, steps, layers)
     if plans is not None:
         steps[plans.after : plans.after] = plans.steps
     own = controller_layers(plans) if plans else ()
@@ -89,19 +87,6 @@ def _set_momentum(captured: Captured, model: nn.Module) -> None:
             captured.norms[path] = replace(spec, momentum=DEFAULT_MOMENTUM)
 
 
-def _mark_positive(captured: Captured, config: Config) -> None:
-    """Sums, products, averages and joins of values that are never negative are never negative."""
-    positive = set() if config.input_signed else {INPUT}
-    for i, step in enumerate(captured.steps):
-        inherits = operators()[step.kind].keeps_sign or step.edge == "same"
-        if inherits and step.edge in ("signed", "same") and positive.issuperset(step.ins):
-            if step.edge == "signed":
-                captured.steps[i] = replace(step, edge="unsigned")
-            positive.add(step.out)
-        elif step.edge in POSITIVE:
-            positive.add(step.out)
-
-
 def _layers(captured: Captured, steps: Sequence[Step]) -> tuple[Layer, ...]:
     layers = []
     for step in steps:
@@ -112,7 +97,7 @@ def _layers(captured: Captured, steps: Sequence[Step]) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _controller(captured: Captured, config: Config, layers: tuple[Layer, ...]) -> Plans | None:
+def _controller(captured: Captured, config: Config, steps: list[Step], layers: tuple[Layer, ...]) -> Plans | None:
     if config.controller is None:
         return None
     chosen = sum(not layer.edge for layer in layers)
@@ -121,7 +106,7 @@ def _controller(captured: Captured, config: Config, layers: tuple[Layer, ...]) -
             "the model has no layer between its first and its last: a controller has nothing to choose"
         )
     parameters = sum(layer.weights for layer in layers)
-    plans = plan_controller(config.controller, len(config.choices), captured.steps, captured.shapes, chosen, parameters)
+    plans = plan_controller(config.controller, len(config.choices), steps, captured.shapes, chosen, parameters)
     hidden = len(plans.layers[HIDDEN][0])
     captured.norms[NORM] = NormSpec(None, None, torch.zeros(hidden), torch.ones(hidden), 0.1, 1e-5)
     return plans

@@ -33,15 +33,7 @@ def _batch_norm(b: Builder, node: fx.Node) -> str:
     b.note_frozen(path, weight=w_name, bias=v_name)
     spec = NormSpec(w, v, mean_value, b.tensor(node, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
     b.captured.norms[path] = spec
-    before = b.producer(node, node.args[0])
-    if before is not None and before.layer and not before.norm and before.edge == "signed" and _channels_match(before):
-        return b.update(before, norm=path)
     return b.add(node, "affine", [b.value(node, node.args[0])], path, norm=path)
-
-
-def _channels_match(step: Step) -> bool:
-    """Batch norm works on dimension 1; a linear layer's channels are last."""
-    return step.kind == "conv" or len(step.shape) == 1
 
 
 def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:

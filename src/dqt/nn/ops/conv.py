@@ -26,18 +26,8 @@ def _conv(b: Builder, node: fx.Node) -> str:
     dilation = geometry(b.arg(node, 5, "dilation", 1), dims)
     padding = _padding(b.arg(node, 4, "padding", 0), tuple(weight.shape[2:]), dilation)
     x = b.value(node, node.args[0])
-    before = b.producer(node, node.args[0])
-    if before is not None and before.kind == "pad" and _spatial_only(before):
-        pads = zip(before.attrs["before"][1:], before.attrs["after"][1:], strict=True)
-        padding = tuple(p + q for p, q in zip(padding, (v for pair in pads for v in pair), strict=True))
-        b.captured.steps.remove(before)
-        x = before.ins[0]
     groups = int(b.arg(node, 6, "groups", 1))
     return add_layer(b, node, "conv", x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
-
-
-def _spatial_only(pad: Step) -> bool:
-    return pad.attrs["before"][0] == 0 and pad.attrs["after"][0] == 0
 
 
 def _padding(value: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,17 +1,18 @@
-"""Elementwise nonlinearities: real functions that become tables of 2^n entries, and ReLU, which becomes a clamp."""
+"""Elementwise nonlinearities: real functions that become tables of 2^n entries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from dqt.nn.elementwise import emit_table
 from dqt.nn.graph import Step
 from dqt.nn.operator import Handler, Operator, in_place_too
+from dqt.nn.ops.relu import relu
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 
@@ -19,11 +20,7 @@ if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-import math
 from collections.abc import Callable
-
-from dqt.nn.operator import operators
-from dqt.program.ops.table import Table
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "identity": lambda x: x,
@@ -39,18 +36,10 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 """Name -> function of a real tensor and the constants of the operator."""
 
 
-def _relu(b: Builder, node: fx.Node, cap: float = math.inf) -> str:
-    before = b.producer(node, node.args[0])
-    if before is not None and operators()[before.kind].own_edge and before.edge == "signed":
-        return b.update(before, edge="relu", cap=cap)
-    attrs = {"function": "identity", "args": ()}
-    return b.add(node, "table", [b.value(node, node.args[0])], edge="relu", cap=cap, attrs=attrs)
-
-
 def _hardtanh(b: Builder, node: fx.Node) -> str:
     low, high = (float(b.arg(node, i, key, d)) for i, key, d in ((1, "min_val", -1.0), (2, "max_val", 1.0)))
     if low == 0 and high > 0:
-        return _relu(b, node, high)
+        return relu(b, node, high)
     attrs = {"function": "hardtanh", "args": (low, high)}
     return b.add(node, "table", [b.value(node, node.args[0])], attrs=attrs)
 
@@ -71,11 +60,7 @@ def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def _emit(e: Emission, step: Step) -> None:
-    source, out = e.net.codes(step.ins[0]), e.net.codes(step.out)
-    x = torch.arange(source.lo, source.hi + 1, dtype=torch.float64).sub(source.zero).mul(source.step)
-    y = FUNCTIONS[step.attrs["function"]](x, *step.attrs["args"]).numpy()
-    table = np.clip(np.floor(y / out.step + 0.5) + out.zero, out.lo, out.hi).astype(np.uint8)
-    e.append(Table(e.source(step), e.result(step), table))
+    emit_table(e, step, FUNCTIONS[step.attrs["function"]], step.attrs["args"])
 
 
 OPERATOR = Operator(
@@ -83,8 +68,6 @@ OPERATOR = Operator(
     fake=_fake,
     emit=_emit,
     aten={
-        **in_place_too("relu.default", _relu),
-        **in_place_too("relu6.default", lambda b, node: _relu(b, node, 6.0)),
         **in_place_too("hardtanh.default", _hardtanh),
         **in_place_too("hardswish.default", _table("hardswish")),
         **in_place_too("hardsigmoid.default", _table("hardsigmoid")),

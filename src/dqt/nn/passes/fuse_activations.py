@@ -1,0 +1,17 @@
+"""A ReLU is the clamp of what comes before it."""
+
+from __future__ import annotations
+
+from dqt.nn.graph import Graph
+from dqt.nn.operator import operators
+
+
+def fuse_activations(graph: Graph) -> Graph:
+    """A step whose result gets codes of its own clamps them as the ReLU does that alone reads it."""
+    for relu in [step for step in graph.steps if step.kind == "relu"]:
+        before = graph.producer(relu.ins[0])
+        if before is None or not operators()[before.kind].own_edge or before.edge != "signed":
+            continue
+        if graph.readers(before.out) == [relu]:
+            graph = graph.merged(before, relu, into=before, edge="relu", cap=relu.cap)
+    return graph

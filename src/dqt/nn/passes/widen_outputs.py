@@ -1,0 +1,20 @@
+"""The sums of a last layer stay int32 until they become floats: no 8 bits between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dqt.nn.graph import Graph
+from dqt.nn.operator import operators
+
+
+def widen_outputs(graph: Graph) -> Graph:
+    """The layer that gives the output keeps its int32 results, through steps that only move values."""
+    value = graph.output
+    while len(graph.readers(value)) == 1 and (step := graph.producer(value)) is not None:  # another reader wants codes
+        if step.kind in ("conv", "linear") and step.edge == "signed":
+            return graph.with_step(step, replace(step, edge="wide"))
+        if not operators()[step.kind].moves:
+            break
+        value = step.ins[0]
+    return graph

@@ -1,0 +1,161 @@
+"""Each pass, as a graph before and after; and what capture gives is left as it is."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dqt.nn.capture import Builder, export
+from dqt.nn.graph import INPUT, Graph, Step
+from dqt.nn.passes import rewritten
+from dqt.nn.passes.drop_unused import drop_unused
+from dqt.nn.passes.fold_norms import fold_norms
+from dqt.nn.passes.fold_padding import fold_padding
+from dqt.nn.passes.fuse_activations import fuse_activations
+from dqt.nn.passes.place_quantizers import place_quantizers
+from dqt.nn.passes.widen_outputs import widen_outputs
+
+IMAGE = (4, 8, 8)
+PAD = {"before": (0, 1, 2), "after": (0, 3, 0)}
+
+
+def step(kind: str, out: str, *ins: str, shape: tuple[int, ...] = IMAGE, **fields: Any) -> Step:
+    if kind == "conv":
+        fields = {"layer": out, "attrs": {"padding": (1, 1, 0, 0)}} | fields
+    if kind == "linear":
+        fields = {"layer": out} | fields
+    if kind in ("pad", "reshape", "slice", "dropout"):
+        fields = {"edge": "same"} | fields
+    if kind == "relu":
+        fields = {"edge": "relu"} | fields
+    return Step(kind, out, ins, shape, **fields)
+
+
+def graph(*steps: Step, output: str = "") -> Graph:
+    return Graph(steps, output or steps[-1].out)
+
+
+def text(lines: str) -> str:
+    return dedent(lines).strip()
+
+
+def test_drop_unused() -> None:
+    before = graph(step("conv", "a", INPUT), step("conv", "b", "a"), step("relu", "c", "a"), output="c")
+    assert str(drop_unused(before)) == text("""
+        a = conv(input) layer=a padding=(1, 1, 0, 0)
+        c = relu(a) edge=relu
+        return c""")
+
+
+def test_fold_padding() -> None:
+    before = graph(step("pad", "p", INPUT, attrs=PAD), step("conv", "a", "p"))
+    assert str(fold_padding(before)) == text("""
+        a = conv(input) layer=a padding=(2, 4, 2, 0)
+        return a""")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        graph(step("pad", "p", INPUT, attrs=PAD), step("conv", "a", "p"), step("add", "b", "a", "p")),  # read twice
+        graph(step("pad", "p", INPUT, attrs=PAD), step("conv", "a", "p"), output="p"),  # read by the user
+        graph(step("pad", "p", INPUT, attrs={"before": (1, 0, 0), "after": (0, 0, 0)}), step("conv", "a", "p")),
+        graph(step("pad", "p", INPUT, attrs=PAD), step("linear", "a", "p")),
+    ],
+)
+def test_padding_that_stays(before: Graph) -> None:
+    assert fold_padding(before) == before
+
+
+def test_fold_norms() -> None:
+    before = graph(
+        step("conv", "a", INPUT), step("affine", "n", "a", norm="n"), step("affine", "m", "n", norm="m"),
+        step("add", "b", "m", INPUT),
+    )  # fmt: skip
+    assert str(fold_norms(before)) == text("""
+        a = conv(input) layer=a norm=n padding=(1, 1, 0, 0)
+        m = affine(a) norm=m
+        b = add(m, input)
+        return b""")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        graph(step("conv", "a", INPUT), step("affine", "n", "a", norm="n"), step("add", "b", "a", "n")),
+        graph(step("conv", "a", INPUT), step("relu", "r", "a"), step("affine", "n", "r", norm="n")),
+        graph(step("linear", "a", INPUT, shape=(5, 4)), step("affine", "n", "a", shape=(5, 4), norm="n")),
+    ],
+)
+def test_norms_that_stay(before: Graph) -> None:
+    assert fold_norms(before) == before
+
+
+def test_fuse_activations() -> None:
+    before = graph(
+        step("conv", "a", INPUT), step("relu", "r", "a", cap=6.0), step("relu", "s", "r"), step("table", "t", "s"),
+    )  # fmt: skip
+    after = fuse_activations(before)
+    assert str(after) == text("""
+        a = conv(input) layer=a edge=relu padding=(1, 1, 0, 0)
+        s = relu(a) edge=relu
+        t = table(s)
+        return t""")
+    assert after.steps[0].cap == 6.0
+
+
+@pytest.mark.parametrize("other", [step("add", "b", "r", "a"), step("reshape", "b", "a")])
+def test_a_value_that_others_read_keeps_its_sign(other: Step) -> None:
+    before = graph(step("conv", "a", INPUT), step("relu", "r", "a"), other, step("add", "c", "b", "r"))
+    assert fuse_activations(before) == before
+
+
+def test_widen_outputs() -> None:
+    before = graph(step("conv", "a", INPUT), step("dropout", "d", "a"), step("reshape", "r", "d", shape=(256,)))
+    assert str(widen_outputs(before)) == text("""
+        a = conv(input) layer=a edge=wide padding=(1, 1, 0, 0)
+        d = dropout(a) edge=same
+        r = reshape(d) edge=same
+        return r""")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        graph(step("conv", "a", INPUT, edge="relu")),
+        graph(step("conv", "a", INPUT), step("max_pool", "m", "a", edge="same")),
+        graph(step("conv", "a", INPUT), step("conv", "b", "a"), output="a"),
+    ],
+)
+def test_outputs_that_are_codes(before: Graph) -> None:
+    assert widen_outputs(before) == before
+
+
+@pytest.mark.parametrize(("signed", "expected"), [(True, "signed"), (False, "unsigned")])
+def test_place_quantizers(signed: bool, expected: str) -> None:
+    before = graph(
+        step("conv", "a", INPUT, edge="relu"), step("pad", "p", INPUT, attrs=PAD), step("add", "b", "a", "p"),
+        step("conv", "c", "b"), step("multiply", "d", "b", "c"),
+    )  # fmt: skip
+    edges = [each.edge for each in place_quantizers(before, input_signed=signed).steps]
+    assert edges == ["relu", "same", expected, "signed", "signed"]
+
+
+def test_from_capture_to_what_is_prepared() -> None:
+    x = torch.randn(2, 3, 8, 8)
+    model = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True),
+                          nn.Conv2d(4, 2, 1), nn.Flatten())  # fmt: skip
+    captured = Builder(export(model, x), x).build().graph
+    kinds = [each.kind for each in captured.steps]
+    assert kinds == ["pad", "conv", "affine", "relu", "conv", "reshape"]
+    assert {each.edge for each in captured.steps if each.layer} == {"signed"}
+    after = rewritten(captured, input_signed=True)
+    assert [(each.kind, each.edge, each.norm) for each in after.steps] == [
+        ("conv", "relu", "2"), ("conv", "wide", ""), ("reshape", "same", ""),
+    ]  # fmt: skip
+    assert after.steps[0].attrs["padding"] == (1, 1, 1, 1)
+    assert after.output == captured.output

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
+from torch.utils.data.dataloader import default_collate
 
 from dqt.train.data import DataError, load
 from dqt.train.recipe import Recipe
@@ -58,6 +62,74 @@ def test_random_transforms_follow_the_place_and_leave_the_global_generator_alone
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first[1], next(x for x, _ in source.batches(indices[1:], seeds[1:])))
     assert not torch.equal(first[0][1], first[1][0])
+
+
+class Drawing(Dataset[tuple[Tensor, int]]):
+    """Draws from all three global generators, as the transforms of different libraries do."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.tensor([float(torch.rand(())), np.random.rand(), random.random()]), index  # noqa: NPY002
+
+
+def mixing(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """A collate function that draws once a batch."""
+    x, y = (torch.as_tensor(part) for part in default_collate(samples))
+    return torch.cat([x, torch.full((len(x), 1), np.random.rand())], 1), y  # noqa: NPY002
+
+
+WORKERS_DRAWS: list[float] = []
+
+
+def draw_at_start(_: int) -> None:
+    WORKERS_DRAWS.append(float(torch.rand(())))
+
+
+class AtStart(Drawing):
+    """Gives what ``worker_init_fn`` drew, and which process made the sample."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.tensor([*WORKERS_DRAWS, float(os.getpid())]), index
+
+
+def epochs(data: Any, count: int = 2, first: int = 0) -> list[Tensor]:
+    """The inputs of some epochs of two batches, as fit asks for them."""
+    source = source_of(data, Recipe())
+    indices = list(torch.split(torch.arange(8), 4))
+    made = []
+    for epoch in range(first, count):
+        seeds: list[Any] = [(0, "augment", epoch, step, 0) for step in range(2)]
+        made.append(torch.cat([x for x, _ in source.batches(indices, seeds)]))
+    return made
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine of one core
+def test_every_sample_of_every_epoch_draws_anew_from_every_generator_and_alike_in_any_worker() -> None:
+    loaders = [DataLoader(Drawing(), 4, num_workers=n, collate_fn=mixing) for n in (0, 1, 2)]
+    loaders.append(DataLoader(Drawing(), 4, num_workers=1, collate_fn=mixing, persistent_workers=True))
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index] # noqa: NPY002
+    first, *others = [epochs(loader) for loader in loaders]
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index] # noqa: NPY002
+    assert random.getstate() == states[2]
+    for made in others:
+        assert all(torch.equal(a, b) for a, b in zip(made, first, strict=True))
+    assert torch.equal(epochs(loaders[0], first=1)[0], first[1]), "a resumed run draws what an uninterrupted one does"
+    draws = torch.cat(first)
+    assert all(len(set(column.tolist())) == 16 for column in draws[:, :3].T)
+    assert len(set(draws[:, 3].tolist())) == 4, "one draw of the collate function for each batch"
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_users_loader_keeps_its_workers_start_and_their_lives(persistent: bool) -> None:
+    loader = DataLoader(AtStart(), 4, num_workers=1, worker_init_fn=draw_at_start, persistent_workers=persistent)
+    (one, two) = epochs(loader)
+    assert (one[0, 0] == two[0, 0]) == persistent, "what a worker draws when it starts is new in every epoch"
+    assert (one[0, 1] == two[0, 1]) == persistent, "persistent workers live on"
+    assert not WORKERS_DRAWS
 
 
 def test_a_data_set_brings_its_info_and_augments_with_a_seed_alone() -> None:

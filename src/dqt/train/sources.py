@@ -6,7 +6,8 @@ run can go on at any step without replaying the ones before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.data.dataloader import default_collate
 
 from dqt.train.data import DataError, DataSet
 from dqt.train.recipe import Recipe
+from dqt.train.seeded import Place, Seeded, SeededCollate, WorkerStart, preserved
 from dqt.train.seeds import derive
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -63,57 +65,75 @@ class Held:
                 yield x[index], y[index]
 
 
+@dataclass(frozen=True)
+class Loading:
+    """How a torch dataset is read: the settings of a ``DataLoader`` that ``fit`` keeps.
+
+    ``settings`` are further arguments of the ``DataLoader``, the same for every pass over the data.
+    """
+
+    batch_size: int
+    workers: int = 0
+    collate: Callable[[list[Any]], Any] = default_collate
+    worker_init: Callable[[int], object] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Loaded:
     """A torch dataset of (input, label), read by a loader of its own; random transforms are seeded by place."""
 
-    def __init__(
-        self, dataset: Dataset[Any], batch_size: int, workers: int, collate: Callable[[list[Any]], Any] | None = None
-    ) -> None:
+    def __init__(self, dataset: Dataset[Any], loading: Loading) -> None:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             raise DataError(f"{type(dataset).__name__} has no length and no index: fit needs a map-style dataset")
-        self.dataset, self.batch_size, self.workers = dataset, batch_size, workers
-        self.collate = collate or default_collate
+        self.dataset, self.loading, self.batch_size = dataset, loading, loading.batch_size
         self.info: dict[str, Any] = {}
+        self._places: list[list[Place]] = []
+        self._generator = torch.Generator()
+        self._loader: DataLoader[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def batches(self, indices: Sequence[Tensor], seeds: Sequence[Seed] | None = None) -> Iterator[Batch]:
         """See :class:`Source`. Without seeds, random transforms draw the same numbers each time."""
-        places = [
-            [(int(i), derive(*(seeds[k] if seeds else ("plain",)), int(i))) for i in index]
-            for k, index in enumerate(indices)
-        ]
-        loader: Iterable[Any] = DataLoader(
-            _Seeded(self.dataset),
-            batch_sampler=places,
-            num_workers=self.workers,
-            collate_fn=self.collate,
-            generator=torch.Generator().manual_seed(0),
-        )
-        for batch in loader:
+        given: Sequence[Seed] = seeds or [("plain",)] * len(indices)
+        places = [[(int(i), derive(*seed, int(i))) for i in index] for index, seed in zip(indices, given, strict=True)]
+        # Workers draw their own seed from this: what their start-up draws (worker_init_fn) is new in each epoch, too.
+        self._generator.manual_seed(derive("workers", *(given[0] if given else ())))
+        batches = iter(self._made(places))
+        for _ in places:
+            with preserved():  # without workers, this process makes the samples
+                batch = next(batches)
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 raise DataError(f"a batch of type {type(batch).__name__}: the dataset must give (input, label) pairs")
             yield torch.as_tensor(batch[0]), torch.as_tensor(batch[1])
+        next(batches, None)  # the end of the pass ends its workers
 
-
-class _Seeded(Dataset[Any]):
-    """A dataset indexed by (index, seed): torch's global generator holds the seed while the sample is made."""
-
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, place: tuple[int, int]) -> Any:
-        index, seed = place
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(seed)
-            return self.dataset[index]
+    def _made(self, places: list[list[Place]]) -> DataLoader[Any]:
+        """The loader of this pass: a new one, unless its workers live on from pass to pass."""
+        persistent = bool(self.loading.settings.get("persistent_workers"))
+        self._places = self._places if persistent else []
+        self._places[:] = places
+        how = self.loading
+        if self._loader is None or not persistent:
+            self._loader = DataLoader(
+                Seeded(self.dataset),
+                batch_sampler=self._places,
+                num_workers=how.workers,
+                collate_fn=SeededCollate(how.collate),
+                worker_init_fn=WorkerStart(how.worker_init),
+                generator=self._generator,
+                **how.settings,
+            )
+        return self._loader
 
 
 def source_of(data: Data | object, recipe: Recipe) -> Source:
     """The source of what a user passed to ``fit``.
 
-    A loader lends its dataset, batch size, workers and collate function; the order of samples is always fit's own.
+    A loader lends its dataset, batch size, collate function and all that its workers have; the order of samples, and
+    what seeds their random transforms, are always fit's own, so its ``shuffle``, ``generator`` and ``drop_last`` are
+    not read.
 
     Raises:
         DataError: no length, no samples, a custom sampler, or a type that is not known.
@@ -124,7 +144,7 @@ def source_of(data: Data | object, recipe: Recipe) -> Source:
     elif isinstance(data, DataSet) or (isinstance(data, tuple | list) and len(data) == 2):
         source = Held(data if isinstance(data, DataSet) else (data[0], data[1]), recipe.batch_size)
     elif isinstance(data, Dataset):
-        source = Loaded(data, recipe.batch_size, recipe.workers)
+        source = Loaded(data, Loading(recipe.batch_size, recipe.workers))
     else:
         kinds = "a data set of dqt.train.data, a torch Dataset or DataLoader, or a pair (inputs, labels)"
         raise DataError(f"data of type {type(data).__name__}: fit takes {kinds}")
@@ -133,12 +153,19 @@ def source_of(data: Data | object, recipe: Recipe) -> Source:
     return source
 
 
+KEPT = ("pin_memory", "timeout", "prefetch_factor", "multiprocessing_context", "persistent_workers")
+"""Settings of a user's loader that its successor has, too."""
+
+
 def _from_loader(loader: DataLoader[Any]) -> Source:
     if isinstance(loader.dataset, IterableDataset):
-        return Loaded(loader.dataset, 1, 0)
+        return Loaded(loader.dataset, Loading(1))
     if not isinstance(loader.sampler, SequentialSampler | RandomSampler) or loader.batch_size is None:
         raise DataError("a DataLoader with a sampler of its own: fit draws its own order; pass the dataset instead")
-    return Loaded(loader.dataset, loader.batch_size, loader.num_workers, loader.collate_fn)
+    settings = {name: getattr(loader, name) for name in KEPT}
+    settings["pin_memory"] &= torch.cuda.is_available()  # elsewhere torch warns of it in every epoch
+    loading = Loading(loader.batch_size, loader.num_workers, loader.collate_fn, loader.worker_init_fn, settings)
+    return Loaded(loader.dataset, loading)
 
 
 def _checked_pair(x: object, y: object) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.cost import cost
+from dqt.arith.labels import class_labels
 from dqt.arith.plan import Cascade, PlanError, resolve
 from dqt.program.evaluate import Engine, interpreter
 from dqt.program.interpret import InputError, margins
@@ -63,7 +64,8 @@ def calibrate_cascade(
 
     Args:
         program: the integer program, or the path of a ``.dqt`` file; its output is a vector of two classes or more.
-        batches: inputs as :func:`dqt.interpret` takes them, or pairs ``(inputs, labels)`` with integer labels ``[N]``.
+        batches: inputs as :func:`dqt.interpret` takes them, or pairs ``(inputs, labels)`` with integer labels
+            ``[N]`` or ``[N, 1]``.
         widths: two or more ascending widths of the program.
         bitops: the budget, mean BitOPs of a sample as a fraction of the master's, every pass counted.
         engine: what runs the program, such as ``dqt.Runtime(program).execute``; the interpreter, if left out.
@@ -116,12 +118,8 @@ def _pairs(batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _labels(label: Any, count: int, classes: int) -> Ints:
-    values = np.asarray(label.detach().cpu() if hasattr(label, "detach") else label)
-    if values.dtype.kind not in "iu" or values.shape != (count,):
-        raise InputError(f"labels of dtype {values.dtype}, shape {list(values.shape)}: need integers [{count}]")
-    if values.min() < 0 or values.max() >= classes:
-        raise InputError(f"a label is not in [0, {classes - 1}], the program's classes")
-    return values.astype(np.int64)
+    values = label.detach().cpu() if hasattr(label, "detach") else label
+    return class_labels(values, (count,), classes, error=InputError)
 
 
 def best_thresholds(trials: Trials, budget: float) -> tuple[int, ...]:

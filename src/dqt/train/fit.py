@@ -11,6 +11,7 @@ from torch import nn
 
 from dqt.nn.net import Net
 from dqt.train.checkpoint import Checkpoint, CheckpointError
+from dqt.train.labels import check_held
 from dqt.train.processes import make_fabric, stop_flag
 from dqt.train.recipe import Recipe, RecipeError, Run
 from dqt.train.sources import Data, source_of
@@ -84,7 +85,9 @@ def fit(
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), stop_flag() as flag:
         trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run, teacher)
-        trainer.valid = None if valid is None else source_of(valid, recipe)
+        if valid is not None:
+            trainer.valid = source_of(valid, recipe)
+            check_held(net, trainer.valid)
         trainer.run_dir, trainer.flag = folder, flag
         try:
             trainer.train(progress)

@@ -26,6 +26,7 @@ from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.train.checkpoint import Checkpoint, CheckpointError, write_atomically
 from dqt.train.fit import History
+from dqt.train.labels import check_held, labels_for
 from dqt.train.loss import cost_penalty, expected_share, temperature
 from dqt.train.processes import Stopped, stop_flag
 from dqt.train.recipe import Recipe, RecipeError, Run
@@ -75,8 +76,9 @@ def fit_controller(
         run_dir: gets the measurements as they are made (an interrupted call goes on from them) and ``last.ckpt``.
 
     Raises:
-        RecipeError: the network has no controller, or a target out of its reach. CheckpointError: the folder holds a
-            finished run. Stopped: interrupted while measuring; what was measured is kept in ``run_dir``.
+        RecipeError: the network has no controller, or a target out of its reach. DataError: data that do not fit.
+        CheckpointError: the folder holds a finished run. Stopped: interrupted while measuring; what was measured is
+            kept in ``run_dir``.
     """
     recipe = recipe or (run.recipe if run else Recipe())
     if not net.space.choices:
@@ -85,6 +87,7 @@ def fit_controller(
     if folder is not None and (folder / LAST).exists():
         raise CheckpointError(f"{folder} already holds a run: choose another folder")
     source = source_of(train, recipe)
+    check_held(net, source)
     began = time.monotonic()
     with evaluating(net):
         _begin_anew(net, source, recipe)
@@ -186,7 +189,8 @@ def _parts(
         len(indices) - first,
         disable=not progress,
     )
-    for x, y in batches:
+    for samples, (x, given) in zip(indices[first:], batches, strict=True):
+        y = labels_for(net, given, len(x), samples).cpu()
         with torch.no_grad():
             features = net.controller_features(x.to(_device(net))).cpu()
             losses = [F.cross_entropy(judge(x, b).cpu().float(), y, reduction="none") for b in net.space.choices]

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from dqt.arith.cost import controller_bitops, full_bitops
 from dqt.arith.plan import AUTO, Plan, Space
 from dqt.nn.net import Net
+from dqt.train.labels import labels_for
 from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.seeds import generator, gumbel
 
@@ -68,16 +69,18 @@ def objective(
     The master's pass runs once: it is a term of its own and, detached, what the other passes learn from.
 
     Args:
-        x: float ``[N, ...]``.   y: labels int64 ``[N]``.
+        x: float ``[N, ...]``, float32 under ``torch.autocast``, too: it is quantized before products take less.
+        y: labels, integers ``[N]`` or ``[N, 1]``, classes from 0.
         step, total_steps: place in training, for the draws and the temperature.
         teacher: logits ``[N, classes]`` that every pass learns from, such as a float network's; None: the master's own.
         backward: called with each term as soon as it is known, after which its graph is freed: the memory of one
             pass instead of all. ``torch.Tensor.backward`` will do; the returned loss then has no gradient.
 
     Raises:
-        RecipeError: ``recipe.bitops`` lies outside what the controller can reach.
+        RecipeError: ``recipe.bitops`` lies outside what the controller can reach. DataError: labels that do not fit.
     """
     recipe = recipe or Recipe()
+    y = labels_for(net, y, len(x)).to(x.device)
     total = torch.zeros((), device=x.device)
     losses: dict[str, Tensor] = {}
     own = teacher is None
@@ -97,7 +100,8 @@ def objective(
         if own and each.plan == net.space.master:
             teacher = logits.detach()
         if backward is not None:
-            backward(term)
+            with torch.autocast(x.device.type, enabled=False):  # gradients of the quantizers stay float32, too
+                backward(term)
             term = term.detach()
         total = total + term
     return Objective(total, losses, share, widths)

@@ -28,6 +28,7 @@ from dqt.arith.plan import Layer, Plan, PlanError, Space, uniform
 from dqt.data.errors import DataError
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
+from dqt.train.labels import labels_like
 
 FORMAT, VERSION = "dqt-sensitivity", 1
 SCALE = 1e4
@@ -186,7 +187,7 @@ def _losses(
     if master.dim() != 2:
         raise DataError(f"an output of shape {list(master.shape)}: the search compares class scores, [N, classes]")
     if labels is not None:
-        _check_labels(labels, *master.shape)
+        labels = labels_like(master, labels)
     found = {uniform(net.space, net.space.master): _loss(master, master, labels)}
     for plan in plans:
         if plan not in found:
@@ -198,7 +199,7 @@ def _losses(
 def _loss(logits: Tensor, master: Tensor, labels: Tensor | None) -> float:
     scores = logits.double()
     if labels is not None:
-        return float(F.cross_entropy(scores, labels.long(), reduction="sum"))
+        return float(F.cross_entropy(scores, labels, reduction="sum"))
     target = F.log_softmax(master.double(), dim=1)
     return float(F.kl_div(F.log_softmax(scores, dim=1), target, reduction="sum", log_target=True))
 
@@ -214,13 +215,6 @@ def _batches(net: Net, batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor 
         if not bool(torch.isfinite(x).all()):
             raise DataError("a batch contains NaN or infinity: clean the data first")
         yield x.to(device), None if labels is None else torch.as_tensor(labels).to(device)
-
-
-def _check_labels(labels: Tensor, count: int, classes: int) -> None:
-    if labels.is_floating_point() or tuple(labels.shape) != (count,):
-        raise DataError(f"labels of dtype {labels.dtype}, shape {list(labels.shape)}: need integers [{count}]")
-    if int(labels.min()) < 0 or int(labels.max()) >= classes:
-        raise DataError(f"a label is not in [0, {classes - 1}], the network's classes")
 
 
 def _count(batches: Iterable[Any], plans: int) -> int | None:

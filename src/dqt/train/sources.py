@@ -55,6 +55,11 @@ class Held:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def labels(self) -> Tensor:
+        """Of all samples, as they were given."""
+        return self.data.labels if isinstance(self.data, DataSet) else self.data[1]
+
     def batches(self, indices: Sequence[Tensor], seeds: Sequence[Seed] | None = None) -> Iterator[Batch]:
         """See :class:`Source`. A pair of tensors has no augmentation."""
         for i, index in enumerate(indices):
@@ -106,7 +111,7 @@ class Loaded:
                 batch = next(batches)
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 raise DataError(f"a batch of type {type(batch).__name__}: the dataset must give (input, label) pairs")
-            yield torch.as_tensor(batch[0]), torch.as_tensor(batch[1])
+            yield _tensor(batch[0], "inputs"), _tensor(batch[1], "labels")
         next(batches, None)  # the end of the pass ends its workers
 
     def _made(self, places: list[list[Place]]) -> DataLoader[Any]:
@@ -126,6 +131,16 @@ class Loaded:
                 **how.settings,
             )
         return self._loader
+
+
+def _tensor(values: Any, what: str) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{what} of type {type(values).__name__} in a batch ({error}): the dataset must give numbers, inputs as "
+            "the model takes them and the class of each sample from 0"
+        ) from None
 
 
 def source_of(data: Data | object, recipe: Recipe) -> Source:

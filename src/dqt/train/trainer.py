@@ -23,6 +23,7 @@ from dqt.nn.ranges import Edge
 from dqt.train.average import Average
 from dqt.train.checkpoint import Checkpoint, CheckpointError, restore
 from dqt.train.data import DataError
+from dqt.train.labels import check_held, labels_for
 from dqt.train.layout import arrange, arranged, memory_order
 from dqt.train.logbook import Logbook
 from dqt.train.loss import objective
@@ -39,6 +40,16 @@ CLIPS_EVERY = 50
 SHOWN = 3
 
 
+class _Batch:
+    """A batch on its way through Fabric, which under mixed precision casts every tensor that it sees.
+
+    The input's quantizer must read the float32 values that are served; only the products after it are computed in less.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+
 class _Whole(nn.Module):
     """The whole objective as one module, so that data parallelism sees a single forward pass."""
 
@@ -48,11 +59,11 @@ class _Whole(nn.Module):
         self._teacher = (teacher,)  # not a part of what trains
 
     def forward(
-        self, x: Tensor, y: Tensor, place: tuple[int, int, int], backward: Callable[[Tensor], object] | None
+        self, batch: _Batch, place: tuple[int, int, int], backward: Callable[[Tensor], object] | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None, Tensor | None]:
         """Loss, losses by pass, expected share, chosen widths; ``place``: step, all steps, rank."""
         step, total, rank = place
-        (teacher,) = self._teacher
+        (teacher,), x, y = self._teacher, batch.x, batch.y
         soft = None
         if teacher is not None:
             with torch.no_grad():
@@ -102,6 +113,7 @@ class Trainer:
         net, recipe, fabric = self.net, self.recipe, self.fabric
         net.to(fabric.device)
         arrange(net, self.order)
+        check_held(net, self.source)
         if checkpoint is not None:
             restore(net, checkpoint, LAST)
         elif not net.calibrated:
@@ -180,8 +192,8 @@ class Trainer:
         began = time.monotonic()
         done = self.step - self.epoch * self.steps_per_epoch
         indices, seeds = self._order()
-        for x, y in self.source.batches(indices[done:], seeds[done:]):
-            self._one_step(x, y, book)
+        for samples, (x, y) in zip(indices[done:], self.source.batches(indices[done:], seeds[done:]), strict=True):
+            self._one_step(x, labels_for(self.net, y, len(x), samples), book)
             self._after_step()
         self._end_epoch(book, time.monotonic() - began)
 
@@ -201,7 +213,7 @@ class Trainer:
         place = (self.step, self.total_steps, rank)
         several = self.fabric.world_size > 1
         loss, losses, share, widths = self.module(
-            self._to_device(x), y.to(self.fabric.device), place, None if several else self._backward
+            _Batch(self._to_device(x), y.to(self.fabric.device)), place, None if several else self.fabric.backward
         )
         self._record(book, losses, loss, share, widths)
         if several:
@@ -216,10 +228,6 @@ class Trainer:
         self.step += 1
         means = {label: sums[0] / sums[1] for label, sums in self.totals.items() if label != "share"}
         book.step(self.step, lr, means, None if share is None else float(share))
-
-    def _backward(self, term: Tensor) -> None:
-        with torch.autocast(self.fabric.device.type, enabled=False):
-            self.fabric.backward(term)
 
     def _record(
         self, book: Logbook, losses: dict[str, Tensor], loss: Tensor, share: Tensor | None, widths: Tensor | None

@@ -14,6 +14,7 @@ from dqt.nn.layers import Norm
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
 from dqt.nn.ranges import Edge
+from dqt.train.labels import labels_for
 from dqt.train.loss import chosen_share
 from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.sources import Source
@@ -40,6 +41,9 @@ def evaluate(
 ) -> Tensor:
     """Correct answers of the exact network on this process's part of the data.
 
+    Raises:
+        DataError: labels that do not fit.
+
     Returns:
         float64 ``[plans + 2]``: correct by plan, the sum of BitOPs shares under "auto", the samples seen.
     """
@@ -47,8 +51,8 @@ def evaluate(
     parts = batches_of(torch.arange(rank, len(source), ranks), max(source.batch_size, 256))
     totals = torch.zeros(len(plans) + 2, dtype=torch.float64)
     with net.frozen():
-        for x, y in source.batches(parts):
-            images, labels = x.to(device), y.to(device)
+        for samples, (x, y) in zip(parts, source.batches(parts), strict=True):
+            images, labels = x.to(device), labels_for(net, y, len(x), samples).to(device)
             for i, plan in enumerate(plans):
                 if plan == AUTO:
                     logits, choice = net.route(images, exact=True)

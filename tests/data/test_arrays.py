@@ -57,7 +57,7 @@ def test_labels_are_integers(tmp_path: Path, labels: Any) -> None:
         ({"x": X, "y": Y, "x_train": X, "y_train": Y}, "x and x_train could both be the training samples"),
         ({"x": X, "y": Y[:3]}, r"y is int64 \[3\]; need integers \[4\]"),
         ({"x": X, "y": Y / 2}, r"y is float64 \[4\]; need integers \[4\]"),
-        ({"x": X, "y": np.eye(4, 3)}, r"y is float64 \[4, 3\]; .*: save argmax\(1\) of it"),
+        ({"x": X, "y": np.eye(4, 3)}, r"y is float64 \[4, 3\]; .*; of one-hot rows, save argmax\(1\)"),
         ({"x": X, "y": Y - 1}, r"label -1 of sample 0 is outside 0"),
         ({"x": X[:0], "y": Y[:0]}, r"x is float32 \[0, 6\]; need numbers \[N, ...\]"),
         ({"x": Y, "y": Y}, r"x is int64 \[4\]; need numbers"),

@@ -62,3 +62,10 @@ def test_a_test_part_alone_is_no_training_data(tmp_path: Path) -> None:
     assert arrays.test is not None
     with pytest.raises(DataError, match="samples for test alone"):
         split(arrays)
+
+
+def test_a_path_alone_says_how_to_name_it(tmp_path: Path) -> None:
+    (tmp_path / "x.npz").touch()
+    for path, name in ((tmp_path, "folder"), (tmp_path / "x.npz", "npz")):
+        with pytest.raises(DataError, match=rf"did you mean {name}={path}\?"):
+            read(str(path))

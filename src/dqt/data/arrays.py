@@ -135,7 +135,7 @@ def _pair(path: Path, held: Mapping[str, Array], x_name: str, y_name: str) -> Pa
     if flat.shape != (len(x),) or flat.dtype.kind not in "iub":
         raise DataError(
             f"{path}: {y_name} is {y.dtype} {list(y.shape)}; need integers [{len(x)}], the class of each sample from 0"
-            + (": save argmax(1) of it" if y.ndim == 2 and len(y) == len(x) else "")
+            + ("; of one-hot rows, save argmax(1)" if y.ndim == 2 and len(y) == len(x) else "")
         )
     labels = flat.astype(np.int64)
     check_labels(labels, None, path)

@@ -1,4 +1,4 @@
-"""Where the readers of data sets and images were; they are in :mod:`dqt.data` and need no torch."""
+"""Readers of data sets and images by the names that training code uses; :mod:`dqt.data` has them, without torch."""
 
 from dqt.data.errors import DataError
 from dqt.data.images import read_image

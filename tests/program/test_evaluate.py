@@ -78,7 +78,9 @@ def test_what_is_served_is_compared_with_the_definition(plan: PlanLike) -> None:
     program = routed() if plan == "auto" else classifier()
     x = inputs(program, BATCH + 3)
     found = evaluate(program, x, plan, engine=interpreter(program))
-    assert as_defined(program, x, plan, found) == Comparison(64, 64)
+    done: list[int] = []
+    assert as_defined(program, x, plan, found, advance=done.append) == Comparison(64, 64)
+    assert done == [16, 16, 16, 16]
     assert as_defined(program, x[:5], plan, evaluate(program, x[:5], plan)) == Comparison(5, 5)
     one = evaluate(program, x, plan, engine=changed(program, "codes", lambda _: (0, 1)))  # sample 0 of both batches
     assert as_defined(program, x, plan, one, count=BATCH + 3) == Comparison(BATCH + 3, BATCH + 1)

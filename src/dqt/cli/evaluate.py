@@ -122,10 +122,13 @@ def _run(program: Program, test: Labelled, tasks: list[Task], net: Path, engine:
 
     labels = test.labels
     rows, chosen = [], None
-    with progress("evaluating", len(tasks) * len(labels)) as advance:
+    compared = min(check, len(labels)) if engine else 0
+    with progress("evaluating", len(tasks) * (len(labels) + compared)) as advance:
         for label, kind, plan, width in tasks:
             found = room.evaluate(program, test.inputs, plan, advance=advance, engine=engine)
-            served = room.as_defined(program, test.inputs, plan, found, check) if engine and check else None
+            served = None
+            if compared:
+                served = room.as_defined(program, test.inputs, plan, found, compared, advance=advance)
             fixed: Any = resolve(program.space, plan)
             static: Plan | None = None if kind in ("auto", "cascade") else fixed
             rows.append(row_of(program, label, kind, found, labels, bits=width, plan=static, served=served))

@@ -46,11 +46,10 @@ def run(
         np.save(array, outputs)
         write_file(out, array.getbuffer())
     found = [_answer(program, name, y, top) for name, y in zip(names, outputs, strict=True)]
-    if chosen == AUTO:
-        for answer, row in zip(found, widths.tolist(), strict=True):
+    for answer, row, count in zip(found, widths.tolist(), passes.tolist(), strict=True):
+        if chosen == AUTO:
             answer["widths"] = dict(zip(program.layers, row, strict=True))
-    if isinstance(chosen, Cascade):
-        for answer, count in zip(found, passes.tolist(), strict=True):
+        if isinstance(chosen, Cascade):
             answer["passes"] = list(chosen.widths[:count])
     data = {"samples": found} | ({"out": str(out)} if out is not None else {})
     emit(data, as_json, lambda: _show(found, out), out=out)

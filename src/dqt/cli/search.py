@@ -14,6 +14,7 @@ from dqt.cli.output import CheckpointFile, DataRoot, Json, emit, table
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dqt.arith.plan import Cascade
     from dqt.nn.net import Net
     from dqt.train.checkpoint import Checkpoint
     from dqt.train.data import DataSet
@@ -124,15 +125,16 @@ def _cascade(
         "samples": len(spent.bitops),
     }
 
-    def human() -> None:
-        steps = zip(found.margins, found.widths[1:], strict=True)
-        said = [*(f"a margin of {margin:,} or less: again at {b} bits" for margin, b in steps), "the last"]
-        table(("bits", "then"), [(str(b), words) for b, words in zip(found.widths, said, strict=True)], left=2)
-        where = f"on these {len(spent.bitops):,} samples, every pass counted"
-        typer.echo(f"{100 * spent.share:.2f} % of the master's BitOPs {where}")
-        typer.echo(f"{out}\nnext: dqt eval NET.dqt DATA --plan {out}")
+    emit(result, as_json, lambda: _show_cascade(found, result), out=out)
 
-    emit(result, as_json, human, out=out)
+
+def _show_cascade(found: Cascade, result: dict[str, Any]) -> None:
+    steps = zip(found.margins, found.widths[1:], strict=True)
+    said = [*(f"a margin of {margin:,} or less: again at {b} bits" for margin, b in steps), "the last"]
+    table(("bits", "then"), [(str(b), words) for b, words in zip(found.widths, said, strict=True)], left=2)
+    where = f"on these {result['samples']:,} samples, every pass counted"
+    typer.echo(f"{100 * result['share']:.2f} % of the master's BitOPs {where}")
+    typer.echo(f"{result['cascade']}\nnext: dqt eval NET.dqt DATA --plan {result['cascade']}")
 
 
 def _data(held: Checkpoint, spec: str | None, root: Path | None) -> DataSet:

@@ -20,6 +20,8 @@ Ints = npt.NDArray[np.int64]
 Engine: TypeAlias = Callable[[npt.NDArray[np.float32], PlanLike], Result]
 """What runs a program: inputs and a plan to integers, such as ``dqt.Runtime(program).execute``."""
 BATCH = 256
+FEW = 16
+"""Samples that the interpreter takes at once where its progress is shown."""
 COMPARED = 64
 """Samples of a run that are compared with the definition, unless told otherwise."""
 
@@ -76,11 +78,7 @@ def evaluate(
     """
     program = as_program(program)
     resolve(program.space, plan)
-    parts = _execute(program, as_input(inputs, program), plan, advance, engine)
-    widths, passes, codes = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("widths", "passes", "codes")
-    )
-    return _evaluation(program, codes, widths, _paid(program, plan, widths, passes))
+    return _collected(program, plan, _execute(program, as_input(inputs, program), plan, advance, engine))
 
 
 def evaluate_widths(
@@ -110,24 +108,27 @@ def evaluate_widths(
 
 
 def as_defined(
-    program: Program,
-    inputs: npt.ArrayLike,
+    program: ProgramLike,
+    inputs: Any,
     plan: PlanLike | npt.NDArray[np.int8],
     served: Evaluation,
     count: int = COMPARED,
+    *,
+    advance: Callable[[int], object] | None = None,
 ) -> Comparison:
     """Compare what an engine ``served`` on ``inputs`` with the interpreter, on ``count`` samples spread over them.
 
     The served integers are those of the batches they ran in; the interpreter gets these samples alone. A sample is
     equal if its outputs, its widths and its cost are. ``plan`` is the one that was served, or the widths given to
-    :func:`evaluate_widths`.
+    :func:`evaluate_widths`. ``advance`` is told what the interpreter has done: it is the slow one.
     """
+    program = as_program(program)
     x = as_input(inputs, program)
     some = np.unique(np.linspace(0, len(x) - 1, min(count, len(x))).round().astype(np.int64))
     if isinstance(plan, np.ndarray):
         defined = evaluate_widths(program, x[some], plan[some])
     else:
-        defined = evaluate(program, x[some], plan)
+        defined = _collected(program, plan, _execute(program, x[some], plan, advance, None, batch=FEW))
     equal = (served.codes[some] == defined.codes).all(axis=1) & (served.bitops[some] == defined.bitops)
     equal &= (served.widths[some] == defined.widths).all(axis=1)
     return Comparison(len(some), int(equal.sum()))
@@ -163,14 +164,22 @@ def _execute(
     plan: PlanLike,
     advance: Callable[[int], object] | None,
     engine: Engine | None,
+    batch: int = BATCH,
 ) -> list[Result]:
     parts: list[Result] = []
     run = engine or interpreter(program)
-    for start in range(0, len(x), BATCH):
-        parts.append(run(x[start : start + BATCH], plan))
+    for start in range(0, len(x), batch):
+        parts.append(run(x[start : start + batch], plan))
         if advance is not None:
             advance(len(parts[-1].codes))
     return parts
+
+
+def _collected(program: Program, plan: PlanLike, parts: list[Result]) -> Evaluation:
+    widths, passes, codes = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("widths", "passes", "codes")
+    )
+    return _evaluation(program, codes, widths, _paid(program, plan, widths, passes))
 
 
 def _answers(codes: npt.NDArray[np.int32]) -> Ints:

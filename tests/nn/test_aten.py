@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dqt.lower.emit import lower
-from dqt.nn.capture import export
+from dqt.nn.export import export
 from dqt.nn.operator import handlers
 from dqt.nn.run import Run
 from dqt.testing.networks import ready

@@ -293,9 +293,9 @@ class Two(nn.Module):
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        (torch.zeros(2, 4, 6, 6, dtype=torch.int64), "one float tensor"),
-        (torch.zeros(0, 4, 6, 6), "one float tensor"),
-        (torch.zeros(4), "one float tensor"),
+        (torch.zeros(2, 4, 6, 6, dtype=torch.int64), "need floats"),
+        (torch.zeros(0, 4, 6, 6), "are empty"),
+        (torch.zeros(4), "no batch dimension"),
         (torch.full((2, 4, 6, 6), float("nan")), "NaN or infinity"),
         (torch.full((2, 4, 6, 6), float("inf")), "NaN or infinity"),
         ((torch.zeros(2, 4, 6, 6), torch.zeros(2, 4, 6, 6)), "one float tensor"),

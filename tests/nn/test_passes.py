@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from dqt.nn.capture import Builder, export
+from dqt.nn.capture import Builder
+from dqt.nn.export import export
 from dqt.nn.graph import INPUT, Graph, Step
 from dqt.nn.passes import rewritten
 from dqt.nn.passes.drop_unused import drop_unused

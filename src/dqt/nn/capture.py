@@ -5,17 +5,13 @@ Nothing is rewritten while it is read; that is the work of :mod:`dqt.nn.passes`.
 
 from __future__ import annotations
 
-import io
-import logging
 import re
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.utils._pytree import tree_unflatten
 
 from dqt.nn.errors import UnsupportedError
@@ -54,61 +50,6 @@ class Captured:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     structure: Structure | None = None
-
-
-def export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    """The inference graph of ``model`` with a free batch dimension.
-
-    Raises:
-        UnsupportedError: torch.export cannot capture it.
-    """
-    training = {name: module.training for name, module in model.named_modules()}
-    batch = example if example.shape[0] > 1 else torch.cat([example, example])
-    try:
-        model.eval()
-        free = torch.export.Dim("batch", min=1)
-        with _quiet():
-            return torch.export.export(model, (batch,), dynamic_shapes=({0: free},), strict=False)
-    except Exception as error:  # torch.export raises many types, some of them private
-        raise UnsupportedError(_capture_failure(error)) from error
-    finally:
-        for name, module in model.named_modules():
-            module.training = training[name]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What torch.export prints about a failure (its whole graph) is not shown: our error says it in a line."""
-    logger = logging.getLogger("torch")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(before)
-
-
-def _where(error: Exception) -> str:
-    """The innermost line of the user's own that the export came through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename != __file__ and not re.search(r"[/\\](torch|sympy)[/\\]", f.filename)]
-    return f" At {own[-1].filename}:{own[-1].lineno}: `{own[-1].line}`" if own and own[-1].line else ""
-
-
-def _capture_failure(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    first = text.splitlines()[0][:300] + _where(error)
-    if re.search(
-        r"data-dependent|GuardOnDataDependent|DynamicControlFlow", f"{type(error).__name__} {text}", re.IGNORECASE
-    ):
-        return (
-            f"the model's control flow depends on its data, so there is no one graph: {first} "
-            "(move the condition out of forward, or prepare the part without it)"
-        )
-    if re.search(r"batch|Constraints violated|specializ", text):
-        return f"the model does not accept every batch size: {first} (use x.shape[0] or flatten(1), not a number)"
-    return f"torch.export cannot capture the model: {first}"
 
 
 class Builder:

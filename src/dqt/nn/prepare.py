@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dqt.arith.errors import InputError
 from dqt.arith.plan import Layer, Space
 from dqt.nn.calibrate import set_ranges
-from dqt.nn.capture import Builder, Captured, NormSpec, export
+from dqt.nn.capture import Builder, Captured, NormSpec
 from dqt.nn.config import Config
 from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller
 from dqt.nn.errors import UnsupportedError
+from dqt.nn.export import export, unwrapped
 from dqt.nn.graph import INPUT, Step
+from dqt.nn.guards import outside_inference_mode
 from dqt.nn.hooks import Uncalled
 from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
@@ -26,11 +30,14 @@ from dqt.nn.ranges import Edge, Kind
 DEFAULT_MOMENTUM = 0.1
 
 
+@outside_inference_mode
 def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None) -> Net:
     """Capture ``model`` and make it trainable and servable at every width.
 
     Args:
-        model: any module that torch.export can capture, with one float tensor in and one out. It is not changed.
+        model: any module that torch.export can capture, with one float tensor in and one out. It is not changed, and
+            may run in other threads meanwhile. What is wrapped around it (``DataParallel``, ``torch.compile`` and the
+            like) is taken off: names are those of the model inside.
         example_inputs: a tensor ``[N, ...]`` as the model takes it, or a tuple of that one tensor. Fixes every
             dimension but the batch, and gives first ranges.
         config: widths and how they are trained; default ``Config()``.
@@ -41,10 +48,15 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
         in training mode stays so.
 
     Raises:
-        UnsupportedError: an operator, a shared weight or a control flow that cannot be quantized.
+        UnsupportedError: an operator, a shared weight or a control flow that cannot be quantized, a parameter that is
+            not finite, or an example that is no batch of floats.
+        InputError: ``model`` is no module, or prepared already.
+
+    Warns:
+        HookWarning: the model has hooks, which are not a part of the network.
     """
     config = config or Config()
-    example = _example(example_inputs)
+    model, example = _model(model), _example(example_inputs)
     captured = Builder(export(model, example), example).build()
     _set_momentum(captured, model)
     steps = list(rewritten(captured.graph, input_signed=config.input_signed).steps)
@@ -66,17 +78,41 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     return _in_modes_of(model, net)
 
 
+def _model(model: Any) -> nn.Module:
+    if isinstance(model, type):
+        raise InputError(f"dqt.prepare takes a model, not its class: pass {model.__name__}(...)")
+    if not isinstance(model, nn.Module):
+        raise InputError(f"dqt.prepare takes a torch module, not an object of type {type(model).__name__}")
+    model = unwrapped(model)
+    if any(isinstance(module, Net) for module in model.modules()):
+        raise InputError("the model is, or holds, a network that dqt.prepare made already: pass the float model")
+    return model
+
+
 def _example(example_inputs: Any) -> Tensor:
     example = example_inputs
     if isinstance(example, (tuple, list)) and len(example) == 1:
         example = example[0]
-    if not isinstance(example, Tensor) or not example.is_floating_point() or example.dim() < 2 or not len(example):
-        raise UnsupportedError(
-            "example_inputs must be one float tensor [N, ...] with N >= 1, or a tuple of that tensor"
+    if not isinstance(example, Tensor):
+        kind = (
+            f"{len(example)} values"
+            if isinstance(example, (tuple, list))
+            else f"a value of type {type(example).__name__}"
         )
+        advice = ": pass torch.from_numpy(x)" if isinstance(example, np.ndarray) else ""
+        raise UnsupportedError(f"example_inputs are {kind}; need one float tensor [N, ...], or a tuple of it{advice}")
+    shape = tuple(example.shape)
+    if not example.is_floating_point():
+        raise UnsupportedError(
+            f"example_inputs are {example.dtype}; need floats, as the model takes them: pixels, say, as x.float() / 255"
+        )
+    if example.dim() < 2:
+        raise UnsupportedError(f"example_inputs of shape {shape} have no batch dimension: pass x[None], [N, ...]")
+    if not example.numel():
+        raise UnsupportedError(f"example_inputs of shape {shape} are empty: pass [N, ...] with one sample or more")
     if not bool(torch.isfinite(example).all()):
         raise UnsupportedError("example_inputs contain NaN or infinity")
-    return example.detach()
+    return example.detach().clone() if example.is_inference() else example.detach()
 
 
 def _set_momentum(captured: Captured, model: nn.Module) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.net import Net
 from dqt.train.checkpoint import Checkpoint, CheckpointError
 from dqt.train.labels import check_held
@@ -40,6 +41,7 @@ class History:
         return next((dict(row["accuracy"]) for row in reversed(self.rows) if row["accuracy"]), {})
 
 
+@outside_inference_mode
 def fit(
     net: Net,
     train: Data,
@@ -72,6 +74,7 @@ def fit(
             written, a folder that already holds a run, or nothing to resume. TrainingError: a loss that is not
             finite. Stopped: interrupted (Ctrl-C, SIGTERM) and saved.
     """
+    net = prepared(net, "dqt.fit")
     recipe = recipe or (run.recipe if run else Recipe())
     if recipe.learn == "controller":
         raise RecipeError('recipe.learn is "controller": call dqt.train.gains.fit_controller')

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from dqt.arith.plan import AUTO
 from dqt.nn.calibrate import set_controller_ranges
 from dqt.nn.controller import LOGITS, NORM
+from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.train.checkpoint import Checkpoint, CheckpointError, write_atomically
@@ -54,6 +55,7 @@ class Gains:
     losses: Tensor
 
 
+@outside_inference_mode
 def fit_controller(
     net: Net,
     train: Data,
@@ -80,6 +82,7 @@ def fit_controller(
         CheckpointError: the folder holds a finished run. Stopped: interrupted while measuring; what was measured is
             kept in ``run_dir``.
     """
+    net = prepared(net, "fit_controller")
     recipe = recipe or (run.recipe if run else Recipe())
     if not net.space.choices:
         raise RecipeError("the network has no controller: set Config.controller")

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dqt.arith.cost import controller_bitops, full_bitops
 from dqt.arith.plan import AUTO, Plan, Space
+from dqt.nn.guards import prepared
 from dqt.nn.net import Net
 from dqt.train.labels import labels_for
 from dqt.train.recipe import Recipe, RecipeError
@@ -79,6 +80,7 @@ def objective(
     Raises:
         RecipeError: ``recipe.bitops`` lies outside what the controller can reach. DataError: labels that do not fit.
     """
+    net = prepared(net, "dqt.objective")
     recipe = recipe or Recipe()
     y = labels_for(net, y, len(x)).to(x.device)
     total = torch.zeros((), device=x.device)

@@ -26,6 +26,7 @@ from dqt.arith.cost import full_bitops
 from dqt.arith.files import write_file
 from dqt.arith.plan import Layer, Plan, PlanError, Space, uniform
 from dqt.data.errors import DataError
+from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.train.labels import labels_like
@@ -90,6 +91,7 @@ class Sensitivity:
             raise PlanError(f"{path}: not a sensitivity file: {error}") from None
 
 
+@outside_inference_mode
 def search(
     net: Net,
     batches: Iterable[Any],
@@ -115,7 +117,7 @@ def search(
         DataError: no data, or labels that do not fit. InputError: inputs that do not fit.
         PlanError: no budget, or one that no plan meets: says the least that one can.
     """
-    space = net.space
+    space = prepared(net, "dqt.search").space
     limits = budgets(space, bitops=bitops, size=size, edges=edges)
     data = batches if isinstance(batches, Tensor) else list(batches)
     plans = {b: uniform(space, b) for b in space.widths}

@@ -1,0 +1,233 @@
+"""torch.export's graph of a model, which stays untouched: what is exported is a copy that shares its tensors.
+
+torch.export is not safe for threads, and puts stand-ins into the module that it exports while it works. So one export
+runs at a time, and never on the user's own module, which another thread may be running.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import os
+import re
+import sys
+import threading
+import traceback
+import types
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from functools import partial
+from typing import Any, TextIO, cast
+
+import torch
+from torch import Tensor, nn
+
+from dqt.nn.errors import HookWarning, UnsupportedError
+
+WRAPPERS = {
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+    "torch.optim.swa_utils.AveragedModel": "module",
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+}
+"""Modules around a model that compute what it computes, and where they hold it."""
+COPIED = (nn.Module, dict, list, tuple, set, types.MethodType, partial)
+"""What an attribute of a module may be and lead to the module itself; anything else is shared with the copy."""
+_LOCKS = {"export": threading.RLock()}
+if hasattr(os, "register_at_fork"):  # in a child of a fork there is no thread that would ever release it
+    os.register_at_fork(after_in_child=lambda: _LOCKS.update(export=threading.RLock()))
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, without what is wrapped around it for several devices, for compilation or for averaging."""
+    while (name := _name_of(model)) in WRAPPERS:
+        model = getattr(model, WRAPPERS[name])
+    return model
+
+
+def _name_of(model: nn.Module) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
+def export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """The inference graph of ``model`` with a free batch dimension.
+
+    Raises:
+        UnsupportedError: torch.export cannot capture it.
+    """
+    with _LOCKS["export"]:
+        twin = _twin(model)
+        if twin is not None:
+            program = _exported(twin, example)
+            if not _reads_the_original(program, model):
+                return program
+        return _exported_itself(model, example)
+
+
+def _exported(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    batch = example if example.shape[0] > 1 else torch.cat([example, example])
+    shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
+    shapes[batch] = {0: torch.export.Dim("batch", min=1)}  # by the tensor: however forward names what it takes
+    try:
+        with _quiet():
+            return torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # torch.export raises many types, some of them private
+        raise UnsupportedError(_capture_failure(error, model, example)) from error
+
+
+def _exported_itself(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """For a model that has no copy of its own: functions that refer to its modules from outside, or that cannot be."""
+    training = [(module, module.training) for module in model.modules()]
+    try:
+        return _exported(model.eval(), example)
+    finally:
+        for module, mode in training:
+            module.training = mode
+
+
+# the copy
+
+
+def _twin(model: nn.Module) -> nn.Module | None:
+    """A copy in evaluation mode with modules of its own and the tensors of ``model``; ``None``: it cannot be copied."""
+    memo: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    for module in model.modules():
+        shared = [value for value in vars(module).values() if not isinstance(value, COPIED)]
+        hooks = [hook for kind in HOOKS for hook in vars(module).get(kind, {}).values()]
+        memo |= {id(value): value for value in (*shared, *hooks)}
+    try:
+        twin = copy.deepcopy(model, memo)
+    except Exception:  # user's modules may hold anything
+        return None
+    _without_hooks(twin)
+    _without_wrappers(twin)
+    _without_inference_tensors(twin)
+    return twin.eval()
+
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _without_hooks(twin: nn.Module) -> None:
+    """Leave out the hooks of users, and say so; those of torch.nn.utils compute weights, so they are a part of it."""
+    hooked = []
+    for name, module in twin.named_modules():
+        for kind in HOOKS:
+            found = getattr(module, kind)
+            own = [key for key, hook in found.items() if not _module_of(hook).startswith("torch.")]
+            hooked += [name or "the model itself"] * bool(own)
+            for key in own:
+                del found[key]
+    if hooked:
+        text = (
+            f"hooks of the float model (on {', '.join(dict.fromkeys(hooked))}) are not a part of the prepared network: "
+            "register them on the modules of the network, net.get_submodule(name)"
+        )
+        warnings.warn(text, HookWarning, stacklevel=2)
+
+
+def _module_of(hook: Any) -> str:
+    inner = getattr(hook, "__self__", hook)
+    named = inner if hasattr(inner, "__module__") and isinstance(inner, types.FunctionType) else type(inner)
+    return str(getattr(named, "__module__", ""))
+
+
+def _without_wrappers(twin: nn.Module) -> None:
+    for module in list(twin.modules()):
+        vars(module)["_compiled_call_impl"] = None  # of Module.compile
+        for name, child in module._modules.items():
+            if child is not None and unwrapped(child) is not child:
+                module._modules[name] = unwrapped(child)
+
+
+def _without_inference_tensors(twin: nn.Module) -> None:
+    """Tensors made under torch.inference_mode cannot be exported: copies of them can."""
+    for module in twin.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and parameter.is_inference():
+                module._parameters[name] = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_inference():
+                module._buffers[name] = buffer.clone()
+
+
+def _reads_the_original(program: torch.export.ExportedProgram, model: nn.Module) -> bool:
+    """Whether the copy computes with a module of the original, whose parameters then look like constants."""
+    places = {t.data_ptr() for t in (*model.parameters(), *model.buffers())} - {0}
+    return any(isinstance(c, Tensor) and c.data_ptr() in places for c in program.constants.values())
+
+
+# what is printed, and what is said
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch.export prints about a failure (its whole graph) is not shown: our error says it in a line."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(cast("TextIO", _Muted(sys.stderr))):
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+class _Muted(io.TextIOBase):
+    """Standard error without what this thread writes to it."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Write what comes from other threads."""
+        muted = threading.get_ident() == self.thread or self.stream is None
+        return len(text) if muted or self.stream is None else self.stream.write(text)
+
+
+def _where(error: BaseException) -> str:
+    """The innermost line of the user's own that the export came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    foreign = re.compile(r"[/\\](torch|sympy)[/\\]|[/\\]contextlib\.py$|[/\\]functools\.py$")
+    own = [f for f in frames if f.filename != __file__ and not foreign.search(f.filename)]
+    return f" At {own[-1].filename}:{own[-1].lineno}: `{own[-1].line}`" if own and own[-1].line else ""
+
+
+def _capture_failure(error: Exception, model: nn.Module, example: Tensor) -> str:
+    text = str(error).strip() or type(error).__name__
+    first = text.splitlines()[0][:300] + _where(error)
+    if re.search(
+        r"data-dependent|GuardOnDataDependent|DynamicControlFlow", f"{type(error).__name__} {text}", re.IGNORECASE
+    ):
+        return (
+            f"the model's control flow depends on its data, so there is no one graph: {first} "
+            "(move the condition out of forward, or prepare the part without it)"
+        )
+    shape = tuple(example.shape)
+    if not _runs(model, example) and _runs(model, example[None]):
+        return (
+            f"example_inputs of shape {shape} have no batch dimension: the model takes {('N', *shape)}, "
+            "so pass x[None], or a batch of samples"
+        )
+    if re.search(r"batch|Constraints violated|specializ", text):
+        return (
+            f"the model does not accept every batch size: {_plain(first)} (use x.shape[0] or flatten(1), not a number; "
+            f"the example's first dimension, {shape[0]}, is taken for the batch dimension: pass x[None] if it is not)"
+        )
+    return f"torch.export cannot capture the model: {first}"
+
+
+def _plain(text: str) -> str:
+    """Without torch's advice on its own settings."""
+    return re.sub(r" ?For more information, run with TORCH_LOGS=\S+", "", text)
+
+
+def _runs(model: nn.Module, x: Tensor) -> bool:
+    try:
+        with torch.no_grad():
+            model(x)
+    except Exception:  # whatever the user's model raises
+        return False
+    return True

@@ -1,0 +1,323 @@
+"""What prepare does to the user's model: nothing, whatever it is wrapped in, whoever runs it meanwhile."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import types
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+import dqt
+from dqt.arith.errors import InputError
+from dqt.lower.emit import lower
+from dqt.nn.calibrate import calibrate
+from dqt.nn.errors import HookWarning, UnsupportedError
+from dqt.nn.export import export, unwrapped
+from dqt.nn.prepare import prepare
+from dqt.testing.networks import unsettle
+from dqt.train.fit import fit
+from dqt.train.loss import objective
+from dqt.train.search import search
+
+
+def body() -> nn.Module:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = nn.Sequential(*layers, nn.Linear(4, 3))
+    unsettle(model)
+    return model.eval()
+
+
+def example() -> Tensor:
+    return torch.rand(4, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def integers(model: nn.Module) -> np.ndarray[Any, Any]:
+    net = calibrate(prepare(model, example()), [example()])
+    return lower(net)(example(), 4)
+
+
+# wrappers
+
+
+def decorated(model: nn.Module) -> nn.Module:
+    """A forward of any arguments around the model's own."""
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
+
+    model.forward = around
+    return model
+
+
+def plainly_decorated(model: nn.Module) -> nn.Module:
+    forward = model.forward
+
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return forward(*args, **kwargs)
+
+    model.forward = around
+    return model
+
+
+def bound(model: nn.Module) -> nn.Module:
+    """A method put on the instance."""
+    forward = type(model).forward
+    model.forward = types.MethodType(forward, model)
+    return model
+
+
+def compiled_in_place(model: nn.Module) -> nn.Module:
+    model.compile()
+    return model
+
+
+WRAPPERS: list[Callable[[nn.Module], Any]] = [
+    nn.DataParallel, torch.compile, AveragedModel, lambda m: torch.compile(nn.DataParallel(m)), compiled_in_place,
+    decorated, plainly_decorated, bound,
+]  # fmt: skip
+
+
+COMPILES = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # what Inductor imports
+
+
+@COMPILES
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_wrapped_models(wrap: Callable[[nn.Module], Any]) -> None:
+    want = integers(body())
+    model = wrap(body()).eval()
+    net = prepare(model, example())
+    assert net.layers == ("0", "6")
+    assert {name for name, _ in unwrapped(model).named_parameters()} <= {name for name, _ in net.named_parameters()}
+    np.testing.assert_array_equal(integers(model), want)
+
+
+@COMPILES
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_a_wrapped_part_has_the_names_inside(wrap: Callable[[nn.Module], Any]) -> None:
+    net = prepare(nn.Sequential(wrap(body()), nn.ReLU(), nn.Linear(3, 2)).eval(), example())
+    assert net.layers == ("0.0", "0.6", "2")
+
+
+class Outer(nn.Module):
+    """Calls what it holds with whatever it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = body()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner(*args, **kwargs)
+
+
+def test_a_forward_of_any_arguments() -> None:
+    net = prepare(Outer().eval(), example())
+    assert net.layers == ("inner.0", "inner.6")
+
+
+# the user's model stays as it was
+
+
+def test_training_flags_stay_module_by_module() -> None:
+    model = body().train()
+    model[1].eval()  # type: ignore[index]
+    before = [module.training for module in model.modules()]
+    prepare(model, example())
+    with pytest.raises(UnsupportedError):
+        prepare(model, torch.rand(4, 2, 6, 6))
+    assert [module.training for module in model.modules()] == before
+    assert type(next(model.parameters())) is nn.Parameter
+
+
+def test_a_copy_shares_the_tensors() -> None:
+    """A model larger than half of the memory can be prepared: of its parameters there is no second copy to export."""
+    model = body()
+    places = {t.data_ptr() for t in model.parameters()}
+    program = export(model, example())
+    assert {t.data_ptr() for t in program.parameters()} == places
+
+
+def test_a_closure_over_the_model_is_the_models_own() -> None:
+    """Functions cannot be copied: one that refers to the original's modules is exported with these."""
+    model = Outer().eval()
+    model.forward = lambda x: model.inner(x).relu()  # type: ignore[method-assign, misc]
+    net = prepare(model, example())
+    assert net.layers == ("inner.0", "inner.6")
+    assert not any(module.training for module in model.modules())
+
+
+def test_a_model_that_cannot_be_copied() -> None:
+    model = Outer()
+    model.anything = [threading.Lock()]  # type: ignore[assignment]
+    assert prepare(model, example()).layers == ("inner.0", "inner.6")
+    assert model.training
+
+
+def is_refused(model: nn.Module, x: Tensor) -> bool:
+    try:
+        prepare(model, x)
+    except UnsupportedError:
+        return True
+    return False
+
+
+def test_many_threads_prepare_one_model_that_others_run() -> None:
+    model, x = body(), example()
+    want = model(x).detach()
+    stop, wrong = threading.Event(), []
+
+    def run() -> None:
+        while not stop.is_set():
+            try:
+                if not torch.allclose(model(x), want, atol=1e-5):
+                    wrong.append("another result")
+            except Exception as error:
+                wrong.append(repr(error))
+
+    runner = threading.Thread(target=run)
+    runner.start()
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            layers = [net.layers for net in pool.map(lambda _: prepare(model, x), range(6))]
+            refused = list(pool.map(lambda _: is_refused(model, x[:, :, 0]), range(3)))
+    finally:
+        stop.set()
+        runner.join()
+    assert layers == [("0", "6")] * 6
+    assert refused == [True] * 3
+    assert wrong == []
+
+
+# hooks
+
+
+def test_hooks_of_the_float_model_are_left_out_and_named() -> None:
+    want, model = integers(body()), body()
+    seen: list[Any] = []
+    model[0].register_forward_hook(lambda *call: seen.append(call))  # type: ignore[index]
+    model[6].register_forward_pre_hook(lambda *call: seen.append(call))  # type: ignore[index]
+    with pytest.warns(
+        HookWarning, match=r"hooks of the float model \(on 0, 6\) are not a part of the prepared network"
+    ):
+        net = prepare(model, example())
+    assert seen == []
+    assert all(not net.get_submodule(name)._forward_hooks for name in net.layers)
+    np.testing.assert_array_equal(lower(calibrate(net, [example()]))(example(), 4), want)
+    model(example())
+    assert len(seen) == 2
+
+
+# under inference mode
+
+
+def test_everything_under_inference_mode() -> None:
+    want = integers(body())
+    with torch.inference_mode():
+        x = example()
+        net = calibrate(prepare(body(), x), [x])
+        exact = net.eval()(x, 4, exact=True)
+        program = lower(net)
+        assert search(net, [x], bitops=0.9, edges=True).items_
+    np.testing.assert_array_equal(exact.numpy(), want)
+    np.testing.assert_array_equal(program(x, 4), want)
+    assert torch.equal(net(x, 4, exact=True), exact)
+    assert all(not t.is_inference() for t in net.state_dict().values())
+    net.train()(example()).sum().backward()
+
+
+def test_a_model_made_under_inference_mode() -> None:
+    want = integers(body())
+    with torch.inference_mode():
+        model = body()
+    assert next(model.parameters()).is_inference()
+    np.testing.assert_array_equal(integers(model), want)
+
+
+def test_training_under_inference_mode() -> None:
+    net = prepare(body(), example())
+    x, y = example(), torch.tensor([0, 1, 2, 0])
+    with torch.inference_mode():
+        history = fit(net, (x, y), recipe=dqt.Recipe(epochs=1, batch_size=2, workers=0), progress=False)
+    assert len(history.rows) == 1
+
+
+# what is not a model, and not an example
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (nn.Linear, r"takes a model, not its class: pass Linear\(\.\.\.\)"),
+        (lambda x: x, "not an object of type function"),
+        ("resnet18", "not an object of type str"),
+        (body().state_dict(), "not an object of type OrderedDict"),
+    ],
+)
+def test_models_that_are_none(given: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        prepare(given, example())
+
+
+def test_a_prepared_network_is_not_prepared_again() -> None:
+    net = prepare(body(), example())
+    for given in (net, nn.Sequential(net, nn.ReLU()), nn.DataParallel(net)):
+        with pytest.raises(InputError, match=r"a network that dqt\.prepare made already: pass the float model"):
+            prepare(given, example())
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "dqt.lower": lower,
+    "dqt.calibrate": lambda net: calibrate(net, [example()]),
+    "dqt.fit": lambda net: fit(net, (example(), torch.zeros(4, dtype=torch.long)), progress=False),
+    "dqt.search": lambda net: search(net, [example()], bitops=0.5),
+    "dqt.objective": lambda net: objective(net, example(), torch.zeros(4, dtype=torch.long)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_not_prepared_is_named(name: str) -> None:
+    for given, kind in ((body(), r"a model that is not prepared \(Sequential\)"), (None, "an object of type NoneType")):
+        with pytest.raises(InputError, match=rf"{name} takes a prepared network, not {kind}: .* dqt\.prepare first"):
+            CALLS[name](given)
+    with pytest.raises(InputError, match=r"pass what the DataParallel wraps"):
+        CALLS[name](nn.DataParallel(prepare(body(), example())))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (torch.rand(1, 6, 6), r"of shape \(1, 6, 6\) have no batch dimension: .* so pass x\[None\]"),
+        (torch.rand(6), r"of shape \(6,\) have no batch dimension: pass x\[None\]"),
+        (torch.tensor(1.0), r"of shape \(\) have no batch dimension"),
+        (torch.rand(0, 1, 6, 6), r"of shape \(0, 1, 6, 6\) are empty"),
+        (torch.zeros(2, 1, 6, 6, dtype=torch.uint8), r"are torch\.uint8; need floats, .* x\.float\(\) / 255"),
+        (np.zeros((2, 1, 6, 6), np.float32), r"type ndarray; need one float tensor .* torch\.from_numpy\(x\)"),
+        ((torch.rand(2, 1, 6, 6), torch.rand(2)), "are 2 values; need one float tensor"),
+        (None, "type NoneType; need one float tensor"),
+        ({"x": torch.rand(2, 1, 6, 6)}, "type dict; need one float tensor"),
+        (torch.full((2, 1, 6, 6), torch.nan), "contain NaN or infinity"),
+    ],
+)
+def test_examples_that_are_none(given: Any, message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        prepare(body(), given)
+
+
+def test_a_channel_is_not_a_batch() -> None:
+    """Three channels of one sample look like three samples, until a layer after them cannot take another number."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(1), nn.Linear(36, 4))
+    with pytest.raises(
+        UnsupportedError, match=r"first dimension, 3, is taken for the batch dimension: pass x\[None\]"
+    ) as e:
+        prepare(model, torch.rand(3, 8, 8))
+    assert "TORCH_LOGS" not in str(e.value)

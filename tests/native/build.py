@@ -1,4 +1,8 @@
-"""Builds the engine and its test programs under a sanitizer, once for a session: workers share a build."""
+"""Builds the engine and its test programs, once for a session: under a sanitizer, or for aarch64, which QEMU runs.
+
+Workers share a build. Where a tool is missing, a test that needs it is skipped, but in continuous integration
+(``CI=true``), which has them all: there it fails.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,26 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MISSING = [name for name in ("gcc", "g++") if shutil.which(name) is None]
-SANITIZERS = {
-    "address": "-fsanitize=address,undefined -fno-sanitize-recover=all",
-    "thread": "-fsanitize=thread",
+CROSS = "aarch64-linux-gnu"
+NATIVE = ("gcc", "g++")
+ARM = (f"{CROSS}-gcc", f"{CROSS}-g++", "qemu-aarch64")
+"""What the tests of aarch64's kernels need: Debian's g++-aarch64-linux-gnu and qemu-user."""
+EMULATOR = ("qemu-aarch64", "-L", f"/usr/{CROSS}")
+BUILDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "address": ("-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all", {}),
+    "thread": ("-O1 -g1 -fsanitize=thread", {}),
+    "aarch64": ("-O2", {"CMAKE_SYSTEM_NAME": "Linux", "CMAKE_SYSTEM_PROCESSOR": "aarch64"}),
 }
+"""Flags, and options of CMake."""
+
+
+def needs(*tools: str) -> pytest.MarkDecorator:
+    """Skips tests where one of ``tools`` is missing; in continuous integration they run, and fail there."""
+    missing = [name for name in tools if shutil.which(name) is None]
+    reason = f"NOT tested: {', '.join(missing)} missing" + (
+        " (apt-get install g++-aarch64-linux-gnu qemu-user)" if set(missing) & set(ARM) else ""
+    )
+    return pytest.mark.skipif(bool(missing) and os.environ.get("CI") != "true", reason=reason)
 
 
 def tool(name: str) -> str:
@@ -29,19 +48,22 @@ def tool(name: str) -> str:
     return found
 
 
-def built(factory: pytest.TempPathFactory, sanitizer: str, *targets: str) -> Path:
-    """The folder with ``targets`` (of CMakeLists.txt, DQT_TESTS) built under ``sanitizer``."""
+def built(factory: pytest.TempPathFactory, build: str, *targets: str) -> Path:
+    """The folder with ``targets`` (of CMakeLists.txt, DQT_TESTS) of one of ``BUILDS``."""
     folder = factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / f"native-{sanitizer}"
-    flags = SANITIZERS[sanitizer]
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / f"native-{build}"
+    flags, others = BUILDS[build]
+    prefix = f"{CROSS}-" if build == "aarch64" else ""
     options = {
         "DQT_PYTHON": "OFF",
         "DQT_TESTS": "ON",
         "CMAKE_MAKE_PROGRAM": tool("ninja"),
-        "CMAKE_C_COMPILER": "gcc",
-        "CMAKE_CXX_COMPILER": "g++",
+        "CMAKE_C_COMPILER": f"{prefix}gcc",
+        "CMAKE_CXX_COMPILER": f"{prefix}g++",
         "CMAKE_BUILD_TYPE": "Debug",
-        **{f"CMAKE_{language}_FLAGS_DEBUG": f"-O1 -g1 {flags}" for language in ("C", "CXX")},
+        "CMAKE_COMPILE_WARNING_AS_ERROR": "ON",
+        **{f"CMAKE_{language}_FLAGS_DEBUG": flags for language in ("C", "CXX")},
+        **others,
     }
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -49,6 +71,11 @@ def built(factory: pytest.TempPathFactory, sanitizer: str, *targets: str) -> Pat
             call(tool("cmake"), "-G", "Ninja", "-S", ROOT, "-B", folder, *(f"-D{k}={v}" for k, v in options.items()))
         call(tool("ninja"), "-C", folder, "-j", 2, *targets)
     return folder
+
+
+def emulated(program: Path, processor: str = "max") -> tuple[str, ...]:
+    """The words that run a program of the "aarch64" build on one of QEMU's processors."""
+    return (EMULATOR[0], "-cpu", processor, *EMULATOR[1:], str(program))
 
 
 def call(*command: Any, environment: Mapping[str, str] | None = None) -> str:

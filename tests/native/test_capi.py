@@ -16,9 +16,9 @@ from dqt.program.pixels import pixels_to_inputs
 from dqt.program.program import Program
 from dqt.shipped import example
 from dqt.testing import inputs, random_program
-from tests.native.build import MISSING, ROOT, built, call
+from tests.native.build import NATIVE, ROOT, built, call, needs
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
+pytestmark = needs(*NATIVE)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import re
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +36,7 @@ from dqt.program.program import Program, ProgramError
 from dqt.program.values import Value
 from dqt.program.verify import verify
 from dqt.testing import Builder, random_program
+from tests.native.build import needs
 from tests.program import test_file, test_verify
 from tests.program.test_file import GRAPHS, assemble, forged, header, places
 from tests.program.test_verify import DEFECTS, Change, op, put
@@ -46,7 +46,7 @@ SANITIZED = ("-std=c++20", "-O1", "-g1", "-fsanitize=address,undefined", "-fno-s
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 Run = Callable[..., list[str]]
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+pytestmark = needs("g++")
 
 
 @pytest.fixture(scope="session")

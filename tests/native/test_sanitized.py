@@ -4,43 +4,34 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from dqt.arith.plan import Plan, PlanLike, resolve, uniform
-from dqt.program.interpret import execute
+from dqt.arith.plan import Plan, PlanLike
 from dqt.program.program import Program
 from dqt.testing import Builder, inputs, random_program
-from tests.native.build import MISSING, built, call
+from tests.native.build import NATIVE, built, needs
+from tests.native.engine import Engine, check, compare
+from tests.runtime.fuzz import trial
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
+pytestmark = needs(*NATIVE)
 AUTO = [False] * 7 + [True] * 5
 
 
 @pytest.fixture(scope="session")
-def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory, "address", "engine_test") / "engine_test"
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    test = built(tmp_path_factory, "address", "engine_test") / "engine_test"
+    return Engine((str(test),), tmp_path_factory.mktemp("engine"))
 
 
 @pytest.fixture(scope="session")
-def races(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def races(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     test = built(tmp_path_factory, "thread", "engine_test") / "engine_test"
     started = subprocess.run([test, "--isa"], capture_output=True, text=True, check=False)
     if "unexpected memory mapping" in started.stderr:
         pytest.skip("this compiler's ThreadSanitizer cannot run on this kernel: sysctl vm.mmap_rnd_bits=28")
-    return test
-
-
-def line(program: Program, plan: PlanLike) -> str:
-    """A plan as the test program reads it."""
-    space = program.space
-    resolved = resolve(space, plan)
-    fixed = resolved if isinstance(resolved, Plan) else uniform(space, space.master)
-    pairs = [*fixed.values(), *[(space.master, space.master)] * len(space.controller)]
-    return ("" if isinstance(resolved, Plan) else "auto ") + " ".join(f"{bw}:{ba}" for bw, ba in pairs)
+    return Engine((str(test),), tmp_path_factory.mktemp("engine"))
 
 
 def any_plan(program: Program) -> Plan:
@@ -51,23 +42,6 @@ def any_plan(program: Program) -> Plan:
 def plans(program: Program) -> list[PlanLike]:
     automatic: list[PlanLike] = ["auto"] if program.space.choices else []
     return [*program.space.widths, any_plan(program), *automatic]
-
-
-def check(
-    test: Path, folder: Path, program: Program, x: npt.NDArray[np.float32], threads: int = 1, callers: int = 1
-) -> None:
-    """Every kernel set, every plan: equality."""
-    program.save(folder / "net.dqt")
-    x.tofile(folder / "x.f32")
-    some = plans(program)
-    (folder / "plans").write_text("".join(line(program, plan) + "\n" for plan in some))
-    expected = [execute(program, x, plan).codes for plan in some]
-    for isa in call(test, "--isa").split():
-        out = folder / "codes"
-        call(test, isa, threads, callers, folder / "net.dqt", folder / "x.f32", folder / "plans", out)
-        got = np.fromfile(out, np.int32).reshape(len(some), *expected[0].shape)
-        for codes, right, plan in zip(got, expected, some, strict=True):
-            np.testing.assert_array_equal(codes, right, err_msg=f"{isa} {plan}")
 
 
 def geometry(
@@ -96,17 +70,17 @@ GEOMETRY = {
 
 
 @pytest.mark.parametrize("seed", range(len(AUTO)))
-def test_random_programs_in_memory(seed: int, memory: Path, tmp_path: Path) -> None:
+def test_random_programs_in_memory(seed: int, memory: Engine) -> None:
     program = random_program(seed, auto=AUTO[seed])
-    check(memory, tmp_path, program, inputs(program, 5, seed), threads=1 + seed % 3)
+    check(memory, program, inputs(program, 5, seed), plans(program), threads=1 + seed % 3)
 
 
 @pytest.mark.parametrize("name", GEOMETRY)
-def test_geometries_in_memory(name: str, memory: Path, tmp_path: Path) -> None:
+def test_geometries_in_memory(name: str, memory: Engine) -> None:
     program = GEOMETRY[name]
     extremes = np.where(np.random.default_rng(0).random((1, *program.input_shape)) < 0.5, -3e38, 3e38)
     x = np.concatenate([inputs(program, 2), extremes.astype(np.float32)])
-    check(memory, tmp_path, program, x, threads=2)
+    check(memory, program, x, plans(program), threads=2)
 
 
 def sliced() -> Program:
@@ -116,17 +90,28 @@ def sliced() -> Program:
 
 
 @pytest.mark.parametrize("rows", [1, 6, 18])
-def test_slices_in_memory(rows: int, memory: Path, tmp_path: Path) -> None:
-    check(memory, tmp_path, sliced(), inputs(sliced(), rows), threads=2)
+def test_slices_in_memory(rows: int, memory: Engine) -> None:
+    check(memory, sliced(), inputs(sliced(), rows), plans(sliced()), threads=2)
 
 
-def test_more_samples_than_a_slice(memory: Path, tmp_path: Path) -> None:
+def test_more_samples_than_a_slice(memory: Engine) -> None:
     program = random_program(5, auto=True)
-    check(memory, tmp_path, program, inputs(program, 67))
+    check(memory, program, inputs(program, 67), plans(program))
+
+
+@pytest.mark.parametrize("seed", range(1, 13))
+def test_batches_of_mixed_widths_in_memory(seed: int, memory: Engine) -> None:
+    one = trial(seed)
+    compare(memory, one.program, one.x, one.expected, threads=1 + seed % 2)
+
+
+def test_batches_of_mixed_widths_from_four_threads(races: Engine) -> None:
+    one = trial(2)
+    compare(races, one.program, one.x, one.expected, threads=2, callers=4)
 
 
 @pytest.mark.parametrize("program", ["random 3", "random 8", "Winograd", "depthwise", "sliced"])
-def test_one_engine_from_four_threads(program: str, races: Path, tmp_path: Path) -> None:
+def test_one_engine_from_four_threads(program: str, races: Engine) -> None:
     kind, _, seed = program.partition(" ")
     net = random_program(int(seed), auto=AUTO[int(seed)]) if kind == "random" else GEOMETRY.get(program, sliced())
-    check(races, tmp_path, net, inputs(net, 18 if kind == "sliced" else 3), threads=2, callers=4)
+    check(races, net, inputs(net, 18 if kind == "sliced" else 3), plans(net), threads=2, callers=4)

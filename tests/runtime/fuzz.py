@@ -39,12 +39,17 @@ SIZES = (1, 2, 3, 5, 8, 13, 24, 67)
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A program, a batch, and what the interpreter makes of it under each plan."""
+    """A program, a batch, and what the interpreter makes of it: automatically, in a cascade and under fixed plans."""
 
     seed: int
     program: Program
     x: Floats
     expected: tuple[tuple[PlanLike, Result], ...]
+
+    @property
+    def mixes(self) -> bool:
+        """Whether samples chose different widths for one layer."""
+        return any(np.ptp(result.widths, axis=0).any() for plan, result in self.expected if kind(plan) == "auto")
 
 
 @dataclass(frozen=True)
@@ -94,23 +99,32 @@ class Seen:
             elif isinstance(plan, Plan):
                 self.pairs.update(plan.values())
             else:
-                self.batches += bool(np.ptp(result.widths, axis=0).any())
+                self.batches += trial.mixes
                 for column in result.widths.T:
                     self.mixed.update(itertools.combinations([int(b) for b in np.unique(column)], 2))
 
 
 def trial(seed: int) -> Trial:
-    """A program with a controller, samples that divide it, and a plan of each kind."""
+    """A program with a controller, samples that divide it, and three plans."""
     rng = np.random.default_rng([seed, 2])
     program = random_network(seed) if seed % 4 else random_program(seed, auto=True)
     count = int(rng.choice(SIZES))
     batch = inputs(program, count, seed)
     batch = np.concatenate([batch, extremes(program, 1, seed)]) if rng.integers(2) else batch
     program = divided(program, batch)
-    every = list(itertools.product(program.space.widths, repeat=2))
-    pairs = {name: every[(5 * seed + i) % len(every)] for i, name in enumerate(program.layers)}
-    plans: list[PlanLike] = ["auto", cascade(program, batch, rng), Plan.of(pairs)]
+    classes = execute(program, batch[:1]).codes.ndim == 2
+    plans: list[PlanLike] = [
+        "auto",
+        cascade(program, batch, rng) if classes else pairs(program, seed + 1),
+        pairs(program, seed),
+    ]
     return Trial(seed, program, batch, tuple((plan, execute(program, batch, plan)) for plan in plans))
+
+
+def pairs(program: Program, seed: int) -> Plan:
+    """The next pair of widths for each layer."""
+    every = list(itertools.product(program.space.widths, repeat=2))
+    return Plan.of({name: every[(5 * seed + i) % len(every)] for i, name in enumerate(program.layers)})
 
 
 def cascade(program: Program, x: Floats, rng: np.random.Generator) -> Cascade:
@@ -122,15 +136,18 @@ def cascade(program: Program, x: Floats, rng: np.random.Generator) -> Cascade:
     return Cascade(tuple(widths), (middle,) * (count - 1))
 
 
-def runs(trial: Trial) -> Iterator[tuple[Case, Result]]:
-    """Every plan on every set, on one thread and on two; one of the two takes kernels by name where it can."""
+def runs(trial: Trial) -> Iterator[tuple[Case, bool]]:
+    """Every plan on every set, on one thread and on two: each case, and whether it was equal to the interpreter.
+
+    Of the two runs of a set, one takes a kernel by name where it can.
+    """
     names = [None, *kernel_names()]
     kernel, threads = names[trial.seed % len(names)], 1 + trial.seed // len(names) % 2
     for isa, count in itertools.product(kernel_sets(), (1, 2)):
         forced = kernel if count == threads else None
         run = Runtime(trial.program, threads=count, isa=isa, kernel=forced)
-        for plan, _ in trial.expected:
-            yield Case(trial.seed, kind(plan), isa, count, forced), run.execute(trial.x, plan)
+        for plan, expected in trial.expected:
+            yield Case(trial.seed, kind(plan), isa, count, forced), equal(run.execute(trial.x, plan), expected)
 
 
 def kind(plan: PlanLike) -> str:
@@ -146,12 +163,11 @@ def compare(seeds: Iterable[int], cases: int, seen: Seen) -> Iterator[int]:
     for seed in seeds:
         before, one = seen.count(), trial(seed)
         seen.trial(one)
-        expected = {kind(plan): result for plan, result in one.expected}
-        for case, got in runs(one):
+        for case, same in runs(one):
             if seen.count() == cases:
                 break
             seen.cases[case.isa, case.plan] += 1
-            if not equal(got, expected[case.plan]):
+            if not same:
                 seen.unequal.append(case)
         yield seen.count() - before
         if seen.count() == cases:

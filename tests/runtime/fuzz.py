@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+import dqt._native as native
+from dqt.arith.errors import InputRangeWarning
 from dqt.arith.plan import Cascade, Pair, Plan, PlanLike
 from dqt.program.interpret import Result, execute, margins
 from dqt.program.program import Program
@@ -200,6 +203,8 @@ def main() -> int:
     start = arguments.start if arguments.seed is None else arguments.seed
     seeds = itertools.count(start) if arguments.seed is None else [start]
     console, seen, done = Console(), Seen(), start
+    native.assume_cores(2)  # two threads, also on a machine of one core
+    warnings.simplefilter("ignore", InputRangeWarning)  # samples reach far beyond the ranges, by intent
     try:
         columns = (TextColumn("seed {task.fields[seed]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dqt.lower.emit import lower
     from dqt.nn.calibrate import calibrate
     from dqt.nn.config import Config, Controller
-    from dqt.nn.errors import HookWarning, UnsupportedError
+    from dqt.nn.errors import CalibrationWarning, HookWarning, UnsupportedError
     from dqt.nn.prepare import prepare
     from dqt.program.cascade import calibrate_cascade
     from dqt.program.cost import cost
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dqt.train.search import search
 
 __all__ = [
+    "CalibrationWarning",
     "Cascade",
     "Config",
     "Controller",
@@ -60,6 +61,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CalibrationWarning": "dqt.nn.errors",
     "Cascade": "dqt.arith.plan",
     "Config": "dqt.nn.config",
     "Controller": "dqt.nn.config",

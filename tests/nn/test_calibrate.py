@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from dqt.arith.errors import InputError
 from dqt.arith.plan import uniform
 from dqt.lower.emit import lower
-from dqt.nn.calibrate import _axis, _mean, calibrate, set_controller_ranges, set_ranges
+from dqt.nn.calibrate import _axis, _mean, calibrate, run_calibration, set_controller_ranges, set_ranges
 from dqt.nn.config import Config
 from dqt.nn.controller import NORM
-from dqt.nn.errors import CalibrationError
+from dqt.nn.errors import CalibrationError, CalibrationWarning
 from dqt.nn.graph import INPUT
 from dqt.nn.layered import product
 from dqt.nn.net import Net
@@ -67,7 +67,18 @@ def test_observers_give_sensible_clips(observer: Any) -> None:
     for name, clip in net.clips().items():
         assert (clip <= largest[name] * (1 + 1e-6)).all()
         assert (clip >= 0.1 * largest[name]).all()
-    assert net.codes(INPUT).step == pytest.approx(float(x.abs().max()) / 127)
+    assert float(largest[INPUT]) == float(x.abs().max())
+
+
+def test_the_input_is_observed_at_the_width_that_reads_it() -> None:
+    x = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+    clips = {}
+    for width in (8, 3):
+        net = prepare(small(), x[:2], Config(edge_width=width)).eval()
+        run_calibration(net, [x])
+        clips[width] = float(net.clips()[INPUT])
+    assert clips[3] < 0.8 * clips[8]
+    assert clips[8] > 0.9 * float(x.abs().max())
 
 
 def test_a_lone_outlier_is_clipped() -> None:
@@ -78,8 +89,30 @@ def test_a_lone_outlier_is_clipped() -> None:
     x[0, 0, 0, 0] = 20.0
     net = prepare(model, x)
     for observer, least, most in (("max", 19.0, 21.0), ("percentile", 0.9, 1.2), ("mse", 0.9, 10.0)):
-        calibrate(net, [x], observer=observer)  # type: ignore[arg-type]
+        with pytest.warns(CalibrationWarning, match="the input: 20 in batch 0, sample 0, channel 0"):
+            calibrate(net, [x], observer=observer)  # type: ignore[arg-type]
         assert least < float(net.clips()["0"]) < most
+
+
+@pytest.mark.parametrize("observer", ["mse", "percentile"])
+@pytest.mark.parametrize("wild", [1000.0, -1000.0, 1e6, 1e30])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_wild_values_in_the_input_cost_nothing(observer: Any, wild: float, samples: int) -> None:
+    """Ranges, means and corrections are those of the data whose wild values are what they saturate to."""
+    x = torch.rand(200, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    spiked, saturated = x.clone(), x.clone()
+    others = float(x.max())
+    for i in range(samples):
+        spiked[60 * i, 1, 2, 3] = wild * (1 + i)
+        saturated[60 * i, 1, 2, 3] = others if wild > 0 else -others
+    nets = [prepare(small(), x[:2]).eval() for _ in range(2)]
+    with pytest.warns(CalibrationWarning, match="the input: ") as said:
+        calibrate(nets[0], torch.split(spiked, 64), observer=observer)
+    assert len(said) == len(nets[0].findings) == 1  # what follows the input in the network saw nothing wild
+    calibrate(nets[1], torch.split(saturated, 64), observer=observer)
+    for name, value in nets[1].state_dict().items():
+        if name != "edges.input.ratio":
+            torch.testing.assert_close(nets[0].state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_the_clip_is_chosen_at_a_width_that_exists() -> None:
@@ -180,7 +213,8 @@ def fresh() -> nn.Sequential:
 def test_a_norm_that_saw_no_data_gets_its_statistics_in_training_mode() -> None:
     """At every width those of the float model on all batches, as torch's own norms find them."""
     model, x = fresh(), torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(6)) + 0.5
-    net = calibrate(prepare(model, x[:2]), [x[:8], x[8:]])
+    net = prepare(model, x[:2])
+    run_calibration(net, [x[:8], x[8:]])
     norms = {path: each for path, each in model.named_modules() if isinstance(each, nn.BatchNorm2d)}
     for norm in norms.values():
         norm.momentum = 1.0
@@ -206,7 +240,7 @@ def test_a_norm_keeps_what_it_has_seen_and_what_is_served() -> None:
     for model, training in cases:
         net = prepare(model, x[:2]).train(training)
         before = {name: value.clone() for name, value in net.named_buffers() if "running" in name}
-        calibrate(net, [x])
+        run_calibration(net, [x])
         for name, value in net.named_buffers():
             if "running" in name:
                 assert torch.equal(value, before[name])
@@ -270,7 +304,9 @@ def test_dead_channels_and_layers(kind: str) -> None:
 @pytest.mark.parametrize("value", [0.0, 1e-30, 0.7, 1e20])
 def test_an_input_that_is_constant(value: float) -> None:
     x = torch.full((2, 3, 8, 8), value)
-    net = calibrate(prepare(small(), x).eval(), [x])
+    net = prepare(small(), x).eval()
+    with pytest.warns(CalibrationWarning, match=r"the input: calibration saw (only zeros|one value alone)"):
+        calibrate(net, [x])
     np.testing.assert_array_equal(lower(net)(x, 4), net(x, 4, exact=True).numpy())
 
 

@@ -20,6 +20,7 @@ from dqt.nn import net as net_module
 from dqt.nn.config import Config, Controller
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
+from dqt.nn.ranges import JUMP
 from dqt.nn.run import Run
 from dqt.program import interpret as interpret_module
 from dqt.testing.networks import Model, conv, ready, small, with_controller
@@ -159,6 +160,16 @@ def test_tracked_ranges_move_in_training_alone() -> None:
     assert net.codes(name).step > 2 * before
     net(torch.full_like(x, float("nan")))
     assert net.codes(name).step > 2 * before  # a bad batch does not destroy a range
+
+
+def test_one_wild_batch_moves_a_tracked_range_little() -> None:
+    net, x = fresh()
+    edge = net.edge_of("input")
+    before = float(edge.clip)
+    edge.observe(x * 1e6)
+    assert float(edge.clip) == pytest.approx(before * (0.99 + 0.01 * JUMP))
+    edge.observe(x * float("inf"))
+    assert float(edge.clip) == pytest.approx(before * (0.99 + 0.01 * JUMP))
 
 
 def test_exact_is_evaluation_in_any_mode() -> None:

@@ -264,6 +264,21 @@ def test_warnings_reach_the_logger_and_the_history(caplog: pytest.LogCaptureFixt
     assert any("the controller ignores its input" in text for text in said)
 
 
+def test_what_calibration_finds_is_said_as_training_warns(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """On the logger, once, and in the history; not as a Python warning (which would be an error here)."""
+    x, y = tiny_data()
+    x[3, 0, 2, 1] = 500.0
+    recipe = RECIPE.model_copy(update={"epochs": 2, "calibration_batches": 99})
+    with caplog.at_level(logging.WARNING, "dqt.train"):
+        history = train(tiny_net(), recipe, (x, y), run_dir=tmp_path)
+    said = [record.getMessage() for record in caplog.records if record.name == "dqt.train"]
+    found = [text for text in said if text.startswith("calibration: ")]
+    assert len(found) == 1
+    assert found[0].startswith("calibration: the input: 500 in batch ")
+    assert found[0] in history.rows[0]["warnings"]
+    assert found[0] not in history.rows[1]["warnings"]
+
+
 def test_settings_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"devices": 3}, r"recipe\.devices 3, but 1 process\(es\) .* torchrun --nproc-per-node 3"),

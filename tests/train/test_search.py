@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -16,7 +17,7 @@ from dqt.arith.cost import cost, full_bitops
 from dqt.arith.plan import Layer, Plan, PlanError, Space, uniform
 from dqt.nn.net import InputError, Net
 from dqt.train.formats import DataError
-from dqt.train.search import Sensitivity, measure, search, sensitivity, solve
+from dqt.train.search import Sensitivity, _best, measure, search, sensitivity, solve
 
 from .conftest import tiny_data, tiny_net
 
@@ -211,6 +212,33 @@ def test_the_plan_never_measures_worse_than_a_uniform_width_that_fits() -> None:
             losses, kind, samples = measure(net, [x], [plan, uniform(net.space, b)])
             assert losses[0] <= losses[1]
             assert (kind, samples) == ("divergence", 48)
+
+
+def test_a_uniform_plan_that_measures_better_is_the_plan(caplog: pytest.LogCaptureFixture) -> None:
+    """The solver adds up what layers lose alone, which can be far from what they lose together; measuring decides."""
+    net = tiny_net(widths=(2, 3, 4, 8))
+    x, y = tiny_data(48)
+    plans = [uniform(net.space, 2), uniform(net.space, 8), Plan.of(dict.fromkeys(net.layers, 2))]
+    losses = measure(net, [(x, y)], plans)[0]
+    best, worst = plans[int(losses.argmin())], plans[int(losses.argmax())]
+    with caplog.at_level(logging.INFO, "dqt.train"):
+        assert _best(net, [(x, y)], [best], [worst]) == best
+        assert "a uniform width measures better than the solved plans" in caplog.text
+        caplog.clear()
+        for plain, solved in (([worst], [best]), ([best, worst], [best]), ([], [best])):
+            assert _best(net, [(x, y)], plain, solved) == best
+        assert not caplog.text
+
+
+def test_with_edges_one_width_for_all_layers_is_a_candidate() -> None:
+    for seed in range(3):
+        net = tiny_net(widths=(2, 3, 4, 8), seed=seed)
+        x, _ = tiny_data(48, seed)
+        flat = Plan.of(dict.fromkeys(net.layers, 3))
+        plan = search(net, [x], bitops=cost(net, flat).share, edges=True)
+        losses, _, _ = measure(net, [x], [plan, flat])
+        assert losses[0] <= losses[1]
+        assert cost(net, plan).share <= cost(net, flat).share
 
 
 def test_a_sensitivity_may_be_measured_around_any_width(net: Net) -> None:

@@ -14,7 +14,7 @@ from dqt.cli.output import CheckpointFile, DataRoot, Json, emit, table
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dqt.arith.plan import Cascade
+    from dqt.arith.plan import Cascade, Plan, Space
     from dqt.nn.net import Net
     from dqt.train.checkpoint import Checkpoint
     from dqt.train.data import DataSet
@@ -87,6 +87,8 @@ def _plan(
 
     def human() -> None:
         table(("layer", "bits"), [(name, str(pair[0])) for name, pair in plan.items()])
+        if plan in _uniform_plans(net.space):
+            typer.echo("a uniform width: on these samples no other plan within the budget measures better")
         typer.echo(f"{100 * paid.share:.2f} % of the master's BitOPs, {paid.read_bytes:,} bytes of weights read")
         typer.echo(f"{out}\nnext: dqt eval NET.dqt DATA --plan {out}")
 
@@ -135,6 +137,13 @@ def _show_cascade(found: Cascade, result: dict[str, Any]) -> None:
     where = f"on these {result['samples']:,} samples, every pass counted"
     typer.echo(f"{100 * result['share']:.2f} % of the master's BitOPs {where}")
     typer.echo(f"{result['cascade']}\nnext: dqt eval NET.dqt DATA --plan {result['cascade']}")
+
+
+def _uniform_plans(space: Space) -> list[Plan]:
+    """Every uniform plan of a network."""
+    from dqt.arith.plan import uniform
+
+    return [uniform(space, b) for b in space.widths]
 
 
 def _data(held: Checkpoint, spec: str | None, root: Path | None) -> DataSet:

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from dqt.arith.plan import Plan, uniform
-from dqt.nn import fake
-from dqt.nn.errors import CalibrationError
+from dqt.nn import diagnose
+from dqt.nn.diagnose import Finding
+from dqt.nn.errors import CalibrationError, CalibrationWarning
 from dqt.nn.finite import check_finite
 from dqt.nn.graph import INPUT, Step, needed_for
 from dqt.nn.guards import outside_inference_mode, prepared
+from dqt.nn.hooks import is_hooked
 from dqt.nn.layered import product
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
-from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
+from dqt.nn.observers import Extent, Observer, clip_of, extent_of, middle, weight_clip
+from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Run
 
-Observer = Literal["mse", "percentile", "max"]
-BINS = 2048
-CANDIDATES = 64
-PERCENTILE = 0.9999
-MIDDLE_WIDTH = 5
-"""One clip serves all widths: it is chosen at the one nearest to this."""
 Batches = list[Tensor]
 
 
-@outside_inference_mode
 def calibrate(
     net: Net, batches: Iterable[Any], *, observer: Observer = "mse", correct_bias: bool = True, progress: bool = False
 ) -> Net:
@@ -40,9 +37,12 @@ def calibrate(
     are enough. In training mode, a batch norm that has seen no data yet (mean 0, variance 1) gets its first statistics
     from them: the ranges of a network of random weights must be those of normalized activations, as training sees them.
 
+    What the data or the model lack is warned about in words (:mod:`dqt.nn.diagnose`), and kept in ``net.findings``.
+
     Args:
         batches: of inputs, or (inputs, labels) pairs, whose labels are not read.
-        observer: how a clip is found: the least squared error, a percentile, or the largest value.
+        observer: how a clip is found, also the input's: the least squared error, a percentile, or the largest value.
+            The first two leave outliers out: samples whose peak is many times that of nearly all others.
         correct_bias: make each layer's mean at each width that of the float model (Nagel et al., 2019).
         progress: show a progress bar.
 
@@ -53,7 +53,21 @@ def calibrate(
         CalibrationError: no data, NaN or infinity in it, an activation that is not finite, or an unknown observer.
         InputError: a batch of the wrong shape or dtype, or ``net`` is no prepared network.
         UnsupportedError: a parameter is not finite; names it.
+
+    Warns:
+        CalibrationWarning: where the network was calibrated and something will serve badly; each says what to do.
     """
+    run_calibration(net, batches, observer=observer, correct_bias=correct_bias, progress=progress)
+    for text in diagnose.sentences(net.findings):
+        warnings.warn(text, CalibrationWarning, stacklevel=2)
+    return net
+
+
+@outside_inference_mode
+def run_calibration(
+    net: Net, batches: Iterable[Any], *, observer: Observer = "mse", correct_bias: bool = True, progress: bool = False
+) -> None:
+    """:func:`calibrate` for a caller that has its own way to say ``net.findings``."""
     if observer not in get_args(Observer):
         raise CalibrationError(f"observer {observer!r}: choose one of {', '.join(get_args(Observer))}")
     net = prepared(net, "dqt.calibrate")
@@ -61,19 +75,20 @@ def calibrate(
     inputs = _inputs(net, batches)
     norms = [module for module in net.modules() if isinstance(module, Norm)]
     untouched = [norm for norm in norms if norm.untouched and norm.training] if net.training else []
+    findings: list[Finding] = []
     bar = _progress(progress, 1 + len(net.config.widths) * correct_bias)
     with evaluating(net), torch.no_grad(), bar as advance:
         for layer in _layers(net):
             layer.correction.zero_()
-            layer.clip.copy_(_weight_clip(layer, observer))
-        means = set_ranges(net, inputs, observer, untouched)
+            layer.clip.copy_(weight_clip(layer, observer))
+        means = set_ranges(net, inputs, observer, untouched, findings)
         advance()
         if correct_bias:
             for b in reversed(net.config.widths):
                 _correct(net, inputs, means, b)
                 advance()
         net.ready.fill_(True)
-    return net
+    net.findings = diagnose.distinct(findings)
 
 
 def _inputs(net: Net, batches: Iterable[Any]) -> Batches:
@@ -119,45 +134,56 @@ def _progress(show: bool, total: int) -> Any:
 
 @torch.no_grad()
 def set_ranges(
-    net: Net, inputs: Batches, observer: Observer = "max", untouched: Sequence[Norm] = ()
+    net: Net,
+    inputs: Batches,
+    observer: Observer = "max",
+    untouched: Sequence[Norm] = (),
+    findings: list[Finding] | None = None,
 ) -> dict[str, Tensor]:
     """Run the float model and set the range of every edge, and the statistics of the norms that are ``untouched``.
+
+    ``findings`` gets what is wrong with the values or the weights, if it is a list.
 
     Returns:
         the mean output ``[out]`` of every layer, before its batch norm.
     """
-    run = Run({}, quantized=False)
     means: dict[str, Tensor] = {}
-    b = _middle(net.config.widths)
+    b = middle(net.config.widths)
 
     def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
         if step.kind == "choose":
             return ins[0]
         norm = net.norm(step.norm)
-        if step.layer or norm in untouched:
-            values = _before_norm(net, step, ins[0])
-            if step.layer:
-                means[step.layer] = _mean(values, _axis(step)).float()
-            if norm is not None and norm in untouched:
-                _set_statistics(norm, values)
-        signals = [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
+        values = _before_norm(net, step, ins[0]) if step.layer or norm in untouched else []
+        if step.layer:
+            means[step.layer] = _mean(values, _axis(step)).float()
+        if norm is not None and norm in untouched:
+            _set_statistics(norm, values)
+        signals = _results(net, step, ins, values)
+        extent = None
         if step.edge in ("relu", "unsigned", "signed"):
-            _set_range(net.edge_of(step.out), [s.master for s in signals], observer, b)
+            extent = _set_range(net.edge_of(step.out), [s.master for s in signals], observer, b)
+            signals = _saturated(signals, extent)
+        if findings is not None and not step.controller:
+            findings.extend(diagnose.of_step(net, step, ins, signals, extent))
         return signals
 
     edge = net.edge_of(INPUT)
-    _set_range(edge, inputs, "max", b)
-    _walk(net, [Signal(x, edge, False) for x in inputs], visit)
+    extent = _set_range(edge, inputs, observer, net.space.edge_width, strays=True)
+    if findings is not None:
+        findings.extend(diagnose.of_input(inputs, extent))
+    _walk(net, _saturated([Signal(x, edge, False) for x in inputs], extent), visit)
     return means
 
 
 @torch.no_grad()
-def set_controller_ranges(net: Net, inputs: Batches) -> None:
+def set_controller_ranges(net: Net, inputs: Batches, observer: Observer = "mse") -> None:
     """Set the ranges of the controller's own edges, and the statistics of a norm of its that has seen no data; the
     network keeps its own.
 
     Args:
         inputs: float ``[N, *input_shape]`` on the network's device, at least one batch.
+        observer: as in :func:`calibrate`.
     """
     own = {step.out for step in net.steps if step.controller}
     needed = needed_for(net.steps, own)
@@ -174,7 +200,7 @@ def set_controller_ranges(net: Net, inputs: Batches) -> None:
         signals = [net.fake_step(step, list(each), how) for each in zip(*ins, strict=True)]
         signals = [signal.like(signal.raw.float()) for signal in signals]  # evaluation computes in float64
         if step.out in own and step.edge in ("relu", "unsigned", "signed"):
-            _set_range(net.edge_of(step.out), [s.master for s in signals], "mse", _middle(net.config.widths))
+            _set_range(net.edge_of(step.out), [s.master for s in signals], observer, middle(net.config.widths))
         return signals
 
     edge = net.edge_of(INPUT)
@@ -188,6 +214,19 @@ def _walk(net: Net, first: list[Signal], visit: Callable[[Step, list[list[Signal
         values[step.out] = visit(step, [values[name] for name in step.ins])
         for name in dead:
             values.pop(name, None)
+
+
+def _results(net: Net, step: Step, ins: list[list[Signal]], values: list[Tensor]) -> list[Signal]:
+    """What a step of the float model gives. ``values``: of :func:`_before_norm`, which a layer needs not compute again.
+
+    Hooks see what passes only where the modules are called.
+    """
+    norm = net.norm(step.norm)
+    if not step.layer or any(is_hooked(each) for each in (net.layer(step.layer), norm) if each is not None):
+        run = Run({}, quantized=False)
+        return [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
+    normed = values if norm is None else [norm(value, b=net.config.master) for value in values]
+    return [Signal(value, net.edge(step), False) for value in normed]
 
 
 def _before_norm(net: Net, step: Step, ins: Sequence[Signal]) -> list[Tensor]:
@@ -220,54 +259,19 @@ def _mean(values: Iterable[Tensor], axis: int) -> Tensor:
     return torch.stack(sums).sum(0) / count
 
 
-def _middle(widths: Sequence[int]) -> int:
-    return min(widths, key=lambda b: abs(b - MIDDLE_WIDTH))
-
-
-def _set_range(edge: Edge, values: Sequence[Tensor], observer: Observer, b: int) -> None:
-    largest = max(float(v.abs().max()) for v in values)
-    if not largest < float("inf"):
+def _set_range(edge: Edge, values: Sequence[Tensor], observer: Observer, b: int, *, strays: bool = False) -> Extent:
+    extent = extent_of(values, observer, strays=strays)
+    if not extent.largest < float("inf"):
         raise CalibrationError(f"the activation {edge.name} is not finite on the calibration data")
-    peaks = [float(part.abs().max()) for v in values for part in torch.split(v, OBSERVED)]
-    clip = _clip(edge, values, largest, observer, b) if largest > TINY else 0.0
-    edge.set_range(clip, sum(peaks) / len(peaks))
+    edge.set_range(clip_of(edge, values, extent, observer, b), extent.peak)
+    return extent
 
 
-def _clip(edge: Edge, values: Sequence[Tensor], largest: float, observer: Observer, b: int) -> float:
-    if observer == "max":
-        return largest
-    counts = sum(torch.histc(v.abs().float(), BINS, 0.0, largest).double().cpu() for v in values)
-    assert isinstance(counts, Tensor)
-    centres = (torch.arange(BINS, dtype=torch.float64) + 0.5) * (largest / BINS)
-    if observer == "percentile":
-        index = int(torch.searchsorted(counts.cumsum(0), PERCENTILE * counts.sum()))
-        return float(centres[min(index, BINS - 1)])
-    counts[0] = 0.0
-    clips = largest * torch.linspace(1 / CANDIDATES, 1.0, CANDIDATES, dtype=torch.float64)
-    errors = [float((counts * (_narrow(centres, c / edge.levels, edge, b) - centres) ** 2).sum()) for c in clips]
-    return float(clips[int(torch.tensor(errors).argmin())])
-
-
-def _narrow(x: Tensor, step: Tensor, edge: Edge, b: int) -> Tensor:
-    return fake.narrow_activation(x, step.float(), edge.zero, edge.n, b).double() * step
-
-
-def _weight_clip(layer: WidthLayer, observer: Observer) -> Tensor:
-    """Per output channel, the clip of least squared error at a middle width; the largest magnitude otherwise."""
-    largest = layer._largest()
-    if observer != "mse" or not layer.learned:
-        return largest
-    b = _middle(layer.widths)
-    h = getattr(layer, f"midpoint_{b}")
-    best, best_error = largest, torch.full_like(largest, float("inf"))
-    for share in torch.linspace(0.3, 1.0, 36).tolist():
-        clip = largest * share
-        step = clip / (((1 << layer.n) - 1) / 2)
-        real = fake.narrow_weight(layer.weight, step, layer.n, b, h) * fake.per_channel(step, layer.weight)
-        error = (real - layer.weight).square().flatten(1).sum(1)
-        best = torch.where(error < best_error, clip, best)
-        best_error = torch.minimum(error, best_error)
-    return best
+def _saturated(signals: Sequence[Signal], extent: Extent) -> list[Signal]:
+    """Without the outliers, as they will be served: what comes after must see ranges and means of that."""
+    if extent.outlier is None or extent.kept:
+        return list(signals)
+    return [signal.like(signal.raw.clamp(-extent.top, extent.top)) for signal in signals]
 
 
 # bias correction

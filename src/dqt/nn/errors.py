@@ -13,3 +13,7 @@ class HookWarning(UserWarning):
 
 class CalibrationError(ValueError):
     """Ranges that are missing, or data that cannot give them."""
+
+
+class CalibrationWarning(UserWarning):
+    """Something in the calibration data or in the model that will serve badly; says what, where, and what to do."""

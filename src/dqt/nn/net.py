@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Choice, Run
 from dqt.nn.served import Served
 from dqt.program.program import Program
+
+if TYPE_CHECKING:
+    from dqt.nn.diagnose import Finding
 
 __all__ = ["InputError", "Net", "edge_key"]
 
@@ -39,6 +42,7 @@ class Net(nn.Module):
         shapes: of every value, without the batch.   input_shape: of one sample.
         structure: what the model returns its tensor in; ``None``: the tensor alone.
         output_dtype: of what a call returns; parameters and arithmetic are float32, whatever the network was cast to.
+        findings: what the last calibration warned about; not a part of the state.
     """
 
     def __init__(self, config: Config, space: Space, steps: Iterable[Step], input_shape: tuple[int, ...]) -> None:
@@ -50,6 +54,7 @@ class Net(nn.Module):
         self.edges = nn.ModuleDict()
         self.ready: Tensor
         self.register_buffer("ready", torch.tensor(False))
+        self.findings: tuple[Finding, ...] = ()
         self._dead = last_uses(self.steps)
         self._fake = {step.out: operators()[step.kind].fake for step in self.steps}
         readers = [(name, bool(step.layer)) for step in self.steps for name in step.ins]

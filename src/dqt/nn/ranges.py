@@ -14,6 +14,8 @@ from dqt.nn.hooks import Uncalled
 
 TINY = 1e-20
 OBSERVED = 32
+JUMP = 8.0
+"""No batch pulls a tracked range towards more than this many times itself: one wild value is not the data."""
 Kind = Literal["relu", "unsigned", "signed"]
 
 
@@ -64,13 +66,13 @@ class Edge(Uncalled):
     def observe(self, raw: Tensor) -> None:
         """Move a tracked range towards this batch: ``clip <- g * clip + (1 - g) * ratio * max|raw|``.
 
-        A few dozen samples tell the batch's maximum well enough, at a part of the memory traffic.
+        A few dozen samples tell the batch's maximum well enough, at a part of the memory traffic. What a batch
+        pulls towards is at most ``JUMP * clip``.
         """
         low, high = raw.detach()[:OBSERVED].aminmax()
         largest = torch.maximum(-low, high).float() * self.ratio
-        self.clip.copy_(
-            torch.where(torch.isfinite(largest), self.momentum * self.clip + (1 - self.momentum) * largest, self.clip)
-        )
+        moved = self.momentum * self.clip + (1 - self.momentum) * torch.minimum(largest, JUMP * self.clip)
+        self.clip.copy_(torch.where(torch.isfinite(largest), moved, self.clip))
 
     @torch.no_grad()
     def set_range(self, clip: float, peak: float) -> None:

@@ -8,6 +8,7 @@ uniform width that fits, solves both, and takes the plan that measures best of t
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
@@ -30,6 +31,8 @@ from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.train.labels import labels_like
+
+logger = logging.getLogger("dqt.train")
 
 FORMAT, VERSION = "dqt-sensitivity", 1
 SCALE = 1e4
@@ -121,19 +124,37 @@ def search(
     limits = budgets(space, bitops=bitops, size=size, edges=edges)
     data = batches if isinstance(batches, Tensor) else list(batches)
     plans = {b: uniform(space, b) for b in space.widths}
-    fitting = [b for b in space.widths if all(row.of(_widths(plans[b])) <= row.limit for row in limits)]
-    candidates = [plans[b] for b in fitting]
+    fitting = [b for b in space.widths if _fits(plans[b], limits)]
     around = [space.master]
     if fitting:
-        near = fitting[int(measure(net, data, candidates)[0].argmin())]
+        near = fitting[int(measure(net, data, [plans[b] for b in fitting])[0].argmin())]
         around += [near] if near != space.master else []
-    measured = (sensitivity(net, data, around=b, progress=progress) for b in around)
-    candidates += [_solve(each, space, limits, edges) for each in measured]
-    return candidates[int(measure(net, data, candidates)[0].argmin())]
+    measured = [sensitivity(net, data, around=b, progress=progress) for b in around]
+    solved = [_solve(each, space, limits, edges) for each in measured]
+    return _best(net, data, [plans[b] for b in fitting] + _flat(space, limits, edges), solved)
 
 
-def _widths(plan: Plan) -> list[int]:
-    return [pair[0] for pair in plan.values()]
+def _fits(plan: Plan, limits: tuple[Budget, ...]) -> bool:
+    return all(row.of([pair[0] for pair in plan.values()]) <= row.limit for row in limits)
+
+
+def _flat(space: Space, limits: tuple[Budget, ...], edges: bool) -> list[Plan]:
+    """Where the first and last layer are searched, too: one width for all layers, those included."""
+    flat = [Plan.of(dict.fromkeys(space.names, b)) for b in space.widths] if edges else []
+    return [plan for plan in flat if _fits(plan, limits)]
+
+
+def _best(net: Net, data: Iterable[Any], plain: list[Plan], solved: list[Plan]) -> Plan:
+    """The plan that measures best; of equal ones a plain one, of those the narrowest, and a word of it in the log."""
+    losses = measure(net, data, plain + solved)[0]
+    best = int(losses.argmin())
+    if best < len(plain) and plain[best] not in solved:
+        logger.info(
+            "a uniform width measures better than the solved plans: loss %.4g, theirs %.4g; it is the plan",
+            losses[best],
+            losses[len(plain) :].min(),
+        )
+    return (plain + solved)[best]
 
 
 # measuring

@@ -16,7 +16,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from dqt.nn.calibrate import calibrate
+from dqt.nn.calibrate import run_calibration
+from dqt.nn.diagnose import sentences
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
 from dqt.nn.ranges import Edge
@@ -94,6 +95,7 @@ class Trainer:
         self.epoch, self.step = 0, 0
         self.totals: dict[str, list[float]] = {}
         self.warnings: list[str] = []
+        self.unsaid: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self.written = time.monotonic()
         self.steps_per_epoch, self.per_step = _steps(len(source), source.batch_size, fabric.world_size)
@@ -118,7 +120,8 @@ class Trainer:
             restore(net, checkpoint, LAST)
         elif not net.calibrated:
             self.modes.train()
-            calibrate(net, self._plain_batches("calibrate", recipe.calibration_batches))
+            run_calibration(net, self._plain_batches("calibrate", recipe.calibration_batches))
+            self.unsaid = [f"calibration: {text}" for text in sentences(net.findings)]
         if teacher is not None:
             teacher = teacher.to(fabric.device).eval()
             arrange(teacher, self.order)
@@ -183,6 +186,7 @@ class Trainer:
             epochs=self.recipe.epochs,
         )
         with book:
+            self._say(book, self.unsaid)
             self._look_at_clips(book)
             while self.epoch < self.recipe.epochs:
                 self._one_epoch(book)

@@ -1,0 +1,293 @@
+"""What calibration sees that will serve badly: findings, each with the number behind it and what to do.
+
+A finding is made where a plain cause is certain, not where a network is merely hard to quantize: every limit below is
+far from what healthy networks show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from dqt.nn import fake
+from dqt.nn.graph import INPUT, Step
+from dqt.nn.layers import WidthLayer
+from dqt.nn.observers import Extent, narrowed_weight
+from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
+
+if TYPE_CHECKING:
+    from dqt.nn.net import Net
+
+Kind = Literal["outlier", "dead", "constant", "channels", "join", "tail", "blind", "pruned", "coarse"]
+
+FEW_CODES = 4.0
+"""A channel that has fewer codes than this, of 256, is lost."""
+LOST_INPUT, LOST_INSIDE = 0.01, 0.05
+"""Part of the variance that a reader gets from its channels which rounding at the master width may take."""
+JOIN_CODES = 8.0
+"""Codes that the smallest operand of a concatenation must span."""
+UNUSED = 0.4
+"""Part of a signed range's codes that may lie where no value does; it matters at ``LOW`` bits and below."""
+LOW = 4
+BLIND = 0.99
+"""Part of the values other than 0 that may become 0 at the lowest width that a layer reads them with."""
+PRUNED = 0.3
+"""Part of a layer's weights that may be exactly 0, rows of zeros aside."""
+MOST = 5
+"""Findings of one kind that are said one by one; more of them are one sentence."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that will serve badly.
+
+    Attributes:
+        kind: what sort of thing.   where: the value or layer, by its name in the network; ``"input"``: the input.
+        what: what was seen, in words.   number: the measure behind it.   advice: what to do.
+        cause: what findings at several places have in common, if it is not the place.
+    """
+
+    kind: Kind
+    where: str
+    what: str
+    number: float
+    advice: str
+    cause: str = ""
+
+    def __str__(self) -> str:
+        name = "the input" if self.where == INPUT else self.where
+        return f"{name}: {self.what}; {self.advice}"
+
+
+def distinct(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The first of each kind and cause: a value has several readers, and an outlier goes through the whole network."""
+    first: dict[tuple[Kind, str], Finding] = {}
+    for each in findings:
+        first.setdefault((each.kind, each.cause or each.where), each)
+    return tuple(first.values())
+
+
+def sentences(findings: Sequence[Finding]) -> list[str]:
+    """What to tell a user: one line each, or one for all of a kind where there are many."""
+    said: list[str] = []
+    for kind in dict.fromkeys(each.kind for each in findings):
+        same = [each for each in findings if each.kind == kind]
+        if len(same) <= MOST:
+            said += map(str, same)
+            continue
+        names = ", ".join(each.where for each in same[1:MOST])
+        said.append(f"{same[0]} (and the same at {len(same) - 1} more: {names}, ...; net.findings lists all)")
+    return said
+
+
+# where findings are made
+
+
+def of_input(batches: Sequence[Tensor], extent: Extent) -> list[Finding]:
+    """Of the network's input, ``[N, ...]`` batches."""
+    if extent.largest <= TINY:
+        return [_dead(INPUT, "its ranges mean nothing: calibrate on real inputs")]
+    found = _outlier(INPUT, extent)
+    low, high = min(float(x.min()) for x in batches), max(float(x.max()) for x in batches)
+    if low == high and sum(x.numel() for x in batches) > 1:
+        advice = "no range inside of the network means anything: calibrate on real inputs"
+        found.append(Finding("constant", INPUT, f"calibration saw one value alone, {low:.6g}", low, advice))
+    return found
+
+
+@torch.no_grad()
+def of_step(
+    net: Net, step: Step, ins: Sequence[Sequence[Signal]], signals: Sequence[Signal], extent: Extent | None
+) -> list[Finding]:
+    """Of one operator: what it reads, its weights, and what it gives.
+
+    ``ins``, ``signals``: the float model's values, batch by batch, whose edges have their ranges already. ``extent``:
+    of the result, where that has an edge of its own.
+    """
+    found: list[Finding] = []
+    if extent is not None:
+        dead = extent.largest <= TINY
+        advice = "its range is a guess: calibrate on data that wake it, or take the dead part out of the model"
+        found += [_dead(step.out, advice)] if dead else _outlier(step.out, extent)
+    if step.kind == "concat":
+        found += _join(step, ins, signals)
+    if step.layer:
+        layer, edge_layers = net.layer(step.layer), {each.name for each in net.space.layers if each.edge}
+        lowest = net.space.edge_width if step.layer in edge_layers else layer.widths[0]
+        found += _reads(net, step, ins[0], lowest) + of_weights(layer, lowest)
+    elif step.kind == "affine":
+        found += _channels(net, step, ins[0])
+    return found
+
+
+def of_weights(layer: WidthLayer, lowest: int) -> list[Finding]:
+    """Of one layer's weights; ``lowest``: the narrowest width that it runs at."""
+    rows = layer.weight.flatten(1)
+    live = rows[rows.abs().amax(1) > TINY]
+    if lowest == layer.n or not len(live):
+        return []
+    zeros = float((live == 0).float().mean())
+    if zeros >= PRUNED:
+        what = f"{zeros:.0%} of its weights are exactly 0, and below {layer.n} bits no weight code means 0"
+        advice = (
+            f"pruned weights come back as noise: keep this layer at {layer.n} bits in a plan, or train with dqt.fit"
+        )
+        return [Finding("pruned", layer.name, what, zeros, advice)]
+    error = (narrowed_weight(layer, layer.clip, lowest) - layer.weight).flatten(1).square().sum(1)
+    lost = float(error.sum() / rows.square().sum())
+    if lost < 1:
+        return []
+    what = f"at {lowest} bits its weights are further from the model's than zeros would be (error {lost:.1f})"
+    advice = "a few large weights leave the others no codes: keep it at more bits in a plan, or train with dqt.fit"
+    return [Finding("coarse", layer.name, what, lost, advice)]
+
+
+# the kinds
+
+
+def _dead(where: str, advice: str) -> Finding:
+    return Finding("dead", where, "calibration saw only zeros", 0.0, advice)
+
+
+def _outlier(where: str, extent: Extent) -> list[Finding]:
+    o = extent.outlier
+    if o is None:
+        return []
+    rest = f"{o.count} samples hold such values" if o.count > 1 else "one sample holds such values"
+    what = (
+        f"{o.value:.6g} in batch {o.batch}, sample {o.sample}, channel {o.channel}, where the others reach "
+        f"{o.others:.4g} ({rest})"
+    )
+    advice = "it saturates, and the range leaves it out; clean the data, or keep it with observer='max'"
+    if extent.kept:
+        advice = "observer 'max' gives nearly all codes to it; clean the data, or use observer='mse' or 'percentile'"
+    ratio = abs(o.value) / max(o.others, TINY)
+    return [Finding("outlier", where, what, ratio, advice, f"batch {o.batch}, sample {o.sample}")]
+
+
+def _reads(net: Net, step: Step, ins: Sequence[Signal], lowest: int) -> list[Finding]:
+    """Of the value that a layer reads, at the width it reads it with."""
+    edge = ins[0].edge
+    if edge is None or not float(max(x.master.abs().max() for x in ins)) > TINY:
+        return []
+    return _channels(net, step, ins) + _tail(edge, ins, lowest) + _blind(edge, ins, lowest)
+
+
+def _tail(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
+    if edge.kind != "signed" or lowest > LOW:
+        return []
+    clip = float(edge.clip)
+    low = min(float(x.master.min()) for x in ins)
+    high = max(float(x.master.max()) for x in ins)
+    unused = 1 - (min(max(high, 0.0), clip) + min(max(-low, 0.0), clip)) / (2 * clip)
+    if unused <= UNUSED:
+        return []
+    what = f"its values lie in [{low:.3g}, {high:.3g}], so {unused:.0%} of the codes of a signed range are unused"
+    advice = (
+        f"few are left at {LOW} bits and below: use ReLU or ReLU6 before it, keep its reader at more bits, or train"
+    )
+    return [Finding("tail", edge.name, what, unused, advice)]
+
+
+def _blind(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
+    """Whether nearly every value falls into the code of zero. A few dozen samples of each batch tell it."""
+    alive = lost = 0
+    for x in ins:
+        codes = fake.narrow_activation(x.raw[:OBSERVED], edge.step(), edge.zero, edge.n, lowest)
+        there = x.master[:OBSERVED].abs() > TINY
+        alive += int(there.sum())
+        lost += int((there & (codes == 0)).sum())
+    part = lost / max(alive, 1)
+    if part < BLIND:
+        return []
+    what = f"at {lowest} bits {part:.1%} of its values other than 0 become 0"
+    advice = (
+        f"a few large values (range {float(edge.clip):.4g}) take its codes: clip them, or keep its reader at more bits"
+    )
+    return [Finding("blind", edge.name, what, part, advice)]
+
+
+def _channels(net: Net, step: Step, ins: Sequence[Signal]) -> list[Finding]:
+    """Whether channels that have hardly any codes carry what the reader needs."""
+    edge = ins[0].edge
+    if edge is None:
+        return []
+    axis = ins[0].raw.dim() - 1 if step.kind == "linear" else 1
+    sizes = _sizes(ins, axis, offset=edge.name == INPUT)
+    codes = sizes / edge.step()
+    enough = FEW_CODES * 2.0 ** (edge.n - 8)
+    few = (codes < enough) & (sizes > 0)
+    if not bool(few.any()):
+        return []
+    variance = _variance([x.master.transpose(axis, -1).flatten(0, -2) for x in ins])
+    lost = _lost(net, step, variance, variance.clamp_max(float(edge.step()) ** 2 / 12) * few)
+    if lost < (LOST_INPUT if edge.name == INPUT else LOST_INSIDE):
+        return []
+    least = int(torch.where(few, codes, float("inf")).argmin())
+    reader = step.layer or step.norm
+    what = (
+        f"channels of very different size: {int(few.sum())} of {len(codes)} use fewer than {enough:.4g} of "
+        f"{1 << edge.n} codes (channel {least}: {float(codes[least]):.2g}), and {lost:.0%} of what {reader} reads from "
+        "it is lost"
+    )
+    advice = "scale its channels to one size in the model: smaller gains before it, larger weights after it"
+    if edge.name == INPUT:
+        advice = "standardize the columns before the network, instead of in its first norm or layer"
+    return [Finding("channels", edge.name, what, lost, advice)]
+
+
+def _sizes(ins: Sequence[Signal], axis: int, *, offset: bool) -> Tensor:
+    """The largest magnitude of each channel, ``[channels]``; ``offset``: the span, as a column may lie far from 0."""
+    rows = [x.master.flatten(2) if axis == 1 and x.raw.dim() > 2 else x.master.flatten(0, -2)[..., None] for x in ins]
+    top = torch.stack([r.amax(2).amax(0) for r in rows]).amax(0)
+    bottom = torch.stack([r.amin(2).amin(0) for r in rows]).amin(0)
+    return top - bottom if offset else torch.maximum(top, -bottom)
+
+
+def _variance(rows: Sequence[Tensor]) -> Tensor:
+    """Of each channel over all rows of ``[rows, channels]``, float64 ``[channels]``."""
+    count = sum(len(r) for r in rows)
+    mean = torch.stack([r.sum(0, dtype=torch.float64) for r in rows]).sum(0) / count
+    return torch.stack([(r.double() - mean).square().sum(0) for r in rows]).sum(0) / count
+
+
+def _lost(net: Net, step: Step, variance: Tensor, noise: Tensor) -> float:
+    """Part of the variance of a reader's outputs, after its norm, that ``noise``, ``[channels]``, takes.
+
+    Rounding adds ``step^2 / 12`` to a channel, and at most it takes all of its variance.
+    """
+    norm = net.norm(step.norm)
+    gain = 1.0 if norm is None else norm.gain_and_bias(net.config.master)[0].square()
+    signal, taken = variance, noise
+    if step.layer:
+        weight = net.layer(step.layer).weight.double()
+        energy = weight.flatten(2).square().sum(2) if weight.dim() > 2 else weight.square()  # [out, in of a group]
+        groups = len(variance) // energy.shape[1]
+        owner = torch.arange(len(energy), device=energy.device) // (len(energy) // groups)
+        signal, taken = ((energy * v.view(groups, -1)[owner]).sum(1) for v in (variance, noise))
+    total = float((signal * gain).sum())
+    return float((taken * gain).sum()) / total if total > 0 else 0.0
+
+
+def _join(step: Step, ins: Sequence[Sequence[Signal]], signals: Sequence[Signal]) -> list[Finding]:
+    """Whether an operand of a concatenation drowns in the scale of the largest."""
+    edge = signals[0].edge
+    if edge is None:
+        return []
+    axis = 1 + int(step.attrs["axis"])
+    parts = [torch.split(x.master, [one[0].raw.shape[axis] for one in ins], axis) for x in signals]
+    size = float(edge.step())
+    codes = [float(max(p.max() for p in part) - min(p.min() for p in part)) / size for part in zip(*parts, strict=True)]
+    least = min(range(len(codes)), key=lambda i: codes[i] or float("inf"))
+    if not 0 < codes[least] < JOIN_CODES:
+        return []
+    what = (
+        f"joins values of very different size: operand {least} ({step.ins[least]}) spans {codes[least]:.2g} of "
+        f"{1 << edge.n} codes"
+    )
+    advice = "one scale serves the whole join: bring its operands to one size before it (boxes in units of the image)"
+    return [Finding("join", step.out, what, codes[least], advice)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
 import json
 import os
 import resource
@@ -11,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import dqt
 from dqt.cli import main
-from dqt.cli.errors import describe
+from dqt.cli.errors import describe, stoppable
 
 from .conftest import RECIPE, Answer, Call
 
@@ -296,13 +299,82 @@ def test_a_place_that_cannot_be_written_is_named(call: Call, made: Path) -> None
 
 
 def test_a_defect_says_so_and_debug_shows_it(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: Path) -> None:
-        raise KeyError("x")
-
-    monkeypatch.setattr("dqt.program.file.load", broken)
-    refused(call("inspect", "net.dqt"), "a defect of dqt", "KeyError", "--debug", code=3)
-    with pytest.raises(KeyError):
+    monkeypatch.setattr("dqt.program.file.digest", None)
+    refused(call("inspect", "net.dqt"), "a defect of dqt", "TypeError", "--debug", code=3)
+    with pytest.raises(TypeError):
         main(["inspect", "net.dqt", "--debug"])
+
+
+LIMITS: list[tuple[BaseException, list[str]]] = [
+    (MemoryError(), ["out of memory"]),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), ["out of memory"]),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"), ["smaller batches"]),
+    (RuntimeError("can't start new thread"), ["start new thread", "ulimit -u"]),
+    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), ["killed by signal", "memory"]),
+    (RuntimeError("unable to open shared memory object </torch_1>"), ["/dev/shm"]),
+    (OSError(errno.ENOSPC, "No space left on device", "runs/mine"), ["runs/mine: No space left", "disk"]),
+    (OSError(errno.EMFILE, "Too many open files"), ["Too many open files", "ulimit -n"]),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), ["Cannot allocate memory", "smaller"]),
+    (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), ["temporarily unavailable", "ulimit -u"]),
+]
+
+
+@pytest.mark.parametrize(("error", "parts"), LIMITS)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_limit_of_the_machine_is_no_defect(error: Exception, parts: list[str], wrapped: bool) -> None:
+    """Also where a library raised an error of its own from it."""
+    if wrapped:
+        outer = ValueError("it failed")
+        outer.__cause__ = error
+        error = outer
+    message, code = describe(error)
+    assert code == 1
+    assert "defect" not in message
+    assert all(part in message for part in parts)
+
+
+def test_an_interrupt_in_another_error_is_an_interrupt() -> None:
+    error = RuntimeError("the loop ended")
+    error.__context__ = KeyboardInterrupt()
+    assert describe(error) == ("dqt: interrupted", 130)
+
+
+def test_a_factory_that_raises_is_named_with_its_line(call: Call) -> None:
+    Path("mine.py").write_text("def make(depth):\n    return {}[depth]\n\nbroken = {}\n")
+    text = Path("recipe.toml").read_text(encoding="utf-8").splitlines()
+    own = ["[model]", 'factory = "mine.py:make"', "args = { depth = 3 }"]
+    Path("own.toml").write_text("\n".join([*own, *text[text.index("[data]") :]]), encoding="utf-8")
+    done = call("train", "own.toml", "--run", "own", "--json")
+    refused(done, "model.factory 'mine.py:make' raised KeyError: 3", "mine.py:2")
+    Path("mine.py").write_text("def make(depth):\n    pass\n\nraise ValueError('no weights here')\n")
+    refused(call("train", "own.toml", "--run", "own", "--json"), "raised ValueError: no weights here", "mine.py:4")
+
+
+def test_a_users_line_is_named(tmp_path: Path) -> None:
+    """Raised in a user's own file that dqt called: the innermost such line, also from a worker process."""
+    (tmp_path / "theirs.py").write_text("import json\n\ndef load(path):\n    return json.loads('{')\n")
+    spec = importlib.util.spec_from_file_location("theirs", tmp_path / "theirs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    theirs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(theirs)
+    with pytest.raises(json.JSONDecodeError) as caught:
+        stoppable(theirs.load)("x")
+    message, code = describe(caught.value)
+    assert code == 1
+    assert f"{tmp_path}/theirs.py:4: JSONDecodeError: Expecting property name" in message
+    told = (
+        f"Caught KeyError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        f'  File "{np.__file__}", line 9, in x\n  File "{tmp_path}/theirs.py", line 7, in load\nKeyError: \'label\'\n'
+    )
+
+    def worker() -> None:
+        raise RuntimeError(told)
+
+    with pytest.raises(RuntimeError) as again:
+        stoppable(worker)()
+    assert f"{tmp_path}/theirs.py:7" in describe(again.value)[0]
+    assert "'label'" in describe(again.value)[0]
 
 
 def test_a_library_that_is_missing_is_named() -> None:

@@ -73,6 +73,8 @@ def _exported(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram
     try:
         with _quiet():
             return torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False)
+    except MemoryError:
+        raise
     except Exception as error:  # torch.export raises many types, some of them private
         raise UnsupportedError(_capture_failure(error, model, example)) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +44,12 @@ def float_model(part: FloatPart, section: str = "model") -> nn.Module:
         inspect.signature(factory).bind(**part.args)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{section}.args: {part.factory} does not take {part.args}: {error}") from None
-    model = factory(**part.args)
+    try:
+        model = factory(**part.args)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it raises
+        raise RecipeError(f"{section}.factory {part.factory!r} raised {raised(error)}") from error
     if not isinstance(model, nn.Module):
         raise RecipeError(f"{section}.factory {part.factory!r}: returned a {type(model).__name__}, not an nn.Module")
     if part.weights:
@@ -87,10 +93,22 @@ def _factory(name: str, section: str) -> Callable[..., Any]:
         module = _file_module(Path(source)) if source.endswith(".py") else importlib.import_module(source)
     except (ImportError, OSError, SyntaxError) as error:
         raise RecipeError(f"{section}.factory {name!r}: cannot import {source!r}: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the module's own lines raise
+        raise RecipeError(f"{section}.factory {name!r}: importing {source!r} raised {raised(error)}") from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise RecipeError(f"{section}.factory {name!r}: {source!r} has no function or class {attribute!r}")
     return factory
+
+
+def raised(error: Exception) -> str:
+    """What a user's function raised, and at which line of it: the first below ours that is no machinery of imports."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
+    where = f", at {theirs[0].filename}:{theirs[0].lineno}" if theirs else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
 
 def _file_module(path: Path) -> ModuleType:

@@ -17,13 +17,12 @@ from bench.evidence import records
 from bench.evidence.records import FloatRecord, RecordError
 from bench.evidence.training import Place, check_run, note_start, started
 from dqt.train.build import float_model, load_data
-from dqt.train.checkpoint import read, write, write_atomically
+from dqt.train.checkpoint import LAST, read, write, write_atomically
 from dqt.train.data import DataSet
 from dqt.train.layout import arrange, arranged, memory_order
 from dqt.train.processes import StopFlag, Stopped, keep_freed_memory, make_fabric, stop_flag
 from dqt.train.schedule import optimizer_of, set_rate
 from dqt.train.seeds import derive, permutation
-from dqt.train.trainer import LAST
 from dqt.train.validate import batches_of
 from dqt.train.watch import TrainingError
 

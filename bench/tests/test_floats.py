@@ -13,10 +13,10 @@ from bench.evidence import floats, records, training
 from bench.evidence.__main__ import AGAIN, main
 from bench.pages import results
 from bench.tests.test_evidence import arguments, write
-from dqt.train.checkpoint import read
+from dqt.train.checkpoint import LAST, read
 from dqt.train.processes import StopFlag
 from dqt.train.recipe import load_run
-from dqt.train.trainer import LAST, Trainer
+from dqt.train.trainer import Trainer
 
 FLOAT = """
 [model]

@@ -24,13 +24,12 @@ from dqt.nn.layers import Norm
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
 from dqt.train import processes
-from dqt.train.checkpoint import Checkpoint, CheckpointError
+from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError
 from dqt.train.data import DataError, DataSet, load
 from dqt.train.fit import History, fit
 from dqt.train.processes import Stopped
 from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.sources import source_of
-from dqt.train.trainer import LAST
 from dqt.train.validate import AUTO_SHARE, accuracies, evaluate, reestimate
 from dqt.train.watch import TrainingError
 
@@ -185,26 +184,34 @@ def test_a_run_that_was_killed_in_mid_epoch_goes_on_from_its_last_checkpoint(tmp
     assert_same(whole, resumed)
 
 
-def test_a_disk_that_fills_stops_with_one_error_and_the_run_can_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 7, 13, 21])  # up to 8 an epoch, two for each file
+def test_a_disk_that_fills_stops_with_one_error_and_what_it_advises_works(
+    tmp_path: Path, before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, net = tiny_net(), tiny_net()
     train(whole, run_dir=tmp_path / "whole")
+    folder = tmp_path / "run"
     real, calls = os.fsync, [0]
 
     def full(descriptor: int) -> None:
         calls[0] += 1
-        if calls[0] > 6:
+        if calls[0] > before:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match="No space left on device"):
-        train(net, run_dir=tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"cannot be written \(No space left on device\)") as caught:
+        train(net, run_dir=folder)
     monkeypatch.undo()
-    resumed = tiny_net()
-    train(resumed, run_dir=tmp_path / "run", resume=True)
-    assert_same(whole, resumed)
+    resumable = (folder / LAST).exists()
+    assert not list(folder.rglob("*.tmp"))
+    assert ("then resume from last.ckpt" in str(caught.value)) == resumable
+    assert ("then begin again" in str(caught.value)) != resumable
+    again = tiny_net()
+    train(again, run_dir=folder, resume=resumable)
+    assert_same(whole, again)
+    lines = [(path / "history.jsonl").read_text().splitlines() for path in (folder, tmp_path / "whole")]
+    assert [json.loads(line)["losses"] for line in lines[0]] == [json.loads(line)["losses"] for line in lines[1]]
 
 
 def test_a_key_of_the_recipe_that_is_younger_than_the_checkpoint_has_its_default_there(tmp_path: Path) -> None:
@@ -291,6 +298,32 @@ def test_settings_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch) 
             train(tiny_net(), RECIPE.model_copy(update=change))
     with pytest.raises(DataError, match="no samples"):
         train(tiny_net(), RECIPE, (torch.zeros(0, 1, 6, 6), torch.zeros(0, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize("asked", ["auto", "gpu", "mps"])
+def test_a_machine_whose_gpu_has_no_float64_trains_on_its_processor(
+    asked: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for choice in ("_choose_auto_accelerator", "_choose_gpu_accelerator_backend"):
+        monkeypatch.setattr(f"lightning_fabric.connector._Connector.{choice}", staticmethod(lambda: "mps"))
+    recipe = RECIPE.model_copy(update={"accelerator": asked, "epochs": 1})
+    if asked == "auto":
+        assert train(tiny_net(), recipe).rows
+        assert "this run is on the CPU" in caplog.text
+    else:
+        with pytest.raises(RecipeError, match=f"recipe.accelerator '{asked}': .* has no float64.*: use \"cpu\""):
+            train(tiny_net(), recipe)
+
+
+def test_a_signal_during_validation_stops_after_its_epoch(tmp_path: Path) -> None:
+    whole, net = tiny_net(), tiny_net()
+    train(whole)
+    cut = Cut(*tiny_data(), after=5, number=signal.SIGINT)  # of the validation of the first epoch
+    with pytest.raises(Stopped, match="stopped after step 6 of 18"):
+        fit(net, tiny_data(), cut, RECIPE, run_dir=tmp_path, progress=False)
+    resumed = tiny_net()
+    train(resumed, run_dir=tmp_path, resume=True)
+    assert_same(whole, resumed)
 
 
 def test_mixed_precision_trains() -> None:

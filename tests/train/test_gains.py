@@ -105,7 +105,7 @@ def test_measuring_goes_on_at_the_batch_where_it_was_stopped(tmp_path: Path, las
     again = fit_controller(trained(), data, recipe=short, judge=judge, run_dir=tmp_path, progress=False)
     assert calls == [256] * 6 + [600 - 512] * 3
     assert [row["losses"] for row in again.rows] == [row["losses"] for row in whole.rows]
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".ckpt", ".safetensors"]
+    assert sorted(path.suffix for path in tmp_path.glob("[!.]*")) == [".ckpt", ".safetensors"]
 
 
 def test_a_controller_is_added_to_the_state_of_a_run_without_one(tmp_path: Path) -> None:

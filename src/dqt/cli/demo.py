@@ -44,9 +44,11 @@ def demo(
     Real data that ships with scikit-learn: no download. A minute or two on two cores. The exit code is 4 where the
     integers of the native engine, or the exact ones of torch, are not those of the interpreter.
     """
+    from dqt.train.lock import locked
+
     began = time.monotonic()
     say = console(stderr=True, quiet=as_json).print
-    with _one_thread():
+    with locked(out), _one_thread():
         road = _train(out, recipe, quiet=as_json, say=say)
         _lower(road, say)
         _plan(road, say)
@@ -107,10 +109,12 @@ class _Road:
 
 def _train(out: Path, recipe: str, *, quiet: bool, say: Callable[[str], object]) -> _Road:
     from dqt.train.build import load_data, network
+    from dqt.train.checkpoint import LAST
     from dqt.train.fit import fit
+    from dqt.train.lock import locked
     from dqt.train.processes import keep_freed_memory
     from dqt.train.recipe import load_run
-    from dqt.train.trainer import BEST, LAST
+    from dqt.train.trainer import BEST
 
     keep_freed_memory()
     path = find_recipe(recipe)
@@ -119,9 +123,10 @@ def _train(out: Path, recipe: str, *, quiet: bool, say: Callable[[str], object])
     net = network(run, splits.train.shape)
     say(f"training on {len(splits.train):,} of {splits.train.name}: all widths at once, with {path}")
     folder = out / "run"
-    for old in (folder / LAST, folder / BEST, out / CASCADE):
-        old.unlink(missing_ok=True)  # a demo begins anew
-    fit(net, splits.train, splits.valid, run=run, run_dir=folder, progress=not quiet)
+    with locked(folder):
+        for old in (folder / LAST, folder / BEST, out / CASCADE):
+            old.unlink(missing_ok=True)  # a demo begins anew
+        fit(net, splits.train, splits.valid, run=run, run_dir=folder, progress=not quiet)
     return _Road(out, path.stem, net, splits)
 
 

@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqt.arith.files import remove_abandoned, write_file
+from dqt.arith.files import ADVICE, OTHERWISE, remove_abandoned, write_file
 from dqt.nn.net import Net
 from dqt.train.recipe import RecipeError, Run, run_from
 
 MAGIC = b"DQTCKPT\0"
 VERSION = 1
+LAST = "last.ckpt"
+"""The checkpoint of a run from which it goes on."""
 HEADER = struct.Struct("<8sIQ32s")
 
 
@@ -107,7 +109,15 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
         kept = "; the previous file is kept" if there else ""
         cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
         reason = cause.strerror or type(cause).__name__
-        raise CheckpointError(f"{path}: cannot be written ({reason}){kept}: free some space and resume") from error
+        advice = ADVICE.get(cause.errno or 0, OTHERWISE)
+        raise CheckpointError(f"{path}: cannot be written ({reason}){kept}: {advice}; {_next(path)}") from error
+
+
+def _next(path: Path) -> str:
+    """What to do when ``path`` can be written again: only a folder with a checkpoint has something to go on from."""
+    if os.path.exists(path.with_name(LAST)):  # noqa: PTH110
+        return f"then resume from {LAST}"
+    return "then begin again, for nothing was saved that could be resumed"
 
 
 def read(path: Path) -> dict[str, Any]:

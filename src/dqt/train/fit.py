@@ -11,12 +11,13 @@ from torch import nn
 
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.net import Net
-from dqt.train.checkpoint import Checkpoint, CheckpointError
+from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError
 from dqt.train.labels import check_held
+from dqt.train.lock import locked
 from dqt.train.processes import make_fabric, stop_flag
 from dqt.train.recipe import Recipe, RecipeError, Run
 from dqt.train.sources import Data, source_of
-from dqt.train.trainer import LAST, Trainer
+from dqt.train.trainer import Trainer
 
 MAY_DIFFER = {"checkpoint_steps", "checkpoint_minutes", "workers", "accelerator", "devices", "strategy"}
 
@@ -71,8 +72,8 @@ def fit(
 
     Raises:
         DataError, RecipeError: data or recipe that do not fit. CheckpointError: a checkpoint that cannot be read or
-            written, a folder that already holds a run, or nothing to resume. TrainingError: a loss that is not
-            finite. Stopped: interrupted (Ctrl-C, SIGTERM) and saved.
+            written, nothing to resume, or a folder that holds a run already or in which another one trains.
+        TrainingError: a loss that is not finite. Stopped: interrupted (Ctrl-C, SIGTERM) and saved.
     """
     net = prepared(net, "dqt.fit")
     recipe = recipe or (run.recipe if run else Recipe())
@@ -84,9 +85,10 @@ def fit(
         )
     fabric = make_fabric(recipe)
     folder = None if run_dir is None else Path(run_dir)
-    checkpoint = _checkpoint(folder, resume, recipe)
     devices = [fabric.device] if fabric.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), stop_flag() as flag:
+    writes = folder if fabric.is_global_zero and not (resume and folder and not folder.exists()) else None
+    with locked(writes), torch.random.fork_rng(devices=devices), stop_flag() as flag:
+        checkpoint = _checkpoint(folder, resume, recipe)
         trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run, teacher)
         if valid is not None:
             trainer.valid = source_of(valid, recipe)

@@ -25,16 +25,16 @@ from dqt.nn.controller import LOGITS, NORM
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
-from dqt.train.checkpoint import Checkpoint, CheckpointError, write_atomically
+from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError, write_atomically
 from dqt.train.fit import History
 from dqt.train.labels import check_held, labels_for
+from dqt.train.lock import locked
 from dqt.train.loss import cost_penalty, expected_share, temperature
 from dqt.train.processes import Stopped, stop_flag
 from dqt.train.recipe import Recipe, RecipeError, Run
 from dqt.train.schedule import optimizer_of, set_rate
 from dqt.train.seeds import permutation
 from dqt.train.sources import Data, Source, source_of
-from dqt.train.trainer import LAST
 from dqt.train.validate import accuracies, batches_of, evaluate
 
 Judge = Callable[[Tensor, int], Tensor]
@@ -87,6 +87,20 @@ def fit_controller(
     if not net.space.choices:
         raise RecipeError("the network has no controller: set Config.controller")
     folder = None if run_dir is None else Path(run_dir)
+    with locked(folder):
+        return _fit_controller(net, train, valid, recipe, judge or _exact(net), folder, run, progress)
+
+
+def _fit_controller(
+    net: Net,
+    train: Data,
+    valid: Data | None,
+    recipe: Recipe,
+    judge: Judge,
+    folder: Path | None,
+    run: Run | None,
+    progress: bool,
+) -> History:
     if folder is not None and (folder / LAST).exists():
         raise CheckpointError(f"{folder} already holds a run: choose another folder")
     source = source_of(train, recipe)
@@ -94,7 +108,7 @@ def fit_controller(
     began = time.monotonic()
     with evaluating(net):
         _begin_anew(net, source, recipe)
-        gains = _measured(net, source, recipe, judge or _exact(net), folder, progress)
+        gains = _measured(net, source, recipe, judge, folder, progress)
         rows = _learn(net, gains, recipe)
         if valid is not None:
             plans = (AUTO,)

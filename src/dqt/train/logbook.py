@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dqt.arith.plan import AUTO
+from dqt.train.board import Board
 from dqt.train.checkpoint import write_atomically
 from dqt.train.validate import AUTO_SHARE
 
@@ -35,7 +35,7 @@ class Logbook:
         self, run_dir: Path | None, *, active: bool, progress: bool, total_steps: int, step: int, epochs: int
     ) -> None:
         self.run_dir = run_dir if active else None
-        self.active, self.epochs = active, epochs
+        self.active, self.epochs, self.silent = active, epochs, False
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -45,7 +45,7 @@ class Logbook:
         )
         self.progress = Progress(*columns, console=Console(stderr=True), disable=not (active and progress))
         self.task = self.progress.add_task("training", total=total_steps, completed=step, note="")
-        self.board = _board(self.run_dir, step) if self.run_dir else None
+        self.board = Board(self.run_dir / BOARD, step) if self.run_dir else None
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -53,8 +53,7 @@ class Logbook:
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
-        if self.board is not None:
-            self.board.close()
+        self._flush()
 
     def step(self, step: int, lr: float, losses: Mapping[str, float], share: float | None) -> None:
         """One step is done."""
@@ -62,11 +61,13 @@ class Logbook:
         self.progress.update(self.task, completed=step, note=note)
         if self.board is None or step % EVERY:
             return
-        self.board.add_scalar("lr", lr, step)
+        self.board.scalar("lr", lr, step)
         for label, value in losses.items():
-            self.board.add_scalar(f"loss/{label}", value, step)
+            self.board.scalar(f"loss/{label}", value, step)
         if share is not None:
-            self.board.add_scalar("expected_share", share, step)
+            self.board.scalar("expected_share", share, step)
+        if self.board.due:
+            self._flush()
 
     def warn(self, text: str) -> None:
         """Say a warning, on the logger ``dqt.train``."""
@@ -80,10 +81,21 @@ class Logbook:
             self.progress.console.print(f"epoch {row['epoch']}/{self.epochs}  {describe(row)}", highlight=False)
         if self.board is not None:
             for label, value in row["accuracy"].items():
-                self.board.add_scalar(f"valid/{label}", value, row["step"])
+                self.board.scalar(f"valid/{label}", value, row["step"])
+        self._flush()
+        self.history(rows)
+
+    def history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the lines of all epochs so far."""
         if self.run_dir is not None:
             text = "".join(json.dumps(each) + "\n" for each in rows)
             write_atomically(self.run_dir / HISTORY, text.encode())
+
+    def _flush(self) -> None:
+        said = self.board.flush() if self.board is not None else ""
+        if said and not self.silent:
+            self.warn(f"{said}; the log for TensorBoard is kept in memory and tried again")
+        self.silent = bool(said)
 
 
 def describe(row: Mapping[str, Any]) -> str:
@@ -94,11 +106,3 @@ def describe(row: Mapping[str, Any]) -> str:
     shown = " ".join(f"{label}: {100 * value:.2f}" for label, value in accuracy.items())
     cost = f" ({AUTO} at {100 * share:.1f} % of the BitOPs)" if share is not None else ""
     return f"loss {losses}" + (f"  |  top-1 % {shown}{cost}" if shown else "")
-
-
-def _board(run_dir: Path, step: int) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    if step == 0:
-        shutil.rmtree(run_dir / BOARD, ignore_errors=True)
-    return SummaryWriter(str(run_dir / BOARD), purge_step=step or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import threading
@@ -13,12 +14,15 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.connector import _Connector
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from dqt.train.recipe import Recipe, RecipeError
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+logger = logging.getLogger("dqt.train")
 
 
 class Stopped(KeyboardInterrupt):
@@ -59,7 +63,7 @@ def make_fabric(recipe: Recipe) -> Fabric:
     strategy: Any = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if several else "auto"
     try:
         fabric = Fabric(
-            accelerator=recipe.accelerator,
+            accelerator=_accelerator(recipe.accelerator),
             devices=local,
             num_nodes=max(1, world // local),
             strategy=strategy,
@@ -69,6 +73,25 @@ def make_fabric(recipe: Recipe) -> Fabric:
         raise RecipeError(f"recipe.accelerator {recipe.accelerator!r}: {error}") from None
     fabric.launch()
     return fabric
+
+
+def _accelerator(asked: str) -> str:
+    """``asked``, but never Apple's MPS, which has no float64: products are rescaled in it as the program does.
+
+    Raises:
+        ValueError: MPS was asked for, by name or as this machine's GPU. RuntimeError: there is no GPU.
+    """
+    chosen = asked
+    if asked == "auto":
+        chosen = _Connector._choose_auto_accelerator()
+    elif asked == "gpu":
+        chosen = _Connector._choose_gpu_accelerator_backend()
+    if chosen != "mps":
+        return asked
+    if asked == "auto":
+        logger.warning("Apple's MPS has no float64, which training needs: this run is on the CPU")
+        return "cpu"
+    raise ValueError('Apple\'s MPS has no float64, which training needs: use "cpu"')
 
 
 @torch.no_grad()

@@ -65,7 +65,8 @@ class Recipe(BaseModel):
         seed: of everything random.
         channels_last: images lie in memory as NHWC where that is safe and faster (:mod:`dqt.train.layout`).
         precision: Fabric's name; fake quantization itself stays float32.
-        accelerator, devices, strategy: Fabric's; several processes are started by ``torchrun``.
+        accelerator, devices, strategy: Fabric's, but for Apple's MPS, which has no float64: "auto" is the CPU there;
+            several processes are started by ``torchrun``.
         workers: processes that load a ``torch`` Dataset; sets held in memory need none.
     """
 

@@ -22,7 +22,7 @@ from dqt.nn.modes import Modes
 from dqt.nn.net import Net
 from dqt.nn.ranges import Edge
 from dqt.train.average import Average
-from dqt.train.checkpoint import Checkpoint, CheckpointError, restore
+from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError, restore
 from dqt.train.data import DataError
 from dqt.train.labels import check_held, labels_for
 from dqt.train.layout import arrange, arranged, memory_order
@@ -36,7 +36,7 @@ from dqt.train.sources import Seed, Source
 from dqt.train.validate import AUTO_SHARE, accuracies, batches_of, evaluate, plans_of, reestimate
 from dqt.train.watch import TrainingError, Watch
 
-LAST, BEST = "last.ckpt", "best.ckpt"
+BEST = "best.ckpt"
 CLIPS_EVERY = 50
 SHOWN = 3
 
@@ -187,9 +187,12 @@ class Trainer:
         )
         with book:
             self._say(book, self.unsaid)
+            if self.rows:
+                book.history(self.rows)  # the run may have stopped between the checkpoint and this
             self._look_at_clips(book)
             while self.epoch < self.recipe.epochs:
                 self._one_epoch(book)
+                self._after_epoch()
 
     def _one_epoch(self, book: Logbook) -> None:
         self.modes.train()
@@ -274,12 +277,19 @@ class Trainer:
         if stop or write:
             self._write(LAST)
         if stop:
-            saved = "nothing was saved, because there is no run_dir"
-            if self.run_dir is not None:
-                saved = (
-                    f"saved in {self.run_dir / LAST}: resume with fit(..., resume=True) or dqt train CONFIG --resume"
-                )
-            raise Stopped(f"stopped after step {self.step} of {self.total_steps}; {saved}")
+            self._stop()
+
+    def _after_epoch(self) -> None:
+        """Stop here, with the epoch's own checkpoint, if the signal came while it was validated."""
+        flag = equalize(self.fabric, self.net, torch.tensor([float(self.flag.raised)]))
+        if bool(flag[0] > 0) and self.epoch < self.recipe.epochs:
+            self._stop()
+
+    def _stop(self) -> None:
+        saved = "nothing was saved, because there is no run_dir"
+        if self.run_dir is not None:
+            saved = f"saved in {self.run_dir / LAST}: resume with fit(..., resume=True) or dqt train CONFIG --resume"
+        raise Stopped(f"stopped after step {self.step} of {self.total_steps}; {saved}")
 
     def _write(self, name: str) -> None:
         self.written = time.monotonic()

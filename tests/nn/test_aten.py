@@ -30,13 +30,14 @@ class Around(nn.Module):
         self.b = nn.Parameter(torch.randn(4))
         self.mix = nn.Parameter(torch.randn(6, 8 if dims == 2 else 9))
         self.mean, self.var = nn.Buffer(torch.randn(4)), nn.Buffer(torch.rand(4) + 0.5)
+        self.wide = nn.Buffer(torch.zeros(1, dtype=torch.float64))
         self.call = call
         _, name, overload = target.split(".")
         self.operator = getattr(getattr(torch.ops.aten, name), overload)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.call(self.operator, self, x)
-        result: Tensor = self.after(y.flatten(1))
+        result: Tensor = self.after(y.flatten(1).float())
         return result
 
 
@@ -72,8 +73,16 @@ CASES: dict[str, Call] = {
     **both("sigmoid.default", alone()),
     **both("tanh.default", alone()),
     **both("leaky_relu.default", alone(0.3)),
+    **both("clamp.default", alone(-0.5, 0.25)),
+    **both("clamp_min.default", alone(-0.25)),
+    **both("clamp_max.default", alone(0.25)),
     **both("add.Tensor", two),
+    **both("sub.Tensor", two),
     **both("mul.Tensor", two),
+    "aten.rsub.Scalar": alone(0.75),
+    "aten.rsub.Tensor": two,
+    **both("div.Tensor", alone(-0.75)),
+    **both("neg.default", alone()),
     "aten.cat.default": lambda op, m, x: op([m.before(x), m.other(x)], -1),
     "aten.max_pool1d.default": alone([3], [2], [1], [1], True),
     "aten.max_pool2d.default": alone([2, 3], [2, 2], [1, 1], [1, 1], True),
@@ -97,6 +106,11 @@ CASES: dict[str, Call] = {
     "aten.clone.default": alone(),
     "aten.contiguous.default": alone(),
     "aten.detach.default": alone(),
+    "aten.to.dtype": alone(torch.float64),
+    "aten.to.dtype_layout": lambda op, m, x: op(m.before(x), dtype=torch.float64),
+    "aten.to.device": alone(torch.device("cpu"), torch.float64),
+    "aten._to_copy.default": lambda op, m, x: op(m.before(x), dtype=torch.float64),
+    "aten.type_as.default": lambda op, m, x: op(m.before(x), m.wide),
 }
 
 

@@ -16,8 +16,10 @@ from torch.utils._pytree import tree_unflatten
 
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.finite import check_numbers
+from dqt.nn.folding import Constants
 from dqt.nn.graph import INPUT, Graph, Step, Structure
 from dqt.nn.operator import handlers, shares_memory
+from dqt.nn.scales import ScaleSpec
 
 OWN_NAMES = ("edges", "controller")
 """Modules that a prepared network has beside the user's."""
@@ -65,6 +67,8 @@ class Builder:
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
         self.tensors = _tensors(program)
+        self.constants = Constants(self.tensors)
+        self.scales: dict[str, ScaleSpec] = {}
         self.trained = {name for name, parameter in program.named_parameters() if parameter.requires_grad}
         self.names: dict[str, int] = {INPUT: 1}
         self.paths: set[str] = set()
@@ -82,6 +86,8 @@ class Builder:
         """Run the handler of every operator; check the output."""
         for node in self.graph.nodes:
             if node.op == "call_function" and (node.users or _in_place(node)) and not _is_number(node):
+                if self.constants.fold(node):
+                    continue
                 handler = handlers().get(str(node.target))
                 if handler is None:
                     raise self.unsupported(node, "is not among the operators that can be quantized")
@@ -90,7 +96,7 @@ class Builder:
         output = self.values.get(self._result(), INPUT)
         if output == INPUT:
             raise UnsupportedError("the model does nothing to its input")
-        self.captured.graph = Graph(tuple(self.steps), output)
+        self.captured.graph = Graph(tuple(self.steps), output, self.scales)
         return self.captured
 
     def _result(self) -> fx.Node:
@@ -137,11 +143,18 @@ class Builder:
             return self.values[arg]
         raise self.unsupported(node, "has an operand that is a constant or a parameter, not an activation")
 
-    def tensor(self, node: fx.Node, arg: Any) -> tuple[str, Tensor]:
-        """Name and value of a parameter or buffer that is used here and nowhere else."""
-        if not isinstance(arg, fx.Node) or arg.name not in self.tensors:
-            raise self.unsupported(node, "has a weight that is computed, not a parameter of the model")
-        name, tensor = self.tensors[arg.name]
+    def tensor(self, node: fx.Node, arg: Any, leaf: str = "weight") -> tuple[str, Tensor]:
+        """Name and value of a parameter or buffer that is used here and nowhere else, or of what is computed from some.
+
+        Args:
+            leaf: how a module calls it, where it has no name of its own.
+        """
+        tensor = self.constants.of(arg)
+        if tensor is None or not isinstance(arg, fx.Node):
+            raise self.unsupported(node, f"has a {leaf} that is computed from the input, not a parameter of the model")
+        name = self.constants.name(arg) or self._computed_name(node, arg, leaf)
+        if self.trains(arg):
+            self.trained.add(name)
         check_numbers(name, tensor)
         earlier = self.used.setdefault(tensor.data_ptr() or id(tensor), f"{name} in {node.name}")
         if earlier != f"{name} in {node.name}":
@@ -167,6 +180,21 @@ class Builder:
         """Remember which tensors of the module at ``path`` the model does not train; each is given by its own name."""
         frozen = {leaf for leaf, name in tensors.items() if name is not None and name not in self.trained}
         self.captured.frozen |= {f"{path}.{leaf}" for leaf in frozen}
+
+    def _computed_name(self, node: fx.Node, arg: fx.Node, leaf: str) -> str:
+        """A name for a weight that the model computes: that of its module, or of what it is computed from."""
+        sources = sorted(self.constants.sources(arg))
+        common = sources[0].partition(".parametrizations.")[0].rpartition(".weight")[0] if sources else ""
+        return ".".join(part for part in (module_path(node) or common, leaf) if part)
+
+    def trains(self, arg: Any) -> bool:
+        """Whether the model trains a constant operand, or something that it is computed from."""
+        return isinstance(arg, fx.Node) and not self.trained.isdisjoint(self.constants.sources(arg))
+
+    def scale_path(self, node: fx.Node, constant: Any) -> str:
+        """Where the module of a constant operand goes: where the model has it, or below the operator's own name."""
+        name = self.constants.name(constant)
+        return self.path(name or ".".join(part for part in (module_path(node), node.name, "scale") if part))
 
     def path(self, name: str) -> str:
         """Where the module of the parameter ``name`` goes: ``layer1.0.conv1.weight`` -> ``layer1.0.conv1``.

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from dqt.nn.graph import Step
 from dqt.nn.operator import Handler
+from dqt.nn.scales import ScaleSpec
 from dqt.program.ops.table import Table
 
 if TYPE_CHECKING:
@@ -19,14 +20,64 @@ if TYPE_CHECKING:
 
 
 def binary(kind: str) -> Handler:
-    """What appends an operator on two values, without a factor (``alpha``) on one of them."""
+    """What appends an operator on two values, or on a value and a constant."""
 
     def handler(b: Builder, node: fx.Node) -> str:
         if float(node.kwargs.get("alpha", 1)) != 1:  # type: ignore[arg-type]
             raise b.unsupported(node, "scales an operand (alpha)")
-        return b.add(node, kind, [b.value(node, node.args[0]), b.value(node, node.args[1])])
+        return append_binary(b, node, kind, node.args[0], node.args[1])
 
     return handler
+
+
+def append_binary(b: Builder, node: fx.Node, kind: str, first: Any, second: Any) -> str:
+    """Append ``first (kind) second``: "add", "sub", "multiply" or "div", of which one operand may be constant."""
+    constants = [b.constants.of(each) for each in (first, second)]
+    if constants[0] is not None and constants[1] is None:
+        return append_scale(b, node, second, first, *_affine(b, node, kind, constants[0], first=True))
+    if constants[1] is not None:
+        return append_scale(b, node, first, second, *_affine(b, node, kind, constants[1], first=False))
+    if kind == "div":
+        raise b.unsupported(node, "divides by an activation")
+    return b.add(node, kind, [b.value(node, first), b.value(node, second)])
+
+
+def _affine(b: Builder, node: fx.Node, kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
+    """``gain * x + bias`` for a constant ``c``, and which of the two it makes."""
+    c = c.double()
+    one, none = torch.ones_like(c), torch.zeros_like(c)
+    if kind == "multiply":
+        return c, none, "gain"
+    if kind == "div" and not first:
+        return 1.0 / c, none, "gain"
+    if kind == "add":
+        return one, c, "bias"
+    if kind == "sub":
+        return (-one, c, "bias") if first else (one, -c, "bias")
+    raise b.unsupported(node, "divides by an activation")
+
+
+def append_scale(b: Builder, node: fx.Node, x: Any, constant: Any, gain: Tensor, bias: Tensor, made: str) -> str:
+    """Append ``gain * x + bias``, whose shapes must be those of one number, or of one number for each channel.
+
+    Args:
+        constant: the operand that ``made``, "gain" or "bias", comes from: if the model trains it, so does the network.
+    """
+    value = b.value(node, x)
+    shape = b.captured.shapes[value]
+    whole = (1,) * (1 + len(shape) - gain.dim()) + tuple(gain.shape)
+    channels = len(whole) == 1 + len(shape) and all(d == 1 for i, d in enumerate(whole) if i != 1)
+    if gain.numel() > 1 and not (channels and len(shape) > 0 and whole[1] == shape[0]):
+        raise b.unsupported(
+            node, f"has a constant operand of shape {list(gain.shape)}; one number, or one for each channel "
+            f"(dimension 1 of [N, {', '.join(str(d) for d in shape)}]), can be"
+        )  # fmt: skip
+    if not bool(torch.isfinite(gain).all() and torch.isfinite(bias).all()):
+        raise b.unsupported(node, "has a constant operand that is not finite, or a divisor of 0")
+    path = b.scale_path(node, constant)
+    trained = frozenset({made}) if b.trains(constant) else frozenset()
+    b.scales[path] = ScaleSpec(gain.reshape(-1), bias.reshape(-1), trained)
+    return b.add(node, "affine", [value], norm=path)
 
 
 def emit_table(e: Emission, step: Step, function: Callable[..., Tensor], args: Sequence[Any]) -> None:

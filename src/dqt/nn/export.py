@@ -72,11 +72,20 @@ def _exported(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram
     shapes[batch] = {0: torch.export.Dim("batch", min=1)}  # by the tensor: however forward names what it takes
     try:
         with _quiet():
-            return torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False)
+            return _inlined(torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False))
     except MemoryError:
         raise
     except Exception as error:  # torch.export raises many types, some of them private
         raise UnsupportedError(_capture_failure(error, model, example)) from error
+
+
+def _inlined(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """``program`` without regions of its own: ``torch.no_grad()`` and autocast in a forward hide what is inside."""
+    if not any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in program.graph.nodes):
+        return program
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13.0 uses a class of its own that it has deprecated
+        return program.run_decompositions({})
 
 
 def _exported_itself(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from dqt.nn.scales import ScaleSpec
+
 INPUT = "input"
 
 
@@ -22,7 +24,7 @@ class Step:
         ins: the values it reads.
         shape: of the result, without the batch.
         layer: name of its :class:`~dqt.nn.layers.WidthLayer`, which is its module path.
-        norm: module path of its batch norm.
+        norm: module path of its batch norm, or of the constants that it multiplies by and adds.
         edge: ``"relu"``, ``"unsigned"`` or ``"signed"``: the result becomes codes of an edge of its own (see
             :class:`~dqt.nn.ranges.Edge`); ``"same"``: it keeps the codes of its input; ``"wide"``: it stays a wide
             integer.
@@ -56,10 +58,12 @@ class Graph:
 
     Attributes:
         output: the value that the network returns.
+        scales: name of a multiply-add by constants (:attr:`Step.norm`) -> its constants.
     """
 
     steps: tuple[Step, ...]
     output: str
+    scales: Mapping[str, ScaleSpec] = field(default_factory=dict)
 
     def producer(self, value: str) -> Step | None:
         """The step that defines ``value``; ``None`` of the network's input."""
@@ -73,7 +77,11 @@ class Graph:
     def with_step(self, old: Step, new: Step) -> Graph:
         """``new`` in the place of ``old``; who read the result of ``old`` reads that of ``new``."""
         steps = tuple(new if step is old else _reading(step, old.out, new.out) for step in self.steps)
-        return Graph(steps, new.out if self.output == old.out else self.output)
+        return replace(self, steps=steps, output=new.out if self.output == old.out else self.output)
+
+    def with_scale(self, name: str, spec: ScaleSpec) -> Graph:
+        """Other constants under a name."""
+        return replace(self, scales={**self.scales, name: spec})
 
     def merged(self, first: Step, second: Step, *, into: Step, **changes: Any) -> Graph:
         """Two steps as one: ``into``, one of the two, with ``changes``. ``second`` alone reads ``first``.
@@ -90,7 +98,7 @@ class Graph:
         gone = second if into is first else first
         graph = self.with_step(into, replace(kept, **changes))
         steps = tuple(_reading(step, gone.out, kept.out) for step in graph.steps if step.out != gone.out)
-        return Graph(steps, kept.out if graph.output == gone.out else graph.output)
+        return replace(graph, steps=steps, output=kept.out if graph.output == gone.out else graph.output)
 
     def __str__(self) -> str:
         lines = [f"{step.out} = {step}" for step in self.steps]

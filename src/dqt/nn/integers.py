@@ -93,7 +93,7 @@ def layer_integers(net: Net, step: Step) -> LayerIntegers:
     weight = layer.codes().cpu().numpy()
     bounds = accumulator_bounds(weight, layer.n, layer.widths, source.zero)
     unit = _double(layer.step()) * source.step
-    affine = [layer.gain_and_bias(net.norm(step.norm), b) for b in layer.widths]
+    affine = [layer.gain_and_bias(net.affine(step.norm), b) for b in layer.widths]
     gain, bias = (np.stack([_double(part) for part in parts]) for parts in zip(*affine, strict=True))
     edge = net.edge(step)
     out = edge_codes(edge) if edge is not None else _wide_codes(bounds, unit * gain, bias)

@@ -16,6 +16,7 @@ from dqt.nn.hooks import is_hooked
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Run, by_width
+from dqt.nn.scales import Scale
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
@@ -26,7 +27,7 @@ def add_layer(b: Builder, node: fx.Node, kind: str, x: str, attrs: dict[str, Any
     """Append the step of a layer that reads ``x``: its weight is argument 1, its bias argument 2."""
     name, weight = b.tensor(node, node.args[1])
     bias = b.arg(node, 2, "bias")
-    bias_name, bias_value = (None, None) if bias is None else b.tensor(node, bias)
+    bias_name, bias_value = (None, None) if bias is None else b.tensor(node, bias, "bias")
     path = b.path(name)
     b.captured.layers[path] = (weight, bias_value)
     b.note_frozen(path, weight=name, bias=bias_name)
@@ -35,7 +36,7 @@ def add_layer(b: Builder, node: fx.Node, kind: str, x: str, attrs: dict[str, Any
 
 def fake_layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
     """A layer at its widths, by sample where a controller chose them."""
-    layer, norm = net.layer(step.layer), net.norm(step.norm)
+    layer, norm = net.layer(step.layer), net.affine(step.norm)
     (x,) = ins
     hooked = is_hooked(layer) or (norm is not None and is_hooked(norm))
     if not run.quantized:
@@ -59,7 +60,7 @@ def fake_layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
 
 def product(
     layer: WidthLayer,
-    norm: Norm | None,
+    norm: Norm | Scale | None,
     x: Signal,
     pair: Pair,
     batch_statistics: bool,
@@ -87,7 +88,7 @@ def product(
     return acc * scale.reshape(shape) + bias.reshape(shape)
 
 
-def _multiplier_error(layer: WidthLayer, norm: Norm | None, x: Signal, edge: Edge, scale: Tensor) -> Tensor:
+def _multiplier_error(layer: WidthLayer, norm: Norm | Scale | None, x: Signal, edge: Edge, scale: Tensor) -> Tensor:
     """What the program's multiplier ``round(scale * 2^S)`` makes of ``scale``, less ``scale`` (equation 9)."""
     units = layer.step().double() * x.step.double() / edge.step().double()
     largest = torch.stack([(units * layer.gain_and_bias(norm, b)[0]).abs().amax() for b in layer.widths]).amax()
@@ -95,13 +96,18 @@ def _multiplier_error(layer: WidthLayer, norm: Norm | None, x: Signal, edge: Edg
     return ((scale * unit).round() / unit - scale).detach()
 
 
-def _float_product(layer: WidthLayer, norm: Norm | None, x: Signal) -> Tensor:
+def _float_product(layer: WidthLayer, norm: Norm | Scale | None, x: Signal) -> Tensor:
     y = layer.apply_weight(x.master, layer.weight, layer.bias)
     return y if norm is None else norm(y, b=layer.n)
 
 
 def _hooked_product(
-    layer: WidthLayer, norm: Norm | None, x: Signal, pair: Pair | None, batch_statistics: bool, share: float = 1.0
+    layer: WidthLayer,
+    norm: Norm | Scale | None,
+    x: Signal,
+    pair: Pair | None,
+    batch_statistics: bool,
+    share: float = 1.0,
 ) -> Tensor:
     """:func:`product` (``pair`` ``None``: of the float model) through calls of the modules, so that their hooks run.
 

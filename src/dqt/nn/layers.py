@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dqt.arith.nested import weight_midpoints
 from dqt.nn import fake
+from dqt.nn.scales import Scale
 
 TINY = 1e-12
 WeightClip = Literal["learned", "statistic"]
@@ -83,7 +84,7 @@ class WidthLayer(nn.Module):
         correction = self.correction[self.widths.index(b)]
         return correction if self.bias is None else self.bias + correction
 
-    def gain_and_bias(self, norm: Norm | None, b: int) -> tuple[Tensor, Tensor]:
+    def gain_and_bias(self, norm: Norm | Scale | None, b: int) -> tuple[Tensor, Tensor]:
         """The affine map from the layer's real product to its result in evaluation, float64 ``[out]`` each."""
         offset = self.offset(b).double()
         if norm is None:

@@ -19,6 +19,7 @@ from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Choice, Run
+from dqt.nn.scales import Scale
 from dqt.nn.served import Served
 from dqt.program.program import Program
 
@@ -211,13 +212,18 @@ class Net(nn.Module):
             module = module._modules.get(name) if module is not None else None
         return module
 
-    def norm(self, path: str) -> Norm | None:
-        """The batch norm of a step, if it has one."""
+    def affine(self, path: str) -> Norm | Scale | None:
+        """What a step multiplies by and adds, if it does: a batch norm, or constants."""
         if not path:
             return None
         module = self._find(path)
-        assert isinstance(module, Norm)
+        assert isinstance(module, Norm | Scale)
         return module
+
+    def norm(self, path: str) -> Norm | None:
+        """The batch norm of a step, if it has one."""
+        module = self.affine(path)
+        return module if isinstance(module, Norm) else None
 
     def edge(self, step: Step) -> Edge | None:
         """The edge of a step's result, ``None`` where it stays wide."""

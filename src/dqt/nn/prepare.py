@@ -26,6 +26,7 @@ from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
 from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
+from dqt.nn.scales import Scale
 
 DEFAULT_MOMENTUM = 0.1
 
@@ -59,7 +60,8 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     model, example = _model(model), _example(example_inputs)
     captured = Builder(export(model, example), example).build()
     _set_momentum(captured, model)
-    steps = list(rewritten(captured.graph, input_signed=config.input_signed).steps)
+    captured.graph = rewritten(captured.graph, input_signed=config.input_signed)
+    steps = list(captured.graph.steps)
     layer_steps = [step for step in steps if step.layer]
     if not layer_steps:
         raise UnsupportedError("the model has no convolution and no linear layer: there is nothing to quantize")
@@ -158,7 +160,9 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             widths = (c.master,) if own else c.widths
             args = (step.layer, weight, bias, c.master, widths, c.weight_clip)
             place(net, step.layer, Conv(*args, **step.attrs) if step.kind == "conv" else Linear(*args))
-        if step.norm:
+        if step.norm in captured.graph.scales:
+            place(net, step.norm, Scale(captured.graph.scales[step.norm]))
+        elif step.norm:
             s = captured.norms[step.norm]
             widths = c.widths if step.layer in chosen else (c.master,)
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)

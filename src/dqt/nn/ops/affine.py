@@ -1,4 +1,4 @@
-"""Batch norm: a part of the layer before it, or a multiply-add by channel of its own."""
+"""Multiply-add by channel: a batch norm, or constants, where no layer before it takes them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from torch import fx
 
+from dqt.nn.elementwise import append_binary, binary
 from dqt.nn.finite import check_variance
 from dqt.nn.graph import Step
 from dqt.nn.integers import rescale
-from dqt.nn.operator import Operator
+from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 
@@ -36,19 +37,33 @@ def _batch_norm(b: Builder, node: fx.Node) -> str:
     return b.add(node, "affine", [b.value(node, node.args[0])], path, norm=path)
 
 
+def _neg(b: Builder, node: fx.Node) -> str:
+    return append_binary(b, node, "multiply", node.args[0], -1.0)
+
+
 def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    norm = net.norm(step.norm)
+    norm = net.affine(step.norm)
     assert norm is not None
     y = norm(ins[0].master, b=net.space.master, batch_statistics=run.batch_statistics)
     return Signal(y, net.edge(step), run.quantized)
 
 
 def _emit(e: Emission, step: Step) -> None:
-    norm = e.net.norm(step.norm)
+    norm = e.net.affine(step.norm)
     assert norm is not None
     gain, bias = (v.detach().cpu().double().numpy() for v in norm.gain_and_bias(e.net.space.master))
     k = rescale(e.net.codes(step.ins[0]), e.net.codes(step.out), gain, bias)
     e.append(Rescale(e.source(step), e.result(step), k.m, k.c, k.shift, k.lo, k.hi))
 
 
-OPERATOR = Operator(kind="affine", fake=_fake, emit=_emit, aten={"aten.batch_norm.default": _batch_norm}, own_edge=True)
+OPERATOR = Operator(
+    kind="affine",
+    fake=_fake,
+    emit=_emit,
+    aten={
+        "aten.batch_norm.default": _batch_norm,
+        **in_place_too("div.Tensor", binary("div")),
+        **in_place_too("neg.default", _neg),
+    },
+    own_edge=True,
+)

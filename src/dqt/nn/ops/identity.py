@@ -22,6 +22,14 @@ def _same(b: Builder, node: fx.Node) -> str:
     return b.value(node, node.args[0])
 
 
+def _cast(b: Builder, node: fx.Node) -> str:
+    """Between floating types: what a network computes in is integers, whatever the model was in."""
+    kinds = [node.meta["val"].dtype, *(each.meta["val"].dtype for each in node.all_input_nodes)]
+    if not all(kind.is_floating_point for kind in kinds):
+        raise b.unsupported(node, f"casts to {kinds[0]}")
+    return _same(b, node)
+
+
 def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
     return ins[0]
 
@@ -31,11 +39,15 @@ def _emit(e: Emission, step: Step) -> None:
 
 
 VIEWS = ("aten.alias.default", "aten.contiguous.default", "aten.detach.default")
+CASTS = ("aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default", "aten.type_as.default")
 OPERATOR = Operator(
     kind="identity",
     fake=_fake,
     emit=_emit,
-    aten=dict.fromkeys((*VIEWS, "aten.clone.default"), _same),
+    aten={
+        **dict.fromkeys((*VIEWS, "aten.clone.default"), _same),
+        **dict.fromkeys(CASTS, _cast),
+    },
     moves=True,
-    shares_memory=frozenset(VIEWS),
+    shares_memory=frozenset((*VIEWS, *CASTS)),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +38,21 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def _hardtanh(b: Builder, node: fx.Node) -> str:
-    low, high = (float(b.arg(node, i, key, d)) for i, key, d in ((1, "min_val", -1.0), (2, "max_val", 1.0)))
-    if low == 0 and high > 0:
-        return relu(b, node, high)
-    attrs = {"function": "hardtanh", "args": (low, high)}
+    low, high = (b.arg(node, i, key, d) for i, key, d in ((1, "min_val", -1.0), (2, "max_val", 1.0)))
+    return _clamp_between(b, node, low, high)
+
+
+def _clamp(b: Builder, node: fx.Node) -> str:
+    low, high = b.arg(node, 1, "min"), b.arg(node, 2, "max")
+    return _clamp_between(b, node, low, high)
+
+
+def _clamp_between(b: Builder, node: fx.Node, low: Any, high: Any) -> str:
+    """``min(max(x, low), high)``; a bound that is ``None`` is none."""
+    least, most = (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
+    if least == 0 and most > 0:
+        return relu(b, node, most)
+    attrs = {"function": "hardtanh", "args": (least, most)}
     return b.add(node, "table", [b.value(node, node.args[0])], attrs=attrs)
 
 
@@ -69,6 +81,9 @@ OPERATOR = Operator(
     emit=_emit,
     aten={
         **in_place_too("hardtanh.default", _hardtanh),
+        **in_place_too("clamp.default", _clamp),
+        **in_place_too("clamp_min.default", lambda b, node: _clamp_between(b, node, b.arg(node, 1, "min"), None)),
+        **in_place_too("clamp_max.default", lambda b, node: _clamp_between(b, node, None, b.arg(node, 1, "max"))),
         **in_place_too("hardswish.default", _table("hardswish")),
         **in_place_too("hardsigmoid.default", _table("hardsigmoid")),
         **in_place_too("silu.default", _table("silu")),

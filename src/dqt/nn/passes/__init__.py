@@ -10,6 +10,7 @@ from dqt.nn.graph import Graph
 from dqt.nn.passes.drop_unused import drop_unused
 from dqt.nn.passes.fold_norms import fold_norms
 from dqt.nn.passes.fold_padding import fold_padding
+from dqt.nn.passes.fold_scales import fold_scales
 from dqt.nn.passes.fuse_activations import fuse_activations
 from dqt.nn.passes.place_quantizers import place_quantizers
 from dqt.nn.passes.widen_outputs import widen_outputs
@@ -17,6 +18,6 @@ from dqt.nn.passes.widen_outputs import widen_outputs
 
 def rewritten(graph: Graph, *, input_signed: bool) -> Graph:
     """``graph`` after every pass. ``input_signed``: whether the network's input has negative values."""
-    for each in (drop_unused, fold_padding, fold_norms, fuse_activations, widen_outputs):
+    for each in (drop_unused, fold_padding, fold_scales, fold_norms, fuse_activations, widen_outputs):
         graph = each(graph)
     return place_quantizers(graph, input_signed=input_signed)

@@ -27,4 +27,4 @@ def place_quantizers(graph: Graph, *, input_signed: bool) -> Graph:
         if step.edge in POSITIVE:
             positive.add(step.out)
         steps.append(step)
-    return Graph(tuple(steps), graph.output)
+    return replace(graph, steps=tuple(steps))

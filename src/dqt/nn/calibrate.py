@@ -221,7 +221,7 @@ def _results(net: Net, step: Step, ins: list[list[Signal]], values: list[Tensor]
 
     Hooks see what passes only where the modules are called.
     """
-    norm = net.norm(step.norm)
+    norm = net.affine(step.norm)
     if not step.layer or any(is_hooked(each) for each in (net.layer(step.layer), norm) if each is not None):
         run = Run({}, quantized=False)
         return [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]

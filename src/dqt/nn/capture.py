@@ -156,12 +156,31 @@ class Builder:
         if self.trains(arg):
             self.trained.add(name)
         check_numbers(name, tensor)
+        self._claim(node, name, tensor)
+        self.claim_sources(node, arg)
+        return name, tensor
+
+    def claim(self, node: fx.Node, arg: fx.Node) -> None:
+        """Take a constant operand that the model trains for this operator alone."""
+        name = self.constants.name(arg)
+        if name is None:
+            self.claim_sources(node, arg)
+        else:
+            self._claim(node, name, self.tensors[arg.name][1])
+
+    def claim_sources(self, node: fx.Node, arg: Any) -> None:
+        """What the model trains belongs to one operator: computed from it, two would no longer be tied."""
+        if isinstance(arg, fx.Node) and self.constants.name(arg) is None:
+            values = dict(self.tensors.values())
+            for name in sorted(self.constants.sources(arg) & self.trained):
+                self._claim(node, name, values[name])
+
+    def _claim(self, node: fx.Node, name: str, tensor: Tensor) -> None:
         earlier = self.used.setdefault(tensor.data_ptr() or id(tensor), f"{name} in {node.name}")
         if earlier != f"{name} in {node.name}":
             raise self.unsupported(
                 node, f"shares its weight {name!r} with another layer ({earlier}): each layer needs a weight of its own"
             )
-        return name, tensor
 
     def shape(self, node: fx.Node) -> tuple[int, ...]:
         """The node's shape without the batch.

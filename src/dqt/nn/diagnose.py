@@ -260,7 +260,7 @@ def _lost(net: Net, step: Step, variance: Tensor, noise: Tensor) -> float:
 
     Rounding adds ``step^2 / 12`` to a channel, and at most it takes all of its variance.
     """
-    norm = net.norm(step.norm)
+    norm = net.affine(step.norm)
     gain = 1.0 if norm is None else norm.gain_and_bias(net.config.master)[0].square()
     signal, taken = variance, noise
     if step.layer:

@@ -75,7 +75,10 @@ def append_scale(b: Builder, node: fx.Node, x: Any, constant: Any, gain: Tensor,
     if not bool(torch.isfinite(gain).all() and torch.isfinite(bias).all()):
         raise b.unsupported(node, "has a constant operand that is not finite, or a divisor of 0")
     path = b.scale_path(node, constant)
-    trained = frozenset({made}) if b.trains(constant) else frozenset()
+    trained = frozenset[str]()
+    if b.trains(constant):
+        trained = frozenset({made})
+        b.claim(node, constant)
     b.scales[path] = ScaleSpec(gain.reshape(-1), bias.reshape(-1), trained)
     return b.add(node, "affine", [value], norm=path)
 

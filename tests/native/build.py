@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ CROSS = "aarch64-linux-gnu"
 NATIVE = ("gcc", "g++")
 ARM = (f"{CROSS}-gcc", f"{CROSS}-g++", "qemu-aarch64")
 """What the tests of aarch64's kernels need: Debian's g++-aarch64-linux-gnu and qemu-user."""
+CONTINUOUS = os.environ.get("CI") == "true"
 EMULATOR = ("qemu-aarch64", "-L", f"/usr/{CROSS}")
 BUILDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "address": ("-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all", {}),
@@ -33,11 +34,15 @@ BUILDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 def needs(*tools: str) -> pytest.MarkDecorator:
     """Skips tests where one of ``tools`` is missing; in continuous integration they run, and fail there."""
-    missing = [name for name in tools if shutil.which(name) is None]
-    reason = f"NOT tested: {', '.join(missing)} missing" + (
-        " (apt-get install g++-aarch64-linux-gnu qemu-user)" if set(missing) & set(ARM) else ""
+    missing = missing_of(tools)
+    packages = " (apt-get install g++-aarch64-linux-gnu qemu-user)" if set(missing) & set(ARM) else ""
+    return pytest.mark.skipif(
+        bool(missing) and not CONTINUOUS, reason=f"NOT tested: {', '.join(missing)} missing{packages}"
     )
-    return pytest.mark.skipif(bool(missing) and os.environ.get("CI") != "true", reason=reason)
+
+
+def missing_of(tools: Sequence[str]) -> list[str]:
+    return [name for name in tools if shutil.which(name) is None]
 
 
 def tool(name: str) -> str:
@@ -50,6 +55,8 @@ def tool(name: str) -> str:
 
 def built(factory: pytest.TempPathFactory, build: str, *targets: str) -> Path:
     """The folder with ``targets`` (of CMakeLists.txt, DQT_TESTS) of one of ``BUILDS``."""
+    missing = missing_of(ARM if build == "aarch64" else NATIVE)
+    assert not missing, f"{', '.join(missing)} missing: .ci/run installs what the tests need"
     folder = factory.getbasetemp()
     folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / f"native-{build}"
     flags, others = BUILDS[build]

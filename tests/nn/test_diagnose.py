@@ -194,6 +194,24 @@ def test_a_few_weights_that_leave_the_others_no_codes() -> None:
     assert not found(model, images(), widths=(6, 8))
 
 
+@pytest.mark.parametrize("behind", [nn.Identity(), nn.Flatten(0, 0)])
+def test_an_output_of_256_levels_that_are_too_few(behind: nn.Module) -> None:
+    """A sum of the last layer and something else is codes; one that is large and hardly varies loses most."""
+    torch.manual_seed(0)
+    a, b = nn.Linear(4, 4), nn.Linear(4, 4)
+    body = Model(lambda m, x: behind(m.a(x) + m.b(x)), a=a, b=b)
+    x = torch.randn(64, 4)
+    assert "output" not in {each.kind for each in found(body, x).values()}
+    with torch.no_grad():
+        a.bias.fill_(50.0)
+    said = [each for each in found(body, x).values() if each.kind == "output"]
+    assert len(said) == 1
+    assert said[0].number > 0.05
+    assert "the network's output has 256 levels" in said[0].what
+    alone = Model(lambda m, x: m.a(x), a=a)
+    assert "output" not in {each.kind for each in found(alone, x).values()}
+
+
 def test_what_calibration_saw_only_zeros_of() -> None:
     model = plain()
     with torch.no_grad():

@@ -6,6 +6,7 @@ far from what healthy networks show.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -22,7 +23,7 @@ from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
 if TYPE_CHECKING:
     from dqt.nn.net import Net
 
-Kind = Literal["outlier", "dead", "constant", "channels", "join", "tail", "blind", "pruned", "coarse"]
+Kind = Literal["outlier", "dead", "constant", "channels", "join", "tail", "blind", "pruned", "coarse", "output"]
 
 FEW_CODES = 4.0
 """A channel that has fewer codes than this, of 256, is lost."""
@@ -37,6 +38,8 @@ BLIND = 0.99
 """Part of the values other than 0 that may become 0 at the lowest width that a layer reads them with."""
 PRUNED = 0.3
 """Part of a layer's weights that may be exactly 0, rows of zeros aside."""
+COARSE_OUTPUT = 0.05
+"""Part of the output's deviation that rounding it to the master's codes may be; normal values show under 0.01."""
 MOST = 5
 """Findings of one kind that are said one by one; more of them are one sentence."""
 
@@ -121,7 +124,21 @@ def of_step(
         found += _reads(net, step, ins[0], lowest) + of_weights(layer, lowest)
     elif step.kind == "affine":
         found += _channels(net, step, ins[0])
-    return found
+    return found + (_output(net, step, signals) if step is net.steps[-1] else [])
+
+
+def _output(net: Net, step: Step, signals: Sequence[Signal]) -> list[Finding]:
+    """A network that does not end in a layer gives codes, not int32 outputs."""
+    edge = net.edge(step)
+    if edge is None:
+        return []
+    deviation = float(torch.cat([signal.master.flatten() for signal in signals]).double().std(correction=0))
+    lost = float(edge.step()) / math.sqrt(12) / deviation if deviation > TINY else 0.0
+    if lost <= COARSE_OUTPUT:
+        return []
+    what = f"the network's output has {1 << edge.n} levels, whose rounding is {lost:.0%} of its deviation"
+    advice = "end the model in a convolution or linear layer, whose output is 32-bit, and do what follows outside of it"
+    return [Finding("output", step.out, what, lost, advice)]
 
 
 def of_weights(layer: WidthLayer, lowest: int) -> list[Finding]:

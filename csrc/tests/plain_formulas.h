@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "../cpu/kernels.h"
+#include "../kernels.h"
 
 namespace dqt {
 namespace {

@@ -20,6 +20,7 @@ from dqt.program.evaluate import BATCH, evaluate
 from dqt.program.interpret import Result, execute, interpret, margins
 from dqt.report import load_results
 from dqt.runtime import Runtime
+from dqt.testing import Builder, inputs
 from dqt.train.checkpoint import rebuild
 from dqt.train.data import load
 from dqt.train.processes import Stopped
@@ -353,3 +354,18 @@ def test_outputs_may_go_to_standard_output(made: Path, kind: str) -> None:
         program, words = sent("lower", str(made / "runs/mine"), "-o", "/dev/stdout")
         assert program == Path("net.dqt").read_bytes()
         assert f"{len(program):,} bytes" in words
+
+
+def test_run_shows_one_number_a_sample(call: Call) -> None:
+    b = Builder(1, (4,))
+    program = b.build(b.reshape(b.linear("v0", 1, wide=True), ()))
+    program.save("number.dqt")
+    x = inputs(program, 3)
+    np.save("three.npy", x)
+    y = interpret(program, x)
+    assert y.shape == (3,)
+    found = call("run", "number.dqt", "three.npy", "-o", "out.npy", "--json").json["samples"]
+    assert [sample["value"] for sample in found] == [float(value) for value in y]
+    np.testing.assert_array_equal(np.load("out.npy"), y)
+    shown = call("run", "number.dqt", "three.npy").out
+    assert all(f"{value:.6g}" in shown for value in y)

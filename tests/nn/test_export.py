@@ -19,7 +19,7 @@ import dqt
 from dqt.arith.errors import InputError
 from dqt.lower.emit import lower
 from dqt.nn.calibrate import calibrate
-from dqt.nn.errors import HookWarning, UnsupportedError
+from dqt.nn.errors import CalibrationError, HookWarning, UnsupportedError
 from dqt.nn.export import export, unwrapped
 from dqt.nn.prepare import prepare
 from dqt.testing.networks import unsettle
@@ -268,6 +268,13 @@ def test_models_that_are_none(given: Any, message: str) -> None:
         prepare(given, example())
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_scripted_model_is_refused() -> None:
+    for scripted in (torch.jit.trace(body(), example()), torch.jit.script(body())):  # type: ignore[no-untyped-call]
+        with pytest.raises(InputError, match="not a scripted or traced one: pass the module before that"):
+            prepare(scripted, example())
+
+
 def test_a_prepared_network_is_not_prepared_again() -> None:
     net = prepare(body(), example())
     for given in (net, nn.Sequential(net, nn.ReLU()), nn.DataParallel(net)):
@@ -311,6 +318,25 @@ def test_what_is_not_prepared_is_named(name: str) -> None:
 def test_examples_that_are_none(given: Any, message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         prepare(body(), given)
+
+
+@pytest.mark.parametrize("given", [4, {"widths": (2, 8)}, dqt.Config])
+def test_a_config_that_is_none(given: Any) -> None:
+    with pytest.raises(InputError, match=r"the config is a (int|dict|ModelMetaclass): pass dqt\.Config"):
+        prepare(body(), example(), given)
+
+
+@pytest.mark.parametrize(("given", "kind"), [(None, "NoneType"), (5, "int"), (body(), "Sequential")])
+def test_calibration_data_that_are_none(given: Any, kind: str) -> None:
+    with pytest.raises(CalibrationError, match=f"calibration data of type {kind}: pass batches of inputs"):
+        calibrate(prepare(body(), example()), given)
+
+
+def test_one_sample_without_its_batch_dimension() -> None:
+    net = prepare(body(), example())
+    for exact in (False, True):
+        with pytest.raises(InputError, match=r"it has no batch dimension, pass x\[None\]"):
+            net(example()[0], exact=exact)
 
 
 def test_a_channel_is_not_a_batch() -> None:

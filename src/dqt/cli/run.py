@@ -58,6 +58,8 @@ def run(
 def _answer(program: Any, name: str, y: Any, top: int) -> dict[str, Any]:
     from dqt.program.pixels import class_name
 
+    if y.ndim == 0:
+        return {"name": name, "value": float(y)}
     if y.ndim != 1:
         return {"name": name, "shape": list(y.shape)}
     order = (-y).argsort(kind="stable")[:top]
@@ -70,7 +72,8 @@ def _show(found: list[dict[str, Any]], out: Path | None) -> None:
     for answer in found:
         best = answer.get("top", [])
         widths = " ".join(str(b) for b in answer.get("passes", answer.get("widths", {}).values()))
-        said = [f"{one['class']} ({one['output']:.2f})" for one in best] or [f"output {answer['shape']}"]
+        other = f"{answer['value']:.6g}" if "value" in answer else f"output {answer.get('shape')}"
+        said = [f"{one['class']} ({one['output']:.2f})" for one in best] or [other]
         rows.append((answer["name"], said[0], ", ".join(said[1:]), *([widths] if more else [])))
     table(("input", "class", "then", *more), rows, left=4)
     if out is not None:

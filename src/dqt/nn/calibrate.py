@@ -94,6 +94,9 @@ def run_calibration(
 def _inputs(net: Net, batches: Iterable[Any]) -> Batches:
     if isinstance(batches, Tensor):
         batches = [batches]
+    if not isinstance(batches, Iterable) or isinstance(batches, torch.nn.Module):
+        found = type(batches).__name__
+        raise CalibrationError(f"calibration data of type {found}: pass batches of inputs, a DataLoader or one tensor")
     device = next(net.parameters()).device
     inputs = [(batch[0] if isinstance(batch, (tuple, list)) else batch) for batch in batches]
     if not inputs:

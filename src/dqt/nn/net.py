@@ -251,7 +251,8 @@ class Net(nn.Module):
             raise InputError(f"input of type {kind}: need a floating-point tensor, as the float model took it")
         if tuple(x.shape[1:]) != self.input_shape or x.dim() != len(self.input_shape) + 1 or x.shape[0] == 0:
             need = ", ".join(map(str, self.input_shape))
-            raise InputError(f"input of shape {tuple(x.shape)}: this network takes (N, {need}), N >= 1")
+            alone = ": it has no batch dimension, pass x[None]" if tuple(x.shape) == self.input_shape else ""
+            raise InputError(f"input of shape {tuple(x.shape)}: this network takes (N, {need}), N >= 1{alone}")
 
     def _run(self, x: Tensor, run: Run, routed: bool) -> Tensor:
         self.check_input(x)

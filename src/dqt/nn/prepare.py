@@ -56,7 +56,9 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     Warns:
         HookWarning: the model has hooks, which are not a part of the network.
     """
-    config = config or Config()
+    config = Config() if config is None else config
+    if not isinstance(config, Config):
+        raise InputError(f"the config is a {type(config).__name__}: pass dqt.Config(widths=(2, 4, 8), ...)")
     model, example = _model(model), _example(example_inputs)
     captured = Builder(export(model, example), example).build()
     _set_momentum(captured, model)
@@ -85,6 +87,8 @@ def _model(model: Any) -> nn.Module:
         raise InputError(f"dqt.prepare takes a model, not its class: pass {model.__name__}(...)")
     if not isinstance(model, nn.Module):
         raise InputError(f"dqt.prepare takes a torch module, not an object of type {type(model).__name__}")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError("dqt.prepare takes a torch module, not a scripted or traced one: pass the module before that")
     model = unwrapped(model)
     if any(isinstance(module, Net) for module in model.modules()):
         raise InputError("the model is, or holds, a network that dqt.prepare made already: pass the float model")

@@ -18,7 +18,7 @@ setup: $(STAMP)
 
 # torch first and alone: what comes after finds the pinned build in place. torchvision's own pin of torch would bring
 # another build along, hence --no-deps.
-$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/* csrc/*/*)
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/* csrc/*/* csrc/*/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) cmake nanobind ninja scikit-build-core torch
 	$(PIP) --no-deps torchvision

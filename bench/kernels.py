@@ -2,7 +2,7 @@
 
 A program has three convolutions of one shape, 3x3 or 1x1, and the third is timed, so that its input is where the layer
 before it leaves it. All kernels that are exact for the shape run in turns, forced by name, and a ratio compares times
-of the same round. The constants of the cost model (csrc/simd/*_avx512*.cc) minimize the squared relative errors here;
+of the same round. The constants of the cost model (csrc/cpu/simd) minimize the squared relative errors here;
 ``--fit`` prints them. The script needs a quiet core: ``taskset -c N`` chooses it.
 """
 
@@ -44,14 +44,14 @@ KERNELS = {
 bits, or at its only pair.
 """
 ROWS = 6
-"""Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/kernels.h)."""
+"""Pixels or tiles of a block: BLOCK_ROWS and TILES (csrc/cpu/kernels.h)."""
 LOOKUP = {"avx512vnni": (128, 4), "avx2": (64, 8)}
 """Columns and pixels of a block by lookup."""
 FILLED = {("avx512vnni", "lookup 3x2"): 8, ("avx2", "lookup"): 8, ("avx2", "lookup 2x3"): 8}
 """Channels that fill the codes of a lookup, where they are not 12."""
 CHUNK, CACHED = 256, 160 << 10
 """Pixels of a chunk of samples, each of which transforms the weights anew; transformed weights that are kept instead
-(csrc/winograd.cc)."""
+(csrc/cpu/winograd.cc)."""
 KEPT = 0.93
 LOST, WORST = 0.02, 0.15
 """Targets: time that the model's choices lose in all, and at most on one shape."""
@@ -119,7 +119,7 @@ def measured(side: int, inputs: int, outputs: int, size: int, batch: int, isa: s
 
 
 def counts(shape: dict[str, Any], kernel: str, isa: str) -> list[float]:
-    """What a kernel does, in thousands, in the order of BlockCosts, WinogradCosts and LookupCosts (csrc/kernels.h)."""
+    """What a kernel does, in thousands, in the order of the costs of csrc/cpu/kernels.h."""
     side, inputs, outputs, size = (shape[name] for name in ("side", "inputs", "outputs", "size"))
     weights = inputs * outputs
     pixels = shape["batch"] * size**2

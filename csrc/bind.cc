@@ -13,8 +13,8 @@
 #include <algorithm>
 #include <string>
 
-#include "engine.h"
-#include "load/load.h"
+#include "cpu/engine.h"
+#include "ir/load.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -77,7 +77,7 @@ std::vector<std::string> kernel_sets() {
     std::vector<std::string> names;
 #define DQT_KERNELS(each) \
     if (dqt::kernels_##each.usable()) names.emplace_back(dqt::kernels_##each.name);
-#include "kernels.inc"
+#include "cpu/kernels.inc"
 #undef DQT_KERNELS
     return names;
 }

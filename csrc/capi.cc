@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "dqt.h"
-#include "engine.h"
-#include "load/load.h"
+#include "cpu/engine.h"
+#include "ir/load.h"
 
 struct dqt_program {
     dqt::Engine engine;

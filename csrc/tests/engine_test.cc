@@ -22,8 +22,8 @@
 #include <thread>
 #include <vector>
 
-#include "../engine.h"
-#include "../load/load.h"
+#include "../cpu/engine.h"
+#include "../ir/load.h"
 
 namespace {
 
@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
     if (argc == 2 && std::strcmp(argv[1], "--isa") == 0) {
 #define DQT_KERNELS(each) \
     if (dqt::kernels_##each.usable()) std::printf("%s\n", dqt::kernels_##each.name);
-#include "../kernels.inc"
+#include "../cpu/kernels.inc"
 #undef DQT_KERNELS
         return 0;
     }

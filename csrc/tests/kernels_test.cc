@@ -203,7 +203,7 @@ int main(int argc, char** argv) {
     };
 #define DQT_KERNELS(each) \
     if (wanted(dqt::kernels_##each.name)) dqt::test(dqt::kernels_##each, cases);
-#include "../kernels.inc"
+#include "../cpu/kernels.inc"
 #undef DQT_KERNELS
     return 0;
 }

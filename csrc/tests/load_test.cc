@@ -18,9 +18,9 @@
 #include <string_view>
 #include <vector>
 
-#include "../load/load.h"
-#include "../load/sha256.h"
-#include "../load/unchecked.h"
+#include "../ir/load.h"
+#include "../ir/sha256.h"
+#include "../ir/unchecked.h"
 
 namespace {
 
@@ -39,7 +39,7 @@ std::string outcome(const std::string& data, bool check_digest) {
         if (check_digest) {
             dqt::load(exact.data(), exact.size());
         } else {
-            dqt::loader::load_without_digest(exact.data(), exact.size());
+            dqt::ir::load_without_digest(exact.data(), exact.size());
         }
         return "ok";
     } catch (const dqt::LoadError& error) {
@@ -169,7 +169,7 @@ int run(const std::vector<char*>& args) {
         return fuzz(std::stoi(args[1]), std::stoull(args[2]), args[3]);
     }
     if (args.size() == 2 && args[0] == std::string_view("--sha256")) {
-        dqt::loader::Sha256 sha;
+        dqt::ir::Sha256 sha;
         const std::string data = read(args[1]);
         for (size_t at = 0, step = 1; at < data.size(); at += step, step = step * 2 % 191) {
             sha.update(data.data() + at, std::min(step, data.size() - at));

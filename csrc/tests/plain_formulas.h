@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "../kernels.h"
+#include "../cpu/kernels.h"
 
 namespace dqt {
 namespace {

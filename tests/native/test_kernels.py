@@ -1,4 +1,4 @@
-"""Every kernel set of csrc/kernels.inc equals plain formulas: those of this processor, and aarch64's under QEMU."""
+"""Every kernel set of csrc/cpu/kernels.inc equals plain formulas: those of this processor, and aarch64's under QEMU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.native.build import ARM, NATIVE, ROOT, built, call, emulated, needs
 
-CSRC = ROOT / "csrc"
+CSRC = ROOT / "csrc" / "cpu"
 # QEMU's processors: one with every extension, one with SDOT alone, one with neither.
 PROCESSORS = {
     "max": ["neon-i8mm: equal", "neon: equal", "portable: equal"],
@@ -36,7 +36,7 @@ def test_the_kernels_of_aarch64(tmp_path_factory: pytest.TempPathFactory) -> Non
 
 
 def flags() -> dict[str, list[str]]:
-    """The options that CMakeLists.txt gives each file of csrc/simd."""
+    """The options that CMakeLists.txt gives each file of csrc/cpu/simd."""
     properties = re.findall(r"set_source_files_properties\(([^)]*)\)", (ROOT / "CMakeLists.txt").read_text())
     result = {}
     for each in properties:
@@ -49,4 +49,4 @@ def flags() -> dict[str, list[str]]:
 def test_every_set_is_listed_and_built_with_its_own_options() -> None:
     listed = set(re.findall(r"^DQT_KERNELS\((\w+)\)", (CSRC / "kernels.inc").read_text(), re.MULTILINE))
     assert listed == {path.stem for path in (CSRC / "simd").glob("*.cc") if "_" not in path.stem} | {"neon_i8mm"}
-    assert {f"csrc/simd/{name}.cc" for name in listed - {"portable"}} <= set(flags())
+    assert {f"csrc/cpu/simd/{name}.cc" for name in listed - {"portable"}} <= set(flags())

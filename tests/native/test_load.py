@@ -55,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     program, part = folder / "load_test", folder / "load_test.part"
-    sources = [*sorted((ROOT / "csrc" / "load").glob("*.cc")), ROOT / "csrc" / "tests" / "load_test.cc"]
+    sources = [*sorted((ROOT / "csrc" / "ir").glob("**/*.cc")), ROOT / "csrc" / "tests" / "load_test.cc"]
     with (folder / "load_test.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():

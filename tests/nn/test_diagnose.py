@@ -184,6 +184,16 @@ def test_a_value_that_goes_blind() -> None:
     assert "at 2 bits" in str(said["blind 0"])
 
 
+def test_an_input_in_two_units() -> None:
+    """Too many to be outliers: they are the data, and the others have no codes."""
+    x = images(100)
+    x[:6] *= 255
+    said = found(plain(), x)
+    assert 0.75 < said["blind input"].number < 0.99
+    assert "at 8 bits" in str(said["blind input"])
+    assert "samples in another unit" in str(said["blind input"])
+
+
 def test_a_few_weights_that_leave_the_others_no_codes() -> None:
     model = plain()
     with torch.no_grad():

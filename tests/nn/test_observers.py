@@ -69,14 +69,35 @@ def test_single_values_of_an_input_in_every_sample() -> None:
     assert o.others < 1.0 < STRAY_RATIO
 
 
+def test_single_values_of_an_input_in_some_samples() -> None:
+    x = uniform(50, 3, 32, 32)
+    for i in range(5):  # a tenth of the samples: more than may be outliers as a whole
+        x[10 * i, 2, i, 7 * i % 32] = 1000.0
+    assert extent_of([x], "mse").outlier is None
+    o = extent_of([x], "mse", strays=True).outlier
+    assert o is not None
+    assert o.count == 5
+
+
 @pytest.mark.parametrize("strays", [False, True])
 def test_clean_values_have_no_outlier(strays: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     normal = torch.randn(64, 3, 32, 32, generator=generator)
     sparse = torch.zeros(64, 1, 64, 64)
     sparse[torch.arange(64), 0, torch.arange(64), 7] = 1.0  # one bright spot an image
+    star = 0.01 * uniform(64, 1, 128, 128)
+    star[torch.arange(64), 0, torch.arange(64), 7] = 1.0
     heavy = torch.randn(64, 16, generator=generator).exp()
-    for x in (normal, normal.relu(), uniform(64, 3, 32, 32), sparse, heavy, torch.zeros(64, 4), torch.ones(64, 4)):
+    for x in (
+        normal,
+        normal.relu(),
+        uniform(64, 3, 32, 32),
+        sparse,
+        star,
+        heavy,
+        torch.zeros(64, 4),
+        torch.ones(64, 4),
+    ):
         extent = extent_of(torch.split(x, 16), "mse", strays=strays)
         assert extent.outlier is None
         assert extent.top == float(x.abs().max())

@@ -248,7 +248,7 @@ def test_the_transform_of_few_bits(
             check(program, plan, batch, threads=1 + seed, kernel=f"winograd{kind}")
 
 
-TRANSFORMS = {  # B and G' of F(OUT, 3), csrc/simd/winograd_forms.h
+TRANSFORMS = {  # B and G' of F(OUT, 3), csrc/cpu/simd/winograd_forms.h
     2: (
         [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
         [[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]],

@@ -34,8 +34,9 @@ JOIN_CODES = 8.0
 UNUSED = 0.4
 """Part of a signed range's codes that may lie where no value does; it matters at ``LOW`` bits and below."""
 LOW = 4
-BLIND = 0.99
-"""Part of the values other than 0 that may become 0 at the lowest width that a layer reads them with."""
+BLIND, BLIND_WIDE, WIDE = 0.99, 0.75, 7
+"""Part of the values other than 0 that may become 0 at the lowest width that a layer reads them with; the second at
+``WIDE`` bits and above, where no healthy value comes near it."""
 PRUNED = 0.3
 """Part of a layer's weights that may be exactly 0, rows of zeros aside."""
 COARSE_OUTPUT = 0.05
@@ -219,12 +220,15 @@ def _blind(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
         alive += int(there.sum())
         lost += int((there & (codes == 0)).sum())
     part = lost / max(alive, 1)
-    if part < BLIND:
+    if part < (BLIND_WIDE if lowest >= WIDE else BLIND):
         return []
     what = f"at {lowest} bits {part:.1%} of its values other than 0 become 0"
     advice = (
         f"a few large values (range {float(edge.clip):.4g}) take its codes: clip them, or keep its reader at more bits"
     )
+    if edge.name == INPUT:
+        few = f"a few large values (range {float(edge.clip):.4g}) take its codes"
+        advice = f"{few}: look for samples in another unit, broken pixels or columns, and clip or rescale them"
     return [Finding("blind", edge.name, what, part, advice)]
 
 

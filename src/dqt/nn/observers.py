@@ -24,8 +24,9 @@ OUTLIER_RATIO = 8.0
 """A sample is an outlier where its peak is this many times the peaks of nearly all samples: kept, it costs 3 bits."""
 OUTLIER_SAMPLES = 0.02
 """At most this fraction of the samples (of four or more: at least one) are outliers; more of them are the data."""
-STRAY_RATIO, STRAY_VALUES = 32.0, 1e-4
-"""Of an input also its single values: at most this fraction, this many times larger than all others (5 bits)."""
+STRAY_RATIO, STRAY_VALUES, STRAY_SAMPLES = 32.0, 1e-4, 0.1
+"""Of an input also its single values: this many times larger than all others (5 bits), at most this fraction of them,
+in at most this fraction of the samples or at the same places of most samples, as a broken pixel is."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def extent_of(values: Sequence[Tensor], observer: Observer, *, strays: bool = Fa
     limit = _limit(samples)
     if strays and limit >= largest:
         limit = _stray_limit(values, largest)
+        limit = limit if limit < largest and _are_strays(values, samples, limit) else float("inf")
     outlier = _outlier(values, peaks, limit) if limit < largest < float("inf") else None
     groups = torch.stack([group.amax() for each in peaks for group in torch.split(each, OBSERVED)]).double()
     found = Extent(largest, float(groups.mean()), outlier, observer == "max")
@@ -106,6 +108,14 @@ def _stray_limit(values: Sequence[Tensor], largest: float) -> float:
     key = int(torch.searchsorted(counts.cumsum(0), int(counts.sum()) - allowed))
     usual = float(torch.tensor((key + 1) << 20, dtype=torch.int32).view(torch.float32))  # the bin's upper end
     return STRAY_RATIO * usual
+
+
+def _are_strays(values: Sequence[Tensor], samples: Tensor, limit: float) -> bool:
+    """Not where most samples have one, each at a place of its own: that is what is looked for, such as a star."""
+    if int((samples > limit).sum()) <= STRAY_SAMPLES * len(samples):
+        return True
+    hits = torch.stack([(v.abs() > limit).sum(0) for v in values]).sum(0)
+    return 2 * int((hits > 0).sum()) <= int(hits.sum())
 
 
 def _outlier(values: Sequence[Tensor], peaks: Sequence[Tensor], limit: float) -> Outlier:

@@ -1,7 +1,7 @@
 """The cores that this process may use: its affinity, and the processor time that its cgroups allow it.
 
 A container with ``--cpus=1`` on a large host still sees every core in its affinity; only the cgroup says how much time
-they give it. ``csrc/cores.cc`` counts the same for the native engine.
+they give it. ``csrc/cpu/cores.cc`` counts the same for the native engine.
 """
 
 from __future__ import annotations

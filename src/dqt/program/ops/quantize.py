@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 class Quantize(Operator):
     """The float32 input becomes codes: ``clip(rint(x * float32(1/step)) + zero, 0, 2^n - 1)``, rint half to even."""
 
+    OPERANDS: ClassVar[tuple[str, ...]] = ()  # ``x`` is the program's input, which is no value of it
+
     x: str
     out: str
-
-    def reads(self) -> tuple[str, ...]:
-        """Nothing: ``x`` is the program's input, which is no value of it."""
-        return ()
 
     def output_shape(self, scope: Scope) -> Shape:
         """The input's; see :meth:`Operator.output_shape`."""

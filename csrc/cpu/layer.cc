@@ -1,0 +1,220 @@
+#include "layer.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "../arith.h"
+
+namespace dqt {
+namespace {
+
+constexpr size_t SLACK = 4096 + 256;           // kernels prefetch a page ahead and read whole vectors
+constexpr size_t HUGE_PAGE = size_t{2} << 20;  // weights that stream from memory come a tenth faster from huge pages
+constexpr int64_t SLICE_GAP = 1024;            // no two slices a power of two apart
+
+int vectors_for(int columns) { return columns > 32 ? 4 : columns > 16 ? 2 : 1; }
+
+// The panels of every group, largest first.
+void lay_out(PackedLayer& layer) {
+    const int taps = layer.kernel_height * layer.kernel_width, of_group = layer.out_channels / layer.groups;
+    int64_t bytes = 0;
+    for (int group = 0; group < layer.groups; ++group)
+        for (int first = 0; first < of_group; first += 64) {
+            const int columns = std::min(64, of_group - first), vectors = vectors_for(columns);
+            layer.panels.push_back({group, group * of_group + first, columns, vectors, bytes, layer.lanes});
+            bytes += int64_t{taps} * layer.depth * vectors * LANES + 64;  // no two panels a power of two apart
+            layer.lanes += vectors * LANES;
+        }
+    layer.weight = Bytes(bytes, true);
+}
+
+// Panels of 64 columns, each slice of all of them contiguous: see SlicedKernels.
+void pack_sliced(PackedLayer& layer, const int8_t* weight, int inputs) {
+    const int64_t bytes = int64_t{layer.depth + SLICED_DEPTH - 1} / SLICED_DEPTH * 256;
+    for (int first = 0; first < layer.out_channels; first += 64, layer.lanes += 64)
+        layer.panels.push_back({0, first, std::min(64, layer.out_channels - first), 4, first / 64 * bytes, layer.lanes});
+    layer.slice = static_cast<int64_t>(layer.panels.size()) * bytes + SLICE_GAP;
+    layer.weight = Bytes(SLICES * layer.slice, true);
+    for (const Panel& panel : layer.panels)
+        for (int lane = 0; lane < 64; ++lane) {
+            const int j = column(4, lane / LANES, lane % LANES);
+            if (j >= panel.columns) continue;
+            const int8_t* from = weight + int64_t{panel.first + j} * inputs;
+            for (int i = 0; i < inputs; ++i) {
+                uint8_t* to = layer.weight.data() + panel.weight + i / 16 * 256 + lane * 4 + i % 4;
+                const auto w = static_cast<uint8_t>(from[i]);
+                for (int s = 0; s < SLICES; ++s, to += layer.slice)
+                    *to = static_cast<uint8_t>(*to | (w >> (6 - 2 * s) & 3) << i / 4 % 4 * 2);
+            }
+        }
+}
+
+// Per-channel numbers in the order of the panels' lanes.
+template <class T, class F>
+Constants<T> by_lane(const PackedLayer& layer, bool halves, const F& of_channel) {
+    Constants<T> result(layer.lanes);
+    for (const Panel& panel : layer.panels)
+        for (int v = 0; v < panel.vectors; ++v)
+            for (int lane = 0; lane < LANES; ++lane) {
+                const int j = column(panel.vectors, v, lane);
+                const int at = halves ? (lane & 1) * 8 + lane / 2 : lane;
+                if (j < panel.columns) result[panel.at + v * LANES + at] = of_channel(panel.first + j);
+            }
+    return result;
+}
+
+void pack_panels(PackedLayer& layer, const int8_t* weight, int inputs) {
+    const int taps = layer.kernel_height * layer.kernel_width;
+    auto* data = reinterpret_cast<int8_t*>(layer.weight.data());
+    for (const Panel& panel : layer.panels)
+        for (int t = 0; t < taps; ++t)
+            for (int i = 0; i < inputs; ++i)
+                for (int v = 0; v < panel.vectors; ++v)
+                    for (int lane = 0; lane < LANES; ++lane) {
+                        const int j = column(panel.vectors, v, lane);
+                        if (j >= panel.columns) continue;
+                        const int64_t step = (int64_t{t} * layer.depth + i) / 4;
+                        data[panel.weight + ((step * panel.vectors + v) * LANES + lane) * 4 + i % 4] =
+                            weight[(int64_t{panel.first + j} * inputs + i) * taps + t];
+                    }
+}
+
+// A row of taps as one tap of so many channels: [O, C, KH, KW] -> [O, KW * C, KH].
+void pack_rows(PackedLayer& layer, const int8_t* weight, int inputs) {
+    const int height = layer.kernel_height, width = layer.kernel_width, row = width * inputs;
+    std::vector<int8_t> rows(size_t(layer.out_channels) * row * height);
+    for (int o = 0; o < layer.out_channels; ++o)
+        for (int c = 0; c < inputs; ++c)
+            for (int y = 0; y < height; ++y)
+                for (int x = 0; x < width; ++x)
+                    rows[(int64_t{o} * row + x * inputs + c) * height + y] = *weight++;
+    layer.row_taps = width;
+    layer.row_channels = inputs;
+    layer.kernel_width = 1;
+    layer.depth = static_cast<int>(round_up(row, 4));
+    lay_out(layer);
+    pack_panels(layer, rows.data(), row);
+}
+
+// [block][column][quad of rows][vector][16][4], see DepthwiseRow.
+void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
+    const int height = layer.kernel_height, width = layer.kernel_width, quads = (height + 3) / 4;
+    const int blocks = (layer.out_channels + 63) / 64;
+    for (int b = 0; b < blocks; ++b)
+        layer.panels.push_back({0, b * 64, std::min(64, layer.out_channels - b * 64), 4, 0, b * 64});
+    layer.lanes = int64_t{blocks} * 64;
+    layer.weight = Bytes(size_t(blocks) * 64 * width * quads * 4);
+    auto* data = reinterpret_cast<int8_t*>(layer.weight.data());
+    for (int b = 0; b < blocks; ++b)
+        for (int v = 0; v < 4; ++v)
+            for (int lane = 0; lane < LANES; ++lane) {
+                const int channel = b * 64 + column(4, v, lane);
+                if (channel >= layer.out_channels) continue;
+                for (int i = 0; i < height; ++i)
+                    for (int j = 0; j < width; ++j)
+                        data[((((int64_t{b} * width + j) * quads + i / 4) * 4 + v) * LANES + lane) * 4 + i % 4] =
+                            weight[(int64_t{channel} * height + i) * width + j];
+            }
+}
+
+}  // namespace
+
+Bytes::Bytes(size_t size, bool streamed) : size_(round_up(size + SLACK, LINE)) {
+    const size_t unit = streamed && size_ >= HUGE_PAGE ? HUGE_PAGE : LINE;
+    void* p = nullptr;  // aligned_alloc would round the size up to whole units: resident, and nobody's
+    if (posix_memalign(&p, unit, size_) != 0) throw std::bad_alloc();
+    data_.reset(static_cast<uint8_t*>(p));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (unit == HUGE_PAGE) madvise(data_.get(), size_ / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);  // a wish: it may fail
+#endif
+    std::memset(data_.get(), 0, size_);
+}
+
+void Bytes::Free::operator()(uint8_t* p) const { std::free(p); }
+
+Narrowing PackedLayer::narrowing(int width) const {
+    const int s = master - width;
+    const uint32_t mask = dqt_weight_mask(s) * 0x01010101u;
+    const uint32_t even = dqt_midpoint(s, 0), odd = dqt_midpoint(s, 1);
+    if (row_taps) return {~0u, {0, 0}, false};  // narrow_rows does it
+    if (depthwise && kernel_width % 2) {  // the tap's parity is that of its row plus its column
+        const uint32_t rows = even | odd << 8 | even << 16 | odd << 24;
+        return {mask, {rows, odd | even << 8 | odd << 16 | even << 24}, s > 0};
+    }
+    if (by_tap) return {mask, {even * 0x01010101u, odd * 0x01010101u}, s > 0};
+    const uint32_t lanes = even | odd << 8 | even << 16 | odd << 24;
+    return {mask, {lanes, lanes}, s > 0};
+}
+
+void PackedLayer::narrow_rows(int width, uint8_t* out) const {
+    const int s = master - width;
+    const uint32_t mask = dqt_weight_mask(s) * 0x01010101u;
+    for (const Panel& panel : panels)
+        for (int y = 0; y < kernel_height; ++y)
+            for (int k = 0; k < depth; k += 4) {
+                uint32_t middle = 0;  // of the four; 0 where there is no weight
+                for (int i = k; i < std::min(k + 4, row_taps * row_channels); ++i)
+                    middle |= uint32_t{dqt_midpoint(s, by_tap ? y * row_taps + i : i % row_channels)} << 8 * (i - k);
+                const int64_t at = panel.weight + (int64_t{y} * depth + k) * panel.vectors * LANES;
+                for (int lane = 0; lane < panel.vectors * LANES; ++lane) {
+                    uint32_t four;
+                    std::memcpy(&four, weight.data() + at + 4 * lane, 4);
+                    four = (four & mask) | middle;
+                    std::memcpy(out + at + 4 * lane, &four, 4);
+                }
+            }
+}
+
+Rounding PackedLayer::rounding(int row, int64_t at) const {
+    const size_t k = m.size() == 1 ? 0 : row;
+    return {m[k].data() + at, c[k].data() + at, shift, lo, hi};
+}
+
+PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, Packing packing, int zero,
+                 const Space& space) {
+    const bool linear = weight.shape.size() == 2;
+    PackedLayer layer;
+    layer.out_channels = static_cast<int>(weight.shape[0]);
+    const int inputs = static_cast<int>(weight.shape[1]);
+    layer.kernel_height = linear ? 1 : static_cast<int>(weight.shape[2]);
+    layer.kernel_width = linear ? 1 : static_cast<int>(weight.shape[3]);
+    layer.depth = static_cast<int>(round_up(inputs, 4));
+    layer.groups = groups;
+    layer.depthwise = packing == Packing::depthwise;
+    layer.master = space.master;
+    layer.by_tap = inputs == 1 && !linear;
+    layer.shift = requant.shift;
+    layer.lo = requant.lo;
+    layer.hi = requant.hi;
+    const int taps = layer.kernel_height * layer.kernel_width;
+    switch (packing) {
+        case Packing::panels: lay_out(layer); pack_panels(layer, weight.data.data(), inputs); break;
+        case Packing::rows: pack_rows(layer, weight.data.data(), inputs); break;
+        case Packing::depthwise: pack_depthwise(layer, weight.data.data()); break;
+        case Packing::slices: pack_sliced(layer, weight.data.data(), inputs); break;
+    }
+    for (const int width : space.widths) {
+        const int s = space.master - width;
+        layer.start.push_back(by_lane<int32_t>(layer, false, [&](int o) {
+            int64_t sum = 0;
+            for (int i = 0; i < inputs; ++i)
+                for (int t = 0; t < taps; ++t)
+                    sum += dqt_narrow_weight(weight.data[(int64_t{o} * inputs + i) * taps + t], s, layer.by_tap ? t : i);
+            return static_cast<int32_t>(-zero * sum);
+        }));
+    }
+    for (int64_t row = 0; row < requant.m.shape[0]; ++row) {
+        const int64_t at = row * layer.out_channels;
+        layer.m.push_back(by_lane<int32_t>(layer, false, [&](int o) { return requant.m.data[at + o]; }));
+        layer.c.push_back(by_lane<int64_t>(layer, true, [&](int o) { return requant.c.data[at + o]; }));
+    }
+    return layer;
+}
+
+}  // namespace dqt

@@ -1,0 +1,120 @@
+#include "plan.h"
+
+#include <algorithm>
+
+#include "../compile/liveness.h"
+#include "../compile/memory.h"
+
+namespace dqt {
+namespace {
+
+void widen_border(Tensor& t, const Conv& op) {
+    t.top = std::max(t.top, static_cast<int32_t>(op.padding[0]));
+    t.bottom = std::max(t.bottom, static_cast<int32_t>(op.padding[1]));
+    t.left = std::max(t.left, static_cast<int32_t>(op.padding[2]));
+    t.right = std::max(t.right, static_cast<int32_t>(op.padding[3]));
+}
+
+// Whether the pixels of what Quantize writes lie side by side with nothing between them, because convolutions alone read
+// them and a row of taps is fewer bytes so: 7 taps of 3 channels are 21 bytes, not 28.
+bool reads_dense_rows(const Program& program, const std::vector<std::vector<int>>& reads, int value) {
+    const int64_t channels = program.values[value].shape[0];
+    bool fewer = false;
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+        if (std::ranges::find(reads[i], value) == reads[i].end()) continue;
+        const auto* conv = std::get_if<Conv>(&program.ops[i]);
+        if (!conv || conv->groups > 1 || conv->dilation[1] > 1) return false;
+        const int64_t taps = conv->weight.shape[3];
+        fewer |= round_up(taps * channels, 4) < taps * round_up(channels, 4);
+    }
+    return fewer;
+}
+
+std::vector<Tensor> layouts(const Program& program, const std::vector<std::vector<int>>& reads) {
+    std::vector<Tensor> result(program.values.size());
+    for (size_t v = 0; v < result.size(); ++v) {
+        Tensor& t = result[v];
+        const Value& value = program.values[v];
+        t.shape = value.shape;
+        t.zero = value.zero;
+        t.wide = value.wide;
+        if (value.shape.size() != 3) {
+            t = as_matrix(t);
+            continue;
+        }
+        t.planar = true;
+        t.channels = value.shape[0];
+        t.height = value.shape[1];
+        t.width = value.shape[2];
+    }
+    for (const Op& op : program.ops)
+        if (const auto* conv = std::get_if<Conv>(&op)) widen_border(result[conv->x], *conv);
+    for (Tensor& t : result)
+        if (t.planar) t.lay_out(t.pixel_bytes());
+    Tensor& input = result[writes(program.ops.front())];
+    if (input.planar && input.channels < 4 && reads_dense_rows(program, reads, writes(program.ops.front())))
+        input.lay_out(input.channels);
+    return result;
+}
+
+// What the plain form of an operator sees of the values.
+std::vector<Shape> strides_of(const std::vector<Tensor>& values) {
+    std::vector<Shape> result(values.size());
+    for (size_t v = 0; v < values.size(); ++v)
+        for (size_t d = 0; d < values[v].shape.size(); ++d) result[v].push_back(values[v].stride(d));
+    return result;
+}
+
+std::vector<int64_t> images(const std::vector<Tensor>& values) {
+    std::vector<int64_t> result;
+    for (const Tensor& t : values) result.push_back(t.image);
+    return result;
+}
+
+}  // namespace
+
+Tensor as_matrix(const Tensor& t) {
+    Tensor result;
+    result.shape = t.shape;
+    result.zero = t.zero;
+    result.wide = t.wide;
+    result.channels = t.shape.empty() ? 1 : t.shape.back();  // a number for each sample
+    result.height = product(t.shape) / result.channels;
+    result.lay_out(result.pixel_bytes());
+    return result;
+}
+
+bool is_depthwise(const Conv& op, const Program& program) {
+    return op.groups > 1 && op.weight.shape[1] == 1 && op.weight.shape[0] == op.groups &&
+           !program.values[op.out].wide;
+}
+
+MemoryPlan make_plan(const Program& program, bool automatic) {
+    MemoryPlan plan;
+    plan.live = needed(program, automatic);
+    for (const Op& op : program.ops) plan.reads.push_back(reads(op));
+    plan.values = layouts(program, plan.reads);
+    plan.strides = strides_of(plan.values);
+    plan.fused = fuse(program, plan.live, [&](const Conv& conv, const Op& last) {  // depthwise kernels read no residual
+        return std::holds_alternative<Table>(last) || !is_depthwise(conv, program);
+    });
+    plan.offset.assign(program.values.size(), 0);
+    plan.bytes = place(images(plan.values), lives(program, plan.live, plan.fused), plan.offset);
+    for (const Op& op : program.ops) {
+        if (const auto* conv = std::get_if<Conv>(&op)) {
+            const Tensor& x = plan.values[conv->x];
+            const int64_t inputs = is_depthwise(*conv, program) ? 1 : round_up(conv->weight.shape[1], 4);
+            const int64_t regrouped = conv->groups > 1 ? x.image / x.pixel * inputs * conv->groups + LINE : 0;
+            plan.stage = std::max({plan.stage, x.image, regrouped});
+            plan.taps = std::max(plan.taps, static_cast<size_t>(conv->weight.shape[2] * conv->weight.shape[3]));
+        } else if (const auto* linear = std::get_if<Linear>(&op)) {
+            plan.stage = std::max(plan.stage, as_matrix(plan.values[linear->x]).image);
+            if (plan.values[linear->out].planar)
+                plan.landing = std::max(plan.landing, as_matrix(plan.values[linear->out]).image);
+        }
+    }
+    plan.stage = round_up(plan.stage, LINE);
+    return plan;
+}
+
+}  // namespace dqt

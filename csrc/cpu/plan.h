@@ -1,0 +1,31 @@
+// The memory plan of this target: how values are laid out, where each lies, what runs and what is fused.
+#pragma once
+
+#include <vector>
+
+#include "../compile/fusion.h"
+#include "../ir/program.h"
+#include "tensor.h"
+
+namespace dqt {
+
+// Where each value lies, for one sample; images of a value are `Tensor::image` apart.
+struct MemoryPlan {
+    std::vector<Tensor> values;      // data: offset for one sample
+    std::vector<Shape> strides;      // of each value, bytes between neighbours along each dimension
+    std::vector<int64_t> offset;     // of each value, in bytes per sample of the arena
+    int64_t bytes = 0;               // of one sample
+    int64_t stage = 0;               // of the narrowed input of a layer, per sample
+    int64_t landing = 0;             // of a linear layer's rows on their way into an image, per sample
+    size_t taps = 1;                 // of the largest kernel
+    std::vector<char> live;          // by op: whether it runs at all
+    std::vector<std::vector<int>> reads;  // by op
+    std::vector<int> fused;          // by op: see compile/fusion.h
+};
+
+MemoryPlan make_plan(const Program& program, bool automatic);
+
+Tensor as_matrix(const Tensor& t);  // the same elements row-major, its last dimension innermost, nowhere yet
+bool is_depthwise(const Conv& op, const Program& program);
+
+}  // namespace dqt

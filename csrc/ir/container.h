@@ -1,0 +1,36 @@
+// The safetensors file around a program: its tensors and its metadata.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "checks.h"
+
+namespace dqt::ir {
+
+enum class Dtype { int8, uint8, int32, int64 };
+
+// The name as in NumPy.
+const char* name_of(Dtype dtype);
+
+// One tensor: a view of the file's bytes, not aligned.
+struct Stored {
+    Dtype dtype;
+    Shape shape;
+    const uint8_t* data;
+    size_t bytes;
+};
+
+struct Container {
+    std::map<std::string, Stored> tensors;
+    std::string graph, sha256;
+};
+
+// Reads the header, checks that the tensors fill the file without gaps, and the metadata's keys. Throws LoadError.
+Container open(const uint8_t* data, size_t size);
+
+// SHA-256, in hexadecimal, over the graph and over each tensor in the order of names: name, dtype, shape, bytes.
+std::string digest(const Container& container);
+
+}  // namespace dqt::ir

@@ -1,0 +1,102 @@
+// What convolution and matrix product share: checks of their constants, and the proof that no sum overflows
+// (docs/numerics.md, section 4).
+#include "scope.h"
+
+namespace dqt::ir {
+namespace {
+
+// The smallest and largest accumulator that any input can produce; lo <= 0 <= hi.
+struct Bound {
+    int64_t lo = 0, hi = 0;
+
+    Int128 reach() const { return std::max(magnitude(lo), magnitude(hi)); }
+};
+
+// T_b of every master weight, at even and at odd index, with the balanced midpoint (equations 4 and 5).
+struct Narrowing {
+    int8_t table[2][256];
+
+    Narrowing(int n, int b) {
+        const int s = n - b;
+        for (int odd = 0; odd < 2; ++odd) {
+            const int h = s ? (1 << (s - 1)) - odd : 0;
+            for (int q = -128; q < 128; ++q) table[odd][q + 128] = static_cast<int8_t>(((q >> s) << s) + h);
+        }
+    }
+};
+
+// How often each weight stands at an even and at an odd index of one channel.
+using Counts = int64_t[2][256];
+
+// A filter of one input channel counts its taps, every other one its input channels.
+void tally(const Array<int8_t>& weight, size_t channel, Counts& counts) {
+    const Shape& shape = weight.shape;
+    const int64_t depth = shape[1], taps = shape.size() == 4 ? shape[2] * shape[3] : 1;
+    const bool by_tap = depth == 1 && shape.size() == 4;
+    const int8_t* w = weight.data.data() + channel * static_cast<size_t>(depth * taps);
+    for (int64_t i = 0; i < depth; ++i) {
+        for (int64_t j = 0; j < taps; ++j) ++counts[(by_tap ? j : i) & 1][*w++ + 128];
+    }
+}
+
+// The accumulators of a channel over every input and every activation width (equation 14): T(x) - zero lies in
+// [-zero, 2^n - 1 - zero], and what padding adds, 0, is inside.
+Bound bound(const Counts& counts, const Narrowing& narrowing, int64_t zero, int64_t highest) {
+    int64_t positive = 0, negative = 0;
+    for (int odd = 0; odd < 2; ++odd) {
+        for (int q = 0; q < 256; ++q) {
+            const int64_t narrow = narrowing.table[odd][q];
+            positive += counts[odd][q] * std::max<int64_t>(narrow, 0);
+            negative += counts[odd][q] * std::min<int64_t>(narrow, 0);
+        }
+    }
+    const int64_t low = -zero, high = highest - zero;
+    return {positive * low + negative * high, positive * high + negative * low};
+}
+
+void prove_channel(const Scope& scope, const LayerView& op, size_t channel, int b, const Bound& acc) {
+    const std::vector<int>& widths = scope.space().widths;
+    bool fits = acc.lo >= -kInt32 - 1 && acc.hi <= kInt32;
+    require(fits, "at ", b, " bits the accumulator of channel ", channel, " reaches ",
+            static_cast<int64_t>(acc.reach()), ", beyond int32: split the layer or narrow its weights");
+    const size_t count = static_cast<size_t>(op.weight.shape[0]), rows = op.m.data.size() / count;
+    Largest k;  // over the rows that serve min(bw, ba) <= b
+    for (size_t row = 0; row < rows; ++row) {
+        if (rows > 1 && widths[row] > b) continue;
+        k.include(op.m.data[row * count + channel], op.c.data[row * count + channel]);
+    }
+    require(k.fits(acc.reach()), "at ", b, " bits acc * m + c of channel ", channel,
+            " does not fit int64: its scale or bias is too large");
+}
+
+}  // namespace
+
+void check_weights(const Scope& scope, const LayerView& op) {
+    check_shape(op.weight.shape, "weight");
+    check_rounding(scope, op.out, op.shift, op.lo, op.hi);
+    const int master = scope.space().master, least = -(1 << (master - 1)), most = (1 << (master - 1)) - 1;
+    const auto legal_code = [=](int8_t w) { return w >= least && w <= most; };
+    bool inside = master == 8 || std::all_of(op.weight.data.begin(), op.weight.data.end(), legal_code);
+    require(inside, "a weight is not in [", least, ", ", most, "], the signed range of ", master, " bits");
+    const int64_t count = op.weight.shape[0], widths = static_cast<int64_t>(scope.space().widths.size());
+    const Shape& rows = op.m.shape;
+    bool legal = rows == Shape{1, count} || rows == Shape{widths, count};
+    require(legal, "m of shape ", shown(rows), ", need (1, ", count, ") or (", widths, ", ", count, ")");
+    require(rows == op.c.shape, "m has shape ", shown(rows), " and c ", shown(op.c.shape), ": need the same rows");
+}
+
+void prove_layer(const Scope& scope, const LayerView& op) {
+    const std::vector<int> widths = scope.widths(op.layer);
+    std::vector<Narrowing> narrowings;
+    for (int b : widths) narrowings.emplace_back(scope.space().master, b);
+    for (size_t channel = 0; channel < static_cast<size_t>(op.weight.shape[0]); ++channel) {
+        Counts counts = {};
+        tally(op.weight, channel, counts);
+        for (size_t i = 0; i < widths.size(); ++i) {
+            const Bound acc = bound(counts, narrowings[i], scope.at(op.x).zero, scope.highest());
+            prove_channel(scope, op, channel, widths[i], acc);
+        }
+    }
+}
+
+}  // namespace dqt::ir

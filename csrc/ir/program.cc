@@ -1,0 +1,44 @@
+#include "program.h"
+
+#include <type_traits>
+
+namespace dqt {
+namespace {
+
+// Calls f(name, field) for each field of an instruction.
+template <class F>
+void each_field(const Op& op, const F& f) {
+    std::visit([&](const auto& each) { Members<std::decay_t<decltype(each)>>::each(each, f); }, op);
+}
+
+// The last field of a type, or -1: an instruction has one result at most, and is one layer at most.
+template <class Kind>
+int index_of(const Op& op) {
+    int found = -1;
+    each_field(op, [&](const char*, const auto& field) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(field)>, Kind>) found = field;
+    });
+    return found;
+}
+
+}  // namespace
+
+const char* name_of(const Op& op) {
+    return std::visit([](const auto& each) { return each.NAME; }, op);
+}
+
+std::vector<int> reads(const Op& op) {
+    std::vector<int> result;
+    each_field(op, [&](const char*, const auto& field) {
+        using Field = std::decay_t<decltype(field)>;
+        if constexpr (std::is_same_v<Field, Operand>) result.push_back(field);
+        if constexpr (std::is_same_v<Field, Operands>) result.insert(result.end(), field.begin(), field.end());
+    });
+    return result;
+}
+
+int writes(const Op& op) { return index_of<Result>(op); }
+
+int layer_of(const Op& op) { return index_of<LayerIndex>(op); }
+
+}  // namespace dqt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,11 @@ class Around(nn.Module):
         self.mean, self.var = nn.Buffer(torch.randn(4)), nn.Buffer(torch.rand(4) + 0.5)
         self.wide = nn.Buffer(torch.zeros(1, dtype=torch.float64))
         self.call = call
-        _, name, overload = target.split(".")
-        self.operator = getattr(getattr(torch.ops.aten, name), overload)
+        if target.startswith("aten."):
+            _, name, overload = target.split(".")
+            self.operator = getattr(getattr(torch.ops.aten, name), overload)
+        else:
+            self.operator = getitem
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.call(self.operator, self, x)
@@ -44,6 +48,11 @@ class Around(nn.Module):
 def alone(*args: Any) -> Call:
     """The operator on the first layer's result."""
     return lambda op, m, x: op(m.before(x), *args)
+
+
+def item(index: int, *args: Any) -> Call:
+    """One of the operator's results."""
+    return lambda op, m, x: op(m.before(x), *args)[index]
 
 
 def two(op: Any, m: Around, x: Tensor) -> Tensor:
@@ -73,6 +82,21 @@ CASES: dict[str, Call] = {
     **both("sigmoid.default", alone()),
     **both("tanh.default", alone()),
     **both("leaky_relu.default", alone(0.3)),
+    **both("elu.default", alone(0.7)),
+    **both("selu.default", alone()),
+    **both("celu.default", alone(0.7)),
+    **both("mish.default", alone()),
+    "aten.softplus.default": alone(2.0, 15.0),
+    "aten.log_sigmoid.default": alone(),
+    "aten.hardshrink.default": alone(0.1),
+    "aten.softshrink.default": alone(0.1),
+    **both("threshold.default", alone(0.1, 0.0)),
+    **both("abs.default", alone()),
+    **both("square.default", alone()),
+    **both("exp.default", alone()),
+    **both("sin.default", alone()),
+    **both("cos.default", alone()),
+    **both("erf.default", alone()),
     **both("clamp.default", alone(-0.5, 0.25)),
     **both("clamp_min.default", alone(-0.25)),
     **both("clamp_max.default", alone(0.25)),
@@ -98,6 +122,16 @@ CASES: dict[str, Call] = {
     "aten.squeeze.dims": lambda op, m, x: op(m.before(x)[:, :1, :1], [1, 2]),
     "aten.unsqueeze.default": alone(2),
     "aten.slice.Tensor": alone(-1, 1, -1, 2),
+    "aten.select.int": alone(-1, -2),
+    "aten.narrow.default": alone(1, -3, 2),
+    "aten.chunk.default": item(2, 3, 2),
+    "aten.split.Tensor": item(1, 2, -1),
+    "aten.split.sizes": item(1, [1, 3], 1),
+    "aten.split_with_sizes.default": item(2, [1, 2, 1], 1),
+    "aten.tensor_split.sections": item(0, 3, 1),
+    "aten.tensor_split.indices": item(1, [1, 2], 1),
+    "aten.unbind.int": item(3, 1),
+    "<built-in function getitem>": lambda op, m, x: op(m.before(x).chunk(2, 1), 1),
     "aten.pad.default": alone([1, 0, 2, 1, 0, 1]),
     "aten.constant_pad_nd.default": alone([0, 2]),
     **both("dropout.default", alone(0.5, False)),

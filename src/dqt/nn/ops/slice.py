@@ -1,9 +1,9 @@
-"""A part of a value."""
+"""Parts of a value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
@@ -20,20 +20,65 @@ from dqt.program.ops.slice import Slice
 
 
 def _slice(b: Builder, node: fx.Node) -> str:
-    x = b.value(node, node.args[0])
-    shape = b.captured.shapes[x]
-    dim = int(b.arg(node, 1, "dim", 0)) % (len(shape) + 1)
+    dim, length = _along(b, node)
     start, stop, step = b.arg(node, 2, "start"), b.arg(node, 3, "end"), int(b.arg(node, 4, "step", 1))
     if dim == 0:
         if start in (None, 0) and step == 1 and stop in (None, 2**63 - 1):
-            return x
+            return b.value(node, node.args[0])
         raise b.unsupported(node, "slices the batch")
-    first, last, _ = slice(start, stop).indices(shape[dim - 1])
-    if (first, last, step) == (0, shape[dim - 1], 1):
-        return x
-    starts, stops, steps = [0] * len(shape), list(shape), [1] * len(shape)
-    starts[dim - 1], stops[dim - 1], steps[dim - 1] = first, last, step
-    return b.keep(node, "slice", starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
+    first, last, _ = slice(start, stop).indices(length)
+    return _cut(b, node, node.args[0], dim, (first, last, step))
+
+
+def _select(b: Builder, node: fx.Node) -> str:
+    dim, length = _along(b, node)
+    index = int(b.arg(node, 2, "index")) % length
+    return _cut(b, node, node.args[0], dim, (index, index + 1, 1), drop=True)
+
+
+def _narrow(b: Builder, node: fx.Node) -> str:
+    dim, length = _along(b, node)
+    first = int(b.arg(node, 2, "start")) % length
+    return _cut(b, node, node.args[0], dim, (first, first + int(b.arg(node, 3, "length")), 1))
+
+
+def _along(b: Builder, node: fx.Node, index: int = 1) -> tuple[int, int]:
+    """The dimension that a node works along, 0 is the batch, and its length (of the batch: 1)."""
+    shape = (1, *b.captured.shapes[b.value(node, node.args[0])])
+    dim = int(b.arg(node, index, "dim", 0)) % len(shape)
+    return dim, shape[dim]
+
+
+def _parts(b: Builder, node: fx.Node) -> str:
+    """Several parts of one value: each is cut where it is taken."""
+    return b.value(node, node.args[0])
+
+
+def _part(b: Builder, node: fx.Node) -> str:
+    """One of the parts that an operator such as ``chunk`` gives."""
+    parent, index = node.args
+    if not isinstance(parent, fx.Node) or str(parent.target) not in PARTS or not isinstance(index, int):
+        raise b.unsupported(node, "takes one of several results")
+    at, drop = PARTS[str(parent.target)]
+    dim, length = _along(b, parent, at)
+    sizes = [1] * length if drop else [int(part.shape[dim]) for part in parent.meta["val"]]
+    first = sum(sizes[:index])
+    return _cut(b, node, parent, dim, (first, first + sizes[index], 1), drop=drop)
+
+
+def _cut(b: Builder, node: fx.Node, arg: Any, dim: int, cut: tuple[int, int, int], *, drop: bool = False) -> str:
+    """Append ``arg[..., start:stop:step, ...]`` along ``dim``; ``drop``: the dimension, which then has one element."""
+    x = b.value(node, arg)
+    shape = b.captured.shapes[x]
+    if dim == 0:
+        raise b.unsupported(node, "divides the batch")
+    if cut != (0, shape[dim - 1], 1):
+        starts, stops, steps = [0] * len(shape), list(shape), [1] * len(shape)
+        starts[dim - 1], stops[dim - 1], steps[dim - 1] = cut
+        attrs = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
+        length = len(range(*cut))
+        x = b.add(node, "slice", [x], edge="same", attrs=attrs, shape=(*shape[: dim - 1], length, *shape[dim:]))
+    return b.add(node, "reshape", [x], edge="same") if drop else x
 
 
 def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
@@ -47,11 +92,21 @@ def _emit(e: Emission, step: Step) -> None:
     e.append(Slice(*e.moved(step), a["starts"], a["stops"], a["steps"]))
 
 
-OPERATOR = Operator(
-    kind="slice",
-    fake=_fake,
-    emit=_emit,
-    aten={"aten.slice.Tensor": _slice},
-    moves=True,
-    shares_memory=frozenset({"aten.slice.Tensor"}),
-)
+PARTS = {
+    "aten.chunk.default": (2, False),
+    "aten.split.Tensor": (2, False),
+    "aten.split.sizes": (2, False),
+    "aten.split_with_sizes.default": (2, False),
+    "aten.tensor_split.sections": (2, False),
+    "aten.tensor_split.indices": (2, False),
+    "aten.unbind.int": (1, True),
+}
+"""Operators that give several parts of a value -> where their argument ``dim`` stands, and whether it goes."""
+ATEN = {
+    "aten.slice.Tensor": _slice,
+    "aten.select.int": _select,
+    "aten.narrow.default": _narrow,
+    "<built-in function getitem>": _part,
+    **dict.fromkeys(PARTS, _parts),
+}
+OPERATOR = Operator(kind="slice", fake=_fake, emit=_emit, aten=ATEN, moves=True, shares_memory=frozenset(ATEN))

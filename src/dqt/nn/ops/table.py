@@ -33,8 +33,30 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "leaky_relu": lambda x, slope=0.01: F.leaky_relu(x, slope),
+    "elu": lambda x, alpha=1.0, scale=1.0, input_scale=1.0: scale * F.elu(x * input_scale, alpha),
+    "selu": F.selu,
+    "celu": lambda x, alpha=1.0: F.celu(x, alpha),
+    "mish": F.mish,
+    "softplus": lambda x, beta=1.0, threshold=20.0: F.softplus(x, beta, threshold),
+    "log_sigmoid": F.logsigmoid,
+    "hardshrink": lambda x, bound=0.5: F.hardshrink(x, bound),
+    "softshrink": lambda x, bound=0.5: F.softshrink(x, bound),
+    "threshold": F.threshold,
+    "abs": torch.abs,
+    "square": torch.square,
+    "exp": torch.exp,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "erf": torch.erf,
 }
 """Name -> function of a real tensor and the constants of the operator."""
+POSITIVE = {"sigmoid", "hardsigmoid", "softplus", "abs", "square", "exp"}
+"""Functions whose results are never negative."""
+IN_PLACE = (
+    "hardswish", "hardsigmoid", "silu", "gelu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "celu", "mish",
+    "threshold", "abs", "square", "exp", "sin", "cos", "erf",
+)  # fmt: skip
+"""Functions that ATen has in place, too."""
 
 
 def _hardtanh(b: Builder, node: fx.Node) -> str:
@@ -59,7 +81,7 @@ def _clamp_between(b: Builder, node: fx.Node, low: Any, high: Any) -> str:
 def _table(function: str) -> Handler:
     def handler(b: Builder, node: fx.Node) -> str:
         values = [*node.args[1:], *node.kwargs.values()]
-        edge = "unsigned" if function in ("sigmoid", "hardsigmoid") else "signed"
+        edge = "unsigned" if function in POSITIVE else "signed"
         attrs = {"function": function, "args": tuple(v for v in values if v is not None)}
         return b.add(node, "table", [b.value(node, node.args[0])], edge=edge, attrs=attrs)
 
@@ -84,12 +106,14 @@ OPERATOR = Operator(
         **in_place_too("clamp.default", _clamp),
         **in_place_too("clamp_min.default", lambda b, node: _clamp_between(b, node, b.arg(node, 1, "min"), None)),
         **in_place_too("clamp_max.default", lambda b, node: _clamp_between(b, node, None, b.arg(node, 1, "max"))),
-        **in_place_too("hardswish.default", _table("hardswish")),
-        **in_place_too("hardsigmoid.default", _table("hardsigmoid")),
-        **in_place_too("silu.default", _table("silu")),
-        **in_place_too("gelu.default", _table("gelu")),
-        **in_place_too("sigmoid.default", _table("sigmoid")),
-        **in_place_too("tanh.default", _table("tanh")),
-        **in_place_too("leaky_relu.default", _table("leaky_relu")),
+        **{
+            name: each
+            for function in IN_PLACE
+            for name, each in in_place_too(f"{function}.default", _table(function)).items()
+        },
+        **{
+            f"aten.{function}.default": _table(function)
+            for function in FUNCTIONS.keys() - {"identity", "hardtanh", *IN_PLACE}
+        },
     },
 )

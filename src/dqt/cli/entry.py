@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Without arguments it is the console script, whose process ends with it.
     """
     _open_streams()
-    with interruptible() as interrupt:
+    with interruptible(last=arguments is None) as interrupt:
         try:
             from dqt.cli.app import main as run
 

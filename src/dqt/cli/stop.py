@@ -62,6 +62,10 @@ def leave() -> None:
     os._exit(INTERRUPTED)
 
 
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
+    os._exit(INTERRUPTED)
+
+
 def end_soon() -> None:
     """End this process in a moment if it does not end by itself: Python waits for threads that still compute."""
     timer = threading.Timer(GRACE, os._exit, (INTERRUPTED,))
@@ -70,8 +74,11 @@ def end_soon() -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[Interrupt]:
+def interruptible(*, last: bool = False) -> Iterator[Interrupt]:
     """Handle Ctrl-C as the module says while the block runs.
+
+    ``last``: the process ends after the block, where a further Ctrl-C would be a traceback from Python's own end; it
+    then ends the process at once, in silence.
 
     Does nothing where SIGINT is ignored (as in the background) or handled by somebody else, or outside the main thread.
     """
@@ -91,15 +98,15 @@ def interruptible() -> Iterator[Interrupt]:
     try:
         yield interrupt
     finally:
-        _restore(interrupt, before, quiet)
+        _restore(interrupt, before, quiet, last)
         os.close(writing)  # ends the watcher's reading
         watcher.join()
         os.close(reading)
 
 
-def _restore(interrupt: Interrupt, wakeup: int, hook: Any) -> None:
+def _restore(interrupt: Interrupt, wakeup: int, hook: Any, last: bool) -> None:
     interrupt.over.set()
     if signal.getsignal(signal.SIGINT) is interrupt:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, _end if last else signal.default_int_handler)
     signal.set_wakeup_fd(wakeup)
     sys.unraisablehook = hook

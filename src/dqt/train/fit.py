@@ -87,15 +87,16 @@ def fit(
     folder = None if run_dir is None else Path(run_dir)
     devices = [fabric.device] if fabric.device.type == "cuda" else []
     writes = folder if fabric.is_global_zero and not (resume and folder and not folder.exists()) else None
-    with locked(writes), torch.random.fork_rng(devices=devices), stop_flag() as flag:
+    with locked(writes), torch.random.fork_rng(devices=devices):
         checkpoint = _checkpoint(folder, resume, recipe)
         trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run, teacher)
-        if valid is not None:
-            trainer.valid = source_of(valid, recipe)
-            check_held(net, trainer.valid)
-        trainer.run_dir, trainer.flag = folder, flag
         try:
-            trainer.train(progress)
+            if valid is not None:
+                trainer.valid = source_of(valid, recipe)
+                check_held(net, trainer.valid)
+            trainer.run_dir = folder
+            with stop_flag() as trainer.flag:  # before this there is nothing to save: a signal ends it at once
+                trainer.train(progress)
         finally:
             trainer.modes.restore()
     return History(tuple(trainer.rows), folder)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -32,28 +32,43 @@ class _SingleThreadedBlas:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._run = Lock()
+        self._change = RLock()
+        """Held while the limit changes. A fork waits for it, so that a child never inherits half a change, nor the
+        lock that threadpoolctl holds meanwhile."""
         self._limit: Any = None
         self._inherited: Any = None
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
+            os.register_at_fork(
+                before=self._change.acquire, after_in_parent=self._change.release, after_in_child=self._in_child
+            )
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        with self._lock:
+        with self._run:
+            self._set()
+            try:
+                yield
+            finally:
+                self._restore()
+
+    def _set(self) -> None:
+        with self._change:
             if self._inherited is not None:
                 self._inherited.restore_original_limits()
                 self._inherited = None
             self._limit = _controller().limit(limits=1, user_api="blas")
-            try:
-                yield
-            finally:
-                self._limit.restore_original_limits()
-                self._limit = None
+            self._limit.__enter__()  # not the call alone: entered, it is this thread's only until it ends
 
-    def _after_fork(self) -> None:
-        self._lock = Lock()
+    def _restore(self) -> None:
+        with self._change:
+            self._limit.__exit__(None, None, None)
+            self._limit = None
+
+    def _in_child(self) -> None:
+        self._run = Lock()
         self._inherited, self._limit = self._limit or self._inherited, None
+        self._change.release()
 
 
 _single_threaded_blas = _SingleThreadedBlas()

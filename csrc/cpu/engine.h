@@ -44,8 +44,8 @@ struct Arena {
     std::vector<int8_t> chosen;      // [layers][samples] width, where automatic
     std::vector<int32_t> order;      // samples of one group of widths
     std::vector<int> readers;        // by value: the activation width that every reader takes it at, or the master
-    std::vector<int32_t> taps;       // of the layer that runs: the byte offset of each segment of its window
-    std::vector<int32_t> record_taps;  // the same over the records of lookup.cc, for one group of the layer's samples
+    std::vector<int64_t> taps;       // of the layer that runs: the byte offset of each segment of its window
+    std::vector<int64_t> record_taps;  // the same over the records of lookup.cc, for one group of the layer's samples
 };
 
 class Engine {

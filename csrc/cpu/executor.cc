@@ -119,9 +119,9 @@ class Execution {
 
     Window window(const Conv& op, int i) {
         const PackedLayer& packed = run_.layers[i];
-        Window w{arena_.values[op.x], arena_.values[op.out], {small(op.stride[0]), small(op.stride[1])},
-                 {small(op.padding[0]), small(op.padding[2])}, {}, packed.depth, 0};
-        std::vector<int32_t>& taps = arena_.taps;
+        Window w{arena_.values[op.x], arena_.values[op.out], {op.stride[0], op.stride[1]},
+                 {op.padding[0], op.padding[2]}, {}, packed.depth, 0};
+        std::vector<int64_t>& taps = arena_.taps;
         taps.clear();
         const int inputs = static_cast<int>(op.weight.shape[1]);
         if (op.groups > 1 && !packed.depthwise) {
@@ -132,7 +132,7 @@ class Execution {
         const bool rows = op.groups == 1 && op.dilation[1] == 1 && !packed.by_tap;  // a row of taps is contiguous
         for (int y = 0; y < packed.kernel_height; ++y)
             for (int x = 0; x < (rows ? 1 : packed.kernel_width); ++x)
-                taps.push_back(static_cast<int32_t>(y * down + x * across));
+                taps.push_back(y * down + x * across);
         w.taps = taps;
         if (rows) w.depth *= packed.kernel_width;
         return w;
@@ -140,7 +140,7 @@ class Execution {
 
     Window window(const Linear& op, int) {
         const Tensor &x = arena_.values[op.x], &out = arena_.values[op.out];
-        static constexpr int32_t HERE[] = {0};
+        static constexpr int64_t HERE[] = {0};
         Window w{x, out, {1, 1}, {0, 0}, HERE, 0, 0};
         if (x.planar) w.in = as_matrix(x);
         if (out.planar) {
@@ -187,7 +187,7 @@ class Execution {
         const Ending& end = layer.end;
         if (choice.winograd)
             run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
-                                w.padding[0], w.padding[1], weight, activation, start, row, end.narrow});
+                                small(w.padding[0]), small(w.padding[1]), weight, activation, start, row, end.narrow});
         if (choice.lookup) run_lookup(run_, *conv, layer, *choice.lookup);
         if (choice.winograd || choice.lookup) return through_table(end);
         stage(i, w, packed, activation);

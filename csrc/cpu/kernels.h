@@ -50,7 +50,7 @@ struct Block {
     const uint8_t* in[MAX_ROWS];    // the first byte that each row reads
     uint8_t* out[MAX_ROWS];         // its first output byte (int32 where `wide`)
     const uint8_t* other[MAX_ROWS]; // with `residual`, its operand b
-    const int32_t* taps;            // byte offset of each segment
+    const int64_t* taps;            // byte offset of each segment
     int tap_count, depth;           // bytes of a segment, a multiple of 4
     const int8_t* panel;
     const int8_t* next;             // weights that are wanted soon: a kernel may ask for a line of them at each step
@@ -72,7 +72,7 @@ struct DepthwiseRow {
     const uint8_t* in;               // first byte of the window of the first output pixel
     uint8_t* out;
     int64_t in_row;                  // bytes from one input row to the next, dilation included
-    int32_t in_column, in_pixel;     // bytes from tap to tap in a row; from output pixel to output pixel
+    int64_t in_column, in_pixel;     // bytes from tap to tap in a row; from output pixel to output pixel
     int32_t out_pixel, channels, count;
     int32_t kernel_height, kernel_width;
     const int8_t* weight;

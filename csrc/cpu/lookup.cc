@@ -53,11 +53,11 @@ class Lookup {
         }
         in.lay_out(kernel_.record(packed_.depth));
         // Not Arena::taps: those are the layer's, and the samples of its next group may go through another kernel.
-        std::vector<int32_t>& taps = run.arena.record_taps;
+        std::vector<int64_t>& taps = run.arena.record_taps;
         taps.clear();
         for (int64_t y = 0; y < packed_.kernel_height; ++y)
             for (int64_t x = 0; x < packed_.kernel_width; ++x)
-                taps.push_back(static_cast<int32_t>(y * op.dilation[0] * in.row + x * op.dilation[1] * in.pixel));
+                taps.push_back(y * (op.dilation[0] * in.row) + x * (op.dilation[1] * in.pixel));
         window_.taps = taps;
     }
 
@@ -121,7 +121,7 @@ class Lookup {
             const int64_t count = std::min(width - x, pixels.last - i);
             uint8_t* to = records ? records + (i - pixels.first) * window_.in.pixel : window_.in.at(n, y, x);
             encode(from_.at(n, y * w.stride[0] - w.padding[0], x * w.stride[1] - w.padding[1]),
-                   int64_t{w.stride[1]} * from_.pixel, count, to);
+                   w.stride[1] * from_.pixel, count, to);
             i += count;
         }
     }

@@ -18,7 +18,7 @@ double peak(const Kernels& kernels) {
     Bytes in(int64_t{MAX_ROWS} * DEPTH), panel(int64_t{DEPTH} * COLUMNS), out(MAX_ROWS * COLUMNS);
     const Constants<int32_t> zeros(COLUMNS);
     const Constants<int64_t> wide_zeros(COLUMNS);
-    const int32_t tap = 0;
+    const int64_t tap = 0;
     Block block{};
     for (int r = 0; r < rows; ++r) {
         block.in[r] = in.data() + r * DEPTH;

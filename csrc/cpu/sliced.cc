@@ -36,7 +36,7 @@ class Sliced {
   private:
     void panel(const Panel& panel, Range some, int t) {
         Block block{};
-        const int32_t tap = 0;
+        const int64_t tap = 0;
         block.taps = &tap;
         block.tap_count = 1;
         block.depth = s_.layer.depth;

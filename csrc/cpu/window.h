@@ -8,8 +8,8 @@ namespace dqt {
 // How a layer reads its input: geometry that does not depend on the widths.
 struct Window {
     Tensor in, out;                  // `in` as staged
-    int stride[2], padding[2];
-    std::span<const int32_t> taps;
+    int64_t stride[2], padding[2];
+    std::span<const int64_t> taps;
     int depth;                       // bytes of a segment
     int64_t group_bytes;             // from group to group in a pixel
 };

@@ -1,6 +1,7 @@
 #include "verify.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "scope.h"
@@ -136,6 +137,25 @@ void check_choose(const Program& program) {
     }
 }
 
+// A value lies in memory with a border for all the convolutions that read it, each of which needs no more than it pads.
+void check_borders(const Program& program) {
+    std::vector<std::array<int64_t, 4>> borders(program.values.size());
+    for (const Op& op : program.ops) {
+        const auto* conv = std::get_if<Conv>(&op);
+        for (size_t i = 0; conv && i < 4; ++i) {
+            int64_t& most = borders[static_cast<size_t>(conv->x)][i];
+            most = std::max<int64_t>(most, conv->padding[i]);
+        }
+    }
+    for (size_t v = 0; v < borders.size(); ++v) {
+        const auto& [top, bottom, left, right] = borders[v];
+        if (top + bottom + left + right == 0) continue;
+        const Shape& shape = program.values[v].shape;
+        check_shape({shape[0], shape[1] + top + bottom, shape[2] + left + right},
+                    "value " + shown(program.values[v].name) + ", padded for all its readers");
+    }
+}
+
 }  // namespace
 
 void verify(const Program& program) {
@@ -144,6 +164,7 @@ void verify(const Program& program) {
     for (const Value& value : program.values) check_value(value, program.space);
     check_ends(program.ops);
     for (size_t i = 0; i < program.ops.size(); ++i) check_op(i, program.ops[i], program);
+    check_borders(program);
     check_layers(program);
     check_choose(program);
 }

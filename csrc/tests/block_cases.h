@@ -14,7 +14,8 @@ struct BlockCase {
     bool wide, with_residual;
     int narrow_out = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));  // where the kernels narrow what they store
     NarrowWeights narrow;
-    std::vector<int32_t> taps, start;
+    std::vector<int64_t> taps;
+    std::vector<int32_t> start;
     std::vector<int8_t> weight, panel;
     std::vector<Codes> in, other;
     Scale scale;
@@ -28,8 +29,8 @@ struct BlockCase {
           with_residual(chance(40)), narrow(narrowed ? static_cast<int>(pick(1, 7)) : 0),
           scale(16 * vectors, int64_t{tap_count} * depth * 255 * 40, wide) {
         const int64_t lanes = 16 * vectors;
-        for (int t = 0; t < tap_count; ++t) taps.push_back(static_cast<int32_t>(pick(0, 3) * depth + pick(0, 7)));
-        const int size = *std::max_element(taps.begin(), taps.end()) + depth;
+        for (int t = 0; t < tap_count; ++t) taps.push_back(int64_t{pick(0, 3)} * depth + pick(0, 7));
+        const auto size = static_cast<int>(*std::max_element(taps.begin(), taps.end())) + depth;
         for (int64_t i = 0; i < lanes; ++i) start.push_back(static_cast<int32_t>(pick(-1 << 24, 1 << 24)));
         weight = numbers<int8_t>(int64_t{tap_count} * depth * lanes, -128, 127);
         for (int i = 0; i < rows; ++i) {

@@ -336,6 +336,24 @@ def test_the_proofs_have_the_same_last_legal_integer(run: Run, tmp_path: Path) -
     assert agree(run, tmp_path, files) == [True, False] * (len(files) // 2)
 
 
+def padded(*paddings: tuple[int, int, int, int]) -> bytes:
+    """Convolutions of one value with these paddings, and strides that leave one output of each."""
+    far = 2**24
+    b = Builder(3, (1, 1, 1))
+    xs = [b.conv("v0", 1, (1, 1), stride=(far, far), padding=(0, 0, 0, 0)) for _ in paddings]
+    program = b.build(xs[-1])
+    for which, padding in enumerate(paddings):
+        program = unverified(program, op(Conv, which, padding=padding)(program))
+    return dumps(program)
+
+
+def test_a_border_serves_all_readers_of_a_value(run: Run, tmp_path: Path) -> None:
+    """Each padding is legal; together they would be an image of 2^46 elements, more than any address."""
+    tall, broad = (2**23, 0, 0, 0), (0, 0, 0, 2**23)
+    files = {"tall": padded(tall), "broad": padded(broad), "both": padded(tall, broad), "twice": padded(tall, tall)}
+    assert agree(run, tmp_path, files) == [True, True, False, True]
+
+
 def test_accumulators_have_the_same_bound(run: Run, tmp_path: Path) -> None:
     taps = 2**31 // (127 * 255) + 1  # the first count of the largest products that int32 does not hold
     value, out = Value("v0", (taps,), 1.0, 0), Value("v1", (2,), 1.0, 0, wide=True)

@@ -75,6 +75,41 @@ GEOMETRY = {
 }
 
 
+FAR = 2**24
+"""The largest stride, dilation and step: times the bytes of a pixel, it is beyond 32 bits."""
+
+
+def far_pool(kernel: tuple[int, int], dilation: tuple[int, int]) -> Program:
+    b = Builder(9, (300, 3, 4))
+    x = b.max_pool("v0", kernel, (FAR, FAR), dilation=dilation)
+    return b.build(b.conv(x, 3, (1, 1), padding=(0, 0, 0, 0)))
+
+
+def far_slice() -> Program:
+    b = Builder(9, (300, 3, 4))
+    return b.build(b.slice(b.conv("v0", 300), (5, 1, 2), (300, 3, 4), (FAR, FAR, FAR)))
+
+
+EDGES = {
+    "strides": geometry((600, 2, 3), (2, 2), (FAR, FAR), (0, 0, 0, 0), (1, 1), 1, 33),
+    "strides of rows alone": geometry((600, 2, 3), (1, 2), (FAR, 1), (0, 0, 0, 0), (FAR, 1), 1, 33),
+    "dilations of one tap": geometry((600, 2, 3), (1, 1), (1, 1), (0, 0, 0, 0), (FAR, FAR), 1, 33),
+    "rows of taps": geometry((3, 9, 9), (7, 7), (FAR, FAR), (0, 0, 0, 0), (1, 1), 1, 16),
+    "depthwise": geometry((400, 2, 3), (2, 1), (FAR, FAR), (0, 0, 0, 0), (1, FAR), 400, 400),
+    "depthwise, 3x3": geometry((400, 3, 3), (3, 3), (FAR, FAR), (0, 0, 0, 0), (1, 1), 400, 400),
+    "groups": geometry((600, 2, 3), (1, 2), (FAR, FAR), (0, 0, 0, 0), (FAR, 1), 5, 15),
+    "padding": geometry((300, 1, 1), (1, 1), (FAR, FAR), (700, 0, 0, 600), (1, FAR), 1, 3),
+    "pool": far_pool((2, 2), (1, 1)),
+    "pool of one tap": far_pool((1, 1), (FAR, FAR)),
+    "slice": far_slice(),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_products_beyond_32_bits_in_memory(name: str, memory: Path, tmp_path: Path) -> None:
+    check(memory, tmp_path, EDGES[name], inputs(EDGES[name], 2), threads=2)
+
+
 @pytest.mark.parametrize("seed", range(len(AUTO)))
 def test_random_programs_in_memory(seed: int, memory: Engine) -> None:
     program = random_program(seed, auto=AUTO[seed])

@@ -339,6 +339,17 @@ def test_a_pool_window_in_the_padding_between_dilated_taps() -> None:
         b.build(b.max_pool("v0", (2, 1), (1, 1), (2, 1, 0, 0), (3, 1)))
 
 
+def test_a_border_serves_all_readers_of_a_value() -> None:
+    b = Builder(3, (1, 1, 1))
+    for _ in range(2):
+        x = b.conv("v0", 1, (1, 1), stride=(2**24, 2**24), padding=(0, 0, 0, 0))
+    program = b.build(x)
+    first = op(Conv, 0, padding=(2**23, 0, 0, 0))(program)
+    tall = replace(program, **first)
+    with pytest.raises(ProgramError, match=r"value v0, padded for all its readers: shape \(1, 8388609, 8388609\)"):
+        replace(tall, **op(Conv, 1, padding=(0, 0, 0, 2**23))(tall))
+
+
 def test_a_program_without_layers_is_legal() -> None:
     program = Builder(23, (1, 2, 2)).build("v0")
     assert accumulator_bits(program) == {}

@@ -11,6 +11,7 @@ from dqt.program.errors import ProgramError, require
 from dqt.program.layered import Layered
 from dqt.program.operator import Operator, Scope, operators
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.ops.quantize import Quantize
 from dqt.program.schema import check_json, check_shape, check_type
@@ -34,6 +35,7 @@ def verify(program: Program) -> None:
     scope = Scope.of(program)
     for index, op in enumerate(program.ops):
         _check_op(index, op, scope)
+    _check_borders(program.ops, scope.values)
     _check_layers(program.ops, program.space, scope.values)
     _check_choose(program.ops, program.space)
 
@@ -90,6 +92,19 @@ def _check_op(index: int, op: Operator, scope: Scope) -> None:
         op.prove(scope)
     except ProgramError as error:
         raise ProgramError(f"{op.title(index)}: {error}") from None
+
+
+def _check_borders(ops: tuple[Operator, ...], values: Mapping[str, Value]) -> None:
+    """A value lies in memory with a border for all the convolutions that read it; each needs no more than it pads."""
+    borders: dict[str, tuple[int, ...]] = {}
+    for op in ops:
+        if isinstance(op, Conv):
+            before = borders.get(op.x, (0, 0, 0, 0))
+            borders[op.x] = tuple(max(a, b) for a, b in zip(before, op.padding, strict=True))
+    for name, (top, bottom, left, right) in borders.items():
+        channels, height, width = values[name].shape
+        padded = (channels, height + top + bottom, width + left + right)
+        check_shape(padded, f"value {name}, padded for all its readers")
 
 
 def _check_layers(ops: tuple[Operator, ...], space: Space, values: Mapping[str, Value]) -> None:

@@ -4,6 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if !defined(_WIN32)
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 #include "dqt.h"
 
 static int failures = 0;
@@ -100,6 +106,42 @@ static void test_run(dqt_program *p) {
     free(widths);
 }
 
+#if !defined(_WIN32)
+/* Whether a forked child runs and frees its parent's program, and ends, as its parent does. */
+static int child_runs(dqt_program *p, int width, const float *x, const float *expected) {
+    const size_t bytes = dqt_output_size(p) * sizeof(float);
+    int status = -1;
+    const pid_t child = fork();
+    if (child == 0) {
+        float *y = (float *)calloc(1, bytes);
+        const int same = dqt_run(p, x, 1, width, y, NULL) == DQT_OK && memcmp(y, expected, bytes) == 0;
+        dqt_free(p);
+        free(y);
+        _exit(same ? 0 : 1);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+}
+
+static void test_fork(const char *path) {
+    dqt_program *p;
+    const int *known;
+    float *x, *y;
+    int width, i;
+    check(dqt_load_file(path, 2, &p) == DQT_OK, "two threads");
+    i = (int)dqt_widths(p, &known);
+    width = known[i - 1];
+    x = (float *)calloc(dqt_input_size(p), sizeof *x);
+    y = (float *)calloc(dqt_output_size(p), sizeof *y);
+    for (i = 0; i < 3; ++i) {
+        check(dqt_run(p, x, 1, width, y, NULL) == DQT_OK, "a run of the parent");
+        check(child_runs(p, width, x, y), "a run of a forked child");
+    }
+    dqt_free(p);
+    free(x);
+    free(y);
+}
+#endif
+
 int main(int argc, char **argv) {
     dqt_program *program;
     if (argc != 2) return 2;
@@ -109,6 +151,9 @@ int main(int argc, char **argv) {
     test_facts(program);
     test_run(program);
     dqt_free(program);
+#if !defined(_WIN32)
+    test_fork(argv[1]);
+#endif
     if (!failures) printf("ok\n");
     return failures != 0;
 }

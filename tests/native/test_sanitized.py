@@ -106,8 +106,8 @@ EDGES = {
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_products_beyond_32_bits_in_memory(name: str, memory: Path, tmp_path: Path) -> None:
-    check(memory, tmp_path, EDGES[name], inputs(EDGES[name], 2), threads=2)
+def test_products_beyond_32_bits_in_memory(name: str, memory: Engine) -> None:
+    check(memory, EDGES[name], inputs(EDGES[name], 2), plans(EDGES[name]), threads=2)
 
 
 @pytest.mark.parametrize("seed", range(len(AUTO)))

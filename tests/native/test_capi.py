@@ -18,7 +18,7 @@ from dqt.shipped import example
 from dqt.testing import inputs, random_program
 from tests.native.build import NATIVE, ROOT, built, call, needs
 
-pytestmark = needs(*NATIVE)
+pytestmark = [needs(*NATIVE), pytest.mark.timeout(600)]  # the first of them builds
 
 
 @pytest.fixture(scope="session")

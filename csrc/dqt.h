@@ -33,7 +33,8 @@ enum {
 typedef struct dqt_program dqt_program;
 
 /* Loads a program from the `size` bytes of a .dqt file, which are not needed afterwards, or from a file. `threads`: of
- * one run; 0 for all the cores that this process may use. On failure *program is NULL. */
+ * one run; 0 for all the cores that this process may use, by its affinity and the CPU quota of its cgroup: a run never
+ * takes more. A forked child may use and free the programs of its parent. On failure *program is NULL. */
 DQT_API int dqt_load(const void *data, size_t size, int threads, dqt_program **program);
 DQT_API int dqt_load_file(const char *path, int threads, dqt_program **program);
 

@@ -245,7 +245,6 @@ def other_way(m: Any, x: Tensor) -> Tensor:
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "operator": (lambda m, x: m.b(torch.sin(m.a(x))), r"aten\.sin\.default in the model's forward is not among"),
     "nested": (lambda m, x: m.deep(x), r"aten\.softmax\.int in deep\.1 .*At .*`return F\.softmax"),
-    "transpose": (lambda m, x: m.b(m.a(x).transpose(2, 3)), r"aten\.transpose\.int"),
     "constant": (lambda m, x: m.b(torch.maximum(m.a(x), torch.ones(4, 1, 1))), r"aten\.maximum\.default"),
     "constants joined": (lambda m, x: torch.cat([m.a(x), torch.ones(len(x), 3, 6, 6)]), "constant|batch"),
     "parameter": (lambda m, x: m.b(m.a(x) * m.b.weight[0, 0, 0, 0]), "shares its weight 'b.weight'"),
@@ -258,6 +257,8 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "batch at the end": (other_way, "does not accept every batch size"),
     "batch merged": (lambda m, x: m.one(m.a(x).reshape(-1, 6)), "the batch must stay the first dimension, alone"),
     "batch mixed": (lambda m, x: m.fc(m.a(x).flatten(1)).flatten(0), "the batch must stay the first dimension"),
+    "batch transposed": (lambda m, x: m.a(x).transpose(0, 1), "moves the batch"),
+    "batch permuted": (lambda m, x: m.a(x).permute(1, 0, 2, 3), "moves the batch"),
     "batch sliced": (lambda m, x: m.a(x)[1:], "slices the batch|batch"),
     "batch joined": (lambda m, x: torch.cat([m.a(x), x]), "the batch|batch size"),
     "two outputs": (lambda m, x: (m.a(x), m.b(x)), "returns 2 values"),

@@ -13,6 +13,7 @@ from dqt.lower.emit import lower
 from dqt.program.file import dumps, loads
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.slice import Slice
+from dqt.program.ops.transpose import Transpose
 from dqt.runtime.runtime import Runtime
 from dqt.testing.networks import Model, ready, unsettle
 
@@ -47,6 +48,7 @@ MODELS: dict[str, tuple[nn.Module, tuple[int, ...], tuple[int, ...]]] = {
     "identity": (dense(nn.Identity()), (6,), (4,)),
     "contiguous": (dense(lambda y: y.unsqueeze(2).contiguous().squeeze(2).detach()), (6,), (4,)),
     "slice": (dense(lambda y: y[:, 1:]), (6,), (3,)),
+    "transpose": (image(lambda y: y.permute(0, 2, 3, 1), nn.Conv2d(5, 3, 1)), (6, 4, 5), (4, 5, 3)),
     "every second": (dense(lambda y: y[:, ::2].unsqueeze(2)), (6,), (2, 1)),
     "tokens, cut": (Model(lambda m, x: m.head(x)[:, 1:, ::3].flatten(1), head=nn.Linear(6, 7)), (5, 6), (12,)),
     "convolution, flattened": (image(nn.Flatten(), nn.Conv2d(5, 3, 1)), (6, 4, 5), (60,)),
@@ -88,7 +90,7 @@ def test_the_output_keeps_its_resolution(name: str) -> None:
     net, _ = ready(model.eval(), shape)
     program = lower(net)
     values = {value.name: value for value in program.values}
-    moves = [op for op in program.ops if isinstance(op, Reshape | Slice)]
+    moves = [op for op in program.ops if isinstance(op, Reshape | Slice | Transpose)]
     assert values[program.ops[-1].reads()[0]].wide
     assert all(values[op.x].wide == values[op.out].wide for op in moves)
 

@@ -23,6 +23,7 @@ from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.slice import Slice
 from dqt.program.ops.table import Table
+from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program
 
 Index = tuple[int, ...]
@@ -169,6 +170,9 @@ class Naive:
         triples = list(zip(op.starts, op.steps, strict=True))
         where = {i: tuple(a + k * p for p, (a, k) in zip(i, triples, strict=True)) for i in self.indices(op.out)}
         return {i: data[op.x][j] for i, j in where.items()}
+
+    def transpose(self, op: Transpose, data: dict[str, Tensor]) -> Tensor:
+        return {tuple(i[axis] for axis in op.axes): q for i, q in data[op.x].items()}
 
     def pad(self, op: Pad, data: dict[str, Tensor]) -> Tensor:
         zero = self.values[op.x].zero

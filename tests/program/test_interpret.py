@@ -136,7 +136,7 @@ def test_a_plan_skips_the_controller() -> None:
 
 
 def test_the_result_does_not_depend_on_slices_blocks_or_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = random_program(8, auto=True)
+    program = random_program(16, auto=True)
     x = inputs(program, 11)
     plans: tuple[PlanLike, ...] = (None, "auto", Cascade(program.space.widths[-2:], (3000,)))
     whole = [execute(program, x, plan, keep=True) for plan in plans]

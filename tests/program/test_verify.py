@@ -14,7 +14,7 @@ import pytest
 from dqt.arith.bounds import signed_bits
 from dqt.arith.plan import Layer, Space
 from dqt.program.layered import accumulator_bits, layer_bound
-from dqt.program.operator import Operator
+from dqt.program.operator import Operator, operators
 from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
@@ -30,6 +30,7 @@ from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.slice import Slice
 from dqt.program.ops.table import Table
+from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program, ProgramError
 from dqt.program.values import Value
 from dqt.testing import Builder, inputs, random_program
@@ -48,6 +49,7 @@ def sample() -> Program:
     x = b.binary(Multiply, b.avg_pool(x, (2, 2)), b.max_pool(x, (3, 3), (3, 3)))
     x = b.concat([b.binary(Add, x, b.rescale(x))] * 2)
     x = b.slice(b.pad(b.table(x), (0, 1, 0), (0, 0, 1)), (0, 0, 0), (8, 3, 3), (3, 1, 1))
+    x = b.transpose(x, (1, 2, 0))
     return b.build(b.linear(b.flatten(x), 3, wide=True), choices=(2, 8))
 
 
@@ -180,6 +182,7 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "wide add": (result(Add, wide=True, zero=0), "writes the wide value"),
     "wide table": (result(Table, wide=True, zero=0), "writes the wide value"),
     "wide reshape": (result(Reshape, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
+    "wide transpose": (result(Transpose, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
     "wide slice": (result(Slice, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
     "wide pad": (result(Pad, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
     "wide read": (result(Conv, 1, wide=True, zero=0), "reads the wide value"),
@@ -229,6 +232,13 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "slice step": (op(Slice, steps=(0, 1, 1)), "steps"),
     "slice outside": (op(Slice, stops=(9, 3, 3)), "is empty or not inside"),
     "slice empty": (op(Slice, starts=(0, 3, 0)), "is empty or not inside"),
+    "transpose short": (op(Transpose, axes=(1, 0)), r"axes \(1, 0\), need each of 0 to 2 once"),
+    "transpose long": (op(Transpose, axes=(1, 2, 0, 3)), "need each of 0 to 2 once"),
+    "transpose twice": (op(Transpose, axes=(1, 1, 0)), "need each of 0 to 2 once"),
+    "transpose negative": (op(Transpose, axes=(1, -1, 0)), "need each of 0 to 2 once"),
+    "transpose beyond": (op(Transpose, axes=(1, 2**40, 0)), "need each of 0 to 2 once"),
+    "transpose step": (result(Transpose, step=0.3), "another step or zero"),
+    "transpose shape": (result(Transpose, shape=(8, 3, 3)), "its output has shape"),
     "slice zero": (result(Slice, step=0.3), "another step or zero"),
     "pad dims": (op(Pad, before=(0, 1)), "one pair for each dimension"),
     "pad negative": (op(Pad, after=(0, 0, -1)), "after"),
@@ -272,7 +282,7 @@ def test_each_defect_is_named(defect: str) -> None:
 
 def test_the_sample_has_every_instruction() -> None:
     kinds = {type(op) for op in sample().ops}
-    assert len(kinds) == 15
+    assert kinds == set(operators().values())
     assert isinstance(sample().ops[-1], Dequantize)
 
 

@@ -47,7 +47,7 @@ class Scope:
             ProgramError: it is a wide value, or has no dimension.
         """
         wide = self.values[name].wide
-        require(not wide, f"reads the wide value {name}: only Reshape, Slice, Choose and Dequantize may")
+        require(not wide, f"reads the wide value {name}: this operator takes codes alone")
         return self.ranked(name)
 
     def ranked(self, name: str) -> Value:
@@ -66,7 +66,7 @@ class Scope:
             ProgramError: it is a wide value.
         """
         wide = self.values[name].wide
-        require(not wide, f"writes the wide value {name}: only Conv, Linear, Reshape and Slice may")
+        require(not wide, f"writes the wide value {name}: this operator makes codes alone")
         return self.values[name]
 
     @property

@@ -27,6 +27,7 @@ from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.slice import Slice
 from dqt.program.ops.table import Table
+from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program
 from dqt.program.values import INPUT, Value
 
@@ -223,6 +224,12 @@ class Builder:
         shape = tuple(-(-(b - a) // k) for a, b, k in zip(starts, stops, steps, strict=True))
         out = self.value(shape, like=x)
         self.ops.append(Slice(x, out, starts, stops, steps))
+        return out
+
+    def transpose(self, x: str, axes: Shape) -> str:
+        """The same codes with dimensions in another order."""
+        out = self.value(tuple(self.values[x].shape[axis] for axis in axes), like=x)
+        self.ops.append(Transpose(x, out, axes))
         return out
 
     def pad(self, x: str, before: Shape, after: Shape) -> str:

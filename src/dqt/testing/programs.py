@@ -49,7 +49,7 @@ def random_layer(b: Builder, x: str) -> str:
 def random_instruction(b: Builder, x: str) -> str:
     """Append an instruction without weights that reads ``x`` of shape ``(C, H, W)``."""
     channels, height, width = b.values[x].shape
-    kind = int(b.rng.integers(8))
+    kind = int(b.rng.integers(9))
     if kind == 0:
         return b.binary(Add, x, b.rescale(x))
     if kind == 1:
@@ -64,17 +64,28 @@ def random_instruction(b: Builder, x: str) -> str:
         return b.table(x)
     if kind == 6:
         return b.pad(x, (1, 0, 2), (0, 1, 0))
-    return b.reshape(x, (height, channels, width))
+    if kind == 7:
+        return b.reshape(x, (height, channels, width))
+    return b.transpose(x, random_axes(b, 3))
+
+
+def random_axes(b: Builder, count: int) -> tuple[int, ...]:
+    """A random order of so many dimensions."""
+    return tuple(int(axis) for axis in b.rng.permutation(count))
 
 
 def random_ending(b: Builder, x: str) -> str:
     """Append a last layer, of int32 outputs or of codes, and what moves its results; the program's output."""
-    wide, kind = bool(b.rng.integers(4)), int(b.rng.integers(5))
+    wide, kind = bool(b.rng.integers(4)), int(b.rng.integers(6))
     if kind == 0:  # an image of results, then another of the same elements, cut
         x = b.conv(x, 6, (1, 1), padding=(0, 0, 0, 0), wide=wide)
         _, height, width = b.values[x].shape
         x = b.reshape(b.slice(x, (1, 0, 0), (6, height, width), (2, 1, 1)), (height, 3, width))
         return b.flatten(b.slice(x, (0, 0, 0), (height, 3, width), (1, 1, 2)))
+    if kind == 5:  # features innermost, for one linear layer at every pixel
+        _, height, width = b.values[x].shape
+        x = b.transpose(b.linear(b.transpose(x, (1, 2, 0)), 3, wide=wide), random_axes(b, 3))
+        return b.transpose(b.reshape(x, (1, 3, width * height)), random_axes(b, 3))
     x = b.linear(b.flatten(x), 6, wide=wide)
     if kind == 1:
         return b.slice(b.reshape(x, (3, 1, 2)), (1, 0, 0), (3, 1, 2), (1, 1, 1))

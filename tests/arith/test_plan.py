@@ -188,7 +188,15 @@ def test_one_loader_takes_plans_and_cascades(tmp_path: Path) -> None:
     for one in held:
         one.save(path)
         assert load_plan(path) == one
-    for text, message in (("{", "a plan or cascade must be JSON"), ('{"format": "onnx"}', "not a plan"), ("[]", "not")):
+    neither = 'neither a plan nor a cascade: need a JSON object with "format": "dqt-plan" or "dqt-cascade"'
+    version = '{"format": "dqt-cascade", "version": true, "widths": [4], "margins": []}'
+    for text, message in (
+        ("{", "a plan or cascade must be JSON"),
+        ('{"format": "onnx"}', neither),
+        ('{"format": []}', neither),
+        ("[]", neither),
+        (version, "cascade version True"),  # equal to 1 in Python, and no version
+    ):
         path.write_text(text)
         with pytest.raises(PlanError, match=rf"kept\.json: {message}"):
             load_plan(path)

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import os
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,7 @@ class Branching(nn.Module):
 @pytest.fixture(autouse=True)
 def _here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("net.dqt", "x.npy", "images", "recipe.toml"):
+    for name in ("net.dqt", "x.npy", "x.npz", "images", "recipe.toml"):
         Path(name).symlink_to(made / name)
     Path("runs").mkdir()
 
@@ -164,6 +166,7 @@ def test_files_that_are_no_samples_are_refused(call: Call) -> None:
     Image.new("L", (9, 8)).save("wide.png")
     refused(call("run", "net.dqt", "wide.png"), "wide.png", "9x8", "8x8")
     Path("folder").mkdir()
+    Path("folder", "below.png").mkdir()
     refused(call("run", "net.dqt", "folder"), "folder", "no images or arrays")
 
 
@@ -393,7 +396,6 @@ def test_a_library_that_is_missing_is_named() -> None:
             "c.json",
         ),
         (["run", "net.dqt", "x.npy", "-o", "{out}"], "kept.npy"),
-        (["eval", "net.dqt", "digits", "--limit", "8", "-o", "."], "results.json"),
         (["report", "{made}/runs/mine", "-o", "{out}"], "kept.html"),
     ],
 )
@@ -401,15 +403,57 @@ def test_a_full_disk_names_the_file_and_leaves_what_was_there(
     call: Call, made: Path, words: list[str], file: str
 ) -> None:
     Path(file).write_bytes(b"before")
-    given = [word.format(made=made, out=file) for word in words]
+    done = full(call, *(word.format(made=made, out=file) for word in words))
+    refused(done, file, "File too large", "the file that was there is kept", "free some space")
+    assert done.err.count("elsewhere") == 1  # the advice
+    assert Path(file).read_bytes() == b"before"
+
+
+def full(call: Call, *words: object) -> Answer:
+    """The command where a file may have 10 bytes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
     try:
-        done = call(*given)
+        return call(*words)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    refused(done, file, "File too large", "the file that was there is kept", "free some space")
-    assert Path(file).read_bytes() == b"before"
+
+
+def test_what_eval_found_is_shown_where_it_cannot_be_saved(call: Call) -> None:
+    Path("results.json").write_bytes(b"before")
+    done = full(call, "eval", "net.dqt", "npz=x.npz", "--bits", "8", "-o", ".", "--json")
+    assert done.code == 1
+    assert done.json["rows"][0]["label"] == "8 bits"
+    assert "results.json: cannot be written (File too large); the file that was there is kept" in done.err
+    assert Path("results.json").read_bytes() == b"before"
+
+
+def test_a_file_where_eval_needs_a_folder_is_said_before_the_work(call: Call) -> None:
+    for out in ("x.npy", "x.npy/below"):
+        refused(call("eval", "net.dqt", "npz=x.npz", "-o", out), f"{out}: is a file, or lies below one: give a folder")
+
+
+@pytest.mark.parametrize("words", [["run", "net.dqt", "x.npy"], ["eval", "net.dqt", "npz=x.npz"], ["bench", "net.dqt"]])
+def test_a_plan_of_another_network_names_its_file(call: Call, words: list[str]) -> None:
+    dqt.Plan.of({"other": 4}).save("other.json")
+    dqt.Cascade((2, 3), (1,)).save("widths.json")
+    refused(call(*words, "--plan", "other.json"), "other.json: not of this network: the plan names 'other'")
+    refused(call(*words, "--plan", "widths.json"), "widths.json: not of this network: width 3 of the cascade")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_named(monkeypatch: pytest.MonkeyPatch, unbuffered: str) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with Path("/dev/full").open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "dqt", "inspect", "net.dqt"],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "dqt: standard output: No space left on device: make room on the disk, or write elsewhere\n"
     assert not list(Path().glob(".*"))
 
 

@@ -58,7 +58,8 @@ def test_labels_are_integers(tmp_path: Path, labels: Any) -> None:
         ({"x": X, "y": Y[:3]}, r"y is int64 \[3\]; need integers \[4\]"),
         ({"x": X, "y": Y / 2}, r"y is float64 \[4\]; need integers \[4\]"),
         ({"x": X, "y": np.eye(4, 3)}, r"y is float64 \[4, 3\]; .*; of one-hot rows, save argmax\(1\)"),
-        ({"x": X, "y": Y - 1}, r"label -1 of sample 0 is outside 0"),
+        ({"x": X, "y": Y.astype(np.uint64) + np.uint64(2**63)}, r"label 9223372036854775808 of sample 0 is no class"),
+        ({"x": X, "y": Y - 1}, r"label -1 of sample 0 is no class: classes count from 0"),
         ({"x": X[:0], "y": Y[:0]}, r"x is float32 \[0, 6\]; need numbers \[N, ...\]"),
         ({"x": Y, "y": Y}, r"x is int64 \[4\]; need numbers"),
         ({"x": np.array([["a"]] * 4), "y": Y}, r"x is <U1 \[4, 1\]; need numbers"),
@@ -92,3 +93,7 @@ def test_samples_alone(tmp_path: Path) -> None:
     assert np.array_equal(read_samples(saved(tmp_path, x_train=X + 1, y_train=Y, x_test=X, y_test=Y)), X)
     with pytest.raises(DataError, match="holds a, b; need one array, or one that is named x"):
         read_samples(saved(tmp_path, a=X, b=X))
+    with pytest.raises(DataError, match="x and data are both samples: leave one of them"):
+        read_samples(saved(tmp_path, x=X, data=X + 1, y=Y))
+    with pytest.raises(DataError, match=r"arrays \(\.npy or \.npz\): Is a directory$"):
+        read_samples(tmp_path)

@@ -46,7 +46,8 @@ LAYER = {"name": "a", "macs": 1, "weights": 1, "accumulator_bits": 8}
     [
         ([], "Input should be an object"),
         (without("rows"), "rows: Field required"),
-        (plain(version=2), "version: Input should be 1"),
+        (plain(version=2), "version: 2; this release reads version 1"),
+        (plain(rows=[uniform(8) | {"share": 1e300}]), "rows.0.share: Input should be less than or equal to"),
         (plain(colour="red"), "colour: Extra inputs are not permitted"),
         (plain(samples=0), "samples: Input should be greater than or equal to 1"),
         (plain(layers=[]), "layers: Tuple should have at least 1 item"),

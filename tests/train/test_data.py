@@ -143,7 +143,7 @@ def test_what_is_wrong_with_data_is_said(tmp_path: Path, small_cifar: Path) -> N
             load(spec)
     with pytest.raises(DataError, match="y is int64"):
         load(bad_npz(tmp_path, x=images, y=labels[:3]))
-    with pytest.raises(DataError, match="label -1 of sample 2 is outside 0"):
+    with pytest.raises(DataError, match="label -1 of sample 2 is no class: classes count from 0"):
         load(bad_npz(tmp_path, x=images, y=np.array([0, 1, -1, 0])))
     with pytest.raises(DataError, match="need x and y"):
         load(bad_npz(tmp_path, a=images))

@@ -280,9 +280,10 @@ def _read(path: str | os.PathLike[str], parse: Callable[[str], Held]) -> Held:
 
 def _either(text: str) -> Plan | Cascade:
     found = _parsed(text, "a plan or cascade")
-    if isinstance(found, dict) and found.get("format") == CASCADE:
-        return Cascade.from_json(text)
-    return Plan.from_json(text)
+    kind = found.get("format") if isinstance(found, dict) else None
+    if kind not in (FORMAT, CASCADE):
+        raise PlanError(f'neither a plan nor a cascade: need a JSON object with "format": "{FORMAT}" or "{CASCADE}"')
+    return Cascade.from_json(text) if kind == CASCADE else Plan.from_json(text)
 
 
 def _document(text: str, kind: str) -> dict[str, Any]:
@@ -295,8 +296,9 @@ def _document(text: str, kind: str) -> dict[str, Any]:
         raise PlanError(f"a {other}, not a {name}: load it with dqt.{other.title()}.load, or either with dqt.load_plan")
     if not isinstance(data, dict) or found != kind:
         raise PlanError(f'not a {name}: expected a JSON object with "format": "{kind}"')
-    if data.get("version") != VERSION:
-        raise PlanError(f"{name} version {data.get('version')!r}; this release reads version {VERSION}")
+    version = data.get("version")
+    if version != VERSION or isinstance(version, bool):
+        raise PlanError(f"{name} version {version!r}; this release reads version {VERSION}")
     return data
 
 

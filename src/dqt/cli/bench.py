@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqt.cli.inputs import samples_of
+from dqt.cli.inputs import plan_in, samples_of
 from dqt.cli.output import Json, PlanFiles, ProgramFile, emit, progress, table
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def _plans(program: Program, bits: str | None, files: list[Path]) -> dict[str, P
     Raises:
         PlanError: neither a width nor "auto"; or a file that holds no plan.
     """
-    from dqt.arith.plan import AUTO, Cascade, PlanError, load_plan
+    from dqt.arith.plan import AUTO, Cascade, PlanError
 
-    held = {path: load_plan(path) for path in files}
+    held = {path: plan_in(program.space, path) for path in files}
     named = {f"{'cascade' if isinstance(one, Cascade) else 'plan'} {path}": one for path, one in held.items()}
     if bits is None and files:
         return dict(named)

@@ -46,7 +46,8 @@ def describe(error: Exception) -> tuple[str, int]:
     if hasattr(error, "format_message"):  # the parser's own errors, whose class depends on typer's version
         context: Any = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "dqt"
-        return f"{path}: {_line(error.format_message())} See {path} --help.", USAGE
+        said = _line(error.format_message()).replace("Value error, ", "")
+        return f"{path}: {said.rstrip('.')}. See {path} --help.", USAGE
     if any(isinstance(each, KeyboardInterrupt) for each in _chain(error)):  # a library turned it into its own error
         return "dqt: interrupted", INTERRUPTED
     missing = dqt.needs(error)
@@ -84,7 +85,8 @@ def _limit(error: BaseException) -> str:
     """What the machine has no more of, in words, or nothing."""
     for each in _chain(error):
         if isinstance(each, OSError) and each.errno in EXHAUSTED:
-            return f"{_of_system(each)}: {EXHAUSTED[each.errno]}"
+            advised = each.strerror != os.strerror(each.errno)  # by what wrote the file
+            return _of_system(each) + ("" if advised else f": {EXHAUSTED[each.errno]}")
         if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":
             return f"out of memory: {MEMORY}"
         text = str(each)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.errors import DIFFERS
-from dqt.cli.inputs import EngineName, EngineOption, engine_of, widths_of
+from dqt.cli.inputs import EngineName, EngineOption, engine_of, plan_in, widths_of
 from dqt.cli.output import RED, Json, PlanFiles, ProgramFile, alarm, emit, progress, table
 
 if TYPE_CHECKING:
@@ -60,14 +60,29 @@ def evaluate(
     for _, _, one, _ in tasks:
         resolve(program.space, one)
     test = labelled_samples(program, data, limit)
-    results = _run(program, test, tasks, net, engine_of(program, engine), check)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        save_results(results, out)
-    emit(results.model_dump(mode="json", exclude_none=True), as_json, lambda: show(results))
+        _make_folder(out)
+    results = _run(program, test, tasks, net, engine_of(program, engine), check)
+    try:
+        emit(results.model_dump(mode="json", exclude_none=True), as_json, lambda: show(results))
+    finally:  # neither a full disk nor a closed pipe costs the work: it is shown, and it is saved
+        if out is not None:
+            save_results(results, out)
     if out is not None and not as_json:
         typer.echo(f"{out / 'results.json'}\nnext: dqt report {out}")
     stop_if_different(results)
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder before the work, which would be lost.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(error.errno, "is a file, or lies below one: give a folder", str(path)) from None
 
 
 def show(results: Results) -> None:
@@ -101,13 +116,13 @@ def stop_if_different(results: Results) -> None:
 
 def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) -> list[Task]:
     """What to run: label, kind, plan, width."""
-    from dqt.arith.plan import AUTO, Cascade, load_plan
+    from dqt.arith.plan import AUTO, Cascade
 
     everything = bits is None and not plans and not auto
     widths = list(reversed(program.space.widths)) if everything else widths_of(bits) if bits else []
     tasks: list[Task] = [(f"{b} bits", "uniform", b, b) for b in dict.fromkeys(widths)]
     for path in dict.fromkeys(plans):
-        held = load_plan(path)
+        held = plan_in(program.space, path)
         kind: Kind = "cascade" if isinstance(held, Cascade) else "plan"
         tasks.append((f"{kind} {path}", kind, held, None))
     if auto or (everything and program.space.choices):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from dqt.arith.plan import Space
+    from dqt.arith.plan import Cascade, Plan, Space
     from dqt.program.evaluate import Engine
     from dqt.program.program import Program
     from dqt.train.recipe import Run
@@ -59,12 +59,12 @@ def plan_of(space: Space, bits: str | None, file: Path | None) -> Any:
     Raises:
         PlanError: both are given, or neither a width nor "auto"; or a file that holds no plan.
     """
-    from dqt.arith.plan import AUTO, PlanError, load_plan
+    from dqt.arith.plan import AUTO, PlanError
 
     if bits is not None and file is not None:
         raise PlanError("--bits and --plan: give one of them")
     if file is not None:
-        return load_plan(file)
+        return plan_in(space, file)
     if bits is None:
         return space.master
     if bits == AUTO:
@@ -72,6 +72,22 @@ def plan_of(space: Space, bits: str | None, file: Path | None) -> Any:
     if len(widths_of(bits)) != 1:
         raise PlanError(f"--bits {bits}: give one width or auto")
     return widths_of(bits)[0]
+
+
+def plan_in(space: Space, file: Path) -> Plan | Cascade:
+    """The plan or cascade in ``file``, for the network of ``space``.
+
+    Raises:
+        PlanError: the file holds neither, or one of another network. OSError: it cannot be read.
+    """
+    from dqt.arith.plan import PlanError, load_plan, resolve
+
+    held = load_plan(file)
+    try:
+        resolve(space, held)
+    except PlanError as error:
+        raise PlanError(f"{file}: not of this network: {error}") from None
+    return held
 
 
 def samples_of(program: Program, path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
@@ -89,7 +105,7 @@ def samples_of(program: Program, path: Path) -> tuple[list[str], npt.NDArray[np.
 
     files = [path]
     if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES | ARRAYS)
+        files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES | ARRAYS and not f.is_dir())
     if not files:
         raise DataError(f"{path}: no images or arrays in this folder ({', '.join(sorted(IMAGE_SUFFIXES | ARRAYS))})")
     names: list[str] = []

@@ -49,11 +49,18 @@ def emit(data: Any, as_json: bool, human: Callable[[], object], *, out: Path | N
     Where the result itself, ``out``, went to standard output, words go to standard error: they would spoil it.
     """
     spoken_for = out is not None and str(out) in STDOUT
-    with redirect_stdout(sys.stderr) if spoken_for else nullcontext():
-        if as_json:
-            typer.echo(json.dumps(data, indent=1, allow_nan=False))
-        else:
-            human()
+    try:
+        with redirect_stdout(sys.stderr) if spoken_for else nullcontext():
+            if as_json:
+                typer.echo(json.dumps(data, indent=1, allow_nan=False))
+            else:
+                human()
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
 
 
 def alarm(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqt.data.errors import DataError
+from dqt.data.errors import DataError, reason
 
 Array = npt.NDArray[Any]
 Int64 = npt.NDArray[np.int64]
@@ -21,6 +21,7 @@ Int64 = npt.NDArray[np.int64]
 SAMPLES = ("x", "images", "inputs", "data", "samples", "features")
 LABELS = ("y", "labels", "targets", "label", "target")
 TRAIN, TEST, WHOLE = "train", "test", ""
+MOST_LABEL = 2**31 - 1
 NAMES = "need x and y (or images and labels), or x_train, y_train, x_test and y_test, or the last two alone"
 
 
@@ -65,8 +66,8 @@ def read_samples(path: Path) -> Array:
         if len(held.files) == 1:
             only: Array = held[held.files[0]]
             return only
-        named = {role[0]: name for name in held.files if (role := _role(name)) is not None and role[1] == "samples"}
-        name = named.get(WHOLE, named.get(TEST))
+        named = _named(path, (name for name in held.files if (_role(name) or ("", ""))[1] == "samples"))
+        name = named.get((WHOLE, "samples"), named.get((TEST, "samples")))
         if name is None:
             raise DataError(
                 f"{path}: holds {', '.join(held.files) or 'nothing'}; need one array, or one that is named x"
@@ -91,7 +92,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        said = "it is another kind of file, or holds Python objects" if "pickle" in str(error) else error
+        said = "it is another kind of file, or holds Python objects" if "pickle" in str(error) else reason(error)
         raise DataError(f"{path}: not a readable file of plain arrays (.npy or .npz): {said}") from None
 
 
@@ -104,8 +105,8 @@ def _role(name: str) -> tuple[str, str] | None:
     return None if kind is None else (part, kind)
 
 
-def _roles(path: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
-    """Part -> the names of its samples and its labels."""
+def _named(path: Path, names: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Part and kind -> the one array that is called so."""
     found: dict[tuple[str, str], str] = {}
     for name in names:
         role = _role(name)
@@ -114,6 +115,12 @@ def _roles(path: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
         if role in found:
             raise DataError(f"{path}: {found[role]} and {name} are both {role[1]}: leave one of them")
         found[role] = name
+    return found
+
+
+def _roles(path: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Part -> the names of its samples and its labels."""
+    found = _named(path, names)
     parts = {part for part, _ in found}
     for part in sorted(parts):
         for kind, other in (("samples", "labels"), ("labels", "samples")):
@@ -137,15 +144,15 @@ def _pair(path: Path, held: Mapping[str, Array], x_name: str, y_name: str) -> Pa
             f"{path}: {y_name} is {y.dtype} {list(y.shape)}; need integers [{len(x)}], the class of each sample from 0"
             + ("; of one-hot rows, save argmax(1)" if y.ndim == 2 and len(y) == len(x) else "")
         )
-    labels = flat.astype(np.int64)
-    check_labels(labels, None, path)
-    return Part(x, labels)
+    check_labels(flat, None, path)
+    return Part(x, flat.astype(np.int64))
 
 
-def check_labels(labels: Int64, classes: int | None, path: Path | str) -> None:
-    """Raise DataError where a label is not in ``[0, classes - 1]``; without ``classes``, where it is negative."""
-    last = "" if classes is None else f"..{classes - 1}"
-    wrong = labels < 0 if classes is None else (labels < 0) | (labels >= classes)
+def check_labels(labels: npt.NDArray[np.integer[Any] | np.bool_], classes: int | None, path: Path | str) -> None:
+    """Raise DataError where a label is not in ``[0, classes - 1]``; without ``classes``, where it is no int32."""
+    last = MOST_LABEL if classes is None else classes - 1
+    wrong = (labels < 0) | (labels > last)
     if wrong.any():
         where = int(np.argmax(wrong))
-        raise DataError(f"{path}: label {int(labels[where])} of sample {where} is outside 0{last}")
+        said = "no class: classes count from 0" if classes is None else f"outside 0..{last}"
+        raise DataError(f"{path}: label {int(labels[where])} of sample {where} is {said}")

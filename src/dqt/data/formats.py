@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dqt.data.arrays import TEST, TRAIN, WHOLE, Part, check_labels, read_parts
-from dqt.data.errors import DataError
+from dqt.data.errors import DataError, reason
 from dqt.data.images import IMAGE_SUFFIXES, UInt8, read_image, with_channels
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -163,7 +163,7 @@ def _read_folders(paths: list[Path], classes: tuple[str, ...], like: Sequence[in
 
 
 def _images_in(path: Path) -> list[Path]:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir())
     if not files:
         raise DataError(f"{path}: no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
@@ -184,4 +184,4 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{path}: cannot be read: {reason(error)}") from None

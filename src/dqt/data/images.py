@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqt.data.errors import DataError
+from dqt.data.errors import DataError, reason
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -34,6 +34,10 @@ PHOTOMETRIC = 262
 """The TIFF tag; 0 says that 0 is white."""
 SIXTEEN_BITS_IN_I = ("PNG", "PPM")
 """Formats whose samples Pillow's 32-bit mode "I" holds in 0..65535."""
+GREY_STORED_IN_RGBA = ("LA;16B",)
+"""PNG files of grey and alpha in 16 bits, which Pillow gives three equal colours."""
+FEW_BITS = {"L;2": 85, "L;4": 17}
+"""From a grey level of 2 or 4 bits to 8 bits."""
 LUMA = (19595, 38470, 7471)
 """ITU-R 601-2 in 1/65536, as Pillow converts."""
 
@@ -56,7 +60,8 @@ def read_image(path: str | os.PathLike[str], like: Sequence[int] | None = None) 
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:  # on a damaged file Pillow's decoders raise whatever they stumble over
-        said = "of no format that Pillow knows" if type(error).__name__ == "UnidentifiedImageError" else error
+        unknown = type(error).__name__ == "UnidentifiedImageError"
+        said = "of no format that Pillow knows" if unknown else reason(error)
         raise DataError(f"{path}: not a readable image: {said}") from None
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     if like is not None:
@@ -86,10 +91,10 @@ def _decoded(path: str | os.PathLike[str], like: Sequence[int] | None) -> UInt8:
         with Path(path).open("rb") as file, Image.open(file) as image:
             if like is not None and sorted(image.size) != sorted(like[1:]):  # before a large file is decoded
                 _check_size(path, *image.size, like)
-            form, zero_is_white = image.format, _zero_is_white(image)
+            form, zero_is_white, stored = image.format, _zero_is_white(image), _stored(image)
             image.load()
             turned = image if form == "TIFF" else _upright(image)  # loading has turned a TIFF
-            return _eight_bits(turned, path, form, zero_is_white=zero_is_white)
+            return _eight_bits(turned, path, form, stored, zero_is_white=zero_is_white)
 
 
 def _upright(image: Any) -> Any:
@@ -107,9 +112,12 @@ def _upright(image: Any) -> Any:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def _eight_bits(image: Any, path: str | os.PathLike[str], form: str | None, *, zero_is_white: bool) -> UInt8:
+def _eight_bits(
+    image: Any, path: str | os.PathLike[str], form: str | None, stored: str, *, zero_is_white: bool
+) -> UInt8:
     """Rules 2 to 4."""
-    mode, clear = image.mode, image.info.get("transparency")
+    mode = image.mode
+    clear = _clear(image, stored) if form == "PNG" else image.info.get("transparency")
     if mode == "F" or (mode == "I" and form not in SIXTEEN_BITS_IN_I):
         kind = "floats" if mode == "F" else "integers of 32 bits"
         raise DataError(
@@ -120,10 +128,29 @@ def _eight_bits(image: Any, path: str | os.PathLike[str], form: str | None, *, z
         values = np.asarray(image)
         high = ((65535 - values if zero_is_white else values) >> 8).astype(np.uint8)
         return np.where(values == clear, np.uint8(255), high) if isinstance(clear, int) else high
-    grey = mode in ("1", "L", "LA", "La")
+    grey = mode in ("1", "L", "LA", "La") or stored in GREY_STORED_IN_RGBA
     if clear is None and mode not in ("LA", "La", "PA", "RGBA", "RGBa"):
         return np.asarray(image.convert("L" if grey else "RGB"))
+    if clear is not None:
+        image.info["transparency"] = clear
     return _over_white(np.asarray(image.convert("LA" if grey else "RGBA")))
+
+
+def _stored(image: Any) -> str:
+    """Pillow's name of how an image's file stores samples, which loading converts; empty where it says none."""
+    arguments = image.tile[0][3] if image.tile else ""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _clear(image: Any, stored: str) -> Any:
+    """The transparent colour of a PNG file, in 8 bits: Pillow leaves it in the file's own bits."""
+    clear = image.info.get("transparency")
+    if isinstance(clear, int) and stored in FEW_BITS:
+        return clear * FEW_BITS[stored]
+    if isinstance(clear, tuple) and stored == "RGB;16B":
+        return tuple(value >> 8 for value in clear)
+    return clear
 
 
 def _zero_is_white(image: Any) -> bool:

@@ -40,7 +40,7 @@ def read(spec: str, like: Sequence[int] | None = None) -> Arrays:
     """
     name, _, path = spec.partition("=")
     if name not in READERS:
-        meant = "folder" if Path(spec).is_dir() else "npz" if Path(spec).is_file() else ""
+        meant = "" if not spec else "folder" if Path(spec).is_dir() else "npz" if Path(spec).is_file() else ""
         advice = f"did you mean {meant}={spec}?" if meant else f"known: {', '.join(READERS)} (such as cifar10=PATH)"
         raise DataError(f"data {spec!r}: unknown set {name!r}; {advice}")
     if (name == "digits") == bool(path):

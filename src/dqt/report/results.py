@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dqt.arith.files import write_file
 
 FILE = "results.json"
-VERSION: Literal[1] = 1
+VERSION = 1
+MOST = 1e30
+"""Beyond any network, and small enough to draw."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 Kind = Literal["uniform", "plan", "auto", "cascade", "random"]
@@ -98,8 +100,8 @@ class Row(_Record):
     accuracy_trained: Fraction | None = None
     accuracy_integer: Fraction
     agreement: Fraction | None = None
-    bitops: Annotated[float, Field(ge=0)]
-    share: Annotated[float, Field(gt=0)]
+    bitops: Annotated[float, Field(ge=0, le=MOST)]
+    share: Annotated[float, Field(gt=0, le=MOST)]
     served: Served | None = None
 
     @property
@@ -171,7 +173,7 @@ class Results(_Record):
         layers: in execution order.   rows: at least one.   auto: if the network has a controller.
     """
 
-    version: Literal[1] = VERSION
+    version: int = VERSION
     name: str
     data: str
     samples: Annotated[int, Field(ge=1)]
@@ -181,6 +183,13 @@ class Results(_Record):
     layers: Annotated[tuple[LayerRecord, ...], Field(min_length=1)]
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     auto: Auto | None = None
+
+    @field_validator("version")
+    @classmethod
+    def _is_read(cls, version: int) -> int:
+        if version != VERSION:
+            raise ValueError(f"{version}; this release reads version {VERSION}: run dqt eval --out again")
+        return version
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
@@ -218,7 +227,9 @@ def load_results(path: str | os.PathLike[str]) -> Results:
     try:
         text = file.read_bytes()
     except OSError as error:
-        raise ResultsError(f"{file}: {error.strerror or error}: a run folder holds a {FILE}") from None
+        raise ResultsError(
+            f"{file}: {error.strerror or error}: a run folder holds a {FILE}, which dqt eval --out writes"
+        ) from None
     try:
         return Results.model_validate_json(text)
     except ValidationError as error:

@@ -202,11 +202,13 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         RecipeError: no such file, not TOML, an unknown key, or a value out of range: file, key and what is allowed.
     """
     try:
-        data = tomllib.loads(Path(path).read_text())
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: cannot be read: not a text file, which a run file in TOML is") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror or error}") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     return run_from(data, str(path))

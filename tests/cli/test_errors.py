@@ -7,8 +7,6 @@ import importlib.util
 import json
 import os
 import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -439,22 +437,6 @@ def test_a_plan_of_another_network_names_its_file(call: Call, words: list[str]) 
     dqt.Cascade((2, 3), (1,)).save("widths.json")
     refused(call(*words, "--plan", "other.json"), "other.json: not of this network: the plan names 'other'")
     refused(call(*words, "--plan", "widths.json"), "widths.json: not of this network: width 3 of the cascade")
-
-
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_standard_output_is_named(monkeypatch: pytest.MonkeyPatch, unbuffered: str) -> None:
-    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
-    with Path("/dev/full").open("w") as out:
-        done = subprocess.run(
-            [sys.executable, "-m", "dqt", "inspect", "net.dqt"],
-            stdout=out,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 1
-    assert done.stderr == "dqt: standard output: No space left on device: make room on the disk, or write elsewhere\n"
-    assert not list(Path().glob(".*"))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import dqt
 from dqt.cli import main
 from dqt.cli.stop import GRACE, interruptible
 
+FULL = "dqt: standard output: No space left on device: make room on the disk, or write elsewhere\n"
 BUSY = {
     "a call that waits": "time.sleep(60)",
     "an import that turns the interrupt into another error": """
@@ -105,7 +106,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
 @pytest.mark.parametrize("words", ["", "--json"])
 @pytest.mark.parametrize(
     ("where", "codes", "said"),
-    [("| head -n 1 >{out}", {0, 1}, ""), (">&-", {0}, ""), (">/dev/full", {1}, "dqt: No space left on device\n")],
+    [("| head -n 1 >{out}", {0, 1}, ""), (">&-", {0}, ""), (">/dev/full", {1}, FULL)],
 )
 def test_an_output_that_takes_no_more_is_no_defect(
     tmp_path: Path, words: str, where: str, codes: set[int], said: str

@@ -17,13 +17,12 @@ from bench.evidence.records import RecordError, Training, commit
 from dqt.arith.files import write_file
 from dqt.nn.net import Net
 from dqt.train.build import load_data, network, teacher
-from dqt.train.checkpoint import LAST, Checkpoint, rebuild
+from dqt.train.checkpoint import BEST, LAST, Checkpoint, rebuild
 from dqt.train.data import Splits
 from dqt.train.fit import MAY_DIFFER, fit
 from dqt.train.gains import Judge, fit_controller
 from dqt.train.processes import keep_freed_memory
 from dqt.train.recipe import Run, load_run, run_from
-from dqt.train.trainer import BEST
 
 RECIPES = Path(__file__).parent / "recipes"
 FLOATS = RECIPES / "float"

@@ -110,7 +110,7 @@ def test_a_run_that_a_signal_stopped_goes_on(folder: Path, monkeypatch: pytest.M
     after = Trainer._after_step
 
     def over(self: Trainer) -> None:
-        if self.step == 2:
+        if self.state.step == 2:
             signal.raise_signal(signal.SIGTERM)
         after(self)
 

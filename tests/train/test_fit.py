@@ -85,7 +85,7 @@ def test_it_learns_and_validates_what_is_served(tmp_path: Path) -> None:
     lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == list(history.rows)
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"last.ckpt", "best.ckpt", "history.jsonl", "tensorboard"}
+    assert names == {".lock", "last.ckpt", "best.ckpt", "history.jsonl", "tensorboard"}
     best = Checkpoint.load(tmp_path / "run" / "best.ckpt")
     means = [sum(row["accuracy"][str(p)] for p in plans) for row in history.rows]
     assert best.epoch == 1 + means.index(max(means))

@@ -14,7 +14,7 @@ from dqt.nn import fake
 from dqt.nn.calibrate import calibrate
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
-from dqt.train import trainer
+from dqt.train import feed
 from dqt.train.fit import fit
 from dqt.train.loss import objective
 from dqt.train.recipe import Recipe
@@ -44,7 +44,7 @@ def inputs_read() -> Iterator[list[tuple[Tensor, Tensor]]]:
 def test_fit_quantizes_the_inputs_that_are_served(precision: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = tiny_data()
     net = calibrate(tiny_net(), x)
-    monkeypatch.setattr(trainer, "permutation", lambda count, *_: torch.arange(count))
+    monkeypatch.setattr(feed, "permutation", lambda count, *_: torch.arange(count))
     if precision == "16-mixed":  # torch's own loss scaler for float16 works on a GPU alone; Fabric refuses without it
         monkeypatch.setattr("lightning_fabric.connector._Connector._check_and_init_precision", half_on_a_processor)
     recipe = Recipe(epochs=1, batch_size=48, precision=precision, accelerator="cpu", reestimate_batches=0)

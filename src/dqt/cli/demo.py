@@ -109,12 +109,11 @@ class _Road:
 
 def _train(out: Path, recipe: str, *, quiet: bool, say: Callable[[str], object]) -> _Road:
     from dqt.train.build import load_data, network
-    from dqt.train.checkpoint import LAST
+    from dqt.train.checkpoint import BEST, LAST
     from dqt.train.fit import fit
     from dqt.train.lock import locked
     from dqt.train.processes import keep_freed_memory
     from dqt.train.recipe import load_run
-    from dqt.train.trainer import BEST
 
     keep_freed_memory()
     path = find_recipe(recipe)

@@ -24,8 +24,7 @@ def checkpoint_of(path: Path) -> Path:
     """The checkpoint file: ``path`` itself, or the best of the run in the folder ``path``, or else its last."""
     if not path.is_dir():
         return path
-    from dqt.train.checkpoint import LAST
-    from dqt.train.trainer import BEST
+    from dqt.train.checkpoint import BEST, LAST
 
     return path / BEST if (path / BEST).exists() else path / LAST
 

@@ -33,11 +33,10 @@ def train(
         names = shipped()
         return emit(sorted(names), as_json, lambda: typer.echo("\n".join(f"{k}  {names[k]}" for k in sorted(names))))
     from dqt.train.build import load_data, network, teacher
-    from dqt.train.checkpoint import LAST
+    from dqt.train.checkpoint import BEST, LAST
     from dqt.train.fit import fit
     from dqt.train.processes import keep_freed_memory
     from dqt.train.recipe import RecipeError, load_run
-    from dqt.train.trainer import BEST
 
     if not config:
         raise RecipeError(f"no run file: dqt train CONFIG, or one of those that ship: {', '.join(sorted(shipped()))}")

@@ -99,7 +99,7 @@ def fit(
                 trainer.train(progress)
         finally:
             trainer.modes.restore()
-    return History(tuple(trainer.rows), folder)
+    return History(tuple(trainer.record.rows), folder)
 
 
 def _checkpoint(folder: Path | None, resume: bool, recipe: Recipe) -> Checkpoint | None:

@@ -119,6 +119,13 @@ def equalize(fabric: Fabric, net: nn.Module, flags: Tensor) -> Tensor:
     return mean[start:].cpu()
 
 
+def summed(fabric: Fabric, values: Tensor) -> Tensor:
+    """``values`` added up over all processes, on the CPU."""
+    total = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total.cpu()
+
+
 class StopFlag:
     """Whether the user (Ctrl-C) or the system (SIGTERM) asked to stop; the step in progress is finished first."""
 

@@ -1,0 +1,106 @@
+"""What a run records: sums of the epoch in progress, its warnings, and one row for each epoch that is complete."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqt.nn.net import Net
+from dqt.nn.ranges import Edge
+from dqt.train.validate import AUTO_SHARE
+from dqt.train.watch import TrainingError, Watch
+
+SHARE = "share"
+
+
+class Record:
+    """The record of a run of ``total_steps``; plain values, so that a checkpoint can hold it.
+
+    Attributes:
+        totals: by label the sum over this process's steps of the epoch, and their count: the cross entropy of each
+            pass, and ``share``, the relative BitOPs of the controller's choices.
+        warnings: of the epoch in progress.   rows: see :class:`dqt.train.fit.History`.
+        watch: which notices the known failures.
+    """
+
+    def __init__(self, net: Net, total_steps: int) -> None:
+        self.net = net
+        self.totals: dict[str, list[float]] = {}
+        self.warnings: list[str] = []
+        self.rows: list[dict[str, Any]] = []
+        self.watch = Watch(net.space.master, total_steps)
+        self._learned = {edge.name for edge in net.edges.values() if isinstance(edge, Edge) and edge.learned}
+        self._learned |= {name for name in net.clips() if name.endswith(".weight")}
+
+    def add_step(
+        self, step: int, loss: Tensor, losses: Mapping[str, Tensor], share: Tensor | None, widths: Tensor | None
+    ) -> list[str]:
+        """Add up what a training step gave and let the watch look at it; new warnings.
+
+        Args:
+            loss, losses, share, widths: see :class:`dqt.train.loss.Objective`.
+
+        Raises:
+            TrainingError: a loss that is not finite.
+        """
+        parts = [*losses.values(), loss.detach(), *([] if share is None else [share])]
+        values = torch.stack([part.float() for part in parts]).tolist()  # one transfer from the device
+        named = dict(zip(losses, values, strict=False))
+        said = self.watch.losses(step, named)
+        if not math.isfinite(values[len(losses)]):
+            raise TrainingError(f"step {step}: the objective is {values[len(losses)]}: lower lr, beta or alpha")
+        if widths is not None:
+            said += self.watch.choices(step, widths, self.net.space.choices)
+            named[SHARE] = values[-1]
+        for label, value in named.items():
+            sums = self.totals.setdefault(label, [0.0, 0.0])
+            sums[0], sums[1] = sums[0] + value, sums[1] + 1.0
+        return said
+
+    def look_at_clips(self, step: int) -> list[str]:
+        """Let the watch look at all clips and ranges; new warnings."""
+        return self.watch.clips(step, self.net.clips(), self._learned)
+
+    def losses(self) -> dict[str, float]:
+        """Mean cross entropy by pass over this process's steps of the epoch so far."""
+        return {label: total / count for label, (total, count) in self.totals.items() if label != SHARE}
+
+    def sums(self) -> Tensor:
+        """``totals`` as float64 ``[labels, 2]``, to be added up over processes."""
+        return torch.tensor(list(self.totals.values()), dtype=torch.float64)
+
+    def end_epoch(self, sums: Tensor, *, epoch: int, step: int, lr: float, seconds: float) -> dict[str, Any]:
+        """The row of the epoch that ends here, not yet validated; the next epoch's sums and warnings begin empty.
+
+        Args:
+            sums: of :meth:`sums`, over all processes.
+        """
+        means = {label: float(total / count) for label, (total, count) in zip(self.totals, sums, strict=True)}
+        row = {
+            "epoch": epoch,
+            "step": step,
+            "lr": lr,
+            "share": means.pop(SHARE, None),
+            "losses": means,
+            "accuracy": {},
+            "warnings": self.warnings,
+            "seconds": round(seconds, 3),
+        }
+        self.totals, self.warnings = {}, []
+        return row
+
+    def add_row(self, row: dict[str, Any]) -> bool:
+        """Append the row of a complete epoch; whether it was validated, and better than all rows before it."""
+        best = max((_score(before) for before in self.rows if before["accuracy"]), default=-1.0)
+        self.rows.append(row)
+        return bool(row["accuracy"]) and _score(row) > best
+
+
+def _score(row: Mapping[str, Any]) -> float:
+    """Mean accuracy over the validated plans."""
+    values = [value for name, value in row["accuracy"].items() if name != AUTO_SHARE]
+    return float(sum(values) / len(values))

@@ -1,0 +1,55 @@
+"""The whole objective as one module, so that data parallelism and mixed precision see a single forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dqt.nn.net import Net
+from dqt.train.loss import objective
+from dqt.train.recipe import Recipe
+
+
+class Batch:
+    """A batch on its way through Fabric, which under mixed precision casts every tensor that it sees.
+
+    The input's quantizer must read the float32 values that are served; only the products after it are computed in less.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+
+class Place(NamedTuple):
+    """Where in the run a step is: all random draws follow from it."""
+
+    step: int
+    total_steps: int
+    rank: int
+
+
+class Whole(nn.Module):
+    """The objective of a network as a module of its own; ``teacher`` is not a part of what trains."""
+
+    def __init__(self, net: Net, recipe: Recipe, teacher: nn.Module | None) -> None:
+        super().__init__()
+        self.net, self.recipe = net, recipe
+        self._teacher = (teacher,)  # in a tuple, where torch does not take it for a submodule
+
+    def forward(
+        self, batch: Batch, place: Place, backward: Callable[[Tensor], object] | None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor | None, Tensor | None]:
+        """Loss, losses by pass, expected share, chosen widths: a tuple, because Fabric looks for tensors inside."""
+        (teacher,), x, y = self._teacher, batch.x, batch.y
+        soft = None
+        if teacher is not None:
+            with torch.no_grad():
+                soft = teacher(x)
+        step, total, rank = place
+        found = objective(
+            self.net, x, y, self.recipe, step=step, total_steps=total, rank=rank, backward=backward, teacher=soft
+        )
+        return found.loss, found.losses, found.share, found.widths

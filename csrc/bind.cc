@@ -35,8 +35,11 @@ dqt::Kernel kernel_of(const std::string& name) {
 std::unique_ptr<dqt::Engine> make(nb::bytes data, int threads, const std::string& isa, const std::string& kernel) {
     const dqt::Kernels* kernels = dqt::choose_kernels(isa.empty() ? nullptr : isa.c_str());
     if (!kernels) throw nb::value_error(("no kernels called '" + isa + "' that this processor runs").c_str());
-    return std::make_unique<dqt::Engine>(dqt::load(reinterpret_cast<const uint8_t*>(data.data()), data.size()), threads,
-                                         *kernels, kernel_of(kernel));
+    const dqt::Kernel forced = kernel_of(kernel);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
+    const size_t size = data.size();
+    const nb::gil_scoped_release release;
+    return std::make_unique<dqt::Engine>(dqt::load(bytes, size), threads, *kernels, forced);
 }
 
 // `weight` and `activation`: a width for each layer, the controller's own after them.
@@ -88,6 +91,7 @@ std::vector<std::string> kernel_names() { return {std::begin(dqt::KERNEL_NAMES) 
 
 NB_MODULE(_native, m) {
     m.doc() = "The native engine: a program's integers, run fast.";
+    nb::exception<dqt::LoadError>(m, "LoadError", PyExc_ValueError);
     m.def("kernel_sets", &kernel_sets, "Names of the kernel sets that this processor runs, best first.");
     m.def("kernel_names", &kernel_names, "Kernels among which layers have a choice.");
     m.def("cores", &dqt::usable_cores, "Cores that this thread may use, by its affinity and its cgroups.");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +16,14 @@ import pytest
 
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Cascade, Plan, PlanLike
+from dqt.program import file, verify
 from dqt.program.interpret import execute, interpret
 from dqt.program.ops.add import Add
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
 from dqt.program.ops.multiply import Multiply
-from dqt.program.program import Program
+from dqt.program.program import Program, ProgramError
+from dqt.program.signature import Signature
 from dqt.runtime import Runtime, RuntimeUnavailableError
 from dqt.runtime.runtime import kernel_names, kernel_sets
 from dqt.testing import Builder, Shape, extremes, inputs, random_program
@@ -453,6 +456,40 @@ def test_a_number_for_each_channel_multiplies_an_image(channels: int, order: int
         program = b.build(b.conv(b.binary(Multiply, *((image, gate), (gate, image))[order]), 4))
         x = np.concatenate([inputs(program, 2, seed), extremes(program, 2)])
         check(program, any_plan(program, seed), x, threads=1 + seed % 2)
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_a_file_goes_straight_to_the_engine(auto: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = replace(random_program(4, auto=auto), info={"mean": [0.5], "labels": {"a": [1, None]}})
+    path = tmp_path / "net.dqt"
+    program.save(path)
+    x = inputs(program, 3)
+    plan: PlanLike = "auto" if auto else None
+    want = execute(program, x, plan)
+    with monkeypatch.context() as patch:
+        patch.setattr(file, "_program", pytest.fail)
+        patch.setattr(verify, "verify", pytest.fail)
+        got = Runtime(str(path)).execute(x, plan)
+    np.testing.assert_array_equal(got.codes, want.codes)
+    np.testing.assert_array_equal(got.widths, want.widths)
+    signature, digest = file.outline(path.read_bytes())
+    assert signature == Signature.of(program)
+    assert digest in path.read_text(errors="replace")
+
+
+def test_a_bad_file_is_a_program_error_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "net.dqt"
+    random_program(4).save(path)
+    data = path.read_bytes()
+    damaged = {"bytes": b"no file", "cut": data[:-1], "changed": data[:-1] + bytes([data[-1] ^ 1]), "empty": b""}
+    damaged |= {"version": data.replace(b'"version":"1"', b'"version":"9"')}
+    for name, bad in damaged.items():
+        path.write_bytes(bad)
+        with pytest.raises(ProgramError, match=rf"^{re.escape(str(path))}: "):
+            pytest.fail(f"{name}: {Runtime(path)}")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"net\.dqt"):
+        Runtime(path)
 
 
 def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:

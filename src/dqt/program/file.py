@@ -18,9 +18,11 @@ from safetensors.numpy import save as save_tensors
 
 from dqt.arith.files import write_file
 from dqt.arith.plan import Space
+from dqt.program.info import frozen
 from dqt.program.operator import operators
 from dqt.program.program import Program, ProgramError
 from dqt.program.schema import array_dtype, check_scalar, field_types, tuple_items
+from dqt.program.signature import Signature
 from dqt.program.values import Value
 
 if TYPE_CHECKING:
@@ -78,13 +80,28 @@ def loads(data: bytes) -> Program:
     """
     try:
         tensors = load_tensors(data)
-        meta = _parse(data[8 : 8 + struct.unpack("<Q", data[:8])[0]], "header").get("__metadata__", {})
+        meta = _metadata(data)
     except (SafetensorError, ValueError, KeyError, AttributeError, struct.error) as error:
         raise ProgramError(f"not a whole safetensors file ({_short(error)}): get the file again") from None
     _check_metadata(meta)
     if digest(meta["graph"], tensors) != meta["sha256"]:
         raise ProgramError("the content does not match its sha256: the file was changed or damaged; get it again")
     return _program(_parse(meta["graph"], "graph"), tensors)
+
+
+def outline(data: bytes) -> tuple[Signature, str]:
+    """The signature and the digest of the bytes of a ``.dqt`` file that are verified: only their header is read.
+
+    Raises:
+        ProgramError: it is nothing that a verified file could hold.
+    """
+    meta = _metadata(data)
+    graph = _parse(meta["graph"], "graph")
+    ends = (graph["ops"][0]["out"], graph["ops"][-1]["x"])
+    values = {value["name"]: value for value in graph["values"]}
+    first, last = (_decode(values[name], Value, "values", "", {}) for name in ends)
+    space = _decode(graph["space"], Space, "space", "", {})
+    return Signature(space, first, last, tuple(graph["input_shape"]), frozen(graph["info"])), meta["sha256"]
 
 
 def digest(graph: str, tensors: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -106,6 +123,11 @@ def _with_metadata(data: bytes, meta: Mapping[str, str]) -> bytes:
     text = header.encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def _metadata(data: bytes) -> Any:
+    """The metadata of the header, as they are."""
+    return _parse(data[8 : 8 + struct.unpack("<Q", data[:8])[0]], "header").get("__metadata__", {})
 
 
 def _check_metadata(meta: Any) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.errors import InputError, InputRangeWarning
-from dqt.program.ops.quantize import Quantize
 from dqt.program.pixels import pixels_to_inputs
+from dqt.program.signature import Signature
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
@@ -65,13 +65,11 @@ class Inputs:
         middle, half: the calibrated range is ``middle - half`` to ``middle + half``.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.input_shape, self.info = program.input_shape, program.info
-        first = next(op.out for op in program.ops if isinstance(op, Quantize))
-        value = next(value for value in program.values if value.name == first)
+    def __init__(self, program: Signature) -> None:
+        self.input_shape, self.info, codes = program.input_shape, program.info, program.input
         highest = 2**program.space.master - 1
-        self.half = value.step * highest / 2
-        self.middle = self.half - value.step * value.zero
+        self.half = codes.step * highest / 2
+        self.middle = self.half - codes.step * codes.zero
         self._looks, self._warned = 0, False
 
     def __call__(self, x: Any) -> Floats:
@@ -116,7 +114,7 @@ def inputs_of(program: Program) -> Inputs:
     """The inputs of ``program``, the same object each time."""
     found = _INPUTS.get(program)
     if found is None:
-        found = _INPUTS[program] = Inputs(program)
+        found = _INPUTS[program] = Inputs(Signature.of(program))
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -11,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
-from dqt.program.file import dumps
+from dqt.program.file import dumps, loads, outline
 from dqt.program.inputs import Inputs
 from dqt.program.interpret import Result, cascaded
-from dqt.program.ops.dequantize import Dequantize
 from dqt.program.program import Program, ProgramError, ProgramLike, as_program
+from dqt.program.signature import Signature
 
 
 class RuntimeUnavailableError(RuntimeError):
@@ -61,16 +63,16 @@ class Runtime:
             raise ValueError(f"threads={threads}: need at least 1")
         if kernel is not None and kernel not in native.kernel_names():
             raise RuntimeUnavailableError(f"kernel {kernel!r}: there are {', '.join(native.kernel_names())}")
-        loaded = as_program(program)
-        data = dumps(loaded)
-        self._engine = native.engine(data, threads or native.cores(), isa or "", kernel or "")
+        made = partial(native.engine, threads=threads or native.cores(), isa=isa or "", kernel=kernel or "")
         self._arguments = (threads, isa, kernel)
-        self._source: Program | Path = loaded if isinstance(program, Program) else Path(program).absolute()
-        self._digest = "" if isinstance(program, Program) else hashlib.sha256(data).hexdigest()
-        last = loaded.ops[-1]
-        self._output = next(v for v in loaded.values if isinstance(last, Dequantize) and v.name == last.x)
-        self._space, self._inputs = loaded.space, Inputs(loaded)
-        del loaded, data
+        self._source: Program | Path
+        if isinstance(program, str | os.PathLike):
+            self._source = Path(program).absolute()
+            self._engine, (signature, self._digest) = _of_file(native, made, Path(program))
+        else:
+            self._source, self._digest = as_program(program), ""
+            self._engine, signature = made(dumps(self._source)), Signature.of(self._source)
+        self._space, self._output, self._inputs = signature.space, signature.output, Inputs(signature)
         native.trim()  # what loading took goes back to the system
         self.widths: npt.NDArray[np.int8] = np.empty((0, len(self._space.layers)), dtype=np.int8)
         self.passes: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
@@ -85,8 +87,12 @@ class Runtime:
         """
         if isinstance(self._source, Program):
             return self._source
-        loaded = Program.load(self._source)
-        if hashlib.sha256(dumps(loaded)).hexdigest() != self._digest:
+        data = self._source.read_bytes()
+        try:
+            loaded = loads(data)
+        except ProgramError as error:
+            raise ProgramError(f"{self._source}: {error}") from None
+        if outline(data)[1] != self._digest:
             raise ProgramError(f"{self._source} holds another program than this Runtime: make a new one of it")
         return loaded
 
@@ -214,6 +220,15 @@ class Runtime:
         widths = np.empty((len(inputs), len(self._space.layers)), dtype=np.int8)
         call(np.require(inputs, requirements=("C", "ALIGNED")), self._widths(plan), out, widths)
         return widths, np.ones(len(inputs), dtype=np.int8)
+
+
+def _of_file(native: ModuleType, made: Callable[[bytes], Any], path: Path) -> tuple[Any, tuple[Signature, str]]:
+    """The engine of a file, which verifies it; its signature and digest. The program is never an object of Python."""
+    data = path.read_bytes()
+    try:
+        return made(data), outline(data)
+    except native.LoadError as error:
+        raise ProgramError(f"{path}: {error}") from None
 
 
 def kernel_sets() -> tuple[str, ...]:

@@ -31,6 +31,7 @@ class Around(nn.Module):
         self.b = nn.Parameter(torch.randn(4))
         self.mix = nn.Parameter(torch.randn(6, 8 if dims == 2 else 9))
         self.mean, self.var = nn.Buffer(torch.randn(4)), nn.Buffer(torch.rand(4) + 0.5)
+        self.token = nn.Parameter(torch.randn(1, 4, 9, 1))
         self.wide = nn.Buffer(torch.zeros(1, dtype=torch.float64))
         self.call = call
         if target.startswith("aten."):
@@ -107,6 +108,7 @@ CASES: dict[str, Call] = {
     "aten.rsub.Tensor": two,
     **both("div.Tensor", alone(-0.75)),
     **both("neg.default", alone()),
+    "aten.expand.default": lambda op, m, x: m.before(x) + op(m.token, [x.shape[0], -1, -1, -1]),
     "aten.cat.default": lambda op, m, x: op([m.before(x), m.other(x)], -1),
     "aten.max_pool1d.default": alone([3], [2], [1], [1], True),
     "aten.max_pool2d.default": alone([2, 3], [2, 2], [1, 1], [1, 1], True),

@@ -59,6 +59,13 @@ CASES: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Any], list[str
     "a difference": (lambda m, x: m.conv(x) - m.other(x), {}, ["Conv", "Conv", "Add"]),
     "computed from a buffer": (lambda m, x: m.conv(x) * m.b.sin().view(-1, 1, 1), {"b": torch.arange(4.0)}, ["Conv"]),
     "made in forward": (lambda m, x: m.conv(x) + torch.linspace(-1, 1, 4).view(4, 1, 1), {}, ["Conv"]),
+    "positions": (lambda m, x: m.conv(x) + m.p, {"p": torch.randn(1, 4, 6, 6)}, ["Conv", "Constant", "Add"]),
+    "by row": (lambda m, x: m.r * m.conv(x).relu(), {"r": nn.Parameter(torch.rand(6, 1))},
+               ["Conv", "Constant", "Multiply"]),
+    "from a constant": (lambda m, x: torch.arange(6.0) - m.conv(x), {}, ["Conv", "Constant", "Add"]),
+    "a token for every sample": (lambda m, x: torch.cat([m.t.expand(x.shape[0], -1, -1, -1), m.conv(x)], 2)[:, :, :6],
+                                 {"t": nn.Parameter(torch.randn(1, 4, 1, 6))},
+                                 ["Constant", "Conv", "Rescale", "Rescale", "Concat", "Slice"]),
     "weight norm": (lambda m, x: m.c(x), {"c": nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))}, ["Conv"]),
     "without gradient": (without_gradient, {}, ["Conv", "Rescale"]),
 }  # fmt: skip
@@ -105,12 +112,8 @@ def test_a_weight_that_is_computed_trains_under_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("forward", "held", "said"),
     [
-        (lambda m, x: m.conv(x) * m.p, {"p": torch.rand(4, 6, 6)}, r"constant operand of shape \[4, 6, 6\]"),
-        (
-            lambda m, x: m.conv(x) * m.p,
-            {"p": torch.rand(6)},
-            r"constant operand of shape \[6\]; one number, or one for",
-        ),
+        (lambda m, x: m.conv(x) / m.p, {"p": torch.rand(4, 6, 6)}, "divides by numbers that differ within a channel"),
+        (lambda m, x: m.conv(x).expand(-1, 4, 6, 6) + m.conv(x)[:, :1].expand(-1, 4, -1, -1), {}, "repeats values"),
         (lambda m, x: m.conv(x) / 0.0, {}, "a divisor of 0"),
         (lambda m, x: 1.0 / m.conv(x), {}, "aten.reciprocal.default"),
         (lambda m, x: m.conv(x) / m.other(x), {}, "divides by an activation"),

@@ -51,6 +51,7 @@ class Captured:
     norms: dict[str, NormSpec] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
+    held: dict[str, tuple[Tensor, bool]] = field(default_factory=dict)
     structure: Structure | None = None
 
 
@@ -69,6 +70,7 @@ class Builder:
         self.tensors = _tensors(program)
         self.constants = Constants(self.tensors)
         self.scales: dict[str, ScaleSpec] = {}
+        self.held = self.captured.held
         self.trained = {name for name, parameter in program.named_parameters() if parameter.requires_grad}
         self.names: dict[str, int] = {INPUT: 1}
         self.paths: set[str] = set()

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from dqt.nn.graph import Step
 from dqt.nn.operator import Handler
+from dqt.nn.ops.constant import add_constant
 from dqt.nn.scales import ScaleSpec
 from dqt.program.ops.table import Table
 
@@ -33,18 +34,40 @@ def binary(kind: str) -> Handler:
 def append_binary(b: Builder, node: fx.Node, kind: str, first: Any, second: Any) -> str:
     """Append ``first (kind) second``: "add", "sub", "multiply" or "div", of which one operand may be constant."""
     constants = [b.constants.of(each) for each in (first, second)]
-    if constants[0] is not None and constants[1] is None:
-        return append_scale(b, node, second, first, *_affine(b, node, kind, constants[0], first=True))
-    if constants[1] is not None:
-        return append_scale(b, node, first, second, *_affine(b, node, kind, constants[1], first=False))
+    for i, c in enumerate(constants):
+        if c is not None:
+            return _with_constant(b, node, kind, (first, second), i)
     if kind == "div":
         raise b.unsupported(node, "divides by an activation")
     return b.add(node, kind, [b.value(node, first), b.value(node, second)])
 
 
+def _with_constant(b: Builder, node: fx.Node, kind: str, operands: tuple[Any, Any], which: int) -> str:
+    """Append an operator of whose ``operands`` the one at ``which`` is constant."""
+    c, x = b.constants.of(operands[which]), operands[1 - which]
+    assert c is not None
+    shape = b.captured.shapes[b.value(node, x)]
+    if by_channel(c, shape):
+        return append_scale(b, node, x, operands[which], *_affine(b, node, kind, c.double(), first=which == 0))
+    if kind == "div":
+        raise b.unsupported(node, "divides by numbers that differ within a channel")
+    if c.dim() > len(shape) and c.shape[0] != 1:
+        raise b.unsupported(node, f"has a constant operand of shape {list(c.shape)}, one for each sample of a batch")
+    own = tuple(c.shape[max(0, c.dim() - len(shape)) :])
+    whole = (1,) * (len(shape) - len(own)) + own  # it broadcasts from the right; the batch stands before
+    values = [b.value(node, x), add_constant(b, node, operands[which], whole)]
+    return b.add(node, kind, values[:: -1 if which == 0 else 1])
+
+
+def by_channel(c: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a constant is one number, or one for each channel: dimension 1 of ``[N, *shape]``."""
+    whole = (1,) * (1 + len(shape) - c.dim()) + tuple(c.shape)
+    alone = all(d == 1 for i, d in enumerate(whole) if i != 1)
+    return c.numel() == 1 or (len(shape) > 0 and len(whole) == 1 + len(shape) and alone and whole[1] == shape[0])
+
+
 def _affine(b: Builder, node: fx.Node, kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
     """``gain * x + bias`` for a constant ``c``, and which of the two it makes."""
-    c = c.double()
     one, none = torch.ones_like(c), torch.zeros_like(c)
     if kind == "multiply":
         return c, none, "gain"
@@ -58,20 +81,11 @@ def _affine(b: Builder, node: fx.Node, kind: str, c: Tensor, *, first: bool) -> 
 
 
 def append_scale(b: Builder, node: fx.Node, x: Any, constant: Any, gain: Tensor, bias: Tensor, made: str) -> str:
-    """Append ``gain * x + bias``, whose shapes must be those of one number, or of one number for each channel.
+    """Append ``gain * x + bias``, of one number each, or of one for each channel.
 
     Args:
         constant: the operand that ``made``, "gain" or "bias", comes from: if the model trains it, so does the network.
     """
-    value = b.value(node, x)
-    shape = b.captured.shapes[value]
-    whole = (1,) * (1 + len(shape) - gain.dim()) + tuple(gain.shape)
-    channels = len(whole) == 1 + len(shape) and all(d == 1 for i, d in enumerate(whole) if i != 1)
-    if gain.numel() > 1 and not (channels and len(shape) > 0 and whole[1] == shape[0]):
-        raise b.unsupported(
-            node, f"has a constant operand of shape {list(gain.shape)}; one number, or one for each channel "
-            f"(dimension 1 of [N, {', '.join(str(d) for d in shape)}]), can be"
-        )  # fmt: skip
     if not bool(torch.isfinite(gain).all() and torch.isfinite(bias).all()):
         raise b.unsupported(node, "has a constant operand that is not finite, or a divisor of 0")
     path = b.scale_path(node, constant)
@@ -80,7 +94,7 @@ def append_scale(b: Builder, node: fx.Node, x: Any, constant: Any, gain: Tensor,
         trained = frozenset({made})
         b.claim(node, constant)
     b.scales[path] = ScaleSpec(gain.reshape(-1), bias.reshape(-1), trained)
-    return b.add(node, "affine", [value], norm=path)
+    return b.add(node, "affine", [b.value(node, x)], norm=path)
 
 
 def emit_table(e: Emission, step: Step, function: Callable[..., Tensor], args: Sequence[Any]) -> None:

@@ -19,7 +19,7 @@ from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Choice, Run
-from dqt.nn.scales import Scale
+from dqt.nn.scales import Held, Scale
 from dqt.nn.served import Served
 from dqt.program.program import Program
 
@@ -219,6 +219,12 @@ class Net(nn.Module):
         module = self._find(path)
         assert isinstance(module, Norm | Scale)
         return module
+
+    def held(self, path: str) -> Tensor:
+        """A tensor that is the same for every sample."""
+        module = self._find(path)
+        assert isinstance(module, Held)
+        return module.value
 
     def norm(self, path: str) -> Norm | None:
         """The batch norm of a step, if it has one."""

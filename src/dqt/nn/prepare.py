@@ -26,7 +26,7 @@ from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
 from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
-from dqt.nn.scales import Scale
+from dqt.nn.scales import Held, Scale
 
 DEFAULT_MOMENTUM = 0.1
 
@@ -164,6 +164,8 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             widths = (c.master,) if own else c.widths
             args = (step.layer, weight, bias, c.master, widths, c.weight_clip)
             place(net, step.layer, Conv(*args, **step.attrs) if step.kind == "conv" else Linear(*args))
+        if step.kind == "constant":
+            place(net, step.attrs["path"], Held(*captured.held[step.attrs["path"]]))
         if step.norm in captured.graph.scales:
             place(net, step.norm, Scale(captured.graph.scales[step.norm]))
         elif step.norm:

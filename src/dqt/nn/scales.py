@@ -1,4 +1,4 @@
-"""Multiplication by and addition of constants: ``gain * x + bias`` by channel."""
+"""Constants of a model: ``gain * x + bias`` by channel, and tensors that are the same for every sample."""
 
 from __future__ import annotations
 
@@ -50,3 +50,17 @@ class Scale(nn.Module):
         """Float64, ``[C]`` or ``[1]`` each."""
         gain, bias = self.gain.double(), self.bias.double()
         return gain.expand(max(len(gain), len(bias))), bias.expand(max(len(gain), len(bias)))
+
+
+class Held(nn.Module):
+    """A tensor that is the same for every sample; ``trained``: whether the model trains it."""
+
+    value: Tensor
+
+    def __init__(self, value: Tensor, trained: bool) -> None:
+        super().__init__()
+        own = value.detach().to(torch.float32, copy=True)
+        if trained:
+            self.value = nn.Parameter(own)
+        else:
+            self.register_buffer("value", own)

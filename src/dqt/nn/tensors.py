@@ -42,6 +42,9 @@ class TensorArrays:
     def pad(self, q: Tensor, pairs: Sequence[tuple[int, int]], value: int = 0) -> Tensor:
         return F.pad(q, [amount for pair in reversed(pairs) for amount in pair], value=value)
 
+    def repeat(self, q: Tensor, count: int) -> Tensor:
+        return q.expand(count, *q.shape)
+
     def concatenate(self, parts: Sequence[Tensor], axis: int) -> Tensor:
         return torch.cat(list(parts), axis)
 

@@ -55,6 +55,10 @@ class Arrays(Protocol):
         """``q`` with so many ``value`` before and after it: one pair for each dimension."""
         ...
 
+    def repeat(self, q: Array, count: int) -> Array:
+        """``count`` samples of ``q``, which has no batch dimension; they may share its memory."""
+        ...
+
     def concatenate(self, parts: Sequence[Array], axis: int) -> Array:
         """The parts joined along ``axis``."""
         ...
@@ -118,6 +122,9 @@ class NumpyArrays:
 
     def pad(self, q: Array, pairs: Sequence[tuple[int, int]], value: int = 0) -> Array:
         return np.pad(q, pairs, constant_values=value)
+
+    def repeat(self, q: Array, count: int) -> Array:
+        return np.broadcast_to(q, (count, *q.shape))
 
     def concatenate(self, parts: Sequence[Array], axis: int) -> Array:
         return np.concatenate(parts, axis)

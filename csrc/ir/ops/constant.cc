@@ -1,0 +1,28 @@
+#include <algorithm>
+
+#include "../scope.h"
+#include "../view.h"
+
+namespace dqt {
+
+using namespace ir;
+
+Shape Constant::output_shape(const Scope& scope) const {
+    scope.narrow(out);
+    check_shape(data.shape, "data");
+    bool legal = *std::max_element(data.data.begin(), data.data.end()) <= scope.highest();
+    require(legal, "a code is above ", scope.highest());
+    return data.shape;
+}
+
+void Constant::run(const Sample& sample) const {
+    const View to = sample.view(out);
+    Loops loops(to.element());
+    int64_t stride = to.element();
+    Numbers strides(data.shape.size());
+    for (size_t d = data.shape.size(); d-- > 0; stride *= data.shape[d]) strides[d] = stride;
+    for (size_t d = 0; d < data.shape.size(); ++d) loops.add(data.shape[d], strides[d], to.strides[d]);
+    loops.copy(data.data.data(), to.data);
+}
+
+}  // namespace dqt

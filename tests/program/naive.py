@@ -12,6 +12,7 @@ from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
 from dqt.program.ops.concat import Concat
+from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.ops.linear import Linear
@@ -159,6 +160,9 @@ class Naive:
             k = (r, s) if op.m.size > 1 else (0, 0)
             out[c, r, s] = self.rounded(op, acc, op.m[k], op.c[k])
         return out
+
+    def constant(self, op: Constant, data: dict[str, Tensor]) -> Tensor:
+        return {i: int(op.data[i]) for i in self.indices(op.out)}
 
     def table(self, op: Table, data: dict[str, Tensor]) -> Tensor:
         return {i: int(op.table[q]) for i, q in data[op.x].items()}

@@ -16,6 +16,7 @@ from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
 from dqt.program.ops.concat import Concat
+from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.ops.linear import Linear
@@ -150,13 +151,14 @@ class Builder:
         return self.layer(Linear(self.name(), x, out, weight, **constants, **self.clamp(wide=wide)))
 
     def binary(self, kind: type[Add | Multiply], a: str, b: str) -> str:
-        """The sum or the product of two values, broadcast."""
+        """The sum, the difference or the product of two values, broadcast."""
         va, vb = self.values[a], self.values[b]
         out = self.value(np.broadcast_shapes(va.shape, vb.shape), zero=self.either())
         step = self.values[out].step if kind is Add else va.step * vb.step * self.top / 4
         self.values[out] = vo = replace(self.values[out], step=step)
         constants = add_constants if kind is Add else multiply_constants
-        k = constants(va.step, va.zero, vb.step, vb.zero, vo.step, vo.zero)
+        sign = int(self.rng.choice([1, 1, -1])) if kind is Add else 1  # a difference is a sum of one negative scale
+        k = constants(va.step, va.zero, sign * vb.step, vb.zero, vo.step, vo.zero)
         self.ops.append(kind(a, b, out, **vars(k), **self.clamp()))
         return out
 
@@ -207,6 +209,12 @@ class Builder:
         """A random table from codes to codes."""
         out = self.value(self.values[x].shape, zero=self.either())
         self.ops.append(Table(x, out, self.rng.integers(0, self.top + 1, self.top + 1).astype(np.uint8)))
+        return out
+
+    def constant(self, shape: Shape) -> str:
+        """Random codes of a shape, the same for every sample."""
+        out = self.value(shape, zero=self.either())
+        self.ops.append(Constant(out, self.rng.integers(0, self.top + 1, shape).astype(np.uint8)))
         return out
 
     def reshape(self, x: str, shape: Shape) -> str:

@@ -49,7 +49,7 @@ def random_layer(b: Builder, x: str) -> str:
 def random_instruction(b: Builder, x: str) -> str:
     """Append an instruction without weights that reads ``x`` of shape ``(C, H, W)``."""
     channels, height, width = b.values[x].shape
-    kind = int(b.rng.integers(9))
+    kind = int(b.rng.integers(10))
     if kind == 0:
         return b.binary(Add, x, b.rescale(x))
     if kind == 1:
@@ -66,6 +66,8 @@ def random_instruction(b: Builder, x: str) -> str:
         return b.pad(x, (1, 0, 2), (0, 1, 0))
     if kind == 7:
         return b.reshape(x, (height, channels, width))
+    if kind == 8:
+        return b.binary(Add, b.constant((channels, 1, width)), x)
     return b.transpose(x, random_axes(b, 3))
 
 

@@ -31,7 +31,7 @@ class Around(nn.Module):
         self.b = nn.Parameter(torch.randn(4))
         self.mix = nn.Parameter(torch.randn(6, 8 if dims == 2 else 9))
         self.mean, self.var = nn.Buffer(torch.randn(4)), nn.Buffer(torch.rand(4) + 0.5)
-        self.token = nn.Parameter(torch.randn(1, 4, 9, 1))
+        self.token = nn.Parameter(torch.linspace(-1, 1, 36).view(1, 4, 9, 1))
         self.wide = nn.Buffer(torch.zeros(1, dtype=torch.float64))
         self.call = call
         if target.startswith("aten."):

@@ -7,7 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.evidence.judging import Floats, Judging
-from dqt.arith.plan import AUTO, Cascade, Plan
+from dqt.arith.cascade import Cascade
+from dqt.arith.plan import AUTO, Plan
 from dqt.runtime import Runtime
 from dqt.runtime.bench import pinned
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from dqt._version import __version__
 
 if TYPE_CHECKING:
+    from dqt.arith.cascade import Cascade
     from dqt.arith.errors import InputRangeWarning
-    from dqt.arith.plan import Cascade, Plan, PlanError, load_plan
+    from dqt.arith.plan import Plan, PlanError, load_plan
     from dqt.lower.emit import lower
     from dqt.nn.calibrate import calibrate
     from dqt.nn.config import Config, Controller
@@ -62,7 +63,7 @@ __all__ = [
 
 _HOME = {
     "CalibrationWarning": "dqt.nn.errors",
-    "Cascade": "dqt.arith.plan",
+    "Cascade": "dqt.arith.cascade",
     "Config": "dqt.nn.config",
     "Controller": "dqt.nn.config",
     "HookWarning": "dqt.nn.errors",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from dqt.arith.cascade import Cascade
 from dqt.arith.cost import Cost, bitops_table, chosen_bitops, controller_bitops, cost, full_bitops
-from dqt.arith.plan import Cascade, PlanError, Space
+from dqt.arith.plan import PlanError, Space
 from tests.arith.test_plan import DYNAMIC, SPACE
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dqt.arith.plan import AUTO, Cascade, Layer, Plan, PlanError, Space, load_plan, resolve, uniform
+from dqt.arith.cascade import Cascade
+from dqt.arith.plan import AUTO, Layer, Plan, PlanError, Space, load_plan, resolve, uniform
 
 LAYERS = (
     Layer("stem", macs=100, weights=10, inputs=20, outputs=30, edge=True),

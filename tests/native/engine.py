@@ -10,7 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dqt.arith.plan import Cascade, Plan, PlanLike, resolve, uniform
+from dqt.arith.cascade import Cascade
+from dqt.arith.plan import Plan, PlanLike, resolve, uniform
 from dqt.program.interpret import Result, cascaded, execute
 from dqt.program.program import Program
 from tests.native.build import call

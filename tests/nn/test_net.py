@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from dqt.arith import errors
-from dqt.arith.plan import Cascade, Plan, PlanError
+from dqt.arith.cascade import Cascade
+from dqt.arith.plan import Plan, PlanError
 from dqt.nn import net as net_module
 from dqt.nn.config import Config, Controller
 from dqt.nn.net import Net

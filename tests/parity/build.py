@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dqt.arith.plan import Cascade, PlanLike, resolve
+from dqt.arith.cascade import Cascade
+from dqt.arith.plan import PlanLike, resolve
 from dqt.nn.graph import INPUT
 from dqt.nn.net import Net
 from dqt.nn.tensors import TensorArrays

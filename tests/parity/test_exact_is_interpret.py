@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike
+from dqt.arith.cascade import Cascade
+from dqt.arith.plan import Plan, PlanError, PlanLike
 from dqt.lower.emit import lower
 from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config

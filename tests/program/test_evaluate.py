@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dqt.arith.cascade import Cascade
 from dqt.arith.cost import chosen_bitops, controller_bitops, cost, full_bitops
-from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, uniform
+from dqt.arith.plan import Plan, PlanError, PlanLike, uniform
 from dqt.program.evaluate import (
     BATCH,
     Comparison,

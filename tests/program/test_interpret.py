@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve
+from dqt.arith.cascade import Cascade
+from dqt.arith.plan import Plan, PlanError, PlanLike, resolve
 from dqt.program import arrays, interpret
 from dqt.program.interpret import InputError, execute, margins
 from dqt.program.ops.add import Add

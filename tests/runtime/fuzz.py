@@ -26,8 +26,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import dqt._native as native
+from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputRangeWarning
-from dqt.arith.plan import Cascade, Pair, Plan, PlanLike
+from dqt.arith.plan import Pair, Plan, PlanLike
 from dqt.program.interpret import Result, execute, margins
 from dqt.program.program import Program
 from dqt.runtime import Runtime

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
-from dqt.arith.plan import Cascade, Plan, PlanLike
+from dqt.arith.plan import Plan, PlanLike
 from dqt.program import file, verify
 from dqt.program.interpret import execute, interpret
 from dqt.program.ops.add import Add

@@ -1,4 +1,4 @@
-"""The error that every engine raises for an input it cannot take, and the warning for one that does not fit."""
+"""Errors that every room raises: inputs and plans that do not fit; and the warning for an input that is clipped."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class InputError(ValueError):
 
 class InputRangeWarning(UserWarning):
     """A sample lies far outside of the range that a program was calibrated with: most of it is clipped."""
+
+
+class PlanError(ValueError):
+    """A plan that does not fit its network; the message names the layer, the value and the allowed set."""

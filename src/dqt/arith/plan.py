@@ -1,27 +1,22 @@
-"""Which width each layer takes: plans, the space they live in, and the cascade."""
+"""Which width each layer takes: plans, the space they live in, and what a caller may pass for one."""
 
 from __future__ import annotations
 
-import json
-import operator
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
+from dqt.arith.cascade import Cascade
+from dqt.arith.documents import CASCADE, PLAN, document, parsed, read_document, written
+from dqt.arith.errors import PlanError
 from dqt.arith.files import write_file
 from dqt.arith.nested import shift_of
+from dqt.arith.whole import index, whole
 
-FORMAT, CASCADE = "dqt-plan", "dqt-cascade"
-NOUN = {FORMAT: "plan", CASCADE: "cascade"}
-VERSION = 1
+__all__ = ["AUTO", "Layer", "Pair", "Plan", "PlanError", "PlanLike", "Space", "load_plan", "resolve", "uniform"]
+
 Pair: TypeAlias = tuple[int, int]
-Held = TypeVar("Held")
-
-
-class PlanError(ValueError):
-    """A plan that does not fit its network; the message names the layer, the value and the allowed set."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +102,7 @@ class Plan(Mapping[str, Pair]):
 
     def to_json(self) -> str:
         """JSON text; :meth:`from_json` reads it back."""
-        layers = {name: list(pair) for name, pair in self.items_}
-        return json.dumps({"format": FORMAT, "version": VERSION, "layers": layers}, indent=2) + "\n"
+        return written(PLAN, layers={name: list(pair) for name, pair in self.items_})
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -117,7 +111,7 @@ class Plan(Mapping[str, Pair]):
         Raises:
             PlanError: not JSON, another format or version, or values that are not widths.
         """
-        data = _document(text, FORMAT)
+        data = document(text, PLAN)
         if not isinstance(data.get("layers"), dict):
             raise PlanError('a plan needs "layers": an object of layer name -> [weight width, activation width]')
         return cls.of(data["layers"])
@@ -137,63 +131,7 @@ class Plan(Mapping[str, Pair]):
         Raises:
             PlanError: see :meth:`from_json`. OSError: it cannot be read.
         """
-        return _read(path, cls.from_json)
-
-
-@dataclass(frozen=True)
-class Cascade:
-    """Run at ``widths[0]``; samples whose integer margin is at or below ``margins[i]`` run again at ``widths[i+1]``.
-
-    The margin is the difference of the two largest integer outputs. ``len(margins) == len(widths) - 1``.
-    """
-
-    widths: tuple[int, ...]
-    margins: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(_whole(b, "a cascade's width") for b in self.widths))
-        object.__setattr__(self, "margins", tuple(_whole(m, "a cascade's margin") for m in self.margins))
-        if not self.widths:
-            raise PlanError("a cascade needs at least one width")
-        if len(self.margins) != len(self.widths) - 1:
-            raise PlanError(f"a cascade over {len(self.widths)} widths needs {len(self.widths) - 1} margins")
-        if any(a >= b for a, b in zip(self.widths, self.widths[1:], strict=False)):
-            raise PlanError(f"cascade widths {self.widths} must ascend: the low width first")
-
-    def to_json(self) -> str:
-        """JSON text; :meth:`from_json` reads it back."""
-        data = {"format": CASCADE, "version": VERSION, "widths": self.widths, "margins": self.margins}
-        return json.dumps(data, indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Cascade:
-        """The cascade of :meth:`to_json`.
-
-        Raises:
-            PlanError: not JSON, another format or version, or values that make no cascade.
-        """
-        data = _document(text, CASCADE)
-        for key in ("widths", "margins"):
-            if not isinstance(data.get(key), list):
-                raise PlanError(f'a cascade needs "{key}": a list of integers')
-        return cls(tuple(data["widths"]), tuple(data["margins"]))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the cascade as JSON, whole or not at all.
-
-        Raises:
-            OSError: it cannot be written, see :func:`dqt.arith.files.write_file`.
-        """
-        write_file(path, self.to_json())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Cascade:
-        """Read a cascade that :meth:`save` wrote.
-
-        Raises:
-            PlanError: see :meth:`from_json`. OSError: it cannot be read.
-        """
-        return _read(path, cls.from_json)
+        return read_document(path, cls.from_json)
 
 
 def load_plan(path: str | os.PathLike[str]) -> Plan | Cascade:
@@ -202,7 +140,7 @@ def load_plan(path: str | os.PathLike[str]) -> Plan | Cascade:
     Raises:
         PlanError: neither of them, or one that is damaged. OSError: it cannot be read.
     """
-    return _read(path, _either)
+    return read_document(path, _either)
 
 
 PlanLike: TypeAlias = int | Mapping[str, Any] | Plan | Cascade | Literal["auto"] | None
@@ -242,7 +180,7 @@ def resolve(space: Space, plan: PlanLike) -> Plan | Cascade | Literal["auto"]:
         return plan
     if isinstance(plan, Mapping):
         return _checked(space, plan if isinstance(plan, Plan) else Plan.of(plan))
-    width = _index(plan)
+    width = index(plan)
     if width is None:
         raise PlanError(f'plan of type {type(plan).__name__}: pass a width, a mapping, a dqt.Plan, a Cascade or "auto"')
     return uniform(space, width)
@@ -268,85 +206,24 @@ def _check_width(space: Space, b: int, where: str) -> None:
         raise PlanError(f"width {b} of {where} is not one of the network's widths {space.widths}")
 
 
-def _read(path: str | os.PathLike[str], parse: Callable[[str], Held]) -> Held:
-    """What ``parse`` makes of the text of a file; its error names the file."""
-    try:
-        return parse(Path(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise PlanError(f"{path}: not a text file") from None
-    except PlanError as error:
-        raise PlanError(f"{path}: {error}") from None
-
-
 def _either(text: str) -> Plan | Cascade:
-    found = _parsed(text, "a plan or cascade")
+    found = parsed(text, "a plan or cascade")
     kind = found.get("format") if isinstance(found, dict) else None
-    if kind not in (FORMAT, CASCADE):
-        raise PlanError(f'neither a plan nor a cascade: need a JSON object with "format": "{FORMAT}" or "{CASCADE}"')
+    if kind not in (PLAN, CASCADE):
+        raise PlanError(f'neither a plan nor a cascade: need a JSON object with "format": "{PLAN}" or "{CASCADE}"')
     return Cascade.from_json(text) if kind == CASCADE else Plan.from_json(text)
 
 
-def _document(text: str, kind: str) -> dict[str, Any]:
-    """The JSON object in ``text``, which is of the format ``kind`` and of this version."""
-    name = NOUN[kind]
-    data = _parsed(text, f"a {name}")
-    found = data.get("format") if isinstance(data, dict) else None
-    if isinstance(found, str) and found in NOUN and found != kind:
-        other = NOUN[found]
-        raise PlanError(f"a {other}, not a {name}: load it with dqt.{other.title()}.load, or either with dqt.load_plan")
-    if not isinstance(data, dict) or found != kind:
-        raise PlanError(f'not a {name}: expected a JSON object with "format": "{kind}"')
-    version = data.get("version")
-    if version != VERSION or isinstance(version, bool):
-        raise PlanError(f"{name} version {version!r}; this release reads version {VERSION}")
-    return data
-
-
-def _parsed(text: str, what: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, PlanError):
-            raise
-        raise PlanError(f"{what} must be JSON: {error}") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise PlanError(f"{key!r} stands twice in one JSON object: keep one")
-        result[key] = value
-    return result
-
-
-def _index(value: Any) -> int | None:
-    """``value`` as an int if it is a whole number and not a truth value: int, NumPy or torch scalar."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def _whole(value: Any, what: str) -> int:
-    number = _index(value)
-    if number is None:
-        raise PlanError(f"{what} must be an integer, not {value!r}")
-    return number
-
-
 def _pair(name: str, value: Any) -> Pair:
-    one = _index(value)
+    one = index(value)
     if one is not None:
         return (one, one)
     if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
         raise PlanError(f"layer {name}: {value!r} is neither a width nor a pair (weight width, activation width)")
     weight, activation = value
     return (
-        _whole(weight, f"the weight width of layer {name}"),
-        _whole(activation, f"the activation width of layer {name}"),
+        whole(weight, f"the weight width of layer {name}"),
+        whole(activation, f"the activation width of layer {name}"),
     )
 
 

@@ -104,7 +104,8 @@ def _plans(program: Program, bits: str | None, files: list[Path]) -> dict[str, P
     Raises:
         PlanError: neither a width nor "auto"; or a file that holds no plan.
     """
-    from dqt.arith.plan import AUTO, Cascade, PlanError
+    from dqt.arith.cascade import Cascade
+    from dqt.arith.plan import AUTO, PlanError
 
     held = {path: plan_in(program.space, path) for path in files}
     named = {f"{'cascade' if isinstance(one, Cascade) else 'plan'} {path}": one for path, one in held.items()}

@@ -116,7 +116,8 @@ def stop_if_different(results: Results) -> None:
 
 def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) -> list[Task]:
     """What to run: label, kind, plan, width."""
-    from dqt.arith.plan import AUTO, Cascade
+    from dqt.arith.cascade import Cascade
+    from dqt.arith.plan import AUTO
 
     everything = bits is None and not plans and not auto
     widths = list(reversed(program.space.widths)) if everything else widths_of(bits) if bits else []

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from dqt.arith.plan import Cascade, Plan, Space
+    from dqt.arith.cascade import Cascade
+    from dqt.arith.plan import Plan, Space
     from dqt.program.evaluate import Engine
     from dqt.program.program import Program
     from dqt.train.recipe import Run

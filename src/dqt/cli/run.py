@@ -30,8 +30,9 @@ def run(
     """Run the integer program, on integers alone from the quantized input to the one dequantization."""
     import numpy as np
 
+    from dqt.arith.cascade import Cascade
     from dqt.arith.files import write_file
-    from dqt.arith.plan import AUTO, Cascade, resolve
+    from dqt.arith.plan import AUTO, resolve
     from dqt.program.evaluate import run_batches
     from dqt.program.program import Program
 

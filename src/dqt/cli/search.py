@@ -14,7 +14,8 @@ from dqt.cli.output import CheckpointFile, DataRoot, Json, emit, table
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dqt.arith.plan import Cascade, Plan, Space
+    from dqt.arith.cascade import Cascade
+    from dqt.arith.plan import Plan, Space
     from dqt.nn.net import Net
     from dqt.train.checkpoint import Checkpoint
     from dqt.train.data import DataSet

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
-from dqt.arith.plan import AUTO, Cascade, Plan, resolve
+from dqt.arith.plan import AUTO, Plan, resolve
 from dqt.nn.hooks import warn_unheard
 from dqt.nn.run import Choice
 from dqt.nn.tensors import TensorArrays

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
-from dqt.arith.plan import AUTO, Cascade, Pair, Plan, PlanLike, Space, resolve
+from dqt.arith.plan import AUTO, Pair, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
 from dqt.nn.exact import run_cascade, run_exact

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dqt.arith.cascade import Cascade
 from dqt.arith.cost import cost
 from dqt.arith.labels import class_labels
-from dqt.arith.plan import Cascade, PlanError, resolve
+from dqt.arith.plan import PlanError, resolve
 from dqt.program.evaluate import Engine, interpreter
 from dqt.program.interpret import InputError, margins
 from dqt.program.program import ProgramLike, as_program

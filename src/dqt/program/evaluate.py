@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dqt.arith.cascade import Cascade
 from dqt.arith.cost import chosen_bitops, cost, full_bitops
-from dqt.arith.plan import AUTO, Cascade, Plan, PlanError, PlanLike, resolve
+from dqt.arith.plan import AUTO, Plan, PlanError, PlanLike, resolve
 from dqt.program.inputs import as_input
 from dqt.program.interpret import InputError, Result, execute
 from dqt.program.ops.dequantize import Dequantize

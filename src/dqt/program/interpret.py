@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
-from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
+from dqt.arith.plan import Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.arrays import Array, NumpyArrays
 from dqt.program.execute import Execution, Machine
 from dqt.program.inputs import Floats, inputs_of

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dqt.arith.plan import Cascade, Plan, PlanError, PlanLike, resolve, uniform
+from dqt.arith.cascade import Cascade
+from dqt.arith.plan import Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.file import dumps, loads, outline
 from dqt.program.inputs import Inputs
 from dqt.program.interpret import Result, cascaded

@@ -426,6 +426,16 @@ def test_what_eval_found_is_shown_where_it_cannot_be_saved(call: Call) -> None:
     assert Path("results.json").read_bytes() == b"before"
 
 
+def test_an_output_need_not_be_readable(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("y.npy").write_bytes(b"before")
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **more: (path, mode) != ("y.npy", os.R_OK) and access(path, mode, **more)
+    )
+    assert call("run", "net.dqt", "x.npy", "-o", "y.npy").code == 0
+    assert np.load("y.npy").shape == (4, 10)
+
+
 def test_a_file_where_eval_needs_a_folder_is_said_before_the_work(call: Call) -> None:
     for out in ("x.npy", "x.npy/below"):
         refused(call("eval", "net.dqt", "npz=x.npz", "-o", out), f"{out}: is a file, or lies below one: give a folder")

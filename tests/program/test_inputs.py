@@ -138,6 +138,17 @@ def test_what_is_not_finite_is_refused(value: float, engine: Any) -> None:
 
 
 @engines
+def test_masked_values_are_refused_and_other_kinds_of_arrays_are_their_numbers(engine: Any) -> None:
+    run, x = engine(program_of()), samples()
+    want = run(x)
+    assert np.array_equal(run(np.ma.masked_array(x)), want)
+    hidden = x.copy()
+    hidden[0, 0, 0, 0] = np.nan
+    with pytest.raises(InputError, match=r"the input has masked values: fill them \(x\.filled\(\.\.\.\)\), and pass"):
+        run(np.ma.masked_invalid(hidden))
+
+
+@engines
 def test_uint8_is_pixels(engine: Any) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, *SHAPE)).astype(np.uint8)
     program = program_of(info=PIXELS)

@@ -35,7 +35,9 @@ CASCADE = "cascade.json"
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where everything goes.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", readable=False, metavar="DIR", help="Where everything goes.")
+    ] = Path("demo"),
     recipe: Annotated[str, typer.Option("--recipe", metavar="CONFIG", help="Another run file.")] = "digits",
     as_json: Json = False,
 ) -> None:

@@ -37,7 +37,10 @@ def evaluate(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N test samples.")] = None,
     check: Check = 64,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="RUN", help="Folder that gets results.json for dqt report.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", readable=False, metavar="RUN", help="Folder that gets results.json for dqt report."
+        ),
     ] = None,
     engine: EngineOption = EngineName.NATIVE,
     as_json: Json = False,

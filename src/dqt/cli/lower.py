@@ -14,7 +14,10 @@ from dqt.cli.output import CheckpointFile, Json, emit
 def lower(
     checkpoint: CheckpointFile,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="NET.dqt", help="Default: the checkpoint's name with .dqt.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", readable=False, metavar="NET.dqt", help="Default: the checkpoint's name with .dqt."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -14,7 +14,10 @@ from dqt.cli.output import STDOUT, Json, emit
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder with results.json, or such a file.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="PAGE.html", help="Default: report.html beside the results.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", readable=False, metavar="PAGE.html", help="Default: report.html beside the results."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

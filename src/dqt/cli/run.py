@@ -22,7 +22,8 @@ def run(
     plan: PlanFile = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many classes to show.")] = 5,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="Write the outputs, float32 [N, ...].")
+        Path | None,
+        typer.Option("--out", "-o", readable=False, metavar="OUT.npy", help="Write the outputs, float32 [N, ...]."),
     ] = None,
     engine: EngineOption = EngineName.NATIVE,
     as_json: Json = False,

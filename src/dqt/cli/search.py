@@ -39,7 +39,13 @@ def search(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE.json", help="Where it goes; default: plan.json or cascade.json."),
+        typer.Option(
+            "--out",
+            "-o",
+            readable=False,
+            metavar="FILE.json",
+            help="Where it goes; default: plan.json or cascade.json.",
+        ),
     ] = None,
     edges: Annotated[bool, typer.Option("--edges", help="Search the first and last layer, too.")] = False,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples to measure on.")] = 512,

@@ -21,7 +21,10 @@ def train(
         str, typer.Argument(metavar="CONFIG", help="A TOML run file, or the name of one that ships: see --list.")
     ] = "",
     run_dir: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="Folder of the run; default: runs/ and CONFIG's name.")
+        Path | None,
+        typer.Option(
+            "--run", readable=False, metavar="DIR", help="Folder of the run; default: runs/ and CONFIG's name."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     data_root: DataRoot = None,

@@ -124,8 +124,10 @@ def _need(program: TakesInput) -> str:
 
 def _array(x: Any, need: str) -> npt.NDArray[Any]:
     """``x`` as an array, without a copy where that is possible."""
-    if isinstance(x, np.ndarray):
+    if type(x) is np.ndarray:
         return x
+    if np.ma.is_masked(x):  # arithmetic would skip these values, and so would the search for a NaN
+        raise InputError(f"the input has masked values: fill them (x.filled(...)), and pass {need}")
     try:
         if hasattr(x, "detach"):
             return _of_tensor(x.detach().cpu())

@@ -16,6 +16,7 @@ from dqt.lower.emit import lower
 from dqt.nn.calibrate import _axis, _mean, calibrate, run_calibration, set_controller_ranges, set_ranges
 from dqt.nn.config import Config
 from dqt.nn.controller import NORM
+from dqt.nn.controller_alone import controller_features
 from dqt.nn.errors import CalibrationError, CalibrationWarning
 from dqt.nn.graph import INPUT
 from dqt.nn.layered import product
@@ -255,7 +256,7 @@ def test_a_new_controller_gets_ranges_of_normalized_values() -> None:
     assert norm is not None
     (step,) = (step for step in net.steps if step.norm == NORM)
     layer = net.layer(step.layer)
-    hidden = layer.apply_weight(net.controller_features(x), layer.weight, layer.bias).detach()
+    hidden = layer.apply_weight(controller_features(net, x), layer.weight, layer.bias).detach()
     torch.testing.assert_close(norm.running_mean, hidden.mean(0), rtol=0.01, atol=1e-3)
     torch.testing.assert_close(norm.running_var, hidden.var(0, unbiased=False), rtol=0.02, atol=1e-4)
     largest = float(((hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + norm.eps).sqrt()).max())

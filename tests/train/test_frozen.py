@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config
+from dqt.nn.controller_alone import PREFIXES
 from dqt.nn.layers import Norm
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
@@ -111,7 +112,7 @@ def test_the_controller_alone_leaves_the_flags_as_they_were() -> None:
     assert {name: m.training for name, m in net.named_modules()} == modes
     changed = moved(net, before)
     assert changed
-    assert all(name.startswith(net.controller_prefixes) for name in changed)
+    assert all(name.startswith(PREFIXES) for name in changed)
 
 
 def with_frozen_norm() -> Net:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dqt.nn.controller_alone import PREFIXES
 from dqt.nn.net import Net
 from dqt.train.checkpoint import CheckpointError, rebuild, start_from
 from dqt.train.fit import fit
@@ -42,7 +43,7 @@ def test_samples_that_gain_get_the_bits_and_nothing_else_moves() -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     history = fit_controller(net, tiny_data(), tiny_data(seed=2), ALONE, judge=bright_needs_bits, progress=False)
     for name, value in net.state_dict().items():
-        if not name.startswith(net.controller_prefixes):
+        if not name.startswith(PREFIXES):
             assert torch.equal(value, before[name]), name
     x, y = tiny_data(90, seed=3)
     _, choice = net.route(x, exact=True)

@@ -23,7 +23,7 @@ from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.nn.observers import Extent, Observer, clip_of, extent_of, middle, weight_clip
 from dqt.nn.ranges import Edge, Signal
-from dqt.nn.run import Run
+from dqt.nn.run import Run, controller_widths
 
 Batches = list[Tensor]
 
@@ -283,7 +283,7 @@ def _saturated(signals: Sequence[Signal], extent: Extent) -> list[Signal]:
 def _correct(net: Net, inputs: Batches, means: dict[str, Tensor], b: int) -> None:
     """Run at uniform width ``b`` and move each layer's mean to the float model's, one layer after the other."""
     plan: Plan = uniform(net.space, b)
-    run = Run(dict(plan.items_) | net._controller_widths())
+    run = Run(dict(plan.items_) | controller_widths(net.space))
 
     def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
         if step.controller and step.kind == "choose":

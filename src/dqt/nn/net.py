@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
-from dqt.arith.plan import AUTO, Pair, Plan, PlanLike, Space, resolve
+from dqt.arith.plan import AUTO, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
 from dqt.nn.exact import run_cascade, run_exact
-from dqt.nn.graph import INPUT, Step, Structure, last_uses, needed_for
+from dqt.nn.graph import INPUT, Step, Structure, last_uses
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
 from dqt.nn.ranges import Edge, Signal
-from dqt.nn.run import Choice, Run
+from dqt.nn.run import Choice, Run, controller_widths, edge_widths
 from dqt.nn.scales import Held, Scale
 from dqt.nn.served import Served
 from dqt.program.program import Program
@@ -27,7 +27,7 @@ from dqt.program.program import Program
 if TYPE_CHECKING:
     from dqt.nn.diagnose import Finding
 
-__all__ = ["InputError", "Net", "edge_key"]
+__all__ = ["CONTROLLER", "InputError", "Net", "edge_key"]
 
 CONTROLLER = "controller."
 OUTPUT_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -133,7 +133,9 @@ class Net(nn.Module):
         assert isinstance(fixed, Plan)
         if exact:
             return run_exact(self, x, fixed).output
-        return self._run(x, Run(dict(fixed.items_) | self._controller_widths(), batch_statistics=self.training), False)
+        return self._run(
+            x, Run(dict(fixed.items_) | controller_widths(self.space), batch_statistics=self.training), False
+        )
 
     def route(
         self, x: Tensor, temperature: float | None = None, noise: Tensor | None = None, *, exact: bool = False
@@ -152,47 +154,11 @@ class Net(nn.Module):
             found = run_exact(self, x, AUTO)
             assert found.choice is not None
             return found.output, found.choice
-        edges = {layer.name: (self.space.edge_width,) * 2 for layer in self.space.layers if layer.edge}
-        widths = edges | self._controller_widths()
+        widths = edge_widths(self.space) | controller_widths(self.space)
         run = Run(widths, batch_statistics=self.training, temperature=temperature, noise=noise)
         y = self._run(x, run, True)
         assert run.choice is not None
         return y, run.choice
-
-    @torch.no_grad()
-    def controller_features(self, x: Tensor) -> Tensor:
-        """What the controller's first layer reads, float32 ``[N, features]``, in evaluation and without gradient."""
-        self.check_input(x)
-        first = next(step for step in self.steps if step.controller and step.layer)
-        run = Run({layer.name: (self.space.edge_width,) * 2 for layer in self.space.layers if layer.edge})
-        needed = needed_for(self.steps, first.ins)
-        values = {INPUT: self.read(x, run)}
-        for step in self.steps:
-            if step.out in needed:
-                values[step.out] = self.fake_step(step, [values[name] for name in step.ins], run)
-        return values[first.ins[0]].master.float()
-
-    def controller_logits(self, features: Tensor, training: bool = False) -> Tensor:
-        """The controller on its features, differentiable, float32 ``[N, chosen layers, choices]``.
-
-        Args:
-            features: of :meth:`controller_features`.   training: its norm takes, and follows, the batch's statistics.
-        """
-        layers = [step for step in self.steps if step.controller and step.layer]
-        run = Run(self._controller_widths(), batch_statistics=training)
-        signal = Signal(features, self.edge_of(layers[0].ins[0]))
-        for step in layers:
-            signal = self.fake_step(step, [signal], run)
-        return signal.raw.float().reshape(-1, len(self.space.chosen), len(self.space.choices))
-
-    def controller_parameters(self) -> Iterator[nn.Parameter]:
-        """The controller's own weights, norm and clips."""
-        return (p for name, p in self.named_parameters() if name.startswith(self.controller_prefixes))
-
-    @property
-    def controller_prefixes(self) -> tuple[str, str]:
-        """How the names of the controller's parameters and buffers begin."""
-        return CONTROLLER, f"edges.{edge_key(CONTROLLER)}"
 
     def clips(self) -> dict[str, Tensor]:
         """Every clip and range by name, detached: ``[out]`` for weights (``<layer>.weight``), 0-d for activations."""
@@ -247,9 +213,6 @@ class Net(nn.Module):
         return integers.edge_codes(self.edge_of(value))
 
     # running
-
-    def _controller_widths(self) -> dict[str, Pair]:
-        return {layer.name: (self.space.master,) * 2 for layer in self.space.controller}
 
     def check_input(self, x: Tensor) -> None:
         """Raise :class:`InputError` unless ``x`` is float ``[N, *input_shape]``, N >= 1."""

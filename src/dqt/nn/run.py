@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dqt.arith.plan import Pair
+from dqt.arith.plan import Pair, Space
 from dqt.nn import fake
 
 
@@ -53,6 +53,16 @@ class Run:
     choice: Choice | None = None
     temperature: float | None = None
     noise: Tensor | None = None
+
+
+def controller_widths(space: Space) -> dict[str, Pair]:
+    """The controller's own layers, which always run at the master width."""
+    return {layer.name: (space.master,) * 2 for layer in space.controller}
+
+
+def edge_widths(space: Space) -> dict[str, Pair]:
+    """The first and last layer, whose width a controller does not choose."""
+    return {layer.name: (space.edge_width,) * 2 for layer in space.layers if layer.edge}
 
 
 def by_width(chosen: Tensor, x: Tensor, run: Callable[[Tensor, int, float], Tensor]) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dqt.arith.files import ADVICE, OTHERWISE, remove_abandoned, write_file
+from dqt.nn.controller_alone import PREFIXES
 from dqt.nn.net import Net
 from dqt.train.recipe import RecipeError, Run, run_from
 
@@ -181,7 +182,7 @@ def start_from(net: Net, path: str | os.PathLike[str]) -> Net:
         CheckpointError: see :meth:`Checkpoint.load`; or the state belongs to another network.
     """
     checkpoint = Checkpoint.load(path)
-    own = {name: value for name, value in net.state_dict().items() if name.startswith(net.controller_prefixes)}
+    own = {name: value for name, value in net.state_dict().items() if name.startswith(PREFIXES)}
     return restore(net, replace(checkpoint, net=own | checkpoint.net), str(path))
 
 

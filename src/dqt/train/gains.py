@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from dqt.arith.plan import AUTO
 from dqt.nn.calibrate import set_controller_ranges
 from dqt.nn.controller import LOGITS, NORM
+from dqt.nn.controller_alone import controller_features, controller_logits, controller_parameters
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
@@ -209,7 +210,7 @@ def _parts(
     for samples, (x, given) in zip(indices[first:], batches, strict=True):
         y = labels_for(net, given, len(x), samples).cpu()
         with torch.no_grad():
-            features = net.controller_features(x.to(_device(net))).cpu()
+            features = controller_features(net, x.to(_device(net))).cpu()
             losses = [F.cross_entropy(judge(x, b).cpu().float(), y, reduction="none") for b in net.space.choices]
         yield {"features": features, "losses": torch.stack(losses, 1).clamp(max=WORST)}
 
@@ -223,7 +224,7 @@ def _learn(net: Net, gains: Gains, recipe: Recipe) -> list[dict[str, Any]]:
     norm = net.norm(NORM)
     assert norm is not None
     net.requires_grad_(False)
-    for parameter in net.controller_parameters():
+    for parameter in controller_parameters(net):
         parameter.requires_grad_(True)
     norm.train()  # of all norms, the controller's alone learns
     try:
@@ -246,7 +247,7 @@ def _epochs(net: Net, gains: Gains, recipe: Recipe) -> Iterator[dict[str, Any]]:
         for i, index in enumerate(batches_of(order, size)[:per_epoch]):
             step = epoch * per_epoch + i
             lr = set_rate(optimizer, recipe, step, total)
-            logits = net.controller_logits(gains.features[index].to(device), training=True)
+            logits = controller_logits(net, gains.features[index].to(device), training=True)
             soft = F.softmax(logits.mean(1, keepdim=True) / temperature(recipe, step, total), -1)  # layers are one
             expected = (soft[:, 0] * gains.losses[index].to(device)).sum(1).mean()
             widths = torch.tensor(net.space.choices, device=device)[soft.argmax(-1)]

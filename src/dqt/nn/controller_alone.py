@@ -1,0 +1,52 @@
+"""The controller by itself: what it reads, what it answers, and which parameters are its own.
+
+It can so be trained on features that were computed once, without a pass through the network for each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from dqt.nn.graph import INPUT, needed_for
+from dqt.nn.net import CONTROLLER, Net, edge_key
+from dqt.nn.ranges import Signal
+from dqt.nn.run import Run, controller_widths, edge_widths
+
+PREFIXES = (CONTROLLER, f"edges.{edge_key(CONTROLLER)}")
+"""How the names of the controller's parameters and buffers begin."""
+
+
+@torch.no_grad()
+def controller_features(net: Net, x: Tensor) -> Tensor:
+    """What the controller's first layer reads, float32 ``[N, features]``, in evaluation and without gradient."""
+    net.check_input(x)
+    first = next(step for step in net.steps if step.controller and step.layer)
+    run = Run(edge_widths(net.space))
+    needed = needed_for(net.steps, first.ins)
+    values = {INPUT: net.read(x, run)}
+    for step in net.steps:
+        if step.out in needed:
+            values[step.out] = net.fake_step(step, [values[name] for name in step.ins], run)
+    return values[first.ins[0]].master.float()
+
+
+def controller_logits(net: Net, features: Tensor, training: bool = False) -> Tensor:
+    """The controller on its features, differentiable, float32 ``[N, chosen layers, choices]``.
+
+    Args:
+        features: of :func:`controller_features`.   training: its norm takes, and follows, the batch's statistics.
+    """
+    layers = [step for step in net.steps if step.controller and step.layer]
+    run = Run(controller_widths(net.space), batch_statistics=training)
+    signal = Signal(features, net.edge_of(layers[0].ins[0]))
+    for step in layers:
+        signal = net.fake_step(step, [signal], run)
+    return signal.raw.float().reshape(-1, len(net.space.chosen), len(net.space.choices))
+
+
+def controller_parameters(net: Net) -> Iterator[nn.Parameter]:
+    """The controller's own weights, norm and clips."""
+    return (p for name, p in net.named_parameters() if name.startswith(PREFIXES))

@@ -16,8 +16,8 @@ from bench.common import machine
 from bench.evidence.records import RecordError, Training, commit
 from dqt.arith.files import write_file
 from dqt.nn.net import Net
-from dqt.train.build import load_data, network, teacher
-from dqt.train.checkpoint import BEST, LAST, Checkpoint, rebuild
+from dqt.train.build import load_data, network, rebuild, teacher
+from dqt.train.checkpoint import BEST, LAST, Checkpoint
 from dqt.train.data import Splits
 from dqt.train.fit import MAY_DIFFER, fit
 from dqt.train.gains import Judge, fit_controller

@@ -21,7 +21,7 @@ from dqt.program.interpret import Result, execute, interpret, margins
 from dqt.report import load_results
 from dqt.runtime import Runtime
 from dqt.testing import Builder, inputs
-from dqt.train.checkpoint import rebuild
+from dqt.train.build import rebuild
 from dqt.train.data import load
 from dqt.train.processes import Stopped
 from dqt.train.seeds import permutation

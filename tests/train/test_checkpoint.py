@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from dqt.nn.net import Net
-from dqt.train.checkpoint import HEADER, MAGIC, Checkpoint, CheckpointError, read, rebuild, restore, write
+from dqt.train.build import rebuild
+from dqt.train.checkpoint import HEADER, MAGIC, Checkpoint, CheckpointError, read, restore, write
 from dqt.train.recipe import Recipe
 
 from .conftest import tiny_net

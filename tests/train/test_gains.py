@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dqt.nn.controller_alone import PREFIXES
 from dqt.nn.net import Net
-from dqt.train.checkpoint import CheckpointError, rebuild, start_from
+from dqt.train.build import rebuild
+from dqt.train.checkpoint import CheckpointError, start_from
 from dqt.train.fit import fit
 from dqt.train.gains import fit_controller
 from dqt.train.loss import chosen_share

@@ -25,7 +25,7 @@ def lower(
     import dqt
     from dqt.arith.files import write_file
     from dqt.program.file import dumps
-    from dqt.train.checkpoint import rebuild
+    from dqt.train.build import rebuild
 
     source = checkpoint_of(checkpoint)
     net, held = rebuild(source)

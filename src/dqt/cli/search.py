@@ -57,7 +57,7 @@ def search(
     With --cascade, choose the margins below which a sample runs again at the next width; --bitops is what a sample may
     cost on average, every pass counted. Either file serves as --plan of dqt eval, run and bench.
     """
-    from dqt.train.checkpoint import rebuild
+    from dqt.train.build import rebuild
 
     net, held = rebuild(checkpoint_of(checkpoint))
 

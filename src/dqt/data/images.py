@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+from PIL.Image import Transpose
 
 from dqt.data.errors import DataError, reason
 
@@ -82,8 +84,6 @@ def with_channels(planes: UInt8, channels: int) -> UInt8:
 
 def _decoded(path: str | os.PathLike[str], like: Sequence[int] | None) -> UInt8:
     """Rules 1 to 4: uint8 ``[H, W]`` or ``[H, W, 3]``."""
-    from PIL import Image
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged EXIF: the picture itself is whole
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -99,8 +99,6 @@ def _decoded(path: str | os.PathLike[str], like: Sequence[int] | None) -> UInt8:
 
 def _upright(image: Any) -> Any:
     """The image as viewers show it: rule 1."""
-    from PIL.Image import Transpose
-
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # the EXIF block is damaged, the picture is not: shown as it is stored

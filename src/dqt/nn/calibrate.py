@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import torch
+from rich.progress import Progress
 from torch import Tensor
 
 from dqt.arith.plan import Plan, uniform
@@ -115,21 +117,14 @@ def _layers(net: Net) -> list[WidthLayer]:
     return [module for module in net.modules() if isinstance(module, WidthLayer)]
 
 
-def _progress(show: bool, total: int) -> Any:
-    from contextlib import contextmanager
-
-    @contextmanager
-    def bar() -> Any:
-        if not show:
-            yield lambda: None
-            return
-        from rich.progress import Progress
-
-        with Progress(transient=True) as shown:
-            task = shown.add_task("calibrating", total=total)
-            yield lambda: shown.advance(task)
-
-    return bar()
+@contextmanager
+def _progress(show: bool, total: int) -> Iterator[Callable[[], None]]:
+    if not show:
+        yield lambda: None
+        return
+    with Progress(transient=True) as shown:
+        task = shown.add_task("calibrating", total=total)
+        yield lambda: shown.advance(task)
 
 
 # ranges, and the float model's means

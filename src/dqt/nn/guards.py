@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
 from dqt.arith.errors import InputError
-
-if TYPE_CHECKING:
-    from dqt.nn.net import Net
+from dqt.nn.net import Net
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,8 +40,6 @@ def prepared(net: Any, where: str) -> Net:
     Raises:
         InputError: it is anything else.
     """
-    from dqt.nn.net import Net
-
     if isinstance(net, Net):
         return net
     inner = getattr(net, "module", getattr(net, "_orig_mod", None))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from torch import fx
 
+from dqt.nn import ops
 from dqt.nn.graph import Step
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -59,8 +60,6 @@ class Operator:
 @cache
 def operators() -> Mapping[str, Operator]:
     """Every operator by kind: all that the files of :mod:`dqt.nn.ops` define as ``OPERATOR``."""
-    from dqt.nn import ops
-
     names = [module.name for module in iter_modules(ops.__path__, f"{ops.__name__}.")]
     found: list[Operator] = [import_module(name).OPERATOR for name in names]
     return {each.kind: each for each in found}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dqt.arith.nested import limits
 from dqt.arith.plan import Space
+from dqt.program import ops
 from dqt.program.errors import require
 from dqt.program.values import Shape, Value
 
@@ -125,8 +126,6 @@ class Operator(ABC):
 def operators() -> Mapping[str, type[Operator]]:
     """Every operator by name: all that the files of :mod:`dqt.program.ops` define."""
     if not _FOUND:
-        from dqt.program import ops
-
         for module in iter_modules(ops.__path__, f"{ops.__name__}."):
             for item in vars(import_module(module.name)).values():
                 if isinstance(item, type) and issubclass(item, Operator) and item.__module__ == module.name:

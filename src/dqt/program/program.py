@@ -13,9 +13,11 @@ import numpy.typing as npt
 from dqt.arith.plan import PlanLike, Space
 from dqt.program.errors import ProgramError
 from dqt.program.info import frozen, thawed
+from dqt.program.listing import listing
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
 from dqt.program.values import Value
+from dqt.program.verify import verify
 
 __all__ = ["Program", "ProgramError", "ProgramLike", "as_program"]
 
@@ -45,8 +47,6 @@ class Program:
     info: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from dqt.program.verify import verify
-
         if type(self.ops) is tuple:  # verify refuses the rest
             object.__setattr__(self, "ops", tuple(map(_owning, self.ops)))
         verify(self)
@@ -95,8 +95,6 @@ class Program:
         return load(path)
 
     def __str__(self) -> str:
-        from dqt.program.listing import listing
-
         return listing(self)
 
     def __call__(self, x: Any, plan: PlanLike = None) -> Any:

@@ -1,10 +1,11 @@
-"""From a run to its prepared network: the float model, its weights, ``prepare``."""
+"""From a run, or from its checkpoint, to its prepared network: the float model, its weights, ``prepare``."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import inspect
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,13 +13,15 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
-from dqt.train.checkpoint import start_from
+from dqt.train.checkpoint import Checkpoint, CheckpointError, restore, start_from
 from dqt.train.data import Augment, Splits, load
-from dqt.train.recipe import FloatPart, RecipeError, Run
+from dqt.train.recipe import FloatPart, RecipeError, Run, run_from
 
 
 def load_data(run: Run) -> Splits:
@@ -121,9 +124,6 @@ def _file_module(path: Path) -> ModuleType:
 
 
 def _load_weights(model: nn.Module, path: Path, section: str) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         state = load_file(path)
     except FileNotFoundError:
@@ -139,3 +139,28 @@ def _load_weights(model: nn.Module, path: Path, section: str) -> None:
     wrong = [*(f"misses {key}" for key in missing), *(f"has unknown {key}" for key in result.unexpected_keys)]
     if wrong:
         raise RecipeError(f"{section}.weights {path}: {', '.join(wrong[:3])} ({len(wrong)} such names in all)")
+
+
+def rebuild(path: str | os.PathLike[str]) -> tuple[Net, Checkpoint]:
+    """The trained network of a checkpoint that ``dqt train`` wrote, in evaluation mode.
+
+    Raises:
+        CheckpointError: see :meth:`Checkpoint.load`; or it names no model factory (``fit`` was called from Python:
+            prepare the network there and use :func:`restore`).
+    """
+    checkpoint = Checkpoint.load(path)
+    if checkpoint.run is None:
+        raise CheckpointError(
+            f"{path}: names no model, because fit() was called without run=...; prepare the network in Python and "
+            "use dqt.train.checkpoint.restore(net, Checkpoint.load(path))"
+        )
+    try:
+        run = run_from(checkpoint.run, str(path))
+        net = network(_without_weights(run), checkpoint.shape)
+    except RecipeError as error:
+        raise CheckpointError(f"{path}: its network cannot be built again: {error}") from None
+    return restore(net, checkpoint, str(path)).eval(), checkpoint
+
+
+def _without_weights(run: Run) -> Run:
+    return run.model_copy(update={"model": run.model.model_copy(update={"weights": None, "checkpoint": None})})

@@ -21,7 +21,6 @@ from torch import Tensor
 from dqt.arith.files import ADVICE, OTHERWISE, remove_abandoned, write_file
 from dqt.nn.controller_alone import PREFIXES
 from dqt.nn.net import Net
-from dqt.train.recipe import RecipeError, Run, run_from
 
 MAGIC = b"DQTCKPT\0"
 VERSION = 1
@@ -184,30 +183,3 @@ def start_from(net: Net, path: str | os.PathLike[str]) -> Net:
     checkpoint = Checkpoint.load(path)
     own = {name: value for name, value in net.state_dict().items() if name.startswith(PREFIXES)}
     return restore(net, replace(checkpoint, net=own | checkpoint.net), str(path))
-
-
-def rebuild(path: str | os.PathLike[str]) -> tuple[Net, Checkpoint]:
-    """The trained network of a checkpoint that ``dqt train`` wrote, in evaluation mode.
-
-    Raises:
-        CheckpointError: see :meth:`Checkpoint.load`; or it names no model factory (``fit`` was called from Python:
-            prepare the network there and use :func:`restore`).
-    """
-    from dqt.train.build import network
-
-    checkpoint = Checkpoint.load(path)
-    if checkpoint.run is None:
-        raise CheckpointError(
-            f"{path}: names no model, because fit() was called without run=...; prepare the network in Python and "
-            "use dqt.train.checkpoint.restore(net, Checkpoint.load(path))"
-        )
-    try:
-        run = run_from(checkpoint.run, str(path))
-        net = network(_without_weights(run), checkpoint.shape)
-    except RecipeError as error:
-        raise CheckpointError(f"{path}: its network cannot be built again: {error}") from None
-    return restore(net, checkpoint, str(path)).eval(), checkpoint
-
-
-def _without_weights(run: Run) -> Run:
-    return run.model_copy(update={"model": run.model.model_copy(update={"weights": None, "checkpoint": None})})

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from rich.progress import track
 from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
@@ -196,8 +197,6 @@ def _parts(
     net: Net, source: Source, recipe: Recipe, judge: Judge, copy: int, done: int, progress: bool
 ) -> Iterator[Table]:
     """What follows the first ``done`` samples, a whole number of batches or all of them, batch by batch."""
-    from rich.progress import track
-
     indices = batches_of(torch.arange(len(source)), _size(source))
     seeds = [(recipe.seed, "gains", copy, i) for i in range(len(indices))]
     first = -(-done // _size(source))

@@ -165,6 +165,7 @@ def test_files_that_are_no_samples_are_refused(call: Call) -> None:
     refused(call("run", "net.dqt", "wide.png"), "wide.png", "9x8", "8x8")
     Path("folder").mkdir()
     Path("folder", "below.png").mkdir()
+    Path("folder", ".hidden.png").write_bytes(b"")
     refused(call("run", "net.dqt", "folder"), "folder", "no images or arrays")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -369,3 +370,9 @@ def test_run_shows_one_number_a_sample(call: Call) -> None:
     np.testing.assert_array_equal(np.load("out.npy"), y)
     shown = call("run", "number.dqt", "three.npy").out
     assert all(f"{value:.6g}" in shown for value in y)
+
+
+def test_the_size_of_a_program_from_a_pipe_is_that_of_its_file(made: Path) -> None:
+    line = f"cat {made / 'net.dqt'} | {sys.executable} -m dqt inspect /dev/stdin --json"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["bytes"] == (made / "net.dqt").stat().st_size

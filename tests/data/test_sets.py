@@ -55,6 +55,24 @@ def split_shape(path: Path) -> tuple[int, ...]:
     return train.x.shape[1:]
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_one_part_of_a_folder_may_be_there_alone(tmp_path: Path, part: str) -> None:
+    for name, grey in (("cat", 1), ("dog", 2)):
+        (tmp_path / part / name).mkdir(parents=True)
+        Image.new("L", (4, 3), grey).save(tmp_path / part / name / "0.png")
+        (tmp_path / part / name / "._0.png").write_bytes(b"hidden: written by macOS")
+    arrays = read(f"folder={tmp_path}")
+    assert arrays.classes == ("cat", "dog")
+    found, other = (arrays.test, arrays.train) if part == "test" else (arrays.train, arrays.test)
+    assert other is None
+    assert found is not None
+    assert found.x[:, 0, 0, 0].tolist() == [1, 2]
+    assert found.labels.tolist() == [0, 1]
+    (tmp_path / "birds").mkdir()  # then train or test is a class of its own, which holds no images
+    with pytest.raises(DataError, match="birds: no images"):
+        read(f"folder={tmp_path}")
+
+
 def test_a_test_part_alone_is_no_training_data(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x_test=np.zeros((4, 2)), y_test=np.arange(4))
     arrays = read(f"npz={tmp_path / 'x.npz'}")

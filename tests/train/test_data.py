@@ -136,7 +136,7 @@ def test_what_is_wrong_with_data_is_said(tmp_path: Path, small_cifar: Path) -> N
         (bad_npz(tmp_path, x=images.astype(np.float32), y=labels), r"x is float32 \[4, 2, 2\]; need uint8"),
         (f"folder={tmp_path / 'images'}", "z.png: 9x9 pixels where 5x4 is needed"),
         (f"folder={tmp_path / 'broken'}", "0.png: not a readable image"),
-        (f"folder={tmp_path / 'images' / 'cat'}", "0 class folders"),
+        (f"folder={tmp_path / 'images' / 'cat'}", "no class folders"),
     ]
     for spec, message in cases:
         with pytest.raises(DataError, match=message):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.errors import DIFFERS
-from dqt.cli.inputs import EngineName, EngineOption, engine_of, plan_in, widths_of
+from dqt.cli.inputs import EngineName, EngineOption, engine_of, plan_in, size_of, widths_of
 from dqt.cli.output import RED, Json, PlanFiles, ProgramFile, alarm, emit, progress, table
 
 if TYPE_CHECKING:
@@ -154,6 +154,6 @@ def _run(program: Program, test: Labelled, tasks: list[Task], net: Path, engine:
             if plan == AUTO:
                 chosen = auto_of(program, found, labels, test.images)
     return results_of(
-        program, rows, name=net.stem, data=test.words, samples=len(labels), model_bytes=net.stat().st_size, auto=chosen,
-        engine="native" if engine else "interpret",
+        program, rows, name=net.stem, data=test.words, samples=len(labels), model_bytes=size_of(program, net),
+        auto=chosen, engine="native" if engine else "interpret",
     )  # fmt: skip

@@ -90,6 +90,13 @@ def plan_in(space: Space, file: Path) -> Plan | Cascade:
     return held
 
 
+def size_of(program: Program, net: Path) -> int:
+    """Bytes of the file of ``program``, which came from ``net``: a file, or a pipe that is empty now."""
+    from dqt.program.file import dumps
+
+    return net.stat().st_size if net.is_file() else len(dumps(program))
+
+
 def samples_of(program: Program, path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
     """Samples from a file or from all files of a folder: their names, and float32 ``[N, *input_shape]``.
 
@@ -101,11 +108,11 @@ def samples_of(program: Program, path: Path) -> tuple[list[str], npt.NDArray[np.
     import numpy as np
 
     from dqt.data.errors import DataError
-    from dqt.data.images import IMAGE_SUFFIXES
+    from dqt.data.images import IMAGE_SUFFIXES, files_in
 
     files = [path]
     if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES | ARRAYS and not f.is_dir())
+        files = files_in(path, IMAGE_SUFFIXES | ARRAYS)
     if not files:
         raise DataError(f"{path}: no images or arrays in this folder ({', '.join(sorted(IMAGE_SUFFIXES | ARRAYS))})")
     names: list[str] = []

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import typer
 
+from dqt.cli.inputs import size_of
 from dqt.cli.output import Json, ProgramFile, emit
 
 
@@ -20,7 +21,7 @@ def inspect(net: ProgramFile, as_json: Json = False) -> None:
     costs = {b: cost(program, b) for b in reversed(space.widths)}
     data = {
         "file": str(net),
-        "bytes": net.stat().st_size,
+        "bytes": size_of(program, net),
         "input_shape": list(program.input_shape),
         "info": dict(program.info),
         "master": space.master,

@@ -13,7 +13,7 @@ import numpy as np
 
 from dqt.data.arrays import TEST, TRAIN, WHOLE, Part, check_labels, read_parts
 from dqt.data.errors import DataError, reason
-from dqt.data.images import IMAGE_SUFFIXES, UInt8, read_image, with_channels
+from dqt.data.images import IMAGE_SUFFIXES, UInt8, files_in, read_image, with_channels
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_ROWS, CIFAR10_ROW = 10_000, 1 + 3 * 32 * 32
@@ -121,14 +121,17 @@ def npz(path: Path) -> Arrays:
 def folder(path: Path, like: Sequence[int] | None = None) -> Arrays:
     """``path/<class>/<image>``, or ``path/train/<class>/..`` and ``path/test/<class>/..``; images of one size.
 
+    One of ``train`` and ``test`` may be there alone.
+
     ``like``: the shape ``[C, H, W]`` that they must get; by default that of the first image, in colour if any is.
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder")
     if not ((path / "train").is_dir() and (path / "test").is_dir()):
-        classes = _class_names(path)
-        (whole,) = _read_folders([path], classes, like)
-        return Arrays(classes, whole)
+        alone = next((part for part in (TRAIN, TEST) if _folders(path) == (part,)), WHOLE)
+        classes = _class_names(path / alone)
+        (one,) = _read_folders([path / alone], classes, like)
+        return Arrays(classes, None, one) if alone == TEST else Arrays(classes, one)
     classes = _class_names(path / "train")
     if _class_names(path / "test") != classes:
         raise DataError(f"{path}: train and test have different class folders")
@@ -136,12 +139,15 @@ def folder(path: Path, like: Sequence[int] | None = None) -> Arrays:
     return Arrays(classes, train, test)
 
 
+def _folders(path: Path) -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+
+
 def _class_names(path: Path) -> tuple[str, ...]:
-    names = tuple(sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    names = _folders(path)
     if len(names) < 2:
-        raise DataError(
-            f"{path}: {len(names)} class folders; need one folder of images for each of two or more classes"
-        )
+        held = f"one class folder, {names[0]}" if names else "no class folders"
+        raise DataError(f"{path}: {held}; need one folder of images for each of two or more classes")
     return names
 
 
@@ -163,7 +169,7 @@ def _read_folders(paths: list[Path], classes: tuple[str, ...], like: Sequence[in
 
 
 def _images_in(path: Path) -> list[Path]:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir())
+    files = files_in(path, IMAGE_SUFFIXES)
     if not files:
         raise DataError(f"{path}: no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,12 @@ def read_image(path: str | os.PathLike[str], like: Sequence[int] | None = None) 
         planes = with_channels(planes, like[0] or len(planes))
         _check_size(path, planes.shape[2], planes.shape[1], like)
     return np.ascontiguousarray(planes)
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files of these kinds in ``folder``, sorted, but no hidden ones: macOS writes ``._0.png`` beside ``0.png``."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
+    return sorted(path for path in found if not path.is_dir())
 
 
 def with_channels(planes: UInt8, channels: int) -> UInt8:

@@ -86,3 +86,9 @@ def test_one_row_of_constants_where_widths_agree() -> None:
 def test_the_public_name_is_the_function() -> None:
     net, x = ready(small(), (3, 8, 8))
     np.testing.assert_array_equal(dqt.interpret(dqt.lower(net), x, 2), lower(net)(x, 2))
+
+
+def test_info_that_is_no_mapping_is_one_clear_error() -> None:
+    net, _ = ready(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval(), (4,))
+    with pytest.raises(ProgramError, match="info is a value of type str"):
+        lower(net, info="digits")  # type: ignore[arg-type]

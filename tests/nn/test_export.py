@@ -109,6 +109,89 @@ def test_a_wrapped_part_has_the_names_inside(wrap: Callable[[nn.Module], Any]) -
     assert net.layers == ("0.0", "0.6", "2")
 
 
+def without_gradients(model: nn.Module) -> nn.Module:
+    model.forward = torch.no_grad()(model.forward)
+    return model
+
+
+def in_inference_mode(model: nn.Module) -> nn.Module:
+    model.forward = torch.inference_mode()(model.forward)
+    return model
+
+
+def in_bfloat16(model: nn.Module) -> nn.Module:
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
+    return model
+
+
+def in_both(model: nn.Module) -> nn.Module:
+    return without_gradients(in_bfloat16(model))
+
+
+class Halves(nn.Module):
+    """The parts of a model, of which the first and a constant are computed inside of regions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = body()
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = list(self.body.children())
+        with torch.no_grad():
+            for part in parts[:3]:
+                x = part(x)
+            with torch.autocast("cpu", enabled=False):
+                first, second = x.chunk(2, 1)
+        with torch.no_grad():
+            one = torch.ones(1)
+        x = torch.cat([first * one, second], 1)
+        for part in parts[3:]:
+            x = part(x)
+        return x
+
+
+REGIONS = [without_gradients, in_inference_mode, in_bfloat16, in_both]
+
+
+@pytest.mark.parametrize("wrap", REGIONS)
+def test_regions_of_gradient_and_autocast_are_captured_like_the_rest(wrap: Callable[[nn.Module], Any]) -> None:
+    np.testing.assert_array_equal(integers(wrap(body())), integers(body()))
+
+
+def test_regions_inside_of_a_forward_with_several_results_and_with_none() -> None:
+    model, x = Halves().eval(), example()
+    net = calibrate(prepare(model, x), [x])
+    assert net.layers == ("body.0", "body.6")
+    torch.testing.assert_close(net(x, 8, exact=True), model(x), rtol=0, atol=0.01)
+
+
+def test_an_operator_inside_a_region_is_named_with_its_line() -> None:
+    class Sorted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body()
+
+        @torch.no_grad()
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.body(x)
+            return y.sort(1)[0]
+
+    with pytest.raises(UnsupportedError, match=r"aten\.sort.*test_export\.py:\d+: `return y\.sort"):
+        prepare(Sorted().eval(), example())
+
+
+def test_a_default_type_of_float64_changes_no_integers() -> None:
+    want = integers(body())
+    model, x = body(), example()
+    torch.set_default_dtype(torch.float64)
+    try:
+        net = calibrate(prepare(model, x), [x])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {p.dtype for p in net.state_dict().values() if p.is_floating_point()} == {torch.float32}
+    np.testing.assert_array_equal(lower(net)(x, 4), want)
+
+
 class Outer(nn.Module):
     """Calls what it holds with whatever it gets."""
 

@@ -109,6 +109,8 @@ def test_tensors_are_taken(engine: Any) -> None:
         turned,
         inferred,
         tensor.double(),
+        torch.complex(x_ := tensor.clone(), -x_).conj().imag,  # a view whose sign torch has yet to turn
+        list(tensor.clone().requires_grad_()),
     ):
         np.testing.assert_array_equal(call(each), call(x))
     for dtype in (torch.float16, torch.bfloat16):

@@ -125,6 +125,17 @@ def test_the_number_of_threads_and_samples_changes_nothing() -> None:
     np.testing.assert_array_equal(Runtime(program).codes(np.asfortranarray(x), b), expected)
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_what_is_no_number_of_threads_is_one_clear_error(threads: Any) -> None:
+    with pytest.raises(ValueError, match="need a whole number of at least 1"):
+        Runtime(random_program(0), threads=threads)
+
+
+@pytest.mark.parametrize("threads", [np.int64(1), 10**30])
+def test_any_whole_number_of_threads_is_taken(threads: Any) -> None:
+    check(random_program(0), None, threads=threads)
+
+
 def test_one_runtime_from_several_threads() -> None:
     program = random_program(5)
     x = inputs(program, 4)

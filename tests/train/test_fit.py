@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
+from dqt.arith.errors import InputError
 from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config
 from dqt.nn.layers import Norm
@@ -461,3 +462,33 @@ def test_norm_statistics_come_from_images_as_training_sees_them(monkeypatch: pyt
     given = [tuple(image.flatten().tolist()) for image in torch.cat(seen)]
     assert len(given) == 128
     assert sum(image in plain for image in given) < 64  # a shift by up to one pixel leaves one in nine as it was
+
+
+class Wrapped(nn.Module):
+    """Logits in a dict."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        return {"logits": self.model(x), "hidden": None}
+
+
+def test_a_teacher_may_return_a_dict_and_must_fit() -> None:
+    taught = RECIPE.model_copy(update={"teacher": "float", "epochs": 1})
+    teacher = Tiny()
+    plain = train(tiny_net(), taught, teacher=teacher).rows[0]["losses"]
+    assert train(tiny_net(), taught, teacher=Wrapped(teacher)).rows[0]["losses"] == plain
+    with pytest.raises(RecipeError, match="the teacher is an object of type str"):
+        train(tiny_net(), taught, teacher="resnet")
+    with pytest.raises(InputError, match="the teacher gives"):
+        train(tiny_net(), taught, teacher=nn.Sequential(nn.Flatten(), nn.Linear(36, 7)))
+
+
+def test_fit_trains_where_gradients_are_off() -> None:
+    one = RECIPE.model_copy(update={"epochs": 1})
+    want = train(tiny_net(), one).rows[0]["losses"]
+    with torch.no_grad():
+        found = train(tiny_net(), one).rows[0]["losses"]
+    assert found == want

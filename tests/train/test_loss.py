@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from dqt.arith.cost import chosen_bitops, full_bitops
+from dqt.arith.errors import InputError
 from dqt.nn.net import Net
 from dqt.train.loss import (
     MIXED,
@@ -228,3 +230,13 @@ def test_a_plain_loop_learns_without_fit() -> None:
         losses.append(sum(float(v) for v in found.losses.values()))
     assert all(math.isfinite(v) for v in losses)
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_what_is_no_recipe_and_no_teacher_is_one_clear_error(net: Net) -> None:
+    x, y = tiny_data()
+    with pytest.raises(RecipeError, match="the recipe is an object of type dict"):
+        objective(net, x, y, {"lr": 1.0})  # type: ignore[arg-type]
+    wrong: list[Any] = [torch.zeros(len(x), 99), torch.zeros(1), net, {"logits": torch.zeros(len(x), 3)}]
+    for teacher in wrong:
+        with pytest.raises(InputError, match="the teacher gives"):
+            objective(net, x, y, teacher=teacher)

@@ -9,7 +9,7 @@ from dqt.nn.emission import emit
 from dqt.nn.errors import CalibrationError
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.net import Net
-from dqt.program.program import Program
+from dqt.program.program import Program, ProgramError
 
 
 @outside_inference_mode
@@ -27,10 +27,13 @@ def lower(net: Net, *, info: Mapping[str, Any] | None = None) -> Program:
         InputError: ``net`` is no prepared network.
         UnsupportedError: a parameter is not finite, or a constant does not fit; names it, or the layer.
         ProgramError: a layer cannot be proved free of overflow; names it and the bound.
+            Or ``info`` is no mapping.
     """
     net = prepared(net, "dqt.lower")
     if not net.calibrated:
         raise CalibrationError(
             "the ranges come from the example input alone: run dqt.calibrate(net, batches) or dqt.fit first"
         )
+    if info is not None and not isinstance(info, Mapping):
+        raise ProgramError(f"info is a value of type {type(info).__name__}: pass a mapping, such as {{'mean': [0.5]}}")
     return emit(net, info or {})

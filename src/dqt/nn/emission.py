@@ -12,6 +12,7 @@ from dqt.arith.bounds import WIDE_LIMIT
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.finite import check_finite
 from dqt.nn.graph import INPUT, Step
+from dqt.nn.hooks import compute_weights
 from dqt.nn.integers import Codes
 from dqt.nn.operator import operators
 from dqt.program.operator import Operator
@@ -32,6 +33,7 @@ def emit(net: Net, info: Mapping[str, Any]) -> Program:
         UnsupportedError: a parameter is not finite, or a constant does not fit; names it, or the layer.
         ProgramError: a layer cannot be proved free of overflow; names it and the bound.
     """
+    compute_weights(net)
     check_finite(net)
     emission = Emission(net)
     with torch.no_grad():

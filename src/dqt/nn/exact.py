@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
@@ -37,6 +38,7 @@ class Exact:
     choice: Choice | None
 
 
+@_disable_dynamo  # integers of NumPy among tensors: torch.compile leaves the exact run as it is
 @torch.no_grad()
 def run_exact(net: Net, x: Tensor, plan: Plan | Literal["auto"]) -> Exact:
     """The integers that ``dqt.interpret`` gives for the program of ``net``, computed in torch.
@@ -45,11 +47,12 @@ def run_exact(net: Net, x: Tensor, plan: Plan | Literal["auto"]) -> Exact:
         InputError: ``x`` has another shape or dtype, or holds a NaN or an infinity.
     """
     net.check_input(x)
+    x = x.float()
     if not bool(torch.isfinite(x).all()):
-        raise InputError("the input contains NaN or infinity")
+        raise InputError("the input contains NaN or infinity, or a number beyond float32")
     warn_unheard(net)
     program = net.program()
-    run = Machine(program, plan, TensorArrays(x.device)).run(x.float())
+    run = Machine(program, plan, TensorArrays(x.device)).run(x)
     codes = run.output.int()
     choice = _choice(program, run.chosen) if plan == AUTO else None
     out = run.value(program.output)
@@ -61,6 +64,7 @@ def _choice(program: Program, chosen: dict[str, Tensor]) -> Choice:
     return Choice(program.space.chosen, widths, torch.empty(0), torch.empty(0))
 
 
+@_disable_dynamo
 def run_cascade(net: Net, x: Tensor, cascade: Cascade) -> Tensor:
     """Low width first, unsure samples again: the margin of the two largest integers decides. float32 ``[N, classes]``.
 

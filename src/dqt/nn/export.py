@@ -22,9 +22,10 @@ from functools import partial
 from typing import Any, TextIO, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from dqt.nn.errors import HookWarning, UnsupportedError
+from dqt.nn.hooks import is_torchs
 
 WRAPPERS = {
     "torch.nn.parallel.data_parallel.DataParallel": "module",
@@ -33,6 +34,8 @@ WRAPPERS = {
     "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
 }
 """Modules around a model that compute what it computes, and where they hold it."""
+REGIONS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
+"""What torch.export makes of ``torch.no_grad()`` and autocast: an operator that runs a graph of its own."""
 COPIED = (nn.Module, dict, list, tuple, set, types.MethodType, partial)
 """What an attribute of a module may be and lead to the module itself; anything else is shared with the copy."""
 _LOCKS = {"export": threading.RLock()}
@@ -72,20 +75,39 @@ def _exported(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram
     shapes[batch] = {0: torch.export.Dim("batch", min=1)}  # by the tensor: however forward names what it takes
     try:
         with _quiet():
-            return _inlined(torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False))
+            program = torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False)
+            _inline(program.graph_module)
+            return program
     except MemoryError:
         raise
     except Exception as error:  # torch.export raises many types, some of them private
         raise UnsupportedError(_capture_failure(error, model, example)) from error
 
 
-def _inlined(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """``program`` without regions of its own: ``torch.no_grad()`` and autocast in a forward hide what is inside."""
-    if not any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in program.graph.nodes):
-        return program
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch 2.13.0 uses a class of its own that it has deprecated
-        return program.run_decompositions({})
+def _inline(module: fx.GraphModule) -> None:
+    """Put what ``torch.no_grad()`` and autocast enclose into the graph around them, operator by operator."""
+    for node in list(module.graph.nodes):
+        place = _region(node)
+        if place is None:
+            continue
+        inner = getattr(module, node.args[place].target)
+        _inline(inner)
+        takes = [n for n in inner.graph.nodes if n.op == "placeholder"]
+        with module.graph.inserting_before(node):
+            known = dict(zip(takes, node.args[place + 1 :], strict=True))
+            results: Any = module.graph.graph_copy(inner.graph, known)
+        for user in list(node.users):  # one part of the result each
+            user.replace_all_uses_with(results[user.args[1]])
+            module.graph.erase_node(user)
+        module.graph.erase_node(node)
+
+
+def _region(node: fx.Node) -> int | None:
+    """Which argument is the graph of a region that computes the same without its borders; ``None``: no such region."""
+    if getattr(node.target, "__name__", "") not in REGIONS:
+        return None
+    graphs = (isinstance(a, fx.Node) and a.op == "get_attr" for a in node.args)
+    return next((place for place, graph in enumerate(graphs) if graph), None)
 
 
 def _exported_itself(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
@@ -127,7 +149,7 @@ def _without_hooks(twin: nn.Module) -> None:
     for name, module in twin.named_modules():
         for kind in HOOKS:
             found = getattr(module, kind)
-            own = [key for key, hook in found.items() if not _module_of(hook).startswith("torch.")]
+            own = [key for key, hook in found.items() if not is_torchs(hook)]
             hooked += [name or "the model itself"] * bool(own)
             for key in own:
                 del found[key]
@@ -137,12 +159,6 @@ def _without_hooks(twin: nn.Module) -> None:
             "register them on the modules of the network, net.get_submodule(name)"
         )
         warnings.warn(text, HookWarning, stacklevel=2)
-
-
-def _module_of(hook: Any) -> str:
-    inner = getattr(hook, "__self__", hook)
-    named = inner if hasattr(inner, "__module__") and isinstance(inner, types.FunctionType) else type(inner)
-    return str(getattr(named, "__module__", ""))
 
 
 def _without_wrappers(twin: nn.Module) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dqt.nn.errors import UnsupportedError
-from dqt.nn.layers import Norm
+from dqt.nn.layers import Norm, WidthLayer
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -24,6 +24,12 @@ def check_finite(net: Net) -> None:
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             raise UnsupportedError(f"{name} is {tensor.dtype}: a prepared network computes in float32, make it that")
         check_numbers(name, tensor)
+    for layer in net.modules():
+        if isinstance(layer, WidthLayer) and tuple(layer.weight.shape) != layer.shape:
+            raise UnsupportedError(
+                f"{layer.name}.weight has shape {list(layer.weight.shape)}, and the network was prepared with "
+                f"{list(layer.shape)}: change the float model and prepare it again"
+            )
     for path, norm in net.named_modules():
         if isinstance(norm, Norm):
             for name, tensor in norm.named_buffers(path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import types
 import warnings
 from typing import Any, NoReturn
 
+import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
@@ -20,10 +22,28 @@ def is_hooked(module: nn.Module) -> bool:
     return own or bool(torch_module._has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
+def is_torchs(hook: Any) -> bool:
+    """Whether a hook is one of torch's own, which compute weights: pruning, and weight norm of the older kind."""
+    inner = getattr(hook, "__self__", hook)
+    named = inner if hasattr(inner, "__module__") and isinstance(inner, types.FunctionType) else type(inner)
+    return str(getattr(named, "__module__", "")).startswith("torch.")
+
+
+@torch.no_grad()
+def compute_weights(net: nn.Module) -> None:
+    """Let the hooks of torch compute the weights of their layers anew, as a call of these would in evaluation."""
+    for module in net.modules():
+        own = [hook for hook in module._forward_pre_hooks.values() if is_torchs(hook)]
+        training, module.training = module.training, bool(module.training and not own)
+        for hook in own:
+            hook(module, ())
+        module.training = training
+
+
 def warn_unheard(net: nn.Module) -> None:
     """Warn of hooks on layers and norms where a run is about to call none of these: an exact one, on integers."""
     for name, module in net.named_modules():
-        if name and any(getattr(module, kind) for kind in KINDS):
+        if name and any(not is_torchs(hook) for kind in KINDS for hook in getattr(module, kind).values()):
             text = f"the hooks on {name} do not run in an exact pass, which computes integers: call without exact=True"
             warnings.warn(text, HookWarning, stacklevel=2)
             return

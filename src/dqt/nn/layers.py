@@ -47,13 +47,14 @@ class WidthLayer(nn.Module):
         self.name, self.n, self.widths = name, n, tuple(widths)
         self.weight = nn.Parameter(_own(weight))
         self.bias = nn.Parameter(_own(bias)) if bias is not None else None
+        self.shape = tuple(weight.shape)
         self.learned = clip == "learned"
         start = self._largest()
         if self.learned:
             self.clip = nn.Parameter(start)
         else:
             self.register_buffer("clip", start)
-        self.register_buffer("correction", torch.zeros(len(self.widths), weight.shape[0]))
+        self.register_buffer("correction", torch.zeros(len(self.widths), weight.shape[0], dtype=torch.float32))
         for b in self.widths:
             h = torch.from_numpy(weight_midpoints(n, b, tuple(weight.shape))).float()
             self.register_buffer(f"midpoint_{b}", h, persistent=False)

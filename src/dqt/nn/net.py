@@ -170,7 +170,8 @@ class Net(nn.Module):
     def layer(self, name: str) -> WidthLayer:
         """The layer of a step."""
         module = self._find(name)
-        assert isinstance(module, WidthLayer)
+        if not isinstance(module, WidthLayer) or module.name != name:
+            raise _replaced(name, module)
         return module
 
     def _find(self, path: str) -> nn.Module | None:
@@ -184,7 +185,8 @@ class Net(nn.Module):
         if not path:
             return None
         module = self._find(path)
-        assert isinstance(module, Norm | Scale)
+        if not isinstance(module, Norm | Scale):
+            raise _replaced(path, module)
         return module
 
     def held(self, path: str) -> Tensor:
@@ -255,13 +257,23 @@ class Net(nn.Module):
         return self._served.of(self)
 
     def frozen(self) -> AbstractContextManager[None]:
-        """A context in which the parameters stand still: its exact runs make the program once, and compare nothing.
+        """A context in which the parameters stand still, so that its exact runs compare no numbers.
+
+        Raises:
+            InputError: at its end, a parameter did change in a way that its exact runs could not see.
 
         >>> with net.frozen():
         ...     for x in batches:
         ...         net(x, 4, exact=True)
         """
-        return self._served.held()
+        return self._served.held(self)
+
+
+def _replaced(path: str, module: nn.Module | None) -> InputError:
+    now = f"the layer {module.name}" if isinstance(module, WidthLayer) else f"an object of type {type(module).__name__}"
+    return InputError(
+        f"{path} is no longer what dqt.prepare put there, but {now}: change the float model and prepare it again"
+    )
 
 
 def edge_key(name: str) -> str:

@@ -43,10 +43,10 @@ class Edge(Uncalled):
         self.momentum = momentum
         self.gradient_scale = 1.0 / math.sqrt(features * self.levels)
         if kind == "relu":
-            self.clip = nn.Parameter(torch.tensor(1.0))
+            self.clip = nn.Parameter(torch.tensor(1.0, dtype=torch.float32))
         else:
-            self.register_buffer("clip", torch.tensor(1.0))
-            self.register_buffer("ratio", torch.tensor(1.0))
+            self.register_buffer("clip", torch.tensor(1.0, dtype=torch.float32))
+            self.register_buffer("ratio", torch.tensor(1.0, dtype=torch.float32))
 
     @property
     def learned(self) -> bool:

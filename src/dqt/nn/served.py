@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
 
+from dqt.arith.errors import InputError
 from dqt.nn.emission import emit
+from dqt.nn.hooks import compute_weights
 from dqt.nn.layers import Norm
 from dqt.nn.ranges import Edge
 from dqt.program.program import Program
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
+
+
+_Places: TypeAlias = tuple[tuple[int, int], ...]
+"""Address and version of each tensor."""
 
 
 @dataclass(frozen=True)
@@ -32,47 +38,70 @@ class Served:
 
     Whether a parameter changed is told by its numbers, because nothing else tells it of every way to change one: not a
     sum, which a permutation keeps, nor its place in memory and its version, which an edit through ``.data`` keeps. The
-    copy costs as much memory as the parameters; inside :meth:`held` there is none.
+    copy costs as much memory as the parameters.
     """
 
     def __init__(self) -> None:
         self._kept: tuple[_State, Program] | None = None
-        self._held: tuple[tuple[tuple[int, int], ...], Program | None] | None = None
+        self._holders: set[object] = set()  # each block of held() that runs now, in whatever thread
+        self._held: _Places | None = None
 
     def of(self, net: Net) -> Program:
         """The program of the parameters as they are now."""
-        if self._held is not None:
-            return self._of_held(net)
+        places = _places(net) if self._holders else None
         kept = self._kept
+        if kept is not None and places is not None and places == self._held:
+            return kept[1]
+        compute_weights(net)
         now = _State(tuple(_tensors(net)), _numbers(net))
         if kept is None or not _equal(kept[0], now):
             self._kept = None  # its memory first
             made = emit(net, {})
             self._kept = kept = (_State(tuple(t.clone() for t in now.tensors), now.numbers), made)
+        self._held = places
         return kept[1]
 
-    def _of_held(self, net: Net) -> Program:
-        """Without a look at the numbers: anew only where a tensor was replaced or edited in a way that counts edits."""
-        key = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in _tensors(net))
-        program = self._held[1] if self._held is not None and self._held[0] == key else None
-        if program is None:
-            program = emit(net, {})
-            self._held = (key, program)
-        return program
-
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Within it the parameters stand still, so the program is made once and nothing is compared."""
-        before = self._held
-        self._held = before or ((), None)
+    def held(self, net: Net) -> Iterator[None]:
+        """Within it the parameters stand still: their numbers are compared at its ends alone.
+
+        Inside, only what torch counts as an edit is followed.
+
+        Raises:
+            InputError: at the end, numbers changed in a way that torch does not count.
+        """
+        me = object()
+        if not self._holders:
+            self._held = None
+        self._holders.add(me)
         try:
             yield
+            if len(self._holders) == 1:
+                self._check_still(net)
         finally:
-            self._held = before
+            self._holders.discard(me)
+            if not self._holders:
+                self._held = None
+
+    def _check_still(self, net: Net) -> None:
+        if self._kept is None or self._held is None or self._held != _places(net):
+            return
+        compute_weights(net)
+        if not _equal(self._kept[0], _State(tuple(_tensors(net)), _numbers(net))):
+            raise InputError(
+                "parameters of the network changed inside net.frozen(), so its exact runs may be of those before: "
+                "leave the block before the parameters change"
+            )
+
+
+def _places(net: Net) -> _Places:
+    return tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in _tensors(net))
 
 
 def _tensors(net: Net) -> Iterator[Tensor]:
-    return (t.detach() for t in (*net.parameters(), *net.buffers()))
+    """Parameters, buffers, and what hooks of torch compute from these."""
+    computed = (t for module in net.modules() for t in vars(module).values() if isinstance(t, Tensor))
+    return (t.detach() for t in (*net.parameters(), *net.buffers(), *computed))
 
 
 def _numbers(net: Net) -> tuple[float, ...]:

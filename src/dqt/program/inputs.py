@@ -131,6 +131,8 @@ def _array(x: Any, need: str) -> npt.NDArray[Any]:
     try:
         if hasattr(x, "detach"):
             return _of_tensor(x.detach().cpu())
+        if isinstance(x, list | tuple) and any(hasattr(each, "detach") for each in x):
+            return np.stack([_of_tensor(each.detach().cpu()) if hasattr(each, "detach") else each for each in x])
         if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
             return np.from_dlpack(x)
         return np.asarray(x)
@@ -140,7 +142,7 @@ def _array(x: Any, need: str) -> npt.NDArray[Any]:
 
 def _of_tensor(x: Any) -> npt.NDArray[Any]:
     try:
-        return np.asarray(x)
+        return np.asarray(x.resolve_neg() if hasattr(x, "resolve_neg") else x)
     except TypeError:  # bfloat16, which NumPy lacks
         return np.asarray(x.float())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from operator import index
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -19,6 +20,8 @@ from dqt.program.inputs import Inputs
 from dqt.program.interpret import Result, cascaded
 from dqt.program.program import Program, ProgramError, ProgramLike, as_program
 from dqt.program.signature import Signature
+
+MOST_THREADS = 1 << 16
 
 
 class RuntimeUnavailableError(RuntimeError):
@@ -60,8 +63,8 @@ class Runtime:
         native = _native()
         if isa is not None and isa not in native.kernel_sets():
             raise RuntimeUnavailableError(f"isa {isa!r}: this processor runs {', '.join(native.kernel_sets())}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}: need at least 1")
+        if threads is not None:
+            threads = _thread_count(threads)
         if kernel is not None and kernel not in native.kernel_names():
             raise RuntimeUnavailableError(f"kernel {kernel!r}: there are {', '.join(native.kernel_names())}")
         made = partial(native.engine, threads=threads or native.cores(), isa=isa or "", kernel=kernel or "")
@@ -230,6 +233,21 @@ def _of_file(native: ModuleType, made: Callable[[bytes], Any], path: Path) -> tu
         return made(data), outline(data)
     except native.LoadError as error:
         raise ProgramError(f"{path}: {error}") from None
+
+
+def _thread_count(threads: Any) -> int:
+    """``threads`` as the engine takes it; more than any machine has cores is as good as that.
+
+    Raises:
+        ValueError: no whole number of at least 1.
+    """
+    try:
+        count = 0 if isinstance(threads, bool) else index(threads)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ValueError(f"threads={threads!r}: need a whole number of at least 1, or None for all cores")
+    return min(count, MOST_THREADS)
 
 
 def kernel_sets() -> tuple[str, ...]:

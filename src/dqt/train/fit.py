@@ -15,7 +15,7 @@ from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError
 from dqt.train.labels import check_held
 from dqt.train.lock import locked
 from dqt.train.processes import make_fabric, stop_flag
-from dqt.train.recipe import Recipe, RecipeError, Run
+from dqt.train.recipe import Recipe, RecipeError, Run, given_recipe
 from dqt.train.sources import Data, source_of
 from dqt.train.trainer import Trainer
 
@@ -42,6 +42,7 @@ class History:
         return next((dict(row["accuracy"]) for row in reversed(self.rows) if row["accuracy"]), {})
 
 
+@torch.enable_grad()
 @outside_inference_mode
 def fit(
     net: Net,
@@ -76,13 +77,15 @@ def fit(
         TrainingError: a loss that is not finite. Stopped: interrupted (Ctrl-C, SIGTERM) and saved.
     """
     net = prepared(net, "dqt.fit")
-    recipe = recipe or (run.recipe if run else Recipe())
+    recipe = given_recipe(run.recipe if recipe is None and run else recipe)
     if recipe.learn == "controller":
         raise RecipeError('recipe.learn is "controller": call dqt.train.gains.fit_controller')
     if (recipe.teacher == "float") != (teacher is not None):
         raise RecipeError(
             f"recipe.teacher is {recipe.teacher!r}: pass fit(teacher=...), a float module, with 'float' only"
         )
+    if teacher is not None and not isinstance(teacher, nn.Module):
+        raise RecipeError(f"the teacher is an object of type {type(teacher).__name__}: pass a float module")
     fabric = make_fabric(recipe)
     folder = None if run_dir is None else Path(run_dir)
     devices = [fabric.device] if fabric.device.type == "cuda" else []

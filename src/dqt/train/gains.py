@@ -33,7 +33,7 @@ from dqt.train.labels import check_held, labels_for
 from dqt.train.lock import locked
 from dqt.train.loss import cost_penalty, expected_share, temperature
 from dqt.train.processes import Stopped, stop_flag
-from dqt.train.recipe import Recipe, RecipeError, Run
+from dqt.train.recipe import Recipe, RecipeError, Run, given_recipe
 from dqt.train.schedule import optimizer_of, set_rate
 from dqt.train.seeds import permutation
 from dqt.train.sources import Data, Source, source_of
@@ -57,6 +57,7 @@ class Gains:
     losses: Tensor
 
 
+@torch.enable_grad()
 @outside_inference_mode
 def fit_controller(
     net: Net,
@@ -85,7 +86,7 @@ def fit_controller(
             kept in ``run_dir``.
     """
     net = prepared(net, "fit_controller")
-    recipe = recipe or (run.recipe if run else Recipe())
+    recipe = given_recipe(run.recipe if recipe is None and run else recipe)
     if not net.space.choices:
         raise RecipeError("the network has no controller: set Config.controller")
     folder = None if run_dir is None else Path(run_dir)

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dqt.arith.cost import controller_bitops, full_bitops
+from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Plan, Space
 from dqt.nn.guards import prepared
 from dqt.nn.net import Net
 from dqt.train.labels import labels_for
-from dqt.train.recipe import Recipe, RecipeError
+from dqt.train.recipe import Recipe, RecipeError, given_recipe
 from dqt.train.seeds import generator, gumbel
 
 MIXED = "mixed"
@@ -78,11 +80,15 @@ def objective(
             pass instead of all. ``torch.Tensor.backward`` will do; the returned loss then has no gradient.
 
     Raises:
-        RecipeError: ``recipe.bitops`` lies outside what the controller can reach. DataError: labels that do not fit.
+        RecipeError: ``recipe.bitops`` lies outside what the controller can reach, or ``recipe`` is no recipe.
+        DataError: labels that do not fit. InputError: ``x`` or ``teacher`` does not fit.
     """
     net = prepared(net, "dqt.objective")
-    recipe = recipe or Recipe()
+    recipe = given_recipe(recipe)
+    net.check_input(x)
     y = labels_for(net, y, len(x)).to(x.device)
+    if teacher is not None:
+        check_teacher(net, teacher, len(x))
     total = torch.zeros((), device=x.device)
     losses: dict[str, Tensor] = {}
     own = teacher is None
@@ -107,6 +113,18 @@ def objective(
             term = term.detach()
         total = total + term
     return Objective(total, losses, share, widths)
+
+
+def check_teacher(net: Net, teacher: Any, samples: int) -> None:
+    """Check that a teacher's answer is one tensor of logits, shaped as the network's.
+
+    Raises:
+        InputError: it is not.
+    """
+    need = (samples, *net.steps[-1].shape)
+    found = tuple(teacher.shape) if isinstance(teacher, Tensor) else f"a value of type {type(teacher).__name__}"
+    if found != need:
+        raise InputError(f"the teacher gives {found}: need logits of shape {need}, one for each class of the network")
 
 
 def passes(space: Space, recipe: Recipe, step: int) -> tuple[Pass, ...]:

@@ -28,6 +28,19 @@ class RecipeError(ValueError):
     """A recipe or run file that is not acceptable: which file, which key, what is allowed."""
 
 
+def given_recipe(recipe: Any) -> Recipe:
+    """``recipe``, or the default for ``None``.
+
+    Raises:
+        RecipeError: it is anything else.
+    """
+    if recipe is None:
+        return Recipe()
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"the recipe is an object of type {type(recipe).__name__}: pass dqt.Recipe(epochs=5, ...)")
+    return recipe
+
+
 class Recipe(BaseModel):
     """Everything about training that is not the network: optimizer, objective, schedule, and where it runs.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from dqt.nn.net import Net
 from dqt.train.loss import objective
@@ -47,9 +48,15 @@ class Whole(nn.Module):
         soft = None
         if teacher is not None:
             with torch.no_grad():
-                soft = teacher(x)
+                soft = _alone(teacher(x))
         step, total, rank = place
         found = objective(
             self.net, x, y, self.recipe, step=step, total_steps=total, rank=rank, backward=backward, teacher=soft
         )
         return found.loss, found.losses, found.share, found.widths
+
+
+def _alone(output: Any) -> Any:
+    """The one tensor of what a teacher returns, be it in a dict or another structure; anything else as it is."""
+    tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    return tensors[0] if len(tensors) == 1 else output

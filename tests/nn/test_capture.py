@@ -243,7 +243,7 @@ def other_way(m: Any, x: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
-    "operator": (lambda m, x: m.b(torch.sin(m.a(x))), r"aten\.sin\.default in the model's forward is not among"),
+    "operator": (lambda m, x: m.b(torch.tan(m.a(x))), r"aten\.tan\.default in the model's forward is not among"),
     "nested": (lambda m, x: m.deep(x), r"aten\.softmax\.int in deep\.1 .*At .*`return F\.softmax"),
     "constant": (lambda m, x: m.b(torch.maximum(m.a(x), torch.ones(4, 1, 1))), r"aten\.maximum\.default"),
     "constants joined": (lambda m, x: torch.cat([m.a(x), torch.ones(len(x), 3, 6, 6)]), "constant|batch"),

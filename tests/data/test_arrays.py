@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
             read_parts(tmp_path / name)
     with pytest.raises(DataError, match=r"none\.npz: no such file"):
         read_parts(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("x.npy", "y.npy"), ("x",)])
+def test_an_archive_of_other_files_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with zipfile.ZipFile(tmp_path / "file.npz", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"no array")
+    with pytest.raises(DataError, match=r"file\.npz: x is no array, but another kind of file in the archive"):
+        read_samples(tmp_path / "file.npz")
+    with pytest.raises(DataError, match=r"file\.npz: x (is no array|has no labels)"):
+        read_parts(tmp_path / "file.npz")
 
 
 def test_samples_alone(tmp_path: Path) -> None:

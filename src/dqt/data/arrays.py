@@ -64,16 +64,14 @@ def read_samples(path: Path) -> Array:
         if isinstance(held, np.ndarray):
             return held
         if len(held.files) == 1:
-            only: Array = held[held.files[0]]
-            return only
+            return _member(path, held, held.files[0])
         named = _named(path, (name for name in held.files if (_role(name) or ("", ""))[1] == "samples"))
         name = named.get((WHOLE, "samples"), named.get((TEST, "samples")))
         if name is None:
             raise DataError(
                 f"{path}: holds {', '.join(held.files) or 'nothing'}; need one array, or one that is named x"
             )
-        samples: Array = held[name]
-        return samples
+        return _member(path, held, name)
 
 
 @contextmanager
@@ -94,6 +92,14 @@ def _opened(path: Path) -> Iterator[Any]:
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         said = "it is another kind of file, or holds Python objects" if "pickle" in str(error) else reason(error)
         raise DataError(f"{path}: not a readable file of plain arrays (.npy or .npz): {said}") from None
+
+
+def _member(path: Path, held: Mapping[str, Any], name: str) -> Array:
+    """The array ``name`` of an archive, which may hold other files, too: NumPy gives the bytes of those."""
+    found: Any = held[name]
+    if not isinstance(found, np.ndarray):
+        raise DataError(f"{path}: {name} is no array, but another kind of file in the archive: save it with np.savez")
+    return found
 
 
 def _role(name: str) -> tuple[str, str] | None:
@@ -135,7 +141,7 @@ def _roles(path: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
 
 
 def _pair(path: Path, held: Mapping[str, Array], x_name: str, y_name: str) -> Part:
-    x, y = held[x_name], held[y_name]
+    x, y = _member(path, held, x_name), _member(path, held, y_name)
     if x.ndim < 2 or 0 in x.shape or x.dtype.kind not in "iuf":
         raise DataError(f"{path}: {x_name} is {x.dtype} {list(x.shape)}; need numbers [N, ...], N samples")
     flat = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y

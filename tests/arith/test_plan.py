@@ -272,3 +272,21 @@ def test_a_cascade_holds_plain_integers() -> None:
     cascade = Cascade([2, np.int64(8)], [np.int32(5)])  # type: ignore[arg-type]
     assert cascade == Cascade((2, 8), (5,))
     assert [type(v) for v in (*cascade.widths, *cascade.margins)] == [int, int, int]
+
+
+@pytest.mark.parametrize("wrong", [{"a": 4}, [("a", (4, 4))], "a"])
+def test_a_plan_is_made_of_a_mapping_by_its_constructor_alone(wrong: Any) -> None:
+    with pytest.raises(PlanError, match=r"dqt\.Plan\.of\(\{name: width"):
+        Plan(wrong)
+
+
+@pytest.mark.parametrize("wrong", [[4, 4], 4, "48", None])
+def test_what_is_no_mapping_makes_no_plan(wrong: Any) -> None:
+    with pytest.raises(PlanError, match="a plan is made of a mapping"):
+        Plan.of(wrong)
+
+
+@pytest.mark.parametrize(("widths", "margins"), [(2, (1,)), ((2, 4), 1), ("24", (1,)), (None, None)])
+def test_what_is_no_series_makes_no_cascade(widths: Any, margins: Any) -> None:
+    with pytest.raises(PlanError, match="must be a series of integers"):
+        Cascade(widths, margins)

@@ -14,7 +14,7 @@ from dqt.arith.plan import PlanError
 from dqt.program.cascade import Trials, best_thresholds, calibrate_cascade
 from dqt.program.interpret import InputError, execute
 from dqt.program.program import Program
-from dqt.testing import Builder, inputs
+from dqt.testing import Builder, inputs, random_program
 
 
 @cache
@@ -83,3 +83,16 @@ def test_the_search_equals_the_exhaustive_one() -> None:
 def test_bad_arguments(batches: Any, options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         calibrate_cascade(classifier(), batches, **{"bitops": 2.0, **options})
+
+
+def test_wrong_arguments_are_one_clear_error() -> None:
+    program = random_program(0)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"widths": 4}, "must be a series of integers"),
+        ({"widths": "24"}, "must be a series of integers"),
+        ({"bitops": "half"}, "bitops must be a number"),
+        ({"bitops": None}, "bitops must be a number"),
+    ]
+    for options, message in wrong:
+        with pytest.raises(PlanError, match=message):
+            calibrate_cascade(program, [], **options)

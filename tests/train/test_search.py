@@ -15,11 +15,24 @@ import torch
 import dqt
 from dqt.arith.cost import cost, full_bitops
 from dqt.arith.plan import Layer, Plan, PlanError, Space, uniform
+from dqt.nn.errors import CalibrationError
 from dqt.nn.net import InputError, Net
 from dqt.train.formats import DataError
 from dqt.train.search import Sensitivity, _best, measure, search, sensitivity, solve
 
-from .conftest import tiny_data, tiny_net
+from .conftest import tiny_data
+from .conftest import tiny_net as new_net
+
+
+def tiny_net(**options: Any) -> Net:
+    """Calibrated, as a search needs it."""
+    return dqt.calibrate(new_net(**options), tiny_data()[0])
+
+
+@pytest.fixture
+def net() -> Net:
+    return tiny_net()
+
 
 WIDTHS = (2, 3, 4, 8)
 
@@ -286,3 +299,14 @@ def test_a_bad_budget_is_seen_before_anything_is_measured() -> None:
     with pytest.raises(PlanError, match="the least"):
         search(tiny_net(), data, bitops=1e-6)
     assert next(data) is X
+
+
+def test_what_is_not_calibrated_and_what_is_no_data_is_one_clear_error() -> None:
+    with pytest.raises(CalibrationError, match=r"run dqt\.calibrate"):
+        search(new_net(), [tiny_data()], bitops=0.5)
+    net = tiny_net()
+    for data in (None, 5):
+        with pytest.raises(DataError, match="pass a series of inputs"):
+            search(net, data, bitops=0.5)  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match="bitops must be a number, not 'half'"):
+        search(net, [tiny_data()], bitops="half")  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dqt.arith.documents import CASCADE, document, read_document, written
 from dqt.arith.errors import PlanError
 from dqt.arith.files import write_file
-from dqt.arith.whole import whole
+from dqt.arith.whole import wholes
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Cascade:
     margins: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(whole(b, "a cascade's width") for b in self.widths))
-        object.__setattr__(self, "margins", tuple(whole(m, "a cascade's margin") for m in self.margins))
+        object.__setattr__(self, "widths", wholes(self.widths, "a cascade's width"))
+        object.__setattr__(self, "margins", wholes(self.margins, "a cascade's margin"))
         if not self.widths:
             raise PlanError("a cascade needs at least one width")
         if len(self.margins) != len(self.widths) - 1:

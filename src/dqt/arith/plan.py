@@ -79,13 +79,19 @@ class Plan(Mapping[str, Pair]):
 
     items_: tuple[tuple[str, Pair], ...]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.items_, tuple):
+            raise PlanError(f"dqt.Plan.of({{name: width, ...}}) makes a plan, not dqt.Plan({self.items_!r:.40})")
+
     @classmethod
     def of(cls, widths: Mapping[str, int | Sequence[int]]) -> Plan:
         """A plan from ``{name: b}`` or ``{name: (bw, ba)}``.
 
         Raises:
-            PlanError: a value is neither an integer nor a pair of integers.
+            PlanError: a value is neither an integer nor a pair of integers, or ``widths`` is no mapping.
         """
+        if not isinstance(widths, Mapping):
+            raise PlanError(f"a plan is made of a mapping, layer name -> width, not of {widths!r:.40}")
         return cls(tuple((str(name), _pair(str(name), value)) for name, value in widths.items()))
 
     def __getitem__(self, name: str) -> Pair:

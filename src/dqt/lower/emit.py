@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dqt.nn.emission import emit
-from dqt.nn.errors import CalibrationError
-from dqt.nn.guards import outside_inference_mode, prepared
+from dqt.nn.guards import calibrated, outside_inference_mode
 from dqt.nn.net import Net
 from dqt.program.program import Program, ProgramError
 
@@ -29,11 +28,7 @@ def lower(net: Net, *, info: Mapping[str, Any] | None = None) -> Program:
         ProgramError: a layer cannot be proved free of overflow; names it and the bound.
             Or ``info`` is no mapping.
     """
-    net = prepared(net, "dqt.lower")
-    if not net.calibrated:
-        raise CalibrationError(
-            "the ranges come from the example input alone: run dqt.calibrate(net, batches) or dqt.fit first"
-        )
+    net = calibrated(net, "dqt.lower")
     if info is not None and not isinstance(info, Mapping):
         raise ProgramError(f"info is a value of type {type(info).__name__}: pass a mapping, such as {{'mean': [0.5]}}")
     return emit(net, info or {})

@@ -105,7 +105,7 @@ def _inputs(net: Net, batches: Iterable[Any]) -> Batches:
         raise CalibrationError("no calibration data: pass at least one batch of inputs (a few hundred samples)")
     for i, x in enumerate(inputs):
         net.check_input(x)
-        if not bool(torch.isfinite(x).all()):
+        if not bool(torch.isfinite(x.float()).all()):  # a float64 may be beyond float32
             raise CalibrationError(f"calibration batch {i} contains NaN or infinity")
     if not net.config.input_signed and min(float(x.min()) for x in inputs) < 0:
         raise CalibrationError("the input has negative values, but Config(input_signed=False) promises none")

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from dqt.arith.errors import InputError
+from dqt.nn.errors import CalibrationError
 from dqt.nn.net import Net
 
 P = ParamSpec("P")
@@ -49,3 +50,17 @@ def prepared(net: Any, where: str) -> Net:
     if isinstance(net, torch.nn.Module):
         kind = f"a model that is not prepared ({type(net).__name__})"
     raise InputError(f"{where} takes a prepared network, not {kind}: make one with dqt.prepare first")
+
+
+def calibrated(net: Any, where: str) -> Net:
+    """``net``, if it is a prepared network whose ranges come from data. ``where``: as in :func:`prepared`.
+
+    Raises:
+        InputError: no prepared network.   CalibrationError: its ranges come from the example input alone.
+    """
+    net = prepared(net, where)
+    if not net.calibrated:
+        raise CalibrationError(
+            "the ranges come from the example input alone: run dqt.calibrate(net, batches) or dqt.fit first"
+        )
+    return net

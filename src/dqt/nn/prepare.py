@@ -116,8 +116,8 @@ def _example(example_inputs: Any) -> Tensor:
         raise UnsupportedError(f"example_inputs of shape {shape} have no batch dimension: pass x[None], [N, ...]")
     if not example.numel():
         raise UnsupportedError(f"example_inputs of shape {shape} are empty: pass [N, ...] with one sample or more")
-    if not bool(torch.isfinite(example).all()):
-        raise UnsupportedError("example_inputs contain NaN or infinity")
+    if not bool(torch.isfinite(example.float()).all()):
+        raise UnsupportedError("example_inputs contain NaN or infinity, or a number beyond float32")
     return example.detach().clone() if example.is_inference() else example.detach()
 
 

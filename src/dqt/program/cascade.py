@@ -14,6 +14,7 @@ from dqt.arith.cascade import Cascade
 from dqt.arith.cost import cost
 from dqt.arith.labels import class_labels
 from dqt.arith.plan import PlanError, resolve
+from dqt.arith.whole import real, wholes
 from dqt.program.evaluate import Engine, interpreter
 from dqt.program.interpret import InputError, margins
 from dqt.program.program import ProgramLike, as_program
@@ -76,7 +77,7 @@ def calibrate_cascade(
         InputError: no data, labels that do not fit, or labels for some batches only.
     """
     program = as_program(program)
-    widths = tuple(int(b) for b in widths)
+    widths, bitops = wholes(widths, "a cascade's width"), real(bitops, "bitops")
     if len(widths) < 2:
         raise PlanError(f"a cascade over widths {widths}: need two or more")
     resolve(program.space, Cascade(widths, (0,) * (len(widths) - 1)))
@@ -109,6 +110,8 @@ def _try_all(run: Engine, batches: Iterable[Any], widths: tuple[int, ...], share
 
 
 def _pairs(batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    if not isinstance(batches, Iterable):
+        raise InputError(f"batches of type {type(batches).__name__}: pass a series of inputs, or of (inputs, labels)")
     for batch in batches:
         if isinstance(batch, tuple | list):
             if len(batch) != 2:

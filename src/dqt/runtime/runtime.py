@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from operator import index
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.plan import Plan, PlanError, PlanLike, resolve, uniform
+from dqt.arith.whole import index
 from dqt.program.file import dumps, loads, outline
 from dqt.program.inputs import Inputs
 from dqt.program.interpret import Result, cascaded
@@ -241,11 +241,8 @@ def _thread_count(threads: Any) -> int:
     Raises:
         ValueError: no whole number of at least 1.
     """
-    try:
-        count = 0 if isinstance(threads, bool) else index(threads)
-    except TypeError:
-        count = 0
-    if count < 1:
+    count = index(threads)
+    if count is None or count < 1:
         raise ValueError(f"threads={threads!r}: need a whole number of at least 1, or None for all cores")
     return min(count, MOST_THREADS)
 

@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from dqt.arith.plan import Plan, Space, uniform
-from dqt.nn.guards import outside_inference_mode, prepared
+from dqt.data.errors import DataError
+from dqt.nn.guards import calibrated, outside_inference_mode
 from dqt.nn.net import Net
 from dqt.train.measure import measure
 from dqt.train.sensitivity import Sensitivity, sensitivity
@@ -49,10 +50,13 @@ def search(
 
     Raises:
         DataError: no data, or labels that do not fit. InputError: inputs that do not fit.
+        CalibrationError: the ranges come from the example input alone.
         PlanError: no budget, or one that no plan meets: says the least that one can.
     """
-    space = prepared(net, "dqt.search").space
+    space = calibrated(net, "dqt.search").space
     limits = budgets(space, bitops=bitops, size=size, edges=edges)
+    if not isinstance(batches, Iterable):
+        raise DataError(f"batches of type {type(batches).__name__}: pass a series of inputs, or of (inputs, labels)")
     data = batches if isinstance(batches, Tensor) else list(batches)
     plans = {b: uniform(space, b) for b in space.widths}
     fitting = [b for b in space.widths if fits(plans[b], limits)]

@@ -12,6 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from dqt.arith.cost import full_bitops
 from dqt.arith.plan import Layer, Plan, PlanError, Space
+from dqt.arith.whole import real
 from dqt.train.sensitivity import Sensitivity
 
 SCALE = 1e4
@@ -80,7 +81,7 @@ def _within(widths: Sequence[int], limits: tuple[Budget, ...]) -> bool:
 
 
 def _limit(name: str, value: float, full: int) -> int:
-    if not math.isfinite(value) or value <= 0:
+    if not math.isfinite(real(value, name)) or value <= 0:
         raise PlanError(f"{name} {value!r}: need a fraction in (0, 1] or a count above 1")
     if value > 1:
         return math.floor(value)

@@ -46,7 +46,7 @@ Integers<2> check_windows(const Value& x, const Integers<2>& kernel, const Integ
 // Of an elementwise operation on two values: the shape of both, broadcast as in NumPy.
 Shape broadcast_shape(const Scope& scope, int a, int b);
 
-// Weights of a layer inside the master's range, one row of m and c or one for each width, a legal clamp.
+// A convolution or a matrix product, as far as they are alike.
 struct LayerView {
     const Array<int8_t>& weight;
     const Array<int32_t>& m;
@@ -59,6 +59,8 @@ struct LayerView {
         : weight(op.weight), m(op.m), c(op.c), shift(op.shift), lo(op.lo), hi(op.hi), layer(op.layer), x(op.x),
           out(op.out) {}
 };
+
+// Weights inside the master's range, one row of m and c or one for each width, a legal clamp.
 void check_weights(const Scope& scope, const LayerView& op);
 
 // Accumulators fit int32 and acc * m + c int64, at every width that the layer may run at.

@@ -17,7 +17,7 @@ from dqt.program.interpret import interpret
 from dqt.testing.networks import unsettle
 from dqt.testing.zoo import torchvision
 
-SIZES = {"resnet18": 64, "resnet50": 48, "mobilenet_v2": 64}
+SIZES = {"resnet18": 64, "resnet50": 48, "mobilenet_v2": 64, "shufflenet_v2_x0_5": 64}
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -203,8 +203,8 @@ struct LookupCase {
     std::vector<Codes> got(const LookupKernel& k) const {
         std::vector<Codes> out(rows, Codes(64 * panels + 2 * GUARD, UNTOUCHED)), records(rows);
         const int record = k.record(depth), middle = weight_shift ? 1 << (weight_shift - 1) : 0, low = 1 << (n - 1);
-        std::vector<int32_t> taps;
-        for (int t = 0; t < tap_count; ++t) taps.push_back(t * record);
+        std::vector<int64_t> taps;
+        for (int t = 0; t < tap_count; ++t) taps.push_back(int64_t{t} * record);
         Codes index(int64_t{tap_count} * k.codes(depth) * 64 * panels);
         LookupBlock b{};
         for (int p = 0; p < panels; ++p) {

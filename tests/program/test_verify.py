@@ -19,6 +19,7 @@ from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
 from dqt.program.ops.concat import Concat
+from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.ops.linear import Linear
@@ -49,7 +50,7 @@ def sample() -> Program:
     x = b.binary(Multiply, b.avg_pool(x, (2, 2)), b.max_pool(x, (3, 3), (3, 3)))
     x = b.concat([b.binary(Add, x, b.rescale(x))] * 2)
     x = b.slice(b.pad(b.table(x), (0, 1, 0), (0, 0, 1)), (0, 0, 0), (8, 3, 3), (3, 1, 1))
-    x = b.transpose(x, (1, 2, 0))
+    x = b.transpose(b.binary(Add, x, b.constant((3, 1, 3))), (1, 2, 0))
     return b.build(b.linear(b.flatten(x), 3, wide=True), choices=(2, 8))
 
 
@@ -182,6 +183,9 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "wide add": (result(Add, wide=True, zero=0), "writes the wide value"),
     "wide table": (result(Table, wide=True, zero=0), "writes the wide value"),
     "wide reshape": (result(Reshape, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
+    "wide constant": (result(Constant, wide=True, zero=0), "this operator makes codes alone"),
+    "constant shape": (result(Constant, shape=(3, 3, 1)), "its output has shape"),
+    "constant of nothing": (op(Constant, data=lambda d: d[:0]), "need dimensions in"),
     "wide transpose": (result(Transpose, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
     "wide slice": (result(Slice, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
     "wide pad": (result(Pad, wide=True, zero=0), "only one of them is wide: this operator keeps them"),

@@ -19,9 +19,7 @@ void Constant::run(const Sample& sample) const {
     const View to = sample.view(out);
     Loops loops(to.element());
     int64_t stride = to.element();
-    Numbers strides(data.shape.size());
-    for (size_t d = data.shape.size(); d-- > 0; stride *= data.shape[d]) strides[d] = stride;
-    for (size_t d = 0; d < data.shape.size(); ++d) loops.add(data.shape[d], strides[d], to.strides[d]);
+    for (size_t d = data.shape.size(); d-- > 0; stride *= data.shape[d]) loops.add(data.shape[d], stride, to.strides[d]);
     loops.copy(data.data.data(), to.data);
 }
 

@@ -33,7 +33,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_is_written(out: Path) -> None:
     names = {path.name for path in out.iterdir()}
-    assert names == {"cascade.json", "digits.dqt", "plan.json", "report.html", "report.md", "results.json", "run"}
+    files = {"cascade.json", "digits.dqt", "plan.json", "report.html", "report.md", "results.json"}
+    assert names == {*files, "run", ".lock"}
 
 
 def test_the_results_are_those_of_the_program(out: Path) -> None:

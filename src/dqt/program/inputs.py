@@ -71,6 +71,7 @@ class Inputs:
         self.half = codes.step * highest / 2
         self.middle = self.half - codes.step * codes.zero
         self._looks, self._warned = 0, False
+        self.need = _need(self)
 
     def __call__(self, x: Any) -> Floats:
         """:func:`as_input`, and the warning.
@@ -78,7 +79,7 @@ class Inputs:
         Raises:
             InputError: as :func:`as_input`.
         """
-        inputs, low, high = _checked(_shaped(_array(x, _need(self)), self))
+        inputs, low, high = _checked(_shaped(_array(x, self.need), self))
         wild = max(high - self.middle, self.middle - low) > BEYOND * self.half
         if wild and not self._warned:  # the extremes are known anyway: what fits costs nothing more
             self._looks += 1
@@ -149,7 +150,7 @@ def _of_tensor(x: Any) -> npt.NDArray[Any]:
 
 def _shaped(array: npt.NDArray[Any], program: TakesInput) -> npt.NDArray[Any]:
     """``array`` as float32 ``[N, *input_shape]``, whatever its values are."""
-    need, shape = _need(program), program.input_shape
+    need, shape = program.need if isinstance(program, Inputs) else _need(program), program.input_shape
     if array.dtype.kind not in "iuf":
         raise InputError(f"an input of dtype {array.dtype}: pass float32, or other real floats or integers, {need}")
     if array.dtype == np.uint8:

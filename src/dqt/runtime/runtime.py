@@ -77,6 +77,8 @@ class Runtime:
             self._source, self._digest = as_program(program), ""
             self._engine, signature = made(dumps(self._source)), Signature.of(self._source)
         self._space, self._output, self._inputs = signature.space, signature.output, Inputs(signature)
+        self._uniform: dict[int | None, Plan | Cascade | Literal["auto"]] = {}
+        self._made: tuple[Any, Any] = (None, None)  # a plan, and its widths as the engine takes them
         native.trim()  # what loading took goes back to the system
         self.widths: npt.NDArray[np.int8] = np.empty((0, len(self._space.layers)), dtype=np.int8)
         self.passes: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
@@ -143,7 +145,7 @@ class Runtime:
         Warns:
             InputRangeWarning: as :func:`dqt.interpret`, once for a runtime.
         """
-        resolved = resolve(self._space, plan)
+        resolved = self._resolved(plan)
         inputs = self._inputs(x)
         if isinstance(resolved, Cascade):
             codes = self._cascade(inputs, resolved).codes
@@ -159,7 +161,7 @@ class Runtime:
 
     def execute(self, x: Any, plan: PlanLike = None) -> Result:
         """As :func:`dqt.program.interpret.execute`: codes, widths and passes of a run, without the values inside."""
-        resolved = resolve(self._space, plan)
+        resolved = self._resolved(plan)
         inputs = self._inputs(x)
         if isinstance(resolved, Cascade):
             return self._cascade(inputs, resolved)
@@ -191,7 +193,7 @@ class Runtime:
         Raises:
             PlanError: as a call; or the plan is a cascade, which is several runs.
         """
-        resolved = resolve(self._space, plan)
+        resolved = self._resolved(plan)
         if isinstance(resolved, Cascade):
             raise PlanError("a cascade is several runs: profile each of its widths")
         inputs = np.require(self._inputs(x), requirements=("C", "ALIGNED"))
@@ -201,8 +203,23 @@ class Runtime:
         """Products a second of the block kernel on one thread where nothing else counts, measured now."""
         return float(self._engine.peak())
 
+    def _resolved(self, plan: PlanLike) -> Plan | Cascade | Literal["auto"]:
+        """What ``plan`` means here; a width, which most calls pass, means the same object each time."""
+        if plan is not None and type(plan) is not int:
+            return resolve(self._space, plan)
+        if plan not in self._uniform:
+            self._uniform[plan] = resolve(self._space, plan)
+        return self._uniform[plan]
+
     def _widths(self, plan: Plan | Literal["auto"]) -> Any:
         """The widths of every layer, the controller's own after them, as the engine takes them."""
+        last, made = self._made
+        if last is not plan:
+            made = self._native_widths(plan)
+            self._made = (plan, made)
+        return made
+
+    def _native_widths(self, plan: Plan | Literal["auto"]) -> Any:
         space = self._space
         fixed = uniform(space, space.master) if isinstance(plan, str) else plan
         pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
@@ -222,7 +239,8 @@ class Runtime:
         self, call: Any, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"], out: npt.NDArray[Any]
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
         widths = np.empty((len(inputs), len(self._space.layers)), dtype=np.int8)
-        call(np.require(inputs, requirements=("C", "ALIGNED")), self._widths(plan), out, widths)
+        ordered = inputs if inputs.flags.carray else np.require(inputs, requirements=("C", "ALIGNED"))
+        call(ordered, self._widths(plan), out, widths)
         return widths, np.ones(len(inputs), dtype=np.int8)
 
 

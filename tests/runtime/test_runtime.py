@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dqt import example
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Plan, PlanLike
@@ -513,3 +514,13 @@ def test_a_program_of_a_path_is_not_kept(tmp_path: Path) -> None:
     assert read.program.space == program.space
     (tmp_path / "net.dqt").unlink()
     np.testing.assert_array_equal(read(x, 2), kept(x, 2))
+
+
+@pytest.mark.parametrize("plan", [8, "auto", Cascade((2, 8), (1 << 22,))])
+def test_the_widths_come_back_with_the_result(plan: PlanLike) -> None:
+    program = Program.load(example())
+    x = np.random.default_rng(0).normal(size=(5, *program.input_shape)).astype(np.float32)
+    run, expected = Runtime(program, threads=1), execute(program, x, plan)
+    y, widths = run(x, plan, return_widths=True)
+    np.testing.assert_array_equal(y, interpret(program, x, plan))
+    np.testing.assert_array_equal(widths, expected.widths)

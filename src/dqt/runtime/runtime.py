@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -137,10 +137,22 @@ class Runtime:
         """Bytes that the values of so many samples take while they run together."""
         return int(self._engine.arena_bytes(samples))
 
-    def __call__(self, x: Any, plan: PlanLike = None) -> npt.NDArray[np.float32]:
+    @overload
+    def __call__(
+        self, x: Any, plan: PlanLike = None, *, return_widths: Literal[False] = False
+    ) -> npt.NDArray[np.float32]: ...
+    @overload
+    def __call__(
+        self, x: Any, plan: PlanLike = None, *, return_widths: Literal[True]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]: ...
+    def __call__(self, x: Any, plan: PlanLike = None, *, return_widths: bool = False) -> Any:
         """Run on ``x`` under ``plan`` and dequantize once; arguments, result and errors as :func:`dqt.interpret`.
 
-        ``x``: ``[N, *input_shape]``; float32 in C order from NumPy, torch or any DLPack producer is read in place.
+        Args:
+            x: ``[N, *input_shape]``; float32 in C order from NumPy, torch or any DLPack producer is read in place.
+            plan: as of :func:`dqt.interpret`.
+            return_widths: give the widths with the result, ``(y, widths)``: int8 ``[N, layers]``, what each sample ran
+                at. Where several threads call one runtime, ``run.widths`` may be those of another thread's call.
 
         Warns:
             InputRangeWarning: as :func:`dqt.interpret`, once for a runtime.
@@ -148,12 +160,14 @@ class Runtime:
         resolved = self._resolved(plan)
         inputs = self._inputs(x)
         if isinstance(resolved, Cascade):
-            codes = self._cascade(inputs, resolved).codes
-            step = np.float32(self._output.step)
-            return np.asarray((codes - self._output.zero).astype(np.float32) * step)
-        out = np.empty((len(inputs), *self._output.shape), dtype=np.float32)
-        self.widths, self.passes = self._run(self._engine.floats, inputs, resolved, out)
-        return out
+            result = self._cascade(inputs, resolved)
+            codes, widths = result.codes, result.widths
+            out = np.asarray((codes - self._output.zero).astype(np.float32) * np.float32(self._output.step))
+        else:
+            out = np.empty((len(inputs), *self._output.shape), dtype=np.float32)
+            widths, passes = self._run(self._engine.floats, inputs, resolved, out)
+            self.widths, self.passes = widths, passes
+        return (out, widths) if return_widths else out
 
     def codes(self, x: Any, plan: PlanLike = None) -> npt.NDArray[np.int32]:
         """The integer output, int32 ``[N, ...]``, before its dequantization; otherwise as a call."""

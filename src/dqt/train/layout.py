@@ -15,11 +15,10 @@ from dqt.nn.layers import Conv
 FAST = ("AVX2", "AVX512")
 """Processors on which training in NHWC was measured, and is 4 to 13 % faster than in NCHW (digits, ResNet-20)."""
 SAFE_CHANNELS = 16
-"""Input channels from which a strided 1x1 convolution may train in NHWC on a processor.
+"""Input channels of a group from which a strided 1x1 convolution trains in NHWC on a processor.
 
-Its gradient with respect to the input is written a whole vector at a time: of torch 2.13's convolutions in NHWC, those
-with fewer channels than an AVX2 vector has floats (8) write past the end of the image and corrupt the heap. AVX-512 has
-vectors of 16; it is not known to fail, but shares the bound.
+With fewer, training in this order ended in a crash of torch 2.13 on a processor with AVX2 and without AVX-512. AVX-512
+is not known to fail, but shares the bound.
 """
 
 

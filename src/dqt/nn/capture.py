@@ -159,23 +159,14 @@ class Builder:
             self.trained.add(name)
         check_numbers(name, tensor)
         self._claim(node, name, tensor)
-        self.claim_sources(node, arg)
+        self.claim(node, arg)
         return name, tensor
 
     def claim(self, node: fx.Node, arg: fx.Node) -> None:
-        """Take a constant operand that the model trains for this operator alone."""
-        name = self.constants.name(arg)
-        if name is None:
-            self.claim_sources(node, arg)
-        else:
-            self._claim(node, name, self.tensors[arg.name][1])
-
-    def claim_sources(self, node: fx.Node, arg: Any) -> None:
-        """What the model trains belongs to one operator: computed from it, two would no longer be tied."""
-        if isinstance(arg, fx.Node) and self.constants.name(arg) is None:
-            values = dict(self.tensors.values())
-            for name in sorted(self.constants.sources(arg) & self.trained):
-                self._claim(node, name, values[name])
+        """What the model trains belongs to one operator: two that compute from it would no longer be tied."""
+        values = dict(self.tensors.values())
+        for name in sorted(self.constants.sources(arg) & self.trained):
+            self._claim(node, name, values[name])
 
     def _claim(self, node: fx.Node, name: str, tensor: Tensor) -> None:
         earlier = self.used.setdefault(tensor.data_ptr() or id(tensor), f"{name} in {node.name}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import fx
 
+from dqt.nn.capture import NormSpec
 from dqt.nn.elementwise import append_binary, binary
 from dqt.nn.finite import check_variance
 from dqt.nn.graph import Step
@@ -14,13 +15,12 @@ from dqt.nn.integers import rescale
 from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
+from dqt.program.ops.rescale import Rescale
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-from dqt.nn.capture import NormSpec
-from dqt.program.ops.rescale import Rescale
 
 
 def _batch_norm(b: Builder, node: fx.Node) -> str:

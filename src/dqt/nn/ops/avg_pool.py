@@ -6,24 +6,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from dqt.arith import fixed
 from dqt.nn.graph import Step
+from dqt.nn.integers import Floats
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.nn.window import geometry
+from dqt.program.ops.avg_pool import AvgPool
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-import numpy.typing as npt
-
-from dqt.arith import fixed
-from dqt.nn.integers import Floats
-from dqt.program.ops.avg_pool import AvgPool
 
 
 def _avg_pool(b: Builder, node: fx.Node) -> str:

@@ -11,13 +11,12 @@ import torch.nn.functional as F
 from dqt.nn.graph import Step
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
-from dqt.nn.run import Run
+from dqt.nn.run import Choice, Run
+from dqt.program.ops.choose import Choose
 
 if TYPE_CHECKING:
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-from dqt.nn.run import Choice
-from dqt.program.ops.choose import Choose
 
 
 def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:

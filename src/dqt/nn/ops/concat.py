@@ -14,13 +14,13 @@ from dqt.nn.integers import rescale
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
+from dqt.program.ops.concat import Concat
+from dqt.program.ops.rescale import Rescale
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-from dqt.program.ops.concat import Concat
-from dqt.program.ops.rescale import Rescale
 
 
 def _concat(b: Builder, node: fx.Node) -> str:

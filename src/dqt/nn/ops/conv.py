@@ -12,11 +12,11 @@ from dqt.nn.graph import Step
 from dqt.nn.layered import add_layer, fake_layer
 from dqt.nn.operator import Operator
 from dqt.nn.window import geometry
+from dqt.program.ops.conv import Conv
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
-from dqt.program.ops.conv import Conv
 
 
 def _conv(b: Builder, node: fx.Node) -> str:

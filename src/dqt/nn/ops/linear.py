@@ -10,11 +10,11 @@ from dqt.nn import integers
 from dqt.nn.graph import Step
 from dqt.nn.layered import add_layer, fake_layer
 from dqt.nn.operator import Operator
+from dqt.program.ops.linear import Linear
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
-from dqt.program.ops.linear import Linear
 
 
 def _linear(b: Builder, node: fx.Node) -> str:

@@ -14,12 +14,12 @@ from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.nn.window import geometry
+from dqt.program.ops.max_pool import MaxPool
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-from dqt.program.ops.max_pool import MaxPool
 
 
 def _max_pool(b: Builder, node: fx.Node) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dqt.arith.affine import multiply_constants
+from dqt.nn.elementwise import binary
 from dqt.nn.graph import Step
 from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
+from dqt.program.ops.multiply import Multiply
 
 if TYPE_CHECKING:
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-from dqt.arith.affine import multiply_constants
-from dqt.nn.elementwise import binary
-from dqt.program.ops.multiply import Multiply
 
 
 def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-from collections.abc import Callable
+
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "identity": lambda x: x,
     "hardtanh": lambda x, low=-1.0, high=1.0: x.clamp(low, high),
     "hardswish": F.hardswish,
     "hardsigmoid": F.hardsigmoid,
@@ -111,9 +110,6 @@ OPERATOR = Operator(
             for function in IN_PLACE
             for name, each in in_place_too(f"{function}.default", _table(function)).items()
         },
-        **{
-            f"aten.{function}.default": _table(function)
-            for function in FUNCTIONS.keys() - {"identity", "hardtanh", *IN_PLACE}
-        },
+        **{f"aten.{function}.default": _table(function) for function in FUNCTIONS.keys() - {"hardtanh", *IN_PLACE}},
     },
 )

@@ -12,12 +12,12 @@ from dqt.nn.graph import Step
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
+from dqt.program.ops.transpose import Transpose
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-from dqt.program.ops.transpose import Transpose
 
 
 def _transpose(b: Builder, node: fx.Node) -> str:

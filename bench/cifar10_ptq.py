@@ -164,16 +164,16 @@ def layer_differences(net: Net, program: Program, x: Tensor, b: int) -> dict[str
     run = Run(dict(uniform_plan(net.space, b)))
     elements = differing = largest = 0
     by_layer: dict[str, float] = {}
-    for step in net.steps:
-        edge = net.edge(step)
-        if edge is None or step.edge == "same":
+    for node in net.nodes:
+        edge = net.edge(node)
+        if edge is None or node.edge == "same":
             continue
-        ins = [signal(net, name, values) for name in step.ins]
-        codes = net.fake_step(step, ins, run).codes(net.space.master).int() + edge.zero
-        gap = (codes - torch.from_numpy(values[step.out].astype(np.int32))).abs()
+        ins = [signal(net, name, values) for name in node.ins]
+        codes = net.fake_node(node, ins, run).codes(net.space.master).int() + edge.zero
+        gap = (codes - torch.from_numpy(values[node.out].astype(np.int32))).abs()
         elements, differing = elements + gap.numel(), differing + int((gap > 0).sum())
         largest = max(largest, int(gap.max()))
-        by_layer[step.out] = float(f"{float((gap > 0).double().mean()):.3g}")
+        by_layer[node.out] = float(f"{float((gap > 0).double().mean()):.3g}")
     worst = max(by_layer, key=by_layer.__getitem__)
     return {
         "largest_difference": largest,
@@ -187,7 +187,7 @@ def signal(net: Net, name: str, values: Any) -> Signal:
     """The program's codes of a value, as the differentiable network sees them."""
     edge = net.edge_of(name)
     codes = torch.from_numpy(values["input.codes" if name == INPUT else name].astype(np.float32))
-    return Signal((codes - edge.zero) * edge.step(), edge)
+    return Signal((codes - edge.zero) * edge.scale(), edge)
 
 
 def other_sets(net: Net, train: DataSet, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def masters(model: nn.Module, images: Tensor) -> dict[str, dict[str, Master]]:
         net = dqt.prepare(copy.deepcopy(model), images[:2])
         dqt.calibrate(net, images, observer=observer, correct_bias=False)  # type: ignore[arg-type]
         layers = [module for module in net.modules() if isinstance(module, WidthLayer)]
-        found[observer] = {la.name: Master(la.codes().short(), la.step().detach()) for la in layers}
+        found[observer] = {la.name: Master(la.codes().short(), la.scale().detach()) for la in layers}
     return found
 
 

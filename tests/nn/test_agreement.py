@@ -1,4 +1,4 @@
-"""The differentiable pass against the exact one, step by step: fed the same codes, at most one code apart."""
+"""The differentiable pass against the exact one, node by node: fed the same codes, at most one code apart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dqt.arith.plan import Plan, resolve
 from dqt.nn import fake
-from dqt.nn.graph import INPUT, Step
+from dqt.nn.graph import INPUT, Node
 from dqt.nn.net import Net
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -21,14 +21,14 @@ RARE = 1e-5
 def signal(net: Net, value: str, codes: Tensor) -> Signal:
     """What stands for ``codes`` in the differentiable pass."""
     edge = net.edge_of(value)
-    return Signal((codes - edge.zero).float() * edge.step().detach(), edge)
+    return Signal((codes - edge.zero).float() * edge.scale().detach(), edge)
 
 
-def as_codes(net: Net, step: Step, out: Signal) -> Tensor:
-    """The result of a step in codes, or in the wide integers of the program."""
+def as_codes(net: Net, node: Node, out: Signal) -> Tensor:
+    """The result of a node in codes, or in the wide integers of the program."""
     if out.edge is None:
-        return (out.raw / scale_of(net, step.out)).round()
-    codes = fake.narrow_activation(out.raw, out.edge.step(), out.edge.zero, out.edge.n, out.edge.n)
+        return (out.raw / scale_of(net, node.out)).round()
+    codes = fake.narrow_activation(out.raw, out.edge.scale(), out.edge.zero, out.edge.n, out.edge.n)
     return codes + out.edge.zero
 
 
@@ -41,13 +41,13 @@ def apart(net: Net, x: Tensor, b: int) -> tuple[int, int]:
     plan = resolve(net.space, b)
     assert isinstance(plan, Plan)
     values, run = exact_values(net, x, b), Run(dict(plan.items_))
-    first = (as_codes(net, net.steps[0], signal(net, INPUT, values[INPUT])) - values[INPUT]).abs()
+    first = (as_codes(net, net.nodes[0], signal(net, INPUT, values[INPUT])) - values[INPUT]).abs()
     assert first.max() == 0
     differ = total = 0
-    for step in net.steps:
-        out = net.fake_step(step, [signal(net, name, values[name]) for name in step.ins], run)
-        difference = (as_codes(net, step, out) - values[step.out]).abs()
-        assert difference.max() <= 1, (step.kind, step.out, float(difference.max()))
+    for node in net.nodes:
+        out = net.fake_node(node, [signal(net, name, values[name]) for name in node.ins], run)
+        difference = (as_codes(net, node, out) - values[node.out]).abs()
+        assert difference.max() <= 1, (node.kind, node.out, float(difference.max()))
         if out.edge is not None:
             differ += int((difference > 0).sum())
             total += difference.numel()

@@ -36,13 +36,13 @@ def layer_means(net: Net, x: Tensor, b: int) -> dict[str, Tensor]:
     """Mean of every layer's output before its batch norm, at uniform width ``b`` of the whole network."""
     run = Run(dict(uniform(net.space, b).items_))
     values, means = {INPUT: net.read(x, run)}, {}
-    for step in net.steps:
-        ins = [values[name] for name in step.ins]
-        if step.layer:
-            means[step.layer] = _mean(
-                [product(net.layer(step.layer), None, ins[0], (b, b), False)], _axis(step)
+    for node in net.nodes:
+        ins = [values[name] for name in node.ins]
+        if node.layer:
+            means[node.layer] = _mean(
+                [product(net.layer(node.layer), None, ins[0], (b, b), False)], _axis(node)
             ).float()
-        values[step.out] = net.fake_step(step, ins, run)
+        values[node.out] = net.fake_node(node, ins, run)
     return means
 
 
@@ -254,18 +254,18 @@ def test_a_new_controller_gets_ranges_of_normalized_values() -> None:
     set_controller_ranges(net, [x])
     norm = net.norm(NORM)
     assert norm is not None
-    (step,) = (step for step in net.steps if step.norm == NORM)
-    layer = net.layer(step.layer)
+    (node,) = (node for node in net.nodes if node.norm == NORM)
+    layer = net.layer(node.layer)
     hidden = layer.apply_weight(controller_features(net, x), layer.weight, layer.bias).detach()
     torch.testing.assert_close(norm.running_mean, hidden.mean(0), rtol=0.01, atol=1e-3)
     torch.testing.assert_close(norm.running_var, hidden.var(0, unbiased=False), rtol=0.02, atol=1e-4)
     largest = float(((hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + norm.eps).sqrt()).max())
-    assert 0 < float(net.clips()[step.out]) <= largest * 1.05
+    assert 0 < float(net.clips()[node.out]) <= largest * 1.05
     for name, each in others.items():
         if "edges" not in name:
             assert torch.equal(net.state_dict()[name], each), name
     moved = {name for name, clip in net.clips().items() if not torch.equal(clip, clips[name])}
-    assert moved <= {each.out for each in net.steps if each.controller}
+    assert moved <= {each.out for each in net.nodes if each.controller}
 
 
 # what has no range, or no life

@@ -154,13 +154,13 @@ def test_widths_have_statistics_of_their_own() -> None:
 def test_tracked_ranges_move_in_training_alone() -> None:
     net, x = fresh(momentum=0.5)
     name = "input"
-    before = net.codes(name).step
+    before = net.codes(name).scale
     net.eval()(x * 9)
-    assert net.codes(name).step == before
+    assert net.codes(name).scale == before
     net.train()(x * 9)
-    assert net.codes(name).step > 2 * before
+    assert net.codes(name).scale > 2 * before
     net(torch.full_like(x, float("nan")))
-    assert net.codes(name).step > 2 * before  # a bad batch does not destroy a range
+    assert net.codes(name).scale > 2 * before  # a bad batch does not destroy a range
 
 
 def test_one_wild_batch_moves_a_tracked_range_little() -> None:
@@ -188,9 +188,9 @@ def test_dropout_is_noise_in_training_alone() -> None:
     assert torch.equal(net(x, 5), net(x, 5))
     net.train()
     assert not torch.equal(net(x, 5), net(x, 5))
-    step = next(s for s in net.steps if s.kind == "dropout" and s.attrs["whole"])
+    step = next(s for s in net.nodes if s.kind == "dropout" and s.attrs["whole"])
     run = Run({}, batch_statistics=True)
-    dropped = net.fake_step(step, [net.read(x, run).like(torch.ones(6, 8, 8, 8))], run).raw
+    dropped = net.fake_node(step, [net.read(x, run).like(torch.ones(6, 8, 8, 8))], run).raw
     assert set(dropped.flatten(2).mean(2).flatten().tolist()) == {0.0, 2.0}  # whole channels
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from dqt.nn.capture import Builder
 from dqt.nn.export import export
-from dqt.nn.graph import INPUT, Graph, Step
+from dqt.nn.graph import INPUT, Graph, Node
 from dqt.nn.passes import rewritten
 from dqt.nn.passes.drop_unused import drop_unused
 from dqt.nn.passes.fold_norms import fold_norms
@@ -24,7 +24,7 @@ IMAGE = (4, 8, 8)
 PAD = {"before": (0, 1, 2), "after": (0, 3, 0)}
 
 
-def step(kind: str, out: str, *ins: str, shape: tuple[int, ...] = IMAGE, **fields: Any) -> Step:
+def node(kind: str, out: str, *ins: str, shape: tuple[int, ...] = IMAGE, **fields: Any) -> Node:
     if kind == "conv":
         fields = {"layer": out, "attrs": {"padding": (1, 1, 0, 0)}} | fields
     if kind == "linear":
@@ -33,11 +33,11 @@ def step(kind: str, out: str, *ins: str, shape: tuple[int, ...] = IMAGE, **field
         fields = {"edge": "same"} | fields
     if kind == "relu":
         fields = {"edge": "relu"} | fields
-    return Step(kind, out, ins, shape, **fields)
+    return Node(kind, out, ins, shape, **fields)
 
 
-def graph(*steps: Step, output: str = "") -> Graph:
-    return Graph(steps, output or steps[-1].out)
+def graph(*nodes: Node, output: str = "") -> Graph:
+    return Graph(nodes, output or nodes[-1].out)
 
 
 def text(lines: str) -> str:
@@ -45,7 +45,7 @@ def text(lines: str) -> str:
 
 
 def test_drop_unused() -> None:
-    before = graph(step("conv", "a", INPUT), step("conv", "b", "a"), step("relu", "c", "a"), output="c")
+    before = graph(node("conv", "a", INPUT), node("conv", "b", "a"), node("relu", "c", "a"), output="c")
     assert str(drop_unused(before)) == text("""
         a = conv(input) layer=a padding=(1, 1, 0, 0)
         c = relu(a) edge=relu
@@ -53,7 +53,7 @@ def test_drop_unused() -> None:
 
 
 def test_fold_padding() -> None:
-    before = graph(step("pad", "p", INPUT, attrs=PAD), step("conv", "a", "p"))
+    before = graph(node("pad", "p", INPUT, attrs=PAD), node("conv", "a", "p"))
     assert str(fold_padding(before)) == text("""
         a = conv(input) layer=a padding=(2, 4, 2, 0)
         return a""")
@@ -62,10 +62,10 @@ def test_fold_padding() -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        graph(step("pad", "p", INPUT, attrs=PAD), step("conv", "a", "p"), step("add", "b", "a", "p")),  # read twice
-        graph(step("pad", "p", INPUT, attrs=PAD), step("conv", "a", "p"), output="p"),  # read by the user
-        graph(step("pad", "p", INPUT, attrs={"before": (1, 0, 0), "after": (0, 0, 0)}), step("conv", "a", "p")),
-        graph(step("pad", "p", INPUT, attrs=PAD), step("linear", "a", "p")),
+        graph(node("pad", "p", INPUT, attrs=PAD), node("conv", "a", "p"), node("add", "b", "a", "p")),  # read twice
+        graph(node("pad", "p", INPUT, attrs=PAD), node("conv", "a", "p"), output="p"),  # read by the user
+        graph(node("pad", "p", INPUT, attrs={"before": (1, 0, 0), "after": (0, 0, 0)}), node("conv", "a", "p")),
+        graph(node("pad", "p", INPUT, attrs=PAD), node("linear", "a", "p")),
     ],
 )
 def test_padding_that_stays(before: Graph) -> None:
@@ -74,8 +74,8 @@ def test_padding_that_stays(before: Graph) -> None:
 
 def test_fold_norms() -> None:
     before = graph(
-        step("conv", "a", INPUT), step("affine", "n", "a", norm="n"), step("affine", "m", "n", norm="m"),
-        step("add", "b", "m", INPUT),
+        node("conv", "a", INPUT), node("affine", "n", "a", norm="n"), node("affine", "m", "n", norm="m"),
+        node("add", "b", "m", INPUT),
     )  # fmt: skip
     assert str(fold_norms(before)) == text("""
         a = conv(input) layer=a norm=n padding=(1, 1, 0, 0)
@@ -87,9 +87,9 @@ def test_fold_norms() -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        graph(step("conv", "a", INPUT), step("affine", "n", "a", norm="n"), step("add", "b", "a", "n")),
-        graph(step("conv", "a", INPUT), step("relu", "r", "a"), step("affine", "n", "r", norm="n")),
-        graph(step("linear", "a", INPUT, shape=(5, 4)), step("affine", "n", "a", shape=(5, 4), norm="n")),
+        graph(node("conv", "a", INPUT), node("affine", "n", "a", norm="n"), node("add", "b", "a", "n")),
+        graph(node("conv", "a", INPUT), node("relu", "r", "a"), node("affine", "n", "r", norm="n")),
+        graph(node("linear", "a", INPUT, shape=(5, 4)), node("affine", "n", "a", shape=(5, 4), norm="n")),
     ],
 )
 def test_norms_that_stay(before: Graph) -> None:
@@ -98,7 +98,7 @@ def test_norms_that_stay(before: Graph) -> None:
 
 def test_fuse_activations() -> None:
     before = graph(
-        step("conv", "a", INPUT), step("relu", "r", "a", cap=6.0), step("relu", "s", "r"), step("table", "t", "s"),
+        node("conv", "a", INPUT), node("relu", "r", "a", cap=6.0), node("relu", "s", "r"), node("table", "t", "s"),
     )  # fmt: skip
     after = fuse_activations(before)
     assert str(after) == text("""
@@ -106,17 +106,17 @@ def test_fuse_activations() -> None:
         s = relu(a) edge=relu
         t = table(s)
         return t""")
-    assert after.steps[0].cap == 6.0
+    assert after.nodes[0].cap == 6.0
 
 
-@pytest.mark.parametrize("other", [step("add", "b", "r", "a"), step("reshape", "b", "a")])
-def test_a_value_that_others_read_keeps_its_sign(other: Step) -> None:
-    before = graph(step("conv", "a", INPUT), step("relu", "r", "a"), other, step("add", "c", "b", "r"))
+@pytest.mark.parametrize("other", [node("add", "b", "r", "a"), node("reshape", "b", "a")])
+def test_a_value_that_others_read_keeps_its_sign(other: Node) -> None:
+    before = graph(node("conv", "a", INPUT), node("relu", "r", "a"), other, node("add", "c", "b", "r"))
     assert fuse_activations(before) == before
 
 
 def test_widen_outputs() -> None:
-    before = graph(step("conv", "a", INPUT), step("dropout", "d", "a"), step("reshape", "r", "d", shape=(256,)))
+    before = graph(node("conv", "a", INPUT), node("dropout", "d", "a"), node("reshape", "r", "d", shape=(256,)))
     assert str(widen_outputs(before)) == text("""
         a = conv(input) layer=a edge=wide padding=(1, 1, 0, 0)
         d = dropout(a) edge=same
@@ -127,9 +127,9 @@ def test_widen_outputs() -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        graph(step("conv", "a", INPUT, edge="relu")),
-        graph(step("conv", "a", INPUT), step("max_pool", "m", "a", edge="same")),
-        graph(step("conv", "a", INPUT), step("conv", "b", "a"), output="a"),
+        graph(node("conv", "a", INPUT, edge="relu")),
+        graph(node("conv", "a", INPUT), node("max_pool", "m", "a", edge="same")),
+        graph(node("conv", "a", INPUT), node("conv", "b", "a"), output="a"),
     ],
 )
 def test_outputs_that_are_codes(before: Graph) -> None:
@@ -139,10 +139,10 @@ def test_outputs_that_are_codes(before: Graph) -> None:
 @pytest.mark.parametrize(("signed", "expected"), [(True, "signed"), (False, "unsigned")])
 def test_place_quantizers(signed: bool, expected: str) -> None:
     before = graph(
-        step("conv", "a", INPUT, edge="relu"), step("pad", "p", INPUT, attrs=PAD), step("add", "b", "a", "p"),
-        step("conv", "c", "b"), step("multiply", "d", "b", "c"),
+        node("conv", "a", INPUT, edge="relu"), node("pad", "p", INPUT, attrs=PAD), node("add", "b", "a", "p"),
+        node("conv", "c", "b"), node("multiply", "d", "b", "c"),
     )  # fmt: skip
-    edges = [each.edge for each in place_quantizers(before, input_signed=signed).steps]
+    edges = [each.edge for each in place_quantizers(before, input_signed=signed).nodes]
     assert edges == ["relu", "same", expected, "signed", "signed"]
 
 
@@ -151,12 +151,12 @@ def test_from_capture_to_what_is_prepared() -> None:
     model = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True),
                           nn.Conv2d(4, 2, 1), nn.Flatten())  # fmt: skip
     captured = Builder(export(model, x), x).build().graph
-    kinds = [each.kind for each in captured.steps]
+    kinds = [each.kind for each in captured.nodes]
     assert kinds == ["pad", "conv", "affine", "relu", "conv", "reshape"]
-    assert {each.edge for each in captured.steps if each.layer} == {"signed"}
+    assert {each.edge for each in captured.nodes if each.layer} == {"signed"}
     after = rewritten(captured, input_signed=True)
-    assert [(each.kind, each.edge, each.norm) for each in after.steps] == [
+    assert [(each.kind, each.edge, each.norm) for each in after.nodes] == [
         ("conv", "relu", "2"), ("conv", "wide", ""), ("reshape", "same", ""),
     ]  # fmt: skip
-    assert after.steps[0].attrs["padding"] == (1, 1, 1, 1)
+    assert after.nodes[0].attrs["padding"] == (1, 1, 1, 1)
     assert after.output == captured.output

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import dqt
 from dqt.nn.errors import UnsupportedError
-from dqt.nn.graph import INPUT, Graph, Step
+from dqt.nn.graph import INPUT, Graph, Node
 from dqt.nn.passes.fold_scales import fold_scales
 from dqt.nn.scales import Scale, ScaleSpec
 from dqt.testing.networks import ready
@@ -129,8 +129,8 @@ def test_constants_that_cannot_be(forward: Callable[[Any, Tensor], Tensor], held
 def test_fold_scales() -> None:
     spec = ScaleSpec(torch.tensor([2.0]), torch.tensor([1.0, 3.0]))
     other = ScaleSpec(torch.tensor([1.0, -4.0]), torch.tensor([0.5]))
-    steps = (Step("affine", "a", (INPUT,), (2, 4), norm="a"), Step("affine", "b", ("a",), (2, 4), norm="b"))
-    after = fold_scales(Graph(steps, "b", {"a": spec, "b": other}))
+    nodes = (Node("affine", "a", (INPUT,), (2, 4), norm="a"), Node("affine", "b", ("a",), (2, 4), norm="b"))
+    after = fold_scales(Graph(nodes, "b", {"a": spec, "b": other}))
     assert str(after) == "b = affine(input) norm=b\nreturn b"
     x = torch.randn(3, 2, 4)
     expected = Scale(other)(Scale(spec)(x, 8), 8)
@@ -141,8 +141,8 @@ def test_fold_scales() -> None:
 def test_scales_that_stay(trained: frozenset[str]) -> None:
     """What the model trains stays a parameter of its own; a value that others read stays, too."""
     spec = ScaleSpec(torch.ones(1), torch.zeros(1), trained)
-    steps = (Step("affine", "a", (INPUT,), (2, 4), norm="a"), Step("affine", "b", ("a",), (2, 4), norm="b"))
+    nodes = (Node("affine", "a", (INPUT,), (2, 4), norm="a"), Node("affine", "b", ("a",), (2, 4), norm="b"))
     if not trained:
-        steps = (*steps, Step("add", "c", ("a", "b"), (2, 4)))  # type: ignore[assignment]
-    before = Graph(steps, steps[-1].out, {"a": spec, "b": spec})
+        nodes = (*nodes, Node("add", "c", ("a", "b"), (2, 4)))  # type: ignore[assignment]
+    before = Graph(nodes, nodes[-1].out, {"a": spec, "b": spec})
     assert fold_scales(before) == before

@@ -19,11 +19,11 @@ def exact_values(net: Net, x: Tensor, plan: PlanLike = None) -> dict[str, Tensor
     program = net.program()
     kept = Machine(program, fixed, TensorArrays(x.device)).run(x, keep=True).kept
     values = {INPUT: kept[program.values[0].name].int()}
-    for step in net.steps:
-        if step.out in kept:
-            values[step.out] = kept[step.out].int()
-        elif step.ins[0] in values:  # what a program does not need is its operand
-            values[step.out] = values[step.ins[0]]
+    for node in net.nodes:
+        if node.out in kept:
+            values[node.out] = kept[node.out].int()
+        elif node.ins[0] in values:  # what a program does not need is its operand
+            values[node.out] = values[node.ins[0]]
     return values
 
 

@@ -31,7 +31,7 @@ def mixed(net: Net, seed: int) -> Plan:
 def plans(net: Net) -> list[PlanLike]:
     """Uniform widths, mixed plans, and what else the network takes."""
     made: list[PlanLike] = [None, *net.space.widths, mixed(net, 1), mixed(net, 2)]
-    if len(net.steps[-1].shape) == 1:
+    if len(net.nodes[-1].shape) == 1:
         widths = net.space.widths[:3]
         made.append(Cascade(widths, (1 << 18, 1 << 17)[: len(widths) - 1]))
     return [*made, "auto"] if net.space.choices else made
@@ -93,7 +93,7 @@ def test_the_controller_chooses_the_same_widths(reads: str, options: dict[str, A
 def test_inputs_at_the_edges_of_the_codes() -> None:
     """Halves of a step (ties to even), values beyond the range, and the largest floats."""
     net, x = ready(small(), (3, 8, 8))
-    step = net.codes("input").step
+    step = net.codes("input").scale
     ties = torch.arange(-150, 150).repeat(2)[: 3 * 64].reshape(1, 3, 8, 8) * step + step / 2
     program = lower(net)
     for data in (ties, x * 1e30, torch.full_like(x, 3e38), torch.zeros_like(x), x.double(), x.half(), x.bfloat16()):

@@ -16,7 +16,7 @@ from dqt.nn import diagnose
 from dqt.nn.diagnose import Finding
 from dqt.nn.errors import CalibrationError, CalibrationWarning
 from dqt.nn.finite import check_finite
-from dqt.nn.graph import INPUT, Step, needed_for
+from dqt.nn.graph import INPUT, Node, needed_for
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.hooks import is_hooked
 from dqt.nn.layered import product
@@ -35,7 +35,7 @@ def calibrate(
 ) -> Net:
     """Set every range from data and correct every layer's bias at every width. No labels, no training.
 
-    The batches are kept in memory with the activations of the step that is being calibrated; a few hundred samples
+    The batches are kept in memory with the activations of the node that is being calibrated; a few hundred samples
     are enough. In training mode, a batch norm that has seen no data yet (mean 0, variance 1) gets its first statistics
     from them: the ranges of a network of random weights must be those of normalized activations, as training sees them.
 
@@ -148,22 +148,22 @@ def set_ranges(
     means: dict[str, Tensor] = {}
     b = middle(net.config.widths)
 
-    def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
-        if step.kind == "choose":
+    def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
+        if node.kind == "choose":
             return ins[0]
-        norm = net.norm(step.norm)
-        values = _before_norm(net, step, ins[0]) if step.layer or norm in untouched else []
-        if step.layer:
-            means[step.layer] = _mean(values, _axis(step)).float()
+        norm = net.norm(node.norm)
+        values = _before_norm(net, node, ins[0]) if node.layer or norm in untouched else []
+        if node.layer:
+            means[node.layer] = _mean(values, _axis(node)).float()
         if norm is not None and norm in untouched:
             _set_statistics(norm, values)
-        signals = _results(net, step, ins, values)
+        signals = _results(net, node, ins, values)
         extent = None
-        if step.edge in ("relu", "unsigned", "signed"):
-            extent = _set_range(net.edge_of(step.out), [s.master for s in signals], observer, b)
+        if node.edge in ("relu", "unsigned", "signed"):
+            extent = _set_range(net.edge_of(node.out), [s.master for s in signals], observer, b)
             signals = _saturated(signals, extent)
-        if findings is not None and not step.controller:
-            findings.extend(diagnose.of_step(net, step, ins, signals, extent))
+        if findings is not None and not node.controller:
+            findings.extend(diagnose.of_node(net, node, ins, signals, extent))
         return signals
 
     edge = net.edge_of(INPUT)
@@ -183,56 +183,56 @@ def set_controller_ranges(net: Net, inputs: Batches, observer: Observer = "mse")
         inputs: float ``[N, *input_shape]`` on the network's device, at least one batch.
         observer: as in :func:`calibrate`.
     """
-    own = {step.out for step in net.steps if step.controller}
-    needed = needed_for(net.steps, own)
+    own = {node.out for node in net.nodes if node.controller}
+    needed = needed_for(net.nodes, own)
     run = Run({layer.name: (net.space.master,) * 2 for layer in net.space.layers})
     plain = Run({}, quantized=False)
 
-    def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
-        if step.kind == "choose" or step.out not in needed:
+    def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
+        if node.kind == "choose" or node.out not in needed:
             return ins[0]
-        how = plain if step.out in own else run
-        norm = net.norm(step.norm)
-        if step.out in own and norm is not None and norm.untouched:
-            _set_statistics(norm, _before_norm(net, step, ins[0]))
-        signals = [net.fake_step(step, list(each), how) for each in zip(*ins, strict=True)]
+        how = plain if node.out in own else run
+        norm = net.norm(node.norm)
+        if node.out in own and norm is not None and norm.untouched:
+            _set_statistics(norm, _before_norm(net, node, ins[0]))
+        signals = [net.fake_node(node, list(each), how) for each in zip(*ins, strict=True)]
         signals = [signal.like(signal.raw.float()) for signal in signals]  # evaluation computes in float64
-        if step.out in own and step.edge in ("relu", "unsigned", "signed"):
-            _set_range(net.edge_of(step.out), [s.master for s in signals], observer, middle(net.config.widths))
+        if node.out in own and node.edge in ("relu", "unsigned", "signed"):
+            _set_range(net.edge_of(node.out), [s.master for s in signals], observer, middle(net.config.widths))
         return signals
 
     edge = net.edge_of(INPUT)
     _walk(net, [Signal(x, edge) for x in inputs], visit)
 
 
-def _walk(net: Net, first: list[Signal], visit: Callable[[Step, list[list[Signal]]], list[Signal]]) -> None:
-    """Every step on every batch before the next step: what is found at one step serves the ones after it."""
+def _walk(net: Net, first: list[Signal], visit: Callable[[Node, list[list[Signal]]], list[Signal]]) -> None:
+    """Every node on every batch before the next node: what is found at one node serves the ones after it."""
     values = {INPUT: first}
-    for step, dead in zip(net.steps, net._dead, strict=True):
-        values[step.out] = visit(step, [values[name] for name in step.ins])
+    for node, dead in zip(net.nodes, net._dead, strict=True):
+        values[node.out] = visit(node, [values[name] for name in node.ins])
         for name in dead:
             values.pop(name, None)
 
 
-def _results(net: Net, step: Step, ins: list[list[Signal]], values: list[Tensor]) -> list[Signal]:
-    """What a step of the float model gives. ``values``: of :func:`_before_norm`, which a layer needs not compute again.
+def _results(net: Net, node: Node, ins: list[list[Signal]], values: list[Tensor]) -> list[Signal]:
+    """What a node of the float model gives. ``values``: of :func:`_before_norm`, which a layer needs not compute again.
 
     Hooks see what passes only where the modules are called.
     """
-    norm = net.affine(step.norm)
-    if not step.layer or any(is_hooked(each) for each in (net.layer(step.layer), norm) if each is not None):
+    norm = net.affine(node.norm)
+    if not node.layer or any(is_hooked(each) for each in (net.layer(node.layer), norm) if each is not None):
         run = Run({}, quantized=False)
-        return [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
+        return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
     normed = values if norm is None else [norm(value, b=net.config.master) for value in values]
-    return [Signal(value, net.edge(step), False) for value in normed]
+    return [Signal(value, net.edge(node), False) for value in normed]
 
 
-def _before_norm(net: Net, step: Step, ins: Sequence[Signal]) -> list[Tensor]:
-    """The float model's values that a step's norm reads, or would read: a layer's products, or what comes in."""
+def _before_norm(net: Net, node: Node, ins: Sequence[Signal]) -> list[Tensor]:
+    """The float model's values that a node's norm reads, or would read: a layer's products, or what comes in."""
     values = [x.master for x in ins]
-    if not step.layer:
+    if not node.layer:
         return values
-    layer = net.layer(step.layer)
+    layer = net.layer(node.layer)
     return [layer.apply_weight(x, layer.weight, layer.bias) for x in values]
 
 
@@ -242,9 +242,9 @@ def _set_statistics(norm: Norm, values: Sequence[Tensor]) -> None:
     norm.set_statistics(mean, (square - mean.square()).clamp_min(0.0))
 
 
-def _axis(step: Step) -> int:
+def _axis(node: Node) -> int:
     """Where a layer's output channels lie."""
-    return 1 if step.kind == "conv" else -1
+    return 1 if node.kind == "conv" else -1
 
 
 def _mean(values: Iterable[Tensor], axis: int) -> Tensor:
@@ -280,15 +280,15 @@ def _correct(net: Net, inputs: Batches, means: dict[str, Tensor], b: int) -> Non
     plan: Plan = uniform(net.space, b)
     run = Run(dict(plan.items_) | controller_widths(net.space))
 
-    def visit(step: Step, ins: list[list[Signal]]) -> list[Signal]:
-        if step.controller and step.kind == "choose":
+    def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
+        if node.controller and node.kind == "choose":
             return ins[0]
-        if step.layer and b in net.layer(step.layer).widths:
-            layer = net.layer(step.layer)
+        if node.layer and b in net.layer(node.layer).widths:
+            layer = net.layer(node.layer)
             xs = [x for (x,) in zip(*ins, strict=True)]
-            got = _mean((product(layer, None, x, (b, b), False) for x in xs), _axis(step))
-            layer.correction[layer.widths.index(b)] += means[step.layer] - got
-        return [net.fake_step(step, list(each), run) for each in zip(*ins, strict=True)]
+            got = _mean((product(layer, None, x, (b, b), False) for x in xs), _axis(node))
+            layer.correction[layer.widths.index(b)] += means[node.layer] - got
+        return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
 
     edge = net.edge_of(INPUT)
     _walk(net, [Signal(x, edge) for x in inputs], visit)

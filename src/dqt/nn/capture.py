@@ -1,4 +1,4 @@
-"""torch.export's graph -> steps, as they are: what an operator becomes stands in its file of :mod:`dqt.nn.ops`.
+"""torch.export's graph -> nodes, as they are: what an operator becomes stands in its file of :mod:`dqt.nn.ops`.
 
 Nothing is rewritten while it is read; that is the work of :mod:`dqt.nn.passes`.
 """
@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_unflatten
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.finite import check_numbers
 from dqt.nn.folding import Constants
-from dqt.nn.graph import INPUT, Graph, Step, Structure
+from dqt.nn.graph import INPUT, Graph, Node, Structure
 from dqt.nn.operator import handlers, shares_memory
 from dqt.nn.scales import ScaleSpec
 
@@ -39,7 +39,7 @@ class NormSpec:
 
 @dataclass
 class Captured:
-    """The network as steps, and the tensors that its layers and norms start from.
+    """The network as nodes, and the tensors that its layers and norms start from.
 
     ``frozen``: names of tensors among these, such as ``conv1.weight``, that the model does not train: parameters
     without ``requires_grad``, and weights that it holds as buffers.
@@ -56,7 +56,7 @@ class Captured:
 
 
 class Builder:
-    """Walks the exported graph and collects steps; handlers call its methods.
+    """Walks the exported graph and collects nodes; handlers call its methods.
 
     Values are named once. An in-place operator makes a new value, and every node of the changed memory comes to mean
     it: ``memory`` says which nodes share one.
@@ -64,7 +64,7 @@ class Builder:
 
     def __init__(self, program: torch.export.ExportedProgram, example: Tensor) -> None:
         self.captured = Captured(tuple(example.shape[1:]))
-        self.steps: list[Step] = []
+        self.nodes: list[Node] = []
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
         self.tensors = _tensors(program)
@@ -76,7 +76,7 @@ class Builder:
         self.paths: set[str] = set()
         self.used: dict[int, str] = {}
         self.graph, self.returned = program.graph, program.call_spec.out_spec
-        self.order = {node: i for i, node in enumerate(self.graph.nodes)}
+        self.order = {call: i for i, call in enumerate(self.graph.nodes)}
         placeholders = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
         if len(placeholders) != 1:
             raise UnsupportedError(f"the model takes {len(placeholders)} tensors; it must take one")
@@ -86,19 +86,19 @@ class Builder:
 
     def build(self) -> Captured:
         """Run the handler of every operator; check the output."""
-        for node in self.graph.nodes:
-            if node.op == "call_function" and (node.users or _in_place(node)) and not _is_number(node):
-                if self.constants.fold(node):
+        for call in self.graph.nodes:
+            if call.op == "call_function" and (call.users or _in_place(call)) and not _is_number(call):
+                if self.constants.fold(call):
                     continue
-                handler = handlers().get(str(node.target))
+                handler = handlers().get(str(call.target))
                 if handler is None:
-                    raise self.unsupported(node, "is not among the operators that can be quantized")
-                self.values[node] = handler(self, node)
-                self._remember(node)
+                    raise self.unsupported(call, "is not among the operators that can be quantized")
+                self.values[call] = handler(self, call)
+                self._remember(call)
         output = self.values.get(self._result(), INPUT)
         if output == INPUT:
             raise UnsupportedError("the model does nothing to its input")
-        self.captured.graph = Graph(tuple(self.steps), output, self.scales)
+        self.captured.graph = Graph(tuple(self.nodes), output, self.scales)
         return self.captured
 
     def _result(self) -> fx.Node:
@@ -113,29 +113,29 @@ class Builder:
             self.captured.structure = Structure(tree_unflatten(leaves, self.returned), index)
         return results[index]
 
-    def _remember(self, node: fx.Node) -> None:
+    def _remember(self, call: fx.Node) -> None:
         """Note whose memory the result has; after an in-place operator, whoever reads its operand reads the result."""
-        changed = node.args[0]
-        if not isinstance(changed, fx.Node) or not (_in_place(node) or str(node.target) in shares_memory()):
-            self.memory[node] = node
+        changed = call.args[0]
+        if not isinstance(changed, fx.Node) or not (_in_place(call) or str(call.target) in shares_memory()):
+            self.memory[call] = call
             return
-        self.memory[node] = self.memory[changed]
-        if not _in_place(node):
+        self.memory[call] = self.memory[changed]
+        if not _in_place(call):
             return
         old = self.values[changed]
         for alias in [n for n in self.values if self.memory[n] is self.memory[changed]]:
             if self.values[alias] == old:
-                self.values[alias] = self.values[node]
-            elif any(self.order[user] > self.order[node] for user in alias.users) and alias is not node:
-                raise self.unsupported(node, f"changes a view in place, and with it {alias.name}, which is read again")
+                self.values[alias] = self.values[call]
+            elif any(self.order[user] > self.order[call] for user in alias.users) and alias is not call:
+                raise self.unsupported(call, f"changes a view in place, and with it {alias.name}, which is read again")
 
     # what handlers use
 
-    def arg(self, node: fx.Node, index: int, name: str, default: Any = None) -> Any:
+    def arg(self, call: fx.Node, index: int, name: str, default: Any = None) -> Any:
         """An argument by position or name."""
-        return node.args[index] if index < len(node.args) else node.kwargs.get(name, default)
+        return call.args[index] if index < len(call.args) else call.kwargs.get(name, default)
 
-    def value(self, node: fx.Node, arg: Any) -> str:
+    def value(self, call: fx.Node, arg: Any) -> str:
         """The name of an operand.
 
         Raises:
@@ -143,9 +143,9 @@ class Builder:
         """
         if isinstance(arg, fx.Node) and arg in self.values:
             return self.values[arg]
-        raise self.unsupported(node, "has an operand that is a constant or a parameter, not an activation")
+        raise self.unsupported(call, "has an operand that is a constant or a parameter, not an activation")
 
-    def tensor(self, node: fx.Node, arg: Any, leaf: str = "weight") -> tuple[str, Tensor]:
+    def tensor(self, call: fx.Node, arg: Any, leaf: str = "weight") -> tuple[str, Tensor]:
         """Name and value of a parameter or buffer that is used here and nowhere else, or of what is computed from some.
 
         Args:
@@ -153,39 +153,39 @@ class Builder:
         """
         tensor = self.constants.of(arg)
         if tensor is None or not isinstance(arg, fx.Node):
-            raise self.unsupported(node, f"has a {leaf} that is computed from the input, not a parameter of the model")
-        name = self.constants.name(arg) or self._computed_name(node, arg, leaf)
+            raise self.unsupported(call, f"has a {leaf} that is computed from the input, not a parameter of the model")
+        name = self.constants.name(arg) or self._computed_name(call, arg, leaf)
         if self.trains(arg):
             self.trained.add(name)
         check_numbers(name, tensor)
-        self._claim(node, name, tensor)
-        self.claim(node, arg)
+        self._claim(call, name, tensor)
+        self.claim(call, arg)
         return name, tensor
 
-    def claim(self, node: fx.Node, arg: fx.Node) -> None:
+    def claim(self, call: fx.Node, arg: fx.Node) -> None:
         """What the model trains belongs to one operator: two that compute from it would no longer be tied."""
         values = dict(self.tensors.values())
         for name in sorted(self.constants.sources(arg) & self.trained):
-            self._claim(node, name, values[name])
+            self._claim(call, name, values[name])
 
-    def _claim(self, node: fx.Node, name: str, tensor: Tensor) -> None:
-        earlier = self.used.setdefault(tensor.data_ptr() or id(tensor), f"{name} in {node.name}")
-        if earlier != f"{name} in {node.name}":
+    def _claim(self, call: fx.Node, name: str, tensor: Tensor) -> None:
+        earlier = self.used.setdefault(tensor.data_ptr() or id(tensor), f"{name} in {call.name}")
+        if earlier != f"{name} in {call.name}":
             raise self.unsupported(
-                node, f"shares its weight {name!r} with another layer ({earlier}): each layer needs a weight of its own"
+                call, f"shares its weight {name!r} with another layer ({earlier}): each layer needs a weight of its own"
             )
 
-    def shape(self, node: fx.Node) -> tuple[int, ...]:
+    def shape(self, call: fx.Node) -> tuple[int, ...]:
         """The node's shape without the batch.
 
         Raises:
             UnsupportedError: the batch is not its first dimension, or other dimensions are not fixed.
         """
-        shape = tuple(node.meta["val"].shape)
+        shape = tuple(call.meta["val"].shape)
         batch = self.input.meta["val"].shape[0].node.expr
         first = isinstance(shape[0], torch.SymInt) and shape[0].node.expr == batch if shape else False
         if not first or not all(isinstance(d, int) for d in shape[1:]):
-            raise self.unsupported(node, f"gives shape {tuple(shape)}: the batch must stay the first dimension, alone")
+            raise self.unsupported(call, f"gives shape {tuple(shape)}: the batch must stay the first dimension, alone")
         return shape[1:]
 
     def note_frozen(self, path: str, **tensors: str | None) -> None:
@@ -193,20 +193,20 @@ class Builder:
         frozen = {leaf for leaf, name in tensors.items() if name is not None and name not in self.trained}
         self.captured.frozen |= {f"{path}.{leaf}" for leaf in frozen}
 
-    def _computed_name(self, node: fx.Node, arg: fx.Node, leaf: str) -> str:
+    def _computed_name(self, call: fx.Node, arg: fx.Node, leaf: str) -> str:
         """A name for a weight that the model computes: that of its module, or of what it is computed from."""
         sources = sorted(self.constants.sources(arg))
         common = sources[0].partition(".parametrizations.")[0].rpartition(".weight")[0] if sources else ""
-        return ".".join(part for part in (module_path(node) or common, leaf) if part)
+        return ".".join(part for part in (module_path(call) or common, leaf) if part)
 
     def trains(self, arg: Any) -> bool:
         """Whether the model trains a constant operand, or something that it is computed from."""
         return isinstance(arg, fx.Node) and not self.trained.isdisjoint(self.constants.sources(arg))
 
-    def scale_path(self, node: fx.Node, constant: Any) -> str:
+    def scale_path(self, call: fx.Node, constant: Any) -> str:
         """Where the module of a constant operand goes: where the model has it, or below the operator's own name."""
         name = self.constants.name(constant)
-        return self.path(name or ".".join(part for part in (module_path(node), node.name, "scale") if part))
+        return self.path(name or ".".join(part for part in (module_path(call), call.name, "scale") if part))
 
     def path(self, name: str) -> str:
         """Where the module of the parameter ``name`` goes: ``layer1.0.conv1.weight`` -> ``layer1.0.conv1``.
@@ -240,38 +240,38 @@ class Builder:
         self.names[base] = count + 1
         return self.fresh(f"{base}_{count}") if count else base
 
-    def add(self, node: fx.Node, kind: str, ins: Sequence[str], name: str = "", **fields: Any) -> str:
-        """Append a step that computes ``node``."""
-        shape = fields.pop("shape", None) or self.shape(node)
-        base = name or ".".join(part for part in (module_path(node), node.name) if part)
-        step = Step(kind, self.fresh(base), tuple(ins), shape, **fields)
-        self.steps.append(step)
-        self.captured.shapes[step.out] = shape
-        return step.out
+    def add(self, call: fx.Node, kind: str, ins: Sequence[str], name: str = "", **fields: Any) -> str:
+        """Append a node that computes ``call``."""
+        shape = fields.pop("shape", None) or self.shape(call)
+        base = name or ".".join(part for part in (module_path(call), call.name) if part)
+        node = Node(kind, self.fresh(base), tuple(ins), shape, **fields)
+        self.nodes.append(node)
+        self.captured.shapes[node.out] = shape
+        return node.out
 
-    def keep(self, node: fx.Node, kind: str, **attrs: Any) -> str:
-        """Append a step that keeps the codes of its input."""
-        return self.add(node, kind, [self.value(node, node.args[0])], edge="same", attrs=attrs)
+    def keep(self, call: fx.Node, kind: str, **attrs: Any) -> str:
+        """Append a node that keeps the codes of its input."""
+        return self.add(call, kind, [self.value(call, call.args[0])], edge="same", attrs=attrs)
 
-    def unsupported(self, node: fx.Node, why: str) -> UnsupportedError:
+    def unsupported(self, call: fx.Node, why: str) -> UnsupportedError:
         """An error that names the operator, the module path and the source line."""
-        path = module_path(node) or "the model's forward"
+        path = module_path(call) or "the model's forward"
         return UnsupportedError(
-            f"{node.target} in {path} {why}. {source_line(node)} Replace it by supported operators "
+            f"{call.target} in {path} {why}. {source_line(call)} Replace it by supported operators "
             f"(docs/guide/your-model.md lists them), or leave that part outside the prepared model."
         )
 
 
-def module_path(node: fx.Node) -> str:
+def module_path(call: fx.Node) -> str:
     """The user's path of the module whose forward made this node, such as ``layer1.0``."""
-    stack = node.meta.get("nn_module_stack") or {}
+    stack = call.meta.get("nn_module_stack") or {}
     paths = [str(path) for path, _ in stack.values()]
     return paths[-1].removeprefix("L['self']").removeprefix(".") if paths else ""
 
 
-def source_line(node: fx.Node) -> str:
+def source_line(call: fx.Node) -> str:
     """``At file:line: code`` of the user's own frame."""
-    frames = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', node.meta.get("stack_trace") or "")
+    frames = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', call.meta.get("stack_trace") or "")
     own = [frame for frame in frames if "/torch/nn/" not in frame[0]] or frames
     return f"At {own[-1][0]}:{own[-1][1]}: `{own[-1][2].strip()}`." if own else ""
 
@@ -284,9 +284,9 @@ def _tensors(program: torch.export.ExportedProgram) -> dict[str, tuple[str, Tens
     return {key: (name, state[name]) for key, name in names.items()}
 
 
-def _is_number(node: fx.Node) -> bool:
-    return not isinstance(node.meta.get("val"), (Tensor, tuple, list))
+def _is_number(call: fx.Node) -> bool:
+    return not isinstance(call.meta.get("val"), (Tensor, tuple, list))
 
 
-def _in_place(node: fx.Node) -> bool:
-    return str(node.target).split(".")[1].endswith("_") if str(node.target).startswith("aten.") else False
+def _in_place(call: fx.Node) -> bool:
+    return str(call.target).split(".")[1].endswith("_") if str(call.target).startswith("aten.") else False

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dqt.arith.plan import Layer
 from dqt.nn.config import Controller
-from dqt.nn.graph import INPUT, Step
+from dqt.nn.graph import INPUT, Node
 
 HIDDEN, NORM, LOGITS = "controller.hidden", "controller.norm", "controller.logits"
 SHARE = 0.01
@@ -18,15 +18,15 @@ SHARE = 0.01
 
 @dataclass(frozen=True)
 class Plans:
-    """A controller to be built: its steps, where they go, and the weights it starts from."""
+    """A controller to be built: its nodes, where they go, and the weights it starts from."""
 
-    steps: tuple[Step, ...]
+    nodes: tuple[Node, ...]
     after: int
     layers: dict[str, tuple[Tensor, Tensor]]
 
 
 def plan_controller(
-    spec: Controller, choices: int, steps: list[Step], shapes: dict[str, tuple[int, ...]], chosen: int, parameters: int
+    spec: Controller, choices: int, nodes: list[Node], shapes: dict[str, tuple[int, ...]], chosen: int, parameters: int
 ) -> Plans:
     """Steps of a controller for ``chosen`` layers with ``choices`` widths each.
 
@@ -36,27 +36,27 @@ def plan_controller(
     Args:
         parameters: of the model; the hidden layer takes at most 1 % of them unless its size is given.
     """
-    stem = next(i for i, step in enumerate(steps) if step.layer)
-    read = steps[stem].out if spec.reads == "stem" else INPUT
+    stem = next(i for i, node in enumerate(nodes) if node.layer)
+    read = nodes[stem].out if spec.reads == "stem" else INPUT
     shape = shapes[read]
-    positive = spec.reads == "stem" and steps[stem].edge in ("relu", "unsigned")
-    made: list[Step] = []
+    positive = spec.reads == "stem" and nodes[stem].edge in ("relu", "unsigned")
+    made: list[Node] = []
     if len(shape) > 1:
         grid = tuple(min(spec.grid, size) for size in shape[1:])
         pooled = (shape[0], *grid)
         edge = "unsigned" if positive else "signed"
         made.append(
-            Step("avg_pool", "controller.pool", (read,), pooled, edge=edge, attrs={"adaptive": grid}, controller=True)
+            Node("avg_pool", "controller.pool", (read,), pooled, edge=edge, attrs={"adaptive": grid}, controller=True)
         )
         shape = (math.prod(pooled),)
-        made.append(Step("reshape", "controller.features", ("controller.pool",), shape, edge="same", controller=True))
+        made.append(Node("reshape", "controller.features", ("controller.pool",), shape, edge="same", controller=True))
         read = "controller.features"
     features, logits = shape[0], chosen * choices
     hidden = spec.hidden or max(4, int(SHARE * parameters - logits) // (features + logits + 1))
     made += [
-        Step("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, norm=NORM, edge="relu", controller=True),
-        Step("linear", LOGITS, (HIDDEN,), (logits,), layer=LOGITS, edge="wide", controller=True),
-        Step("choose", "controller.choice", (LOGITS,), (logits,), edge="same", controller=True),
+        Node("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, norm=NORM, edge="relu", controller=True),
+        Node("linear", LOGITS, (HIDDEN,), (logits,), layer=LOGITS, edge="wide", controller=True),
+        Node("choose", "controller.choice", (LOGITS,), (logits,), edge="same", controller=True),
     ]
     layers = {HIDDEN: _start(hidden, features), LOGITS: _start(logits, hidden)}
     return Plans(tuple(made), 0 if spec.reads == "input" else stem + 1, layers)

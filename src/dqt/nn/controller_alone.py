@@ -1,6 +1,6 @@
 """The controller by itself: what it reads, what it answers, and which parameters are its own.
 
-It can so be trained on features that were computed once, without a pass through the network for each step.
+It can so be trained on features that were computed once, without a pass through the network for each node.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ PREFIXES = (CONTROLLER, f"edges.{edge_key(CONTROLLER)}")
 def controller_features(net: Net, x: Tensor) -> Tensor:
     """What the controller's first layer reads, float32 ``[N, features]``, in evaluation and without gradient."""
     net.check_input(x)
-    first = next(step for step in net.steps if step.controller and step.layer)
+    first = next(node for node in net.nodes if node.controller and node.layer)
     run = Run(edge_widths(net.space))
-    needed = needed_for(net.steps, first.ins)
+    needed = needed_for(net.nodes, first.ins)
     values = {INPUT: net.read(x, run)}
-    for step in net.steps:
-        if step.out in needed:
-            values[step.out] = net.fake_step(step, [values[name] for name in step.ins], run)
+    for node in net.nodes:
+        if node.out in needed:
+            values[node.out] = net.fake_node(node, [values[name] for name in node.ins], run)
     return values[first.ins[0]].master.float()
 
 
@@ -39,11 +39,11 @@ def controller_logits(net: Net, features: Tensor, training: bool = False) -> Ten
     Args:
         features: of :func:`controller_features`.   training: its norm takes, and follows, the batch's statistics.
     """
-    layers = [step for step in net.steps if step.controller and step.layer]
+    layers = [node for node in net.nodes if node.controller and node.layer]
     run = Run(controller_widths(net.space), batch_statistics=training)
     signal = Signal(features, net.edge_of(layers[0].ins[0]))
-    for step in layers:
-        signal = net.fake_step(step, [signal], run)
+    for node in layers:
+        signal = net.fake_node(node, [signal], run)
     return signal.raw.float().reshape(-1, len(net.space.chosen), len(net.space.choices))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dqt.nn import fake
-from dqt.nn.graph import INPUT, Step
+from dqt.nn.graph import INPUT, Node
 from dqt.nn.layers import WidthLayer
 from dqt.nn.observers import Extent, narrowed_weight
 from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
@@ -104,8 +104,8 @@ def of_input(batches: Sequence[Tensor], extent: Extent) -> list[Finding]:
 
 
 @torch.no_grad()
-def of_step(
-    net: Net, step: Step, ins: Sequence[Sequence[Signal]], signals: Sequence[Signal], extent: Extent | None
+def of_node(
+    net: Net, node: Node, ins: Sequence[Sequence[Signal]], signals: Sequence[Signal], extent: Extent | None
 ) -> list[Finding]:
     """Of one operator: what it reads, its weights, and what it gives.
 
@@ -116,30 +116,30 @@ def of_step(
     if extent is not None:
         dead = extent.largest <= TINY
         advice = "its range is a guess: calibrate on data that wake it, or take the dead part out of the model"
-        found += [_dead(step.out, advice)] if dead else _outlier(step.out, extent)
-    if step.kind == "concat":
-        found += _join(step, ins, signals)
-    if step.layer:
-        layer, edge_layers = net.layer(step.layer), {each.name for each in net.space.layers if each.edge}
-        lowest = net.space.edge_width if step.layer in edge_layers else layer.widths[0]
-        found += _reads(net, step, ins[0], lowest) + of_weights(layer, lowest)
-    elif step.kind == "affine":
-        found += _channels(net, step, ins[0])
-    return found + (_output(net, step, signals) if step is net.steps[-1] else [])
+        found += [_dead(node.out, advice)] if dead else _outlier(node.out, extent)
+    if node.kind == "concat":
+        found += _join(node, ins, signals)
+    if node.layer:
+        layer, edge_layers = net.layer(node.layer), {each.name for each in net.space.layers if each.edge}
+        lowest = net.space.edge_width if node.layer in edge_layers else layer.widths[0]
+        found += _reads(net, node, ins[0], lowest) + of_weights(layer, lowest)
+    elif node.kind == "affine":
+        found += _channels(net, node, ins[0])
+    return found + (_output(net, node, signals) if node is net.nodes[-1] else [])
 
 
-def _output(net: Net, step: Step, signals: Sequence[Signal]) -> list[Finding]:
+def _output(net: Net, node: Node, signals: Sequence[Signal]) -> list[Finding]:
     """A network that does not end in a layer gives codes, not int32 outputs."""
-    edge = net.edge(step)
+    edge = net.edge(node)
     if edge is None:
         return []
     deviation = float(torch.cat([signal.master.flatten() for signal in signals]).double().std(correction=0))
-    lost = float(edge.step()) / math.sqrt(12) / deviation if deviation > TINY else 0.0
+    lost = float(edge.scale()) / math.sqrt(12) / deviation if deviation > TINY else 0.0
     if lost <= COARSE_OUTPUT:
         return []
     what = f"the network's output has {1 << edge.n} levels, whose rounding is {lost:.0%} of its deviation"
     advice = "end the model in a convolution or linear layer, whose output is 32-bit, and do what follows outside of it"
-    return [Finding("output", step.out, what, lost, advice)]
+    return [Finding("output", node.out, what, lost, advice)]
 
 
 def of_weights(layer: WidthLayer, lowest: int) -> list[Finding]:
@@ -187,12 +187,12 @@ def _outlier(where: str, extent: Extent) -> list[Finding]:
     return [Finding("outlier", where, what, ratio, advice, f"batch {o.batch}, sample {o.sample}")]
 
 
-def _reads(net: Net, step: Step, ins: Sequence[Signal], lowest: int) -> list[Finding]:
+def _reads(net: Net, node: Node, ins: Sequence[Signal], lowest: int) -> list[Finding]:
     """Of the value that a layer reads, at the width it reads it with."""
     edge = ins[0].edge
     if edge is None or not float(max(x.master.abs().max() for x in ins)) > TINY:
         return []
-    return _channels(net, step, ins) + _tail(edge, ins, lowest) + _blind(edge, ins, lowest)
+    return _channels(net, node, ins) + _tail(edge, ins, lowest) + _blind(edge, ins, lowest)
 
 
 def _tail(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
@@ -215,7 +215,7 @@ def _blind(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
     """Whether nearly every value falls into the code of zero. A few dozen samples of each batch tell it."""
     alive = lost = 0
     for x in ins:
-        codes = fake.narrow_activation(x.raw[:OBSERVED], edge.step(), edge.zero, edge.n, lowest)
+        codes = fake.narrow_activation(x.raw[:OBSERVED], edge.scale(), edge.zero, edge.n, lowest)
         there = x.master[:OBSERVED].abs() > TINY
         alive += int(there.sum())
         lost += int((there & (codes == 0)).sum())
@@ -232,24 +232,24 @@ def _blind(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
     return [Finding("blind", edge.name, what, part, advice)]
 
 
-def _channels(net: Net, step: Step, ins: Sequence[Signal]) -> list[Finding]:
+def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
     """Whether channels that have hardly any codes carry what the reader needs."""
     edge = ins[0].edge
     if edge is None:
         return []
-    axis = ins[0].raw.dim() - 1 if step.kind == "linear" else 1
+    axis = ins[0].raw.dim() - 1 if node.kind == "linear" else 1
     sizes = _sizes(ins, axis, offset=edge.name == INPUT)
-    codes = sizes / edge.step()
+    codes = sizes / edge.scale()
     enough = FEW_CODES * 2.0 ** (edge.n - 8)
     few = (codes < enough) & (sizes > 0)
     if not bool(few.any()):
         return []
     variance = _variance([x.master.transpose(axis, -1).flatten(0, -2) for x in ins])
-    lost = _lost(net, step, variance, variance.clamp_max(float(edge.step()) ** 2 / 12) * few)
+    lost = _lost(net, node, variance, variance.clamp_max(float(edge.scale()) ** 2 / 12) * few)
     if lost < (LOST_INPUT if edge.name == INPUT else LOST_INSIDE):
         return []
     least = int(torch.where(few, codes, float("inf")).argmin())
-    reader = step.layer or step.norm
+    reader = node.layer or node.norm
     what = (
         f"channels of very different size: {int(few.sum())} of {len(codes)} use fewer than {enough:.4g} of "
         f"{1 << edge.n} codes (channel {least}: {float(codes[least]):.2g}), and {lost:.0%} of what {reader} reads from "
@@ -276,16 +276,16 @@ def _variance(rows: Sequence[Tensor]) -> Tensor:
     return torch.stack([(r.double() - mean).square().sum(0) for r in rows]).sum(0) / count
 
 
-def _lost(net: Net, step: Step, variance: Tensor, noise: Tensor) -> float:
+def _lost(net: Net, node: Node, variance: Tensor, noise: Tensor) -> float:
     """Part of the variance of a reader's outputs, after its norm, that ``noise``, ``[channels]``, takes.
 
-    Rounding adds ``step^2 / 12`` to a channel, and at most it takes all of its variance.
+    Rounding adds ``node^2 / 12`` to a channel, and at most it takes all of its variance.
     """
-    norm = net.affine(step.norm)
+    norm = net.affine(node.norm)
     gain = 1.0 if norm is None else norm.gain_and_bias(net.config.master)[0].square()
     signal, taken = variance, noise
-    if step.layer:
-        weight = net.layer(step.layer).weight.double()
+    if node.layer:
+        weight = net.layer(node.layer).weight.double()
         energy = weight.flatten(2).square().sum(2) if weight.dim() > 2 else weight.square()  # [out, in of a group]
         groups = len(variance) // energy.shape[1]
         owner = torch.arange(len(energy), device=energy.device) // (len(energy) // groups)
@@ -294,21 +294,21 @@ def _lost(net: Net, step: Step, variance: Tensor, noise: Tensor) -> float:
     return float((taken * gain).sum()) / total if total > 0 else 0.0
 
 
-def _join(step: Step, ins: Sequence[Sequence[Signal]], signals: Sequence[Signal]) -> list[Finding]:
+def _join(node: Node, ins: Sequence[Sequence[Signal]], signals: Sequence[Signal]) -> list[Finding]:
     """Whether an operand of a concatenation drowns in the scale of the largest."""
     edge = signals[0].edge
     if edge is None:
         return []
-    axis = 1 + int(step.attrs["axis"])
+    axis = 1 + int(node.attrs["axis"])
     parts = [torch.split(x.master, [one[0].raw.shape[axis] for one in ins], axis) for x in signals]
-    size = float(edge.step())
+    size = float(edge.scale())
     codes = [float(max(p.max() for p in part) - min(p.min() for p in part)) / size for part in zip(*parts, strict=True)]
     least = min(range(len(codes)), key=lambda i: codes[i] or float("inf"))
     if not 0 < codes[least] < JOIN_CODES:
         return []
     what = (
-        f"joins values of very different size: operand {least} ({step.ins[least]}) spans {codes[least]:.2g} of "
+        f"joins values of very different size: operand {least} ({node.ins[least]}) spans {codes[least]:.2g} of "
         f"{1 << edge.n} codes"
     )
     advice = "one scale serves the whole join: bring its operands to one size before it (boxes in units of the image)"
-    return [Finding("join", step.out, what, codes[least], advice)]
+    return [Finding("join", node.out, what, codes[least], advice)]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Handler
 from dqt.nn.ops.constant import add_constant
 from dqt.nn.scales import ScaleSpec
@@ -23,40 +23,40 @@ if TYPE_CHECKING:
 def binary(kind: str) -> Handler:
     """What appends an operator on two values, or on a value and a constant."""
 
-    def handler(b: Builder, node: fx.Node) -> str:
-        if float(node.kwargs.get("alpha", 1)) != 1:  # type: ignore[arg-type]
-            raise b.unsupported(node, "scales an operand (alpha)")
-        return append_binary(b, node, kind, node.args[0], node.args[1])
+    def handler(b: Builder, call: fx.Node) -> str:
+        if float(call.kwargs.get("alpha", 1)) != 1:  # type: ignore[arg-type]
+            raise b.unsupported(call, "scales an operand (alpha)")
+        return append_binary(b, call, kind, call.args[0], call.args[1])
 
     return handler
 
 
-def append_binary(b: Builder, node: fx.Node, kind: str, first: Any, second: Any) -> str:
+def append_binary(b: Builder, call: fx.Node, kind: str, first: Any, second: Any) -> str:
     """Append ``first (kind) second``: "add", "sub", "multiply" or "div", of which one operand may be constant."""
     constants = [b.constants.of(each) for each in (first, second)]
     for i, c in enumerate(constants):
         if c is not None:
-            return _with_constant(b, node, kind, (first, second), i)
+            return _with_constant(b, call, kind, (first, second), i)
     if kind == "div":
-        raise b.unsupported(node, "divides by an activation")
-    return b.add(node, kind, [b.value(node, first), b.value(node, second)])
+        raise b.unsupported(call, "divides by an activation")
+    return b.add(call, kind, [b.value(call, first), b.value(call, second)])
 
 
-def _with_constant(b: Builder, node: fx.Node, kind: str, operands: tuple[Any, Any], which: int) -> str:
+def _with_constant(b: Builder, call: fx.Node, kind: str, operands: tuple[Any, Any], which: int) -> str:
     """Append an operator of whose ``operands`` the one at ``which`` is constant."""
     c, x = b.constants.of(operands[which]), operands[1 - which]
     assert c is not None
-    shape = b.captured.shapes[b.value(node, x)]
+    shape = b.captured.shapes[b.value(call, x)]
     if by_channel(c, shape):
-        return append_scale(b, node, x, operands[which], *_affine(b, node, kind, c.double(), first=which == 0))
+        return append_scale(b, call, x, operands[which], *_affine(b, call, kind, c.double(), first=which == 0))
     if kind == "div":
-        raise b.unsupported(node, "divides by numbers that differ within a channel")
+        raise b.unsupported(call, "divides by numbers that differ within a channel")
     if c.dim() > len(shape) and c.shape[0] != 1:
-        raise b.unsupported(node, f"has a constant operand of shape {list(c.shape)}, one for each sample of a batch")
+        raise b.unsupported(call, f"has a constant operand of shape {list(c.shape)}, one for each sample of a batch")
     own = tuple(c.shape[max(0, c.dim() - len(shape)) :])
     whole = (1,) * (len(shape) - len(own)) + own  # it broadcasts from the right; the batch stands before
-    values = [b.value(node, x), add_constant(b, node, operands[which], whole)]
-    return b.add(node, kind, values[:: -1 if which == 0 else 1])
+    values = [b.value(call, x), add_constant(b, call, operands[which], whole)]
+    return b.add(call, kind, values[:: -1 if which == 0 else 1])
 
 
 def by_channel(c: Tensor, shape: tuple[int, ...]) -> bool:
@@ -66,7 +66,7 @@ def by_channel(c: Tensor, shape: tuple[int, ...]) -> bool:
     return c.numel() == 1 or (len(shape) > 0 and len(whole) == 1 + len(shape) and alone and whole[1] == shape[0])
 
 
-def _affine(b: Builder, node: fx.Node, kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
+def _affine(b: Builder, call: fx.Node, kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
     """``gain * x + bias`` for a constant ``c``, and which of the two it makes."""
     one, none = torch.ones_like(c), torch.zeros_like(c)
     if kind == "multiply":
@@ -77,30 +77,30 @@ def _affine(b: Builder, node: fx.Node, kind: str, c: Tensor, *, first: bool) -> 
         return one, c, "bias"
     if kind == "sub":
         return (-one, c, "bias") if first else (one, -c, "bias")
-    raise b.unsupported(node, "divides by an activation")
+    raise b.unsupported(call, "divides by an activation")
 
 
-def append_scale(b: Builder, node: fx.Node, x: Any, constant: Any, gain: Tensor, bias: Tensor, made: str) -> str:
+def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor, bias: Tensor, made: str) -> str:
     """Append ``gain * x + bias``, of one number each, or of one for each channel.
 
     Args:
         constant: the operand that ``made``, "gain" or "bias", comes from: if the model trains it, so does the network.
     """
     if not bool(torch.isfinite(gain).all() and torch.isfinite(bias).all()):
-        raise b.unsupported(node, "has a constant operand that is not finite, or a divisor of 0")
-    path = b.scale_path(node, constant)
+        raise b.unsupported(call, "has a constant operand that is not finite, or a divisor of 0")
+    path = b.scale_path(call, constant)
     trained = frozenset[str]()
     if b.trains(constant):
         trained = frozenset({made})
-        b.claim(node, constant)
+        b.claim(call, constant)
     b.scales[path] = ScaleSpec(gain.reshape(-1), bias.reshape(-1), trained)
-    return b.add(node, "affine", [b.value(node, x)], norm=path)
+    return b.add(call, "affine", [b.value(call, x)], norm=path)
 
 
-def emit_table(e: Emission, step: Step, function: Callable[..., Tensor], args: Sequence[Any]) -> None:
+def emit_table(e: Emission, node: Node, function: Callable[..., Tensor], args: Sequence[Any]) -> None:
     """Append the table of a real function: its 2^n results, as codes."""
-    source, out = e.net.codes(step.ins[0]), e.net.codes(step.out)
-    x = torch.arange(source.lo, source.hi + 1, dtype=torch.float64).sub(source.zero).mul(source.step)
+    source, out = e.net.codes(node.ins[0]), e.net.codes(node.out)
+    x = torch.arange(source.lo, source.hi + 1, dtype=torch.float64).sub(source.zero).mul(source.scale)
     y = function(x, *args).numpy()
-    table = np.clip(np.floor(y / out.step + 0.5) + out.zero, out.lo, out.hi).astype(np.uint8)
-    e.append(Table(e.source(step), e.result(step), table))
+    table = np.clip(np.floor(y / out.scale + 0.5) + out.zero, out.lo, out.hi).astype(np.uint8)
+    e.append(Table(e.source(node), e.result(node), table))

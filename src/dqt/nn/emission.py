@@ -1,4 +1,4 @@
-"""A program in the making: the steps of a network become instructions, one after the other."""
+"""A program in the making: the nodes of a network become instructions, one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from dqt.arith.bounds import WIDE_LIMIT
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.finite import check_finite
-from dqt.nn.graph import INPUT, Step
+from dqt.nn.graph import INPUT, Node
 from dqt.nn.hooks import compute_weights
 from dqt.nn.integers import Codes
 from dqt.nn.operator import operators
@@ -37,11 +37,11 @@ def emit(net: Net, info: Mapping[str, Any]) -> Program:
     check_finite(net)
     emission = Emission(net)
     with torch.no_grad():
-        for step in net.steps:
+        for node in net.nodes:
             try:
-                operators()[step.kind].emit(emission, step)
+                operators()[node.kind].emit(emission, node)
             except ValueError as error:
-                what = f"layer {step.layer}" if step.layer else f"{step.kind} {step.out}"
+                what = f"layer {node.layer}" if node.layer else f"{node.kind} {node.out}"
                 raise UnsupportedError(f"{what}: {error}") from None
     return emission.finish(info)
 
@@ -73,47 +73,47 @@ class Emission:
 
     def define(self, name: str, shape: Shape, codes: Codes) -> str:
         """Declare a value; ``codes`` says how its integers stand for reals."""
-        self.values[name] = Value(name, shape, codes.step, codes.zero, codes.hi == WIDE_LIMIT)
+        self.values[name] = Value(name, shape, codes.scale, codes.zero, codes.hi == WIDE_LIMIT)
         return name
 
-    def source(self, step: Step, index: int = 0) -> str:
+    def source(self, node: Node, index: int = 0) -> str:
         """The program's name of an operand."""
-        return self.names[step.ins[index]]
+        return self.names[node.ins[index]]
 
-    def result(self, step: Step, codes: Codes | None = None) -> str:
-        """Declare the result of a step."""
-        self.names[step.out] = step.out
-        return self.define(step.out, step.shape, codes or self.net.codes(step.out))
+    def result(self, node: Node, codes: Codes | None = None) -> str:
+        """Declare the result of a node."""
+        self.names[node.out] = node.out
+        return self.define(node.out, node.shape, codes or self.net.codes(node.out))
 
-    def moved(self, step: Step) -> tuple[str, str]:
-        """Operand and result of a step that only moves integers: codes or int32 outputs, as they were."""
-        x = self.source(step)
-        self.names[step.out] = self.moved_value(x, step.shape, step.out)
-        return x, step.out
+    def moved(self, node: Node) -> tuple[str, str]:
+        """Operand and result of a node that only moves integers: codes or int32 outputs, as they were."""
+        x = self.source(node)
+        self.names[node.out] = self.moved_value(x, node.shape, node.out)
+        return x, node.out
 
     def moved_value(self, name: str, shape: Shape, out: str) -> str:
         """Declare a value whose integers are those of another."""
         self.values[out] = replace(self.values[name], name=out, shape=shape)
         return out
 
-    def same(self, step: Step) -> None:
-        """A step that a program does not need: its result is its operand."""
-        self.names[step.out] = self.source(step)
+    def same(self, node: Node) -> None:
+        """A node that a program does not need: its result is its operand."""
+        self.names[node.out] = self.source(node)
 
-    def image(self, step: Step, codes: Codes) -> tuple[str, str, Callable[[], None]]:
-        """Operand and result of a step over space: as they are in 2-d, with a height of 1 in 1-d.
+    def image(self, node: Node, codes: Codes) -> tuple[str, str, Callable[[], None]]:
+        """Operand and result of a node over space: as they are in 2-d, with a height of 1 in 1-d.
 
         Returns:
             their names, and what is to be called after the instruction is appended: it takes the height away again.
         """
-        if len(step.shape) == 3:
-            return self.source(step), self.result(step, codes), lambda: None
-        channels, length = self.net.shapes[step.ins[0]]
-        x = self._reshaped(self.source(step), (channels, 1, length), self.fresh(f"{step.out}.2d"))
-        out = self.define(self.fresh(f"{step.out}.flat"), (step.shape[0], 1, step.shape[1]), codes)
+        if len(node.shape) == 3:
+            return self.source(node), self.result(node, codes), lambda: None
+        channels, length = self.net.shapes[node.ins[0]]
+        x = self._reshaped(self.source(node), (channels, 1, length), self.fresh(f"{node.out}.2d"))
+        out = self.define(self.fresh(f"{node.out}.flat"), (node.shape[0], 1, node.shape[1]), codes)
 
         def flatten() -> None:
-            self.names[step.out] = self._reshaped(out, step.shape, step.out)
+            self.names[node.out] = self._reshaped(out, node.shape, node.out)
 
         return x, out, flatten
 
@@ -123,7 +123,7 @@ class Emission:
 
     def finish(self, info: Mapping[str, Any]) -> Program:
         """The verified program."""
-        self.append(Dequantize(self.names[self.net.steps[-1].out]))
+        self.append(Dequantize(self.names[self.net.nodes[-1].out]))
         return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), self.net.input_shape, dict(info))
 
 

@@ -86,27 +86,27 @@ def _exported(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram
 
 def _inline(module: fx.GraphModule) -> None:
     """Put what ``torch.no_grad()`` and autocast enclose into the graph around them, operator by operator."""
-    for node in list(module.graph.nodes):
-        place = _region(node)
+    for call in list(module.graph.nodes):
+        place = _region(call)
         if place is None:
             continue
-        inner = getattr(module, node.args[place].target)
+        inner = getattr(module, call.args[place].target)
         _inline(inner)
         takes = [n for n in inner.graph.nodes if n.op == "placeholder"]
-        with module.graph.inserting_before(node):
-            known = dict(zip(takes, node.args[place + 1 :], strict=True))
+        with module.graph.inserting_before(call):
+            known = dict(zip(takes, call.args[place + 1 :], strict=True))
             results: Any = module.graph.graph_copy(inner.graph, known)
-        for user in list(node.users):  # one part of the result each
+        for user in list(call.users):  # one part of the result each
             user.replace_all_uses_with(results[user.args[1]])
             module.graph.erase_node(user)
-        module.graph.erase_node(node)
+        module.graph.erase_node(call)
 
 
-def _region(node: fx.Node) -> int | None:
+def _region(call: fx.Node) -> int | None:
     """Which argument is the graph of a region that computes the same without its borders; ``None``: no such region."""
-    if getattr(node.target, "__name__", "") not in REGIONS:
+    if getattr(call.target, "__name__", "") not in REGIONS:
         return None
-    graphs = (isinstance(a, fx.Node) and a.op == "get_attr" for a in node.args)
+    graphs = (isinstance(a, fx.Node) and a.op == "get_attr" for a in call.args)
     return next((place for place, graph in enumerate(graphs) if graph), None)
 
 

@@ -1,8 +1,8 @@
 """Straight-through fake quantization: the differentiable mirror of :mod:`dqt.arith.nested`.
 
 Forward passes give integers ``T_b(q) - zero`` in float32, so that a layer's product of them is the program's own
-accumulator, exactly, and the real scale multiplies it once, after. Gradients of ``step * (T_b(q) - zero)`` are 1
-inside the clip range and 0 outside, and the step gets the LSQ gradient (Esser et al., 2020), which outside the range
+accumulator, exactly, and the real scale multiplies it once, after. Gradients of ``node * (T_b(q) - zero)`` are 1
+inside the clip range and 0 outside, and the node gets the LSQ gradient (Esser et al., 2020), which outside the range
 is PACT's (Choi et al., 2018).
 """
 
@@ -59,53 +59,53 @@ def _laid_out_as(grad: Tensor, like: Tensor) -> Tensor:
 class _NarrowActivation(torch.autograd.Function):
     """Quantize to n bits and narrow to b with the nearest rule, in one go (docs/numerics.md, equation 6).
 
-    ``floor((floor(u + 1/2) + half) / 2^s) = floor((u + 1/2 + half) / 2^s)`` for integer ``half`` and ``u = x / step``,
+    ``floor((floor(u + 1/2) + half) / 2^s) = floor((u + 1/2 + half) / 2^s)`` for integer ``half`` and ``u = x / scale``,
     so both roundings are one. Memory traffic decides the speed: one allocation in each direction, as a ReLU has.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, step: Tensor, zero: int, n: int, b: int, real: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: int, n: int, b: int, real: bool) -> Tensor:
         s = shift_of(n, b)
         half = (1 << s) >> 1
-        y = x * (step.reciprocal() * 2.0**-s)
+        y = x * (scale.reciprocal() * 2.0**-s)
         y.add_((half + 0.5) * 2.0**-s).floor_().clamp_(-(zero >> s), ((1 << b) - 1) - (zero >> s))
         if real or s:
-            y.mul_(step * 2.0**s if real else 2.0**s)
+            y.mul_(scale * 2.0**s if real else 2.0**s)
         ctx.real, ctx.range = real, (float(-zero), float((1 << n) - 1 - zero))
-        ctx.save_for_backward(x, step, y if real and ctx.needs_input_grad[1] else None)
+        ctx.save_for_backward(x, scale, y if real and ctx.needs_input_grad[1] else None)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, step, y = ctx.saved_tensors
+        x, scale, y = ctx.saved_tensors
         grad = _laid_out_as(grads[0], x)
-        grad_x = _inside(grad, x, step, *ctx.range)
+        grad_x = _inside(grad, x, scale, *ctx.range)
         grad_step = None
         if ctx.needs_input_grad[1]:
-            inner = _inner(grad_x, x) / step
-            change = _inner(grad, y) / step - inner if ctx.real else -inner / step
-            grad_step = change.reshape(step.shape)
+            inner = _inner(grad_x, x) / scale
+            change = _inner(grad, y) / scale - inner if ctx.real else -inner / scale
+            grad_step = change.reshape(scale.shape)
         if not ctx.real:
-            grad_x.mul_(step.reciprocal())
+            grad_x.mul_(scale.reciprocal())
         return grad_x, grad_step, None, None, None, None
 
 
-def _inside(grad: Tensor, x: Tensor, step: Tensor, low: float, high: float) -> Tensor:
-    """``grad`` where ``low * step < x < high * step``, 0 elsewhere."""
+def _inside(grad: Tensor, x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
+    """``grad`` where ``low * scale < x < high * scale``, 0 elsewhere."""
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        size = float(step)
+        size = float(scale)
         result: Tensor = torch.ops.aten.hardtanh_backward(grad, x, low * size, high * size)
         return result
-    return grad * ((x > low * step) & (x < high * step))
+    return grad * ((x > low * scale) & (x < high * scale))
 
 
-def narrow_activation(x: Tensor, step: Tensor, zero: int, n: int, b: int, *, real: bool = False) -> Tensor:
+def narrow_activation(x: Tensor, scale: Tensor, zero: int, n: int, b: int, *, real: bool = False) -> Tensor:
     """Real ``x`` -> ``T_b(q) - zero`` at width ``b`` of master ``n``; float64 stays, the rest is float32.
 
-    ``step``: 0-d > 0. ``real``: times ``step``, the value that the integers stand for.
+    ``scale``: 0-d > 0. ``real``: times ``scale``, the value that the integers stand for.
     """
     x = x if x.dtype == torch.float64 else x.float()
-    result: Tensor = _NarrowActivation.apply(x, step.to(x.dtype), zero, n, b, real)  # type: ignore[no-untyped-call]
+    result: Tensor = _NarrowActivation.apply(x, scale.to(x.dtype), zero, n, b, real)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -113,12 +113,12 @@ class _NarrowMaster(torch.autograd.Function):
     """From the real master value to the real value at width b. The clip range is the master's business."""
 
     @staticmethod
-    def forward(ctx: Any, master: Tensor, step: Tensor, zero: int, n: int, b: int) -> Tensor:
+    def forward(ctx: Any, master: Tensor, scale: Tensor, zero: int, n: int, b: int) -> Tensor:
         s = shift_of(n, b)
-        y = master * (step.reciprocal() * 2.0**-s)
-        y.add_((((1 << s) >> 1) + 0.25) * 2.0**-s).floor_()  # the quarter outweighs the rounding of master / step
-        y.clamp_(-(zero >> s), ((1 << b) - 1) - (zero >> s)).mul_(step * 2.0**s)
-        ctx.save_for_backward(*((master, y, step) if ctx.needs_input_grad[1] else ()))
+        y = master * (scale.reciprocal() * 2.0**-s)
+        y.add_((((1 << s) >> 1) + 0.25) * 2.0**-s).floor_()  # the quarter outweighs the rounding of master / scale
+        y.clamp_(-(zero >> s), ((1 << b) - 1) - (zero >> s)).mul_(scale * 2.0**s)
+        ctx.save_for_backward(*((master, y, scale) if ctx.needs_input_grad[1] else ()))
         return y
 
     @staticmethod
@@ -126,27 +126,27 @@ class _NarrowMaster(torch.autograd.Function):
         (grad,) = grads
         if not ctx.needs_input_grad[1]:
             return grad, None, None, None, None
-        master, y, step = ctx.saved_tensors
-        change = (_inner(grad, y) - _inner(grad, master)) / step
-        return grad, change.reshape(step.shape), None, None, None
+        master, y, scale = ctx.saved_tensors
+        change = (_inner(grad, y) - _inner(grad, master)) / scale
+        return grad, change.reshape(scale.shape), None, None, None
 
 
-def narrow_master(master: Tensor, step: Tensor, zero: int, n: int, b: int) -> Tensor:
+def narrow_master(master: Tensor, scale: Tensor, zero: int, n: int, b: int) -> Tensor:
     """``narrow_activation(x, ..., real=True)`` from its own result at b = n, where that is needed too.
 
     The gradients are the same; the work in the backward pass is done once.
     """
-    result: Tensor = _NarrowMaster.apply(master, step.to(master.dtype), zero, n, b)  # type: ignore[no-untyped-call]
+    result: Tensor = _NarrowMaster.apply(master, scale.to(master.dtype), zero, n, b)  # type: ignore[no-untyped-call]
     return result
 
 
-def weight_codes(weight: Tensor, step: Tensor, n: int) -> Tensor:
-    """Master codes ``clamp(round(w / step))`` in float32 (integers in ``[-2^(n-1), 2^(n-1) - 1]``, equation 1).
+def weight_codes(weight: Tensor, scale: Tensor, n: int) -> Tensor:
+    """Master codes ``clamp(round(w / scale))`` in float32 (integers in ``[-2^(n-1), 2^(n-1) - 1]``, equation 1).
 
-    ``step``: ``[out]``, one per output channel.
+    ``scale``: ``[out]``, one per output channel.
     """
     lo, hi = limits(n, signed=True)
-    return (weight / per_channel(step, weight)).round().clamp(lo, hi)
+    return (weight / per_channel(scale, weight)).round().clamp(lo, hi)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -161,14 +161,14 @@ class _StraightThrough(torch.autograd.Function):
         return grads[0], None
 
 
-def narrow_weight(weight: Tensor, step: Tensor, n: int, b: int, h: Tensor) -> Tensor:
+def narrow_weight(weight: Tensor, scale: Tensor, n: int, b: int, h: Tensor) -> Tensor:
     """Real weights -> ``T_b(q)``, integers in float32 (equation 4), with straight-through and LSQ gradients.
 
     Args:
-        step: ``[out]``.   h: midpoints that broadcast over the weight, float32.
+        node: ``[out]``.   h: midpoints that broadcast over the weight, float32.
     """
     lo, hi = limits(n, signed=True)
-    u = (weight / per_channel(step, weight)).clamp(lo, hi)
+    u = (weight / per_channel(scale, weight)).clamp(lo, hi)
     with torch.no_grad():
         codes = u.round()
         if b < n:

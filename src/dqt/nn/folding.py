@@ -36,30 +36,30 @@ class Constants:
         """The name of a parameter or buffer that is an operand as it stands, else ``None``."""
         return self.tensors[arg.name][0] if isinstance(arg, fx.Node) and arg.name in self.tensors else None
 
-    def sources(self, node: fx.Node) -> frozenset[str]:
+    def sources(self, call: fx.Node) -> frozenset[str]:
         """Names of the parameters and buffers that a constant node is computed from."""
-        name = self.name(node)
-        return frozenset({name}) if name is not None else self._sources.get(node, frozenset())
+        name = self.name(call)
+        return frozenset({name}) if name is not None else self._sources.get(call, frozenset())
 
-    def fold(self, node: fx.Node) -> bool:
+    def fold(self, call: fx.Node) -> bool:
         """Compute ``node`` if all that it reads is constant, and keep its value; whether it was so."""
-        if node.op != "call_function" or not all(self._known(each) for each in node.all_input_nodes):
+        if call.op != "call_function" or not all(self._known(each) for each in call.all_input_nodes):
             return False
-        numbers = [each for each in (*node.args, *node.kwargs.values()) if isinstance(each, torch.SymInt)]
-        if numbers or not isinstance(node.meta.get("val"), (Tensor, tuple, list)):
+        numbers = [each for each in (*call.args, *call.kwargs.values()) if isinstance(each, torch.SymInt)]
+        if numbers or not isinstance(call.meta.get("val"), (Tensor, tuple, list)):
             return False
-        args: Any = fx.map_arg(node.args, self._value)
-        kwargs: Any = fx.map_arg(node.kwargs, self._value)
-        target: Any = node.target
+        args: Any = fx.map_arg(call.args, self._value)
+        kwargs: Any = fx.map_arg(call.kwargs, self._value)
+        target: Any = call.target
         with torch.no_grad():
-            self._folded[node] = target(*args, **kwargs)
-        self._sources[node] = frozenset().union(*(self.sources(each) for each in node.all_input_nodes))
+            self._folded[call] = target(*args, **kwargs)
+        self._sources[call] = frozenset().union(*(self.sources(each) for each in call.all_input_nodes))
         return True
 
-    def _known(self, node: fx.Node) -> bool:
-        return node in self._folded or node.name in self.tensors
+    def _known(self, call: fx.Node) -> bool:
+        return call in self._folded or call.name in self.tensors
 
-    def _value(self, node: fx.Node) -> Any:
-        if node in self._folded:
-            return self._folded[node]
-        return self.tensors[node.name][1].detach().clone()  # an in-place operator may change what it reads
+    def _value(self, call: fx.Node) -> Any:
+        if call in self._folded:
+            return self._folded[call]
+        return self.tensors[call.name][1].detach().clone()  # an in-place operator may change what it reads

@@ -1,4 +1,4 @@
-"""The captured network as a list of steps; what prepare makes, Net runs and lower translates."""
+"""The captured network as a list of nodes; what prepare makes, Net runs and lower translates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INPUT = "input"
 
 
 @dataclass(frozen=True)
-class Step:
+class Node:
     """One operator on named values.
 
     Attributes:
@@ -54,37 +54,37 @@ class Step:
 
 @dataclass(frozen=True)
 class Graph:
-    """A network between two passes (:mod:`dqt.nn.passes`): its steps in order, each value defined before it is read.
+    """A network between two passes (:mod:`dqt.nn.passes`): its nodes in order, each value defined before it is read.
 
     Attributes:
         output: the value that the network returns.
         scales: name of a multiply-add by constants (:attr:`Step.norm`) -> its constants.
     """
 
-    steps: tuple[Step, ...]
+    nodes: tuple[Node, ...]
     output: str
     scales: Mapping[str, ScaleSpec] = field(default_factory=dict)
 
-    def producer(self, value: str) -> Step | None:
-        """The step that defines ``value``; ``None`` of the network's input."""
-        return next((step for step in self.steps if step.out == value), None)
+    def producer(self, value: str) -> Node | None:
+        """The node that defines ``value``; ``None`` of the network's input."""
+        return next((node for node in self.nodes if node.out == value), None)
 
-    def readers(self, value: str) -> list[Step | None]:
-        """The steps that read ``value``, one for each time; ``None`` stands for whoever reads the network's output."""
-        found: list[Step | None] = [step for step in self.steps for name in step.ins if name == value]
+    def readers(self, value: str) -> list[Node | None]:
+        """The nodes that read ``value``, one for each time; ``None`` stands for whoever reads the network's output."""
+        found: list[Node | None] = [node for node in self.nodes for name in node.ins if name == value]
         return [*found, None] if value == self.output else found
 
-    def with_step(self, old: Step, new: Step) -> Graph:
+    def with_node(self, old: Node, new: Node) -> Graph:
         """``new`` in the place of ``old``; who read the result of ``old`` reads that of ``new``."""
-        steps = tuple(new if step is old else _reading(step, old.out, new.out) for step in self.steps)
-        return replace(self, steps=steps, output=new.out if self.output == old.out else self.output)
+        nodes = tuple(new if node is old else _reading(node, old.out, new.out) for node in self.nodes)
+        return replace(self, nodes=nodes, output=new.out if self.output == old.out else self.output)
 
     def with_scale(self, name: str, spec: ScaleSpec) -> Graph:
         """Other constants under a name."""
         return replace(self, scales={**self.scales, name: spec})
 
-    def merged(self, first: Step, second: Step, *, into: Step, **changes: Any) -> Graph:
-        """Two steps as one: ``into``, one of the two, with ``changes``. ``second`` alone reads ``first``.
+    def merged(self, first: Node, second: Node, *, into: Node, **changes: Any) -> Graph:
+        """Two nodes as one: ``into``, one of the two, with ``changes``. ``second`` alone reads ``first``.
 
         Raises:
             ValueError: ``into`` is neither.
@@ -94,20 +94,20 @@ class Graph:
         elif into is first:
             kept = first
         else:
-            raise ValueError("a merge keeps one of its two steps")
+            raise ValueError("a merge keeps one of its two nodes")
         gone = second if into is first else first
-        graph = self.with_step(into, replace(kept, **changes))
-        steps = tuple(_reading(step, gone.out, kept.out) for step in graph.steps if step.out != gone.out)
-        return replace(graph, steps=steps, output=kept.out if graph.output == gone.out else graph.output)
+        graph = self.with_node(into, replace(kept, **changes))
+        nodes = tuple(_reading(node, gone.out, kept.out) for node in graph.nodes if node.out != gone.out)
+        return replace(graph, nodes=nodes, output=kept.out if graph.output == gone.out else graph.output)
 
     def __str__(self) -> str:
-        lines = [f"{step.out} = {step}" for step in self.steps]
+        lines = [f"{node.out} = {node}" for node in self.nodes]
         return "\n".join([*lines, f"return {self.output}"])
 
 
-def _reading(step: Step, old: str, new: str) -> Step:
-    """``step`` with ``new`` for ``old`` among what it reads."""
-    return replace(step, ins=tuple(new if name == old else name for name in step.ins)) if old in step.ins else step
+def _reading(node: Node, old: str, new: str) -> Node:
+    """``node`` with ``new`` for ``old`` among what it reads."""
+    return replace(node, ins=tuple(new if name == old else name for name in node.ins)) if old in node.ins else node
 
 
 @dataclass(frozen=True)
@@ -129,20 +129,20 @@ class Structure:
         return tree_unflatten(leaves, spec)
 
 
-def last_uses(steps: tuple[Step, ...]) -> tuple[tuple[str, ...], ...]:
-    """For each step, the values that no later step reads."""
-    seen: set[str] = {steps[-1].out}
+def last_uses(nodes: tuple[Node, ...]) -> tuple[tuple[str, ...], ...]:
+    """For each node, the values that no later node reads."""
+    seen: set[str] = {nodes[-1].out}
     dead: list[tuple[str, ...]] = []
-    for step in reversed(steps):
-        dead.append(tuple(name for name in dict.fromkeys(step.ins) if name not in seen))
-        seen.update(step.ins)
+    for node in reversed(nodes):
+        dead.append(tuple(name for name in dict.fromkeys(node.ins) if name not in seen))
+        seen.update(node.ins)
     return tuple(reversed(dead))
 
 
-def needed_for(steps: tuple[Step, ...], values: Iterable[str]) -> set[str]:
+def needed_for(nodes: tuple[Node, ...], values: Iterable[str]) -> set[str]:
     """The values that ``values`` are computed from, with themselves."""
     needed = set(values)
-    for step in reversed(steps):
-        if step.out in needed:
-            needed.update(step.ins)
+    for node in reversed(nodes):
+        if node.out in needed:
+            needed.update(node.ins)
     return needed

@@ -17,7 +17,7 @@ from torch import Tensor
 from dqt.arith import fixed
 from dqt.arith.bounds import WIDE_LIMIT, Bound, dot_bound
 from dqt.arith.nested import narrow_weight, weight_midpoints
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.ranges import Edge
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Codes:
-    """How codes stand for reals: ``step * (q - zero)``, ``q`` in ``[lo, hi]``."""
+    """How codes stand for reals: ``scale * (q - zero)``, ``q`` in ``[lo, hi]``."""
 
-    step: float
+    scale: float
     zero: int
     lo: int
     hi: int
@@ -65,10 +65,10 @@ class RescaleIntegers:
 
 
 def edge_codes(edge: Edge) -> Codes:
-    """The codes of an edge; its step is the float32 one, exactly."""
+    """The codes of an edge; its scale is the float32 one, exactly."""
     with torch.no_grad():
-        step = float(edge.step())
-    return Codes(step, edge.zero, 0, (1 << edge.n) - 1)
+        scale = float(edge.scale())
+    return Codes(scale, edge.zero, 0, (1 << edge.n) - 1)
 
 
 def _double(x: Tensor) -> Floats:
@@ -83,23 +83,23 @@ def accumulator_bounds(weight: npt.NDArray[np.int8], n: int, widths: tuple[int, 
     ]
 
 
-def layer_integers(net: Net, step: Step) -> LayerIntegers:
+def layer_integers(net: Net, node: Node) -> LayerIntegers:
     """Constants of a convolution or linear layer at every width.
 
     Raises:
         ValueError: a constant does not fit.
     """
-    layer, source = net.layer(step.layer), net.codes(step.ins[0])
+    layer, source = net.layer(node.layer), net.codes(node.ins[0])
     weight = layer.codes().cpu().numpy()
     bounds = accumulator_bounds(weight, layer.n, layer.widths, source.zero)
-    unit = _double(layer.step()) * source.step
-    affine = [layer.gain_and_bias(net.affine(step.norm), b) for b in layer.widths]
+    unit = _double(layer.scale()) * source.scale
+    affine = [layer.gain_and_bias(net.affine(node.norm), b) for b in layer.widths]
     gain, bias = (np.stack([_double(part) for part in parts]) for parts in zip(*affine, strict=True))
-    edge = net.edge(step)
+    edge = net.edge(node)
     out = edge_codes(edge) if edge is not None else _wide_codes(bounds, unit * gain, bias)
-    scale = gain * unit / out.step
+    scale = gain * unit / out.scale
     shift = fixed.choose_shift(scale)
-    m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.step, out.zero, shift)
+    m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.scale, out.zero, shift)
     if (m == m[0]).all() and (c == c[0]).all():
         m, c = m[:1], c[:1]
     magnitude = max(bound.magnitude for bound in bounds)
@@ -107,17 +107,17 @@ def layer_integers(net: Net, step: Step) -> LayerIntegers:
 
 
 def _wide_codes(bounds: list[Bound], scale: Floats, bias: Floats) -> Codes:
-    """The finest common step at which no input can leave the 24-bit range of a wide value."""
+    """The finest common scale at which no input can leave the 24-bit range of a wide value."""
     magnitude = np.max([np.maximum(-b.lo, b.hi) for b in bounds], axis=0)
     largest = float(np.max(np.abs(scale) * magnitude + np.abs(bias)))
-    step = np.nextafter(np.float32(max(largest, 1e-20) / (WIDE_LIMIT - 2)), np.float32(np.inf))
-    return Codes(float(step), 0, -WIDE_LIMIT, WIDE_LIMIT)
+    scale = np.nextafter(np.float32(max(largest, 1e-20) / (WIDE_LIMIT - 2)), np.float32(np.inf))
+    return Codes(float(scale), 0, -WIDE_LIMIT, WIDE_LIMIT)
 
 
 def rescale(source: Codes, out: Codes, gain: Floats, bias: Floats) -> RescaleIntegers:
     """Constants of ``gain * x + bias`` from one edge's codes to another's; ``gain``, ``bias``: ``[C]`` or ``[1]``."""
-    scale = gain * source.step / out.step
+    scale = gain * source.scale / out.scale
     shift = fixed.choose_shift(scale)
     m = fixed.multiplier(scale, shift)
-    c = fixed.offset(bias / out.step, out.zero, shift) - m.astype(np.int64) * source.zero
+    c = fixed.offset(bias / out.scale, out.zero, shift) - m.astype(np.int64) * source.zero
     return RescaleIntegers(m, c, shift, out.lo, out.hi)

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from dqt.arith.fixed import choose_shift
 from dqt.arith.plan import Pair
 from dqt.nn import fake
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.hooks import is_hooked
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.ranges import Edge, Signal
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def add_layer(b: Builder, node: fx.Node, kind: str, x: str, attrs: dict[str, Any]) -> str:
-    """Append the step of a layer that reads ``x``: its weight is argument 1, its bias argument 2."""
-    name, weight = b.tensor(node, node.args[1])
-    bias = b.arg(node, 2, "bias")
-    bias_name, bias_value = (None, None) if bias is None else b.tensor(node, bias, "bias")
+def add_layer(b: Builder, call: fx.Node, kind: str, x: str, attrs: dict[str, Any]) -> str:
+    """Append the node of a layer that reads ``x``: its weight is argument 1, its bias argument 2."""
+    name, weight = b.tensor(call, call.args[1])
+    bias = b.arg(call, 2, "bias")
+    bias_name, bias_value = (None, None) if bias is None else b.tensor(call, bias, "bias")
     path = b.path(name)
     b.captured.layers[path] = (weight, bias_value)
     b.note_frozen(path, weight=name, bias=bias_name)
-    return b.add(node, kind, [x], path, layer=path, attrs=attrs)
+    return b.add(call, kind, [x], path, layer=path, attrs=attrs)
 
 
-def fake_layer(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+def fake_layer(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """A layer at its widths, by sample where a controller chose them."""
-    layer, norm = net.layer(step.layer), net.affine(step.norm)
+    layer, norm = net.layer(node.layer), net.affine(node.norm)
     (x,) = ins
     hooked = is_hooked(layer) or (norm is not None and is_hooked(norm))
     if not run.quantized:
         raw = _hooked_product(layer, norm, x, None, False) if hooked else _float_product(layer, norm, x)
-        return Signal(raw, net.edge(step), False)
+        return Signal(raw, net.edge(node), False)
 
     def at(signal: Signal, pair: Pair, share: float) -> Tensor:
         if hooked:
             return _hooked_product(layer, norm, signal, pair, run.batch_statistics, share)
-        return product(layer, norm, signal, pair, run.batch_statistics, share, net.edge(step))
+        return product(layer, norm, signal, pair, run.batch_statistics, share, net.edge(node))
 
-    column = run.choice.of(step.layer) if run.choice else None
+    column = run.choice.of(node.layer) if run.choice else None
     if run.choice is None or column is None:
-        return Signal(at(x, run.widths[step.layer], 1.0), net.edge(step))
+        return Signal(at(x, run.widths[node.layer], 1.0), net.edge(node))
     raw = by_width(run.choice.widths[:, column], x.raw, lambda rows, b, share: at(x.like(rows), (b, b), share))
     if run.choice.soft.requires_grad:
         soft = run.choice.soft[:, column]
         raw = fake.carry_choice(raw, soft.gather(1, soft.argmax(1, keepdim=True)).squeeze(1))
-    return Signal(raw, net.edge(step))
+    return Signal(raw, net.edge(node))
 
 
 def product(
@@ -77,22 +77,22 @@ def product(
     row = min(bw, ba)
     weight, offset = layer.narrowed(bw), layer.offset(row)
     if batch_statistics:
-        y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.step(), weight), offset)
+        y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.scale(), weight), offset)
         return y if norm is None else norm(y, b=row, share=share, batch_statistics=y.numel() > y.shape[1])
     acc = layer.apply_weight(x.codes(ba).float(), weight, None).double()
     shape = (-1, *(1 for _ in range(weight.dim() - 2)))
     gain, bias = layer.gain_and_bias(norm, row)
-    scale = layer.step().double() * x.step.double() * gain
-    if edge is not None and not torch.compiler.is_compiling():  # 2^-33 of a step: not worth a break in the graph
+    scale = layer.scale().double() * x.scale.double() * gain
+    if edge is not None and not torch.compiler.is_compiling():  # 2^-33 of a node: not worth a break in the graph
         scale = scale + _multiplier_error(layer, norm, x, edge, scale)
     return acc * scale.reshape(shape) + bias.reshape(shape)
 
 
 def _multiplier_error(layer: WidthLayer, norm: Norm | Scale | None, x: Signal, edge: Edge, scale: Tensor) -> Tensor:
     """What the program's multiplier ``round(scale * 2^S)`` makes of ``scale``, less ``scale`` (equation 9)."""
-    units = layer.step().double() * x.step.double() / edge.step().double()
+    units = layer.scale().double() * x.scale.double() / edge.scale().double()
     largest = torch.stack([(units * layer.gain_and_bias(norm, b)[0]).abs().amax() for b in layer.widths]).amax()
-    unit = 2.0 ** choose_shift(float(largest.detach())) / edge.step().double()
+    unit = 2.0 ** choose_shift(float(largest.detach())) / edge.scale().double()
     return ((scale * unit).round() / unit - scale).detach()
 
 

@@ -27,7 +27,7 @@ class WidthLayer(nn.Module):
     """A weight ``[out, in, ...]`` that is read at any width: its clip, its midpoints, its bias and corrections.
 
     Attributes:
-        clip: ``[out]``, per output channel; ``step = clip / ((2^n - 1) / 2)``.
+        clip: ``[out]``, per output channel; ``node = clip / ((2^n - 1) / 2)``.
         correction: ``[widths, out]``, added to the layer's output at each width (bias correction of calibration).
     """
 
@@ -63,8 +63,8 @@ class WidthLayer(nn.Module):
     def _largest(self) -> Tensor:
         return self.weight.detach().flatten(1).abs().amax(1).clamp_min(TINY)
 
-    def step(self) -> Tensor:
-        """The real step of one master code, ``[out]`` float32 > 0, with the clip's gradient."""
+    def scale(self) -> Tensor:
+        """The real scale of one master code, ``[out]`` float32 > 0, with the clip's gradient."""
         if self.learned:
             clip = fake.scale_gradient(self.clip, self.gradient_scale)
         else:
@@ -74,11 +74,11 @@ class WidthLayer(nn.Module):
     def codes(self) -> Tensor:
         """Master codes, int8 ``[out, in, ...]``."""
         with torch.no_grad():
-            return fake.weight_codes(self.weight, self.step(), self.n).to(torch.int8)
+            return fake.weight_codes(self.weight, self.scale(), self.n).to(torch.int8)
 
     def narrowed(self, b: int) -> Tensor:
         """``T_b`` of the weight, integers in float32, differentiable."""
-        return fake.narrow_weight(self.weight, self.step(), self.n, b, getattr(self, f"midpoint_{b}"))
+        return fake.narrow_weight(self.weight, self.scale(), self.n, b, getattr(self, f"midpoint_{b}"))
 
     def offset(self, b: int) -> Tensor:
         """Bias and correction at the width that indexes the tables (the smaller of the two widths), ``[out]``."""

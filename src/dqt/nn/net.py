@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from dqt.arith.plan import AUTO, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
 from dqt.nn.exact import run_cascade, run_exact
-from dqt.nn.graph import INPUT, Step, Structure, last_uses
+from dqt.nn.graph import INPUT, Node, Structure, last_uses
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
 from dqt.nn.ranges import Edge, Signal
@@ -40,26 +41,26 @@ class Net(nn.Module):
     and, where there is one, ``controller``. Widths are an argument of the call, never a state.
 
     Attributes:
-        config: what it was prepared with.   space: the plans it accepts.   steps: its operators in order.
+        config: what it was prepared with.   space: the plans it accepts.   nodes: its operators in order.
         shapes: of every value, without the batch.   input_shape: of one sample.
         structure: what the model returns its tensor in; ``None``: the tensor alone.
         output_dtype: of what a call returns; parameters and arithmetic are float32, whatever the network was cast to.
         findings: what the last calibration warned about; not a part of the state.
     """
 
-    def __init__(self, config: Config, space: Space, steps: Iterable[Step], input_shape: tuple[int, ...]) -> None:
+    def __init__(self, config: Config, space: Space, nodes: Iterable[Node], input_shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.config, self.space, self.steps, self.input_shape = config, space, tuple(steps), input_shape
-        self.shapes = {INPUT: input_shape} | {step.out: step.shape for step in self.steps}
-        self.owners = _edge_owners(self.steps)
-        self._wide = {step.out for step in self.steps if step.edge == "wide"}
+        self.config, self.space, self.nodes, self.input_shape = config, space, tuple(nodes), input_shape
+        self.shapes = {INPUT: input_shape} | {node.out: node.shape for node in self.nodes}
+        self.owners = _edge_owners(self.nodes)
+        self._wide = {node.out for node in self.nodes if node.edge == "wide"}
         self.edges = nn.ModuleDict()
         self.ready: Tensor
         self.register_buffer("ready", torch.tensor(False))
         self.findings: tuple[Finding, ...] = ()
-        self._dead = last_uses(self.steps)
-        self._fake = {step.out: operators()[step.kind].fake for step in self.steps}
-        readers = [(name, bool(step.layer)) for step in self.steps for name in step.ins]
+        self._dead = last_uses(self.nodes)
+        self._fake = {node.out: operators()[node.kind].fake for node in self.nodes}
+        readers = [(name, bool(node.layer)) for node in self.nodes for name in node.ins]
         self._shared = {name for name, _ in readers if {(name, True), (name, False)} <= set(readers)}
         self._served = Served()
         self.structure: Structure | None = None
@@ -94,6 +95,12 @@ class Net(nn.Module):
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that carry a width, in order, as in the model."""
         return self.space.names
+
+    @property
+    def steps(self) -> tuple[Node, ...]:
+        """The former name of ``nodes``."""
+        warnings.warn("Net.steps is called Net.nodes now", DeprecationWarning, stacklevel=2)
+        return self.nodes
 
     @property
     def calibrated(self) -> bool:
@@ -168,7 +175,7 @@ class Net(nn.Module):
     # what operators ask for
 
     def layer(self, name: str) -> WidthLayer:
-        """The layer of a step."""
+        """The layer of a node."""
         module = self._find(name)
         if not isinstance(module, WidthLayer) or module.name != name:
             raise _replaced(name, module)
@@ -181,7 +188,7 @@ class Net(nn.Module):
         return module
 
     def affine(self, path: str) -> Norm | Scale | None:
-        """What a step multiplies by and adds, if it does: a batch norm, or constants."""
+        """What a node multiplies by and adds, if it does: a batch norm, or constants."""
         if not path:
             return None
         module = self._find(path)
@@ -196,13 +203,13 @@ class Net(nn.Module):
         return module.value
 
     def norm(self, path: str) -> Norm | None:
-        """The batch norm of a step, if it has one."""
+        """The batch norm of a node, if it has one."""
         module = self.affine(path)
         return module if isinstance(module, Norm) else None
 
-    def edge(self, step: Step) -> Edge | None:
-        """The edge of a step's result, ``None`` where it stays wide."""
-        return None if self.owners[step.out] in self._wide else self.edge_of(step.out)
+    def edge(self, node: Node) -> Edge | None:
+        """The edge of a node's result, ``None`` where it stays wide."""
+        return None if self.owners[node.out] in self._wide else self.edge_of(node.out)
 
     def edge_of(self, value: str) -> Edge:
         """The edge whose codes a value has."""
@@ -229,12 +236,12 @@ class Net(nn.Module):
     def _run(self, x: Tensor, run: Run, routed: bool) -> Tensor:
         self.check_input(x)
         values = {INPUT: self.read(x, run)}
-        for step, dead in zip(self.steps, self._dead, strict=True):
-            if routed or not step.controller:
-                values[step.out] = self.fake_step(step, [values[name] for name in step.ins], run)
+        for node, dead in zip(self.nodes, self._dead, strict=True):
+            if routed or not node.controller:
+                values[node.out] = self.fake_node(node, [values[name] for name in node.ins], run)
             for name in dead:
                 values.pop(name, None)
-        return values[self.steps[-1].out].master.float()
+        return values[self.nodes[-1].out].master.float()
 
     def read(self, x: Tensor, run: Run) -> Signal:
         """The input as a signal."""
@@ -243,11 +250,11 @@ class Net(nn.Module):
             edge.observe(x)
         return Signal(x, edge, run.quantized)
 
-    def fake_step(self, step: Step, ins: list[Signal], run: Run) -> Signal:
-        """One step, differentiable; a tracked range sees its batch first."""
-        signal = self._fake[step.out](self, step, ins, run)
-        edge, signal.shared = signal.edge, step.out in self._shared
-        tracked = edge is not None and edge.training and not edge.learned and step.edge not in ("same", "wide")
+    def fake_node(self, node: Node, ins: list[Signal], run: Run) -> Signal:
+        """One node, differentiable; a tracked range sees its batch first."""
+        signal = self._fake[node.out](self, node, ins, run)
+        edge, signal.shared = signal.edge, node.out in self._shared
+        tracked = edge is not None and edge.training and not edge.learned and node.edge not in ("same", "wide")
         if run.batch_statistics and edge is not None and tracked:
             edge.observe(signal.raw)
         return signal
@@ -285,8 +292,8 @@ def edge_key(name: str) -> str:
     return f"{key}/" if hasattr(nn.ModuleDict, key) or key == "training" else key
 
 
-def _edge_owners(steps: tuple[Step, ...]) -> dict[str, str]:
+def _edge_owners(nodes: tuple[Node, ...]) -> dict[str, str]:
     owners = {INPUT: INPUT}
-    for step in steps:
-        owners[step.out] = owners[step.ins[0]] if step.edge == "same" else step.out
+    for node in nodes:
+        owners[node.out] = owners[node.ins[0]] if node.edge == "same" else node.out
     return owners

@@ -149,8 +149,8 @@ def clip_of(edge: Edge, values: Sequence[Tensor], extent: Extent, observer: Obse
     return float(clips[int(torch.tensor(errors).argmin())])
 
 
-def _narrow(x: Tensor, step: Tensor, edge: Edge, b: int) -> Tensor:
-    return fake.narrow_activation(x, step.float(), edge.zero, edge.n, b).double() * step
+def _narrow(x: Tensor, scale: Tensor, edge: Edge, b: int) -> Tensor:
+    return fake.narrow_activation(x, scale.float(), edge.zero, edge.n, b).double() * scale
 
 
 def middle(widths: Sequence[int]) -> int:
@@ -175,6 +175,6 @@ def weight_clip(layer: WidthLayer, observer: Observer) -> Tensor:
 
 def narrowed_weight(layer: WidthLayer, clip: Tensor, b: int) -> Tensor:
     """The real weight that width ``b`` holds where the clips are ``clip``, ``[out]``."""
-    step = clip / (((1 << layer.n) - 1) / 2)
-    codes = fake.narrow_weight(layer.weight, step, layer.n, b, getattr(layer, f"midpoint_{b}"))
-    return codes * fake.per_channel(step, layer.weight)
+    scale = clip / (((1 << layer.n) - 1) / 2)
+    codes = fake.narrow_weight(layer.weight, scale, layer.n, b, getattr(layer, f"midpoint_{b}"))
+    return codes * fake.per_channel(scale, layer.weight)

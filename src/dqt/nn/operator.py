@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from torch import fx
 
 from dqt.nn import ops
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 Handler: TypeAlias = "Callable[[Builder, fx.Node], str]"
-"""Appends the steps of one ATen operator, or changes an earlier one; returns the name of the value it defines."""
-Fake: TypeAlias = "Callable[[Net, Step, Sequence[Signal], Run], Signal]"
+"""Appends the nodes of one ATen operator, or changes an earlier one; returns the name of the value it defines."""
+Fake: TypeAlias = "Callable[[Net, Node, Sequence[Signal], Run], Signal]"
 """The differentiable form: the operands' signals to the result's."""
-Emit: TypeAlias = "Callable[[Emission, Step], None]"
-"""Appends the instructions of one step, with constants from the network's real parameters."""
+Emit: TypeAlias = "Callable[[Emission, Node], None]"
+"""Appends the instructions of one node, with constants from the network's real parameters."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Operator:
     """One operator of a prepared network.
 
     Attributes:
-        kind: what a :class:`~dqt.nn.graph.Step` calls it.
-        aten: ATen operator -> what appends its steps. Empty for operators that dqt itself adds.
+        kind: what a :class:`~dqt.nn.graph.Node` calls it.
+        aten: ATen operator -> what appends its nodes. Empty for operators that dqt itself adds.
         own_edge: its result becomes codes of an edge of its own, so that a ReLU after it can be that edge's clamp.
         keeps_sign: its result is never negative where its operands never are.
         moves: in evaluation it only moves values: behind the last layer it keeps int32 outputs as they are.
@@ -67,7 +67,7 @@ def operators() -> Mapping[str, Operator]:
 
 @cache
 def handlers() -> Mapping[str, Handler]:
-    """ATen operator -> what appends its steps: all that can be captured."""
+    """ATen operator -> what appends its nodes: all that can be captured."""
     return {name: handler for each in operators().values() for name, handler in each.aten.items()}
 
 

@@ -19,7 +19,7 @@ from dqt.nn.config import Config
 from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.export import export, unwrapped
-from dqt.nn.graph import INPUT, Step
+from dqt.nn.graph import INPUT, Node
 from dqt.nn.guards import outside_inference_mode
 from dqt.nn.hooks import Uncalled
 from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
@@ -63,18 +63,18 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     captured = Builder(export(model, example), example).build()
     _set_momentum(captured, model)
     captured.graph = rewritten(captured.graph, input_signed=config.input_signed)
-    steps = list(captured.graph.steps)
-    layer_steps = [step for step in steps if step.layer]
+    nodes = list(captured.graph.nodes)
+    layer_steps = [node for node in nodes if node.layer]
     if not layer_steps:
         raise UnsupportedError("the model has no convolution and no linear layer: there is nothing to quantize")
     layers = _layers(captured, layer_steps)
-    plans = _controller(captured, config, steps, layers)
+    plans = _controller(captured, config, nodes, layers)
     if plans is not None:
-        steps[plans.after : plans.after] = plans.steps
+        nodes[plans.after : plans.after] = plans.nodes
     own = controller_layers(plans) if plans else ()
     edge_width = config.edge_width or config.master
     space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
-    net = Net(config, space, steps, captured.input_shape)
+    net = Net(config, space, nodes, captured.input_shape)
     net.structure = captured.structure
     _fill(net, captured, plans)
     net.to(example.device)
@@ -129,17 +129,17 @@ def _set_momentum(captured: Captured, model: nn.Module) -> None:
             captured.norms[path] = replace(spec, momentum=DEFAULT_MOMENTUM)
 
 
-def _layers(captured: Captured, steps: Sequence[Step]) -> tuple[Layer, ...]:
+def _layers(captured: Captured, nodes: Sequence[Node]) -> tuple[Layer, ...]:
     layers = []
-    for step in steps:
-        weight = captured.layers[step.layer][0]
-        outputs, inputs = math.prod(step.shape), math.prod(captured.shapes[step.ins[0]])
-        edge = step is steps[0] or step is steps[-1]
-        layers.append(Layer(step.layer, outputs * weight[0].numel(), weight.numel(), inputs, outputs, edge))
+    for node in nodes:
+        weight = captured.layers[node.layer][0]
+        outputs, inputs = math.prod(node.shape), math.prod(captured.shapes[node.ins[0]])
+        edge = node is nodes[0] or node is nodes[-1]
+        layers.append(Layer(node.layer, outputs * weight[0].numel(), weight.numel(), inputs, outputs, edge))
     return tuple(layers)
 
 
-def _controller(captured: Captured, config: Config, steps: list[Step], layers: tuple[Layer, ...]) -> Plans | None:
+def _controller(captured: Captured, config: Config, nodes: list[Node], layers: tuple[Layer, ...]) -> Plans | None:
     if config.controller is None:
         return None
     chosen = sum(not layer.edge for layer in layers)
@@ -148,7 +148,7 @@ def _controller(captured: Captured, config: Config, steps: list[Step], layers: t
             "the model has no layer between its first and its last: a controller has nothing to choose"
         )
     parameters = sum(layer.weights for layer in layers)
-    plans = plan_controller(config.controller, len(config.choices), steps, captured.shapes, chosen, parameters)
+    plans = plan_controller(config.controller, len(config.choices), nodes, captured.shapes, chosen, parameters)
     hidden = len(plans.layers[HIDDEN][0])
     captured.norms[NORM] = NormSpec(None, None, torch.zeros(hidden), torch.ones(hidden), 0.1, 1e-5)
     return plans
@@ -157,25 +157,25 @@ def _controller(captured: Captured, config: Config, steps: list[Step], layers: t
 def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
     c = net.config
     chosen = set(net.space.chosen) if c.norm == "per_width" else set()  # edges run at one width, and learn there
-    for step in net.steps:
-        if step.layer:
-            own = plans is not None and step.layer in plans.layers
-            weight, bias = plans.layers[step.layer] if plans and own else captured.layers[step.layer]
+    for node in net.nodes:
+        if node.layer:
+            own = plans is not None and node.layer in plans.layers
+            weight, bias = plans.layers[node.layer] if plans and own else captured.layers[node.layer]
             widths = (c.master,) if own else c.widths
-            args = (step.layer, weight, bias, c.master, widths, c.weight_clip)
-            place(net, step.layer, Conv(*args, **step.attrs) if step.kind == "conv" else Linear(*args))
-        if step.kind == "constant":
-            place(net, step.attrs["path"], Held(*captured.held[step.attrs["path"]]))
-        if step.norm in captured.graph.scales:
-            place(net, step.norm, Scale(captured.graph.scales[step.norm]))
-        elif step.norm:
-            s = captured.norms[step.norm]
-            widths = c.widths if step.layer in chosen else (c.master,)
+            args = (node.layer, weight, bias, c.master, widths, c.weight_clip)
+            place(net, node.layer, Conv(*args, **node.attrs) if node.kind == "conv" else Linear(*args))
+        if node.kind == "constant":
+            place(net, node.attrs["path"], Held(*captured.held[node.attrs["path"]]))
+        if node.norm in captured.graph.scales:
+            place(net, node.norm, Scale(captured.graph.scales[node.norm]))
+        elif node.norm:
+            s = captured.norms[node.norm]
+            widths = c.widths if node.layer in chosen else (c.master,)
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
-            place(net, step.norm, norm)
-        if step.edge in ("relu", "unsigned", "signed"):
-            kind, features = cast("Kind", step.edge), math.prod(step.shape)
-            net.edges[edge_key(step.out)] = Edge(step.out, kind, c.master, features, c.momentum, step.cap)
+            place(net, node.norm, norm)
+        if node.edge in ("relu", "unsigned", "signed"):
+            kind, features = cast("Kind", node.edge), math.prod(node.shape)
+            net.edges[edge_key(node.out)] = Edge(node.out, kind, c.master, features, c.momentum, node.cap)
     kind = "signed" if c.input_signed else "unsigned"
     net.edges[edge_key(INPUT)] = Edge(INPUT, kind, c.master, math.prod(net.input_shape), c.momentum)
     _freeze(net, captured.frozen)

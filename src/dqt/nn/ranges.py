@@ -20,7 +20,7 @@ Kind = Literal["relu", "unsigned", "signed"]
 
 
 class Edge(Uncalled):
-    """Quantizer of one activation: ``step = clip / levels``, zero point 0 or, where signs differ, ``2^(n-1)``.
+    """Quantizer of one activation: ``scale = clip / levels``, zero point 0 or, where signs differ, ``2^(n-1)``.
 
     Kinds: ``"relu"``, whose clamp is the activation and whose clip is learned; ``"unsigned"``, never negative, tracked;
     ``"signed"``, tracked.
@@ -53,8 +53,8 @@ class Edge(Uncalled):
         """Whether the clip is a parameter."""
         return self.kind == "relu"
 
-    def step(self) -> Tensor:
-        """The real step of one master code, 0-d float32 > 0, with the clip's gradient."""
+    def scale(self) -> Tensor:
+        """The real scale of one master code, 0-d float32 > 0, with the clip's gradient."""
         clip = fake.scale_gradient(self.clip, self.gradient_scale) if self.learned else self.clip
         return clip.clamp(TINY, self.cap) / self.levels
 
@@ -98,14 +98,14 @@ class Signal:
     def __init__(self, raw: Tensor, edge: Edge | None, quantized: bool = True) -> None:
         self.raw, self.edge, self.quantized, self.shared = raw, edge, quantized, False
         self._cache: dict[tuple[int, bool], Tensor] = {}
-        self._step: Tensor | None = None
+        self._scale: Tensor | None = None
 
     def codes(self, b: int) -> Tensor:
         """``T_b(q) - zero`` at width ``b``, integers in float32."""
         return self._narrow(b, False)
 
     def real(self, b: int) -> Tensor:
-        """``step * (T_b(q) - zero)`` at width ``b``; in an unquantized run the float activation itself."""
+        """``scale * (T_b(q) - zero)`` at width ``b``; in an unquantized run the float activation itself."""
         return self._narrow(b, True)
 
     @property
@@ -124,16 +124,16 @@ class Signal:
         if not self.quantized:
             return self.edge.activate(self.raw)
         if real and self.shared and b < self.edge.n:
-            return fake.narrow_master(self.master, self.step, self.edge.zero, self.edge.n, b)
-        return fake.narrow_activation(self.raw, self.step, self.edge.zero, self.edge.n, b, real=real)
+            return fake.narrow_master(self.master, self.scale, self.edge.zero, self.edge.n, b)
+        return fake.narrow_activation(self.raw, self.scale, self.edge.zero, self.edge.n, b, real=real)
 
     @property
-    def step(self) -> Tensor:
+    def scale(self) -> Tensor:
         """The real size of 1 in :meth:`codes`, 0-d."""
-        if self._step is None:
+        if self._scale is None:
             real = self.edge is None or not self.quantized
-            self._step = torch.ones((), device=self.raw.device) if real or self.edge is None else self.edge.step()
-        return self._step
+            self._scale = torch.ones((), device=self.raw.device) if real or self.edge is None else self.edge.scale()
+        return self._scale
 
     def like(self, raw: Tensor) -> Signal:
         """Another raw tensor on the same edge."""

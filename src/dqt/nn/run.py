@@ -43,7 +43,7 @@ class Run:
         widths: (weight, activation) width by layer; layers that the choice covers are not in it.
         quantized: ``False``: the float model, for calibration.
         batch_statistics: batch norms use and update the statistics of the batch; tracked ranges move.
-        choice: set by the "choose" step of a routed run.
+        choice: set by the "choose" node of a routed run.
         temperature, noise: of the Gumbel-softmax; ``None``: the argmax.
     """
 

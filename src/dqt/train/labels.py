@@ -22,7 +22,7 @@ def labels_for(net: Net, given: Any, count: int, samples: Sequence[int] | Tensor
     Raises:
         DataError: labels that do not fit, or a network whose output is not one score for each class.
     """
-    output = net.steps[-1].shape
+    output = net.nodes[-1].shape
     if not output or output[0] < 2:
         raise DataError(
             f"the network gives {['N', *output]}: cross entropy needs [N, classes] with two classes or more; "

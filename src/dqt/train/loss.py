@@ -121,7 +121,7 @@ def check_teacher(net: Net, teacher: Any, samples: int) -> None:
     Raises:
         InputError: it is not.
     """
-    need = (samples, *net.steps[-1].shape)
+    need = (samples, *net.nodes[-1].shape)
     found = tuple(teacher.shape) if isinstance(teacher, Tensor) else f"a value of type {type(teacher).__name__}"
     if found != need:
         raise InputError(f"the teacher gives {found}: need logits of shape {need}, one for each class of the network")

@@ -10,7 +10,7 @@ from torch import fx
 from dqt.nn.capture import NormSpec
 from dqt.nn.elementwise import append_binary, binary
 from dqt.nn.finite import check_variance
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.integers import rescale
 from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
@@ -23,37 +23,37 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _batch_norm(b: Builder, node: fx.Node) -> str:
-    weight, bias, mean, var, batch_statistics, momentum, eps = (node.args[i] for i in range(1, 8))
+def _batch_norm(b: Builder, call: fx.Node) -> str:
+    weight, bias, mean, var, batch_statistics, momentum, eps = (call.args[i] for i in range(1, 8))
     if mean is None or var is None or batch_statistics:
-        raise b.unsupported(node, "uses no running statistics, so it has no fixed arithmetic at inference")
-    name, mean_value = b.tensor(node, mean)
-    check_variance(*b.tensor(node, var), float(eps))  # type: ignore[arg-type]
-    (w_name, w), (v_name, v) = (b.tensor(node, p) if p is not None else (None, None) for p in (weight, bias))
+        raise b.unsupported(call, "uses no running statistics, so it has no fixed arithmetic at inference")
+    name, mean_value = b.tensor(call, mean)
+    check_variance(*b.tensor(call, var), float(eps))  # type: ignore[arg-type]
+    (w_name, w), (v_name, v) = (b.tensor(call, p) if p is not None else (None, None) for p in (weight, bias))
     path = b.path(name)
     b.note_frozen(path, weight=w_name, bias=v_name)
-    spec = NormSpec(w, v, mean_value, b.tensor(node, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
+    spec = NormSpec(w, v, mean_value, b.tensor(call, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
     b.captured.norms[path] = spec
-    return b.add(node, "affine", [b.value(node, node.args[0])], path, norm=path)
+    return b.add(call, "affine", [b.value(call, call.args[0])], path, norm=path)
 
 
-def _neg(b: Builder, node: fx.Node) -> str:
-    return append_binary(b, node, "multiply", node.args[0], -1.0)
+def _neg(b: Builder, call: fx.Node) -> str:
+    return append_binary(b, call, "multiply", call.args[0], -1.0)
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    norm = net.affine(step.norm)
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
+    norm = net.affine(node.norm)
     assert norm is not None
     y = norm(ins[0].master, b=net.space.master, batch_statistics=run.batch_statistics)
-    return Signal(y, net.edge(step), run.quantized)
+    return Signal(y, net.edge(node), run.quantized)
 
 
-def _emit(e: Emission, step: Step) -> None:
-    norm = e.net.affine(step.norm)
+def _emit(e: Emission, node: Node) -> None:
+    norm = e.net.affine(node.norm)
     assert norm is not None
     gain, bias = (v.detach().cpu().double().numpy() for v in norm.gain_and_bias(e.net.space.master))
-    k = rescale(e.net.codes(step.ins[0]), e.net.codes(step.out), gain, bias)
-    e.append(Rescale(e.source(step), e.result(step), k.m, k.c, k.shift, k.lo, k.hi))
+    k = rescale(e.net.codes(node.ins[0]), e.net.codes(node.out), gain, bias)
+    e.append(Rescale(e.source(node), e.result(node), k.m, k.c, k.shift, k.lo, k.hi))
 
 
 OPERATOR = Operator(

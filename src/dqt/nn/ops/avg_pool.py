@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from dqt.arith import fixed
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.integers import Floats
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
@@ -25,44 +25,44 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _avg_pool(b: Builder, node: fx.Node) -> str:
-    dims = len(b.shape(node)) - 1
-    kernel = geometry(node.args[1], dims)
+def _avg_pool(b: Builder, call: fx.Node) -> str:
+    dims = len(b.shape(call)) - 1
+    kernel = geometry(call.args[1], dims)
     attrs = {
         "kernel": kernel,
-        "stride": geometry(b.arg(node, 2, "stride") or kernel, dims),
-        "padding": geometry(b.arg(node, 3, "padding", 0), dims),
-        "ceil": bool(b.arg(node, 4, "ceil_mode", False)),
-        "count_padding": bool(b.arg(node, 5, "count_include_pad", True)),
-        "divisor": b.arg(node, 6, "divisor_override"),
+        "stride": geometry(b.arg(call, 2, "stride") or kernel, dims),
+        "padding": geometry(b.arg(call, 3, "padding", 0), dims),
+        "ceil": bool(b.arg(call, 4, "ceil_mode", False)),
+        "count_padding": bool(b.arg(call, 5, "count_include_pad", True)),
+        "divisor": b.arg(call, 6, "divisor_override"),
     }
-    return b.add(node, "avg_pool", [b.value(node, node.args[0])], attrs=attrs)
+    return b.add(call, "avg_pool", [b.value(call, call.args[0])], attrs=attrs)
 
 
-def _adaptive_pool(b: Builder, node: fx.Node) -> str:
-    return b.add(node, "avg_pool", [b.value(node, node.args[0])], attrs={"adaptive": b.shape(node)[1:]})
+def _adaptive_pool(b: Builder, call: fx.Node) -> str:
+    return b.add(call, "avg_pool", [b.value(call, call.args[0])], attrs={"adaptive": b.shape(call)[1:]})
 
 
-def _mean(b: Builder, node: fx.Node) -> str:
-    x = b.value(node, node.args[0])
+def _mean(b: Builder, call: fx.Node) -> str:
+    x = b.value(call, call.args[0])
     shape = b.captured.shapes[x]
-    axes: Any = b.arg(node, 1, "dim")
+    axes: Any = b.arg(call, 1, "dim")
     rank = len(shape) + 1
     dims = {int(d) % rank for d in ([axes] if isinstance(axes, int) else axes or [])}
     if rank < 3 or dims != set(range(2, rank)):
-        raise b.unsupported(node, f"averages over dimensions {sorted(dims)}; only all the spatial ones can be")
-    pooled = b.add(node, "avg_pool", [x], attrs={"adaptive": (1,) * (rank - 2)}, shape=(shape[0], *(1,) * (rank - 2)))
-    if b.arg(node, 2, "keepdim", False):
+        raise b.unsupported(call, f"averages over dimensions {sorted(dims)}; only all the spatial ones can be")
+    pooled = b.add(call, "avg_pool", [x], attrs={"adaptive": (1,) * (rank - 2)}, shape=(shape[0], *(1,) * (rank - 2)))
+    if b.arg(call, 2, "keepdim", False):
         return pooled
-    return b.add(node, "reshape", [pooled], edge="same")
+    return b.add(call, "reshape", [pooled], edge="same")
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    return Signal(_average(ins[0].master, step), net.edge(step), run.quantized)
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
+    return Signal(_average(ins[0].master, node), net.edge(node), run.quantized)
 
 
-def _average(x: Tensor, step: Step) -> Tensor:
-    a, one = step.attrs, len(step.shape) == 2
+def _average(x: Tensor, node: Node) -> Tensor:
+    a, one = node.attrs, len(node.shape) == 2
     if "adaptive" in a:
         run: Any = F.adaptive_avg_pool1d if one else F.adaptive_avg_pool2d
         return run(x, a["adaptive"])
@@ -71,37 +71,37 @@ def _average(x: Tensor, step: Step) -> Tensor:
     return F.avg_pool2d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"], a["divisor"])
 
 
-def _emit(e: Emission, step: Step) -> None:
-    source, codes = e.net.codes(step.ins[0]), e.net.codes(step.out)
-    rows, columns, count = _raster(step, e.net.shapes[step.ins[0]][1:])
-    scale = source.step / codes.step / count
+def _emit(e: Emission, node: Node) -> None:
+    source, codes = e.net.codes(node.ins[0]), e.net.codes(node.out)
+    rows, columns, count = _raster(node, e.net.shapes[node.ins[0]][1:])
+    scale = source.scale / codes.scale / count
     shift = fixed.choose_shift(scale)
     m = fixed.multiplier(scale, shift)
     c = fixed.offset(np.zeros_like(scale), codes.zero, shift)
     if (m == m.flat[0]).all():
         m, c = m[:1, :1], c[:1, :1]
-    x, out, flatten = e.image(step, codes)
+    x, out, flatten = e.image(node, codes)
     e.append(AvgPool(x, out, rows, columns, m, c, shift, codes.lo, codes.hi))
     flatten()
 
 
-def _raster(step: Step, size: tuple[int, ...]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Floats]:
+def _raster(node: Node, size: tuple[int, ...]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Floats]:
     """Input ranges of output rows and columns, and the divisor of each window; 1-d pools have one row."""
-    windows = [_windows(step, axis, length) for axis, length in enumerate(size)]
+    windows = [_windows(node, axis, length) for axis, length in enumerate(size)]
     if len(windows) == 1:
         windows.insert(0, (np.array([[0, 1]], dtype=np.int32), np.ones(1)))
     (rows, high), (columns, wide) = windows
     count = high[:, None] * wide[None, :]
-    if step.attrs.get("divisor"):
-        count = np.full_like(count, float(step.attrs["divisor"]))
+    if node.attrs.get("divisor"):
+        count = np.full_like(count, float(node.attrs["divisor"]))
     return rows, columns, count
 
 
-def _windows(step: Step, axis: int, size: int) -> tuple[npt.NDArray[np.int32], Floats]:
+def _windows(node: Node, axis: int, size: int) -> tuple[npt.NDArray[np.int32], Floats]:
     """Half-open input ranges ``[out, 2]`` along one axis, and how many elements each counts."""
-    out = step.shape[1 + axis]
+    out = node.shape[1 + axis]
     index = np.arange(out)
-    a = step.attrs
+    a = node.attrs
     if "adaptive" in a:
         first, last = index * size // out, -(-(index + 1) * size // out)
         counted = last - first

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Choice, Run
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     logits = ins[0].raw.float().reshape(-1, len(net.space.chosen), len(net.space.choices))
     noisy = logits if run.noise is None else logits + run.noise
     soft = F.softmax(noisy / (run.temperature or 1.0), dim=-1)
@@ -30,8 +30,8 @@ def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
     return ins[0]
 
 
-def _emit(e: Emission, step: Step) -> None:
-    e.append(Choose(e.source(step), e.net.space.chosen, e.net.space.choices))
+def _emit(e: Emission, node: Node) -> None:
+    e.append(Choose(e.source(node), e.net.space.chosen, e.net.space.choices))
 
 
 OPERATOR = Operator(kind="choose", fake=_fake, emit=_emit)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.integers import rescale
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _concat(b: Builder, node: fx.Node) -> str:
-    operands: Sequence[Any] = node.args[0]  # type: ignore[assignment]
-    axis = int(b.arg(node, 1, "dim", 0)) % len(node.meta["val"].shape)
+def _concat(b: Builder, call: fx.Node) -> str:
+    operands: Sequence[Any] = call.args[0]  # type: ignore[assignment]
+    axis = int(b.arg(call, 1, "dim", 0)) % len(call.meta["val"].shape)
     if axis == 0:
-        raise b.unsupported(node, "joins along the batch")
-    return b.add(node, "concat", [b.value(node, operand) for operand in operands], attrs={"axis": axis - 1})
+        raise b.unsupported(call, "joins along the batch")
+    return b.add(call, "concat", [b.value(call, operand) for operand in operands], attrs={"axis": axis - 1})
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    raw = torch.cat([x.master for x in ins], 1 + int(step.attrs["axis"]))
-    return Signal(raw, net.edge(step), run.quantized)
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
+    raw = torch.cat([x.master for x in ins], 1 + int(node.attrs["axis"]))
+    return Signal(raw, net.edge(node), run.quantized)
 
 
-def _emit(e: Emission, step: Step) -> None:
+def _emit(e: Emission, node: Node) -> None:
     """Each operand is brought to the result's codes first."""
-    codes, parts = e.net.codes(step.out), []
-    for i, name in enumerate(step.ins):
+    codes, parts = e.net.codes(node.out), []
+    for i, name in enumerate(node.ins):
         k = rescale(e.net.codes(name), codes, np.ones(1), np.zeros(1))
-        part = e.define(e.fresh(f"{step.out}.{i}"), e.net.shapes[name], codes)
+        part = e.define(e.fresh(f"{node.out}.{i}"), e.net.shapes[name], codes)
         e.append(Rescale(e.names[name], part, k.m, k.c, k.shift, k.lo, k.hi))
         parts.append(part)
-    e.append(Concat(tuple(parts), e.result(step), step.attrs["axis"]))
+    e.append(Concat(tuple(parts), e.result(node), node.attrs["axis"]))
 
 
 OPERATOR = Operator(

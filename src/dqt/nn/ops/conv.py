@@ -8,7 +8,7 @@ from torch import fx
 
 from dqt.nn import integers
 from dqt.nn.emission import two
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.layered import add_layer, fake_layer
 from dqt.nn.operator import Operator
 from dqt.nn.window import geometry
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from dqt.nn.emission import Emission
 
 
-def _conv(b: Builder, node: fx.Node) -> str:
-    weight = b.tensor(node, node.args[1])[1]
+def _conv(b: Builder, call: fx.Node) -> str:
+    weight = b.tensor(call, call.args[1])[1]
     dims = weight.dim() - 2
-    stride = geometry(b.arg(node, 3, "stride", 1), dims)
-    dilation = geometry(b.arg(node, 5, "dilation", 1), dims)
-    padding = _padding(b.arg(node, 4, "padding", 0), tuple(weight.shape[2:]), dilation)
-    x = b.value(node, node.args[0])
-    groups = int(b.arg(node, 6, "groups", 1))
-    return add_layer(b, node, "conv", x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
+    stride = geometry(b.arg(call, 3, "stride", 1), dims)
+    dilation = geometry(b.arg(call, 5, "dilation", 1), dims)
+    padding = _padding(b.arg(call, 4, "padding", 0), tuple(weight.shape[2:]), dilation)
+    x = b.value(call, call.args[0])
+    groups = int(b.arg(call, 6, "groups", 1))
+    return add_layer(b, call, "conv", x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
 
 
 def _padding(value: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
@@ -39,13 +39,13 @@ def _padding(value: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> 
     return tuple(v for p in geometry(value, len(kernel)) for v in (p, p))
 
 
-def _emit(e: Emission, step: Step) -> None:
-    a, k = step.attrs, integers.layer_integers(e.net, step)
-    x, out, flatten = e.image(step, k.out)
+def _emit(e: Emission, node: Node) -> None:
+    a, k = node.attrs, integers.layer_integers(e.net, node)
+    x, out, flatten = e.image(node, k.out)
     weight = k.weight if k.weight.ndim == 4 else k.weight[:, :, None, :]
     padding = a["padding"] if len(a["padding"]) == 4 else (0, 0, *a["padding"])
     shape = (two(a["stride"], 1), padding, two(a["dilation"], 1), a["groups"])
-    e.append(Conv(step.layer, x, out, weight, k.m, k.c, k.shift, k.out.lo, k.out.hi, *shape))
+    e.append(Conv(node.layer, x, out, weight, k.m, k.c, k.shift, k.out.lo, k.out.hi, *shape))
     flatten()
 
 

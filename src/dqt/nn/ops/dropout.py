@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _dropout(b: Builder, node: fx.Node) -> str:
-    p = float(b.arg(node, 1, "p", 0.5))
-    whole = "feature" in str(node.target)  # Dropout2d drops channels
-    return b.keep(node, "dropout", p=p, whole=whole) if p > 0 else b.value(node, node.args[0])
+def _dropout(b: Builder, call: fx.Node) -> str:
+    p = float(b.arg(call, 1, "p", 0.5))
+    whole = "feature" in str(call.target)  # Dropout2d drops channels
+    return b.keep(call, "dropout", p=p, whole=whole) if p > 0 else b.value(call, call.args[0])
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """On real values (the noise scales what is kept); the edge stays, so that codes saturate rather than move."""
     if not run.batch_statistics:
         return ins[0]
-    drop: Any = torch.feature_dropout if step.attrs["whole"] else torch.dropout
-    return ins[0].like(drop(ins[0].raw, float(step.attrs["p"]), True))
+    drop: Any = torch.feature_dropout if node.attrs["whole"] else torch.dropout
+    return ins[0].like(drop(ins[0].raw, float(node.attrs["p"]), True))
 
 
-def _emit(e: Emission, step: Step) -> None:
-    e.same(step)
+def _emit(e: Emission, node: Node) -> None:
+    e.same(node)
 
 
 OPERATOR = Operator(

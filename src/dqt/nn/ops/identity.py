@@ -1,4 +1,4 @@
-"""Operators that give what they get: they are captured as their operand, and no step is made."""
+"""Operators that give what they get: they are captured as their operand, and no node is made."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import fx
 
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _same(b: Builder, node: fx.Node) -> str:
-    return b.value(node, node.args[0])
+def _same(b: Builder, call: fx.Node) -> str:
+    return b.value(call, call.args[0])
 
 
-def _cast(b: Builder, node: fx.Node) -> str:
+def _cast(b: Builder, call: fx.Node) -> str:
     """Between floating types: what a network computes in is integers, whatever the model was in."""
-    kinds = [node.meta["val"].dtype, *(each.meta["val"].dtype for each in node.all_input_nodes)]
+    kinds = [call.meta["val"].dtype, *(each.meta["val"].dtype for each in call.all_input_nodes)]
     if not all(kind.is_floating_point for kind in kinds):
-        raise b.unsupported(node, f"casts to {kinds[0]}")
-    return _same(b, node)
+        raise b.unsupported(call, f"casts to {kinds[0]}")
+    return _same(b, call)
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     return ins[0]
 
 
-def _emit(e: Emission, step: Step) -> None:
-    e.same(step)
+def _emit(e: Emission, node: Node) -> None:
+    e.same(node)
 
 
 VIEWS = ("aten.alias.default", "aten.contiguous.default", "aten.detach.default")

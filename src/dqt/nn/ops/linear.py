@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import fx
 
 from dqt.nn import integers
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.layered import add_layer, fake_layer
 from dqt.nn.operator import Operator
 from dqt.program.ops.linear import Linear
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from dqt.nn.emission import Emission
 
 
-def _linear(b: Builder, node: fx.Node) -> str:
-    return add_layer(b, node, "linear", b.value(node, node.args[0]), {})
+def _linear(b: Builder, call: fx.Node) -> str:
+    return add_layer(b, call, "linear", b.value(call, call.args[0]), {})
 
 
-def _emit(e: Emission, step: Step) -> None:
-    k = integers.layer_integers(e.net, step)
-    x, out = e.source(step), e.result(step, k.out)
-    e.append(Linear(step.layer, x, out, k.weight, k.m, k.c, k.shift, k.out.lo, k.out.hi))
+def _emit(e: Emission, node: Node) -> None:
+    k = integers.layer_integers(e.net, node)
+    x, out = e.source(node), e.result(node, k.out)
+    e.append(Linear(node.layer, x, out, k.weight, k.m, k.c, k.shift, k.out.lo, k.out.hi))
 
 
 OPERATOR = Operator(kind="linear", fake=fake_layer, emit=_emit, aten={"aten.linear.default": _linear}, own_edge=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import fx
 
 from dqt.nn.emission import two
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -22,40 +22,40 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _max_pool(b: Builder, node: fx.Node) -> str:
-    dims = len(b.shape(node)) - 1
-    kernel = geometry(node.args[1], dims)
+def _max_pool(b: Builder, call: fx.Node) -> str:
+    dims = len(b.shape(call)) - 1
+    kernel = geometry(call.args[1], dims)
     attrs = {
         "kernel": kernel,
-        "stride": geometry(b.arg(node, 2, "stride") or kernel, dims),
-        "padding": geometry(b.arg(node, 3, "padding", 0), dims),
-        "dilation": geometry(b.arg(node, 4, "dilation", 1), dims),
-        "ceil": bool(b.arg(node, 5, "ceil_mode", False)),
+        "stride": geometry(b.arg(call, 2, "stride") or kernel, dims),
+        "padding": geometry(b.arg(call, 3, "padding", 0), dims),
+        "dilation": geometry(b.arg(call, 4, "dilation", 1), dims),
+        "ceil": bool(b.arg(call, 5, "ceil_mode", False)),
     }
-    return b.keep(node, "max_pool", **attrs)
+    return b.keep(call, "max_pool", **attrs)
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    a = step.attrs
-    pool: Any = F.max_pool1d if len(step.shape) == 2 else F.max_pool2d
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
+    a = node.attrs
+    pool: Any = F.max_pool1d if len(node.shape) == 2 else F.max_pool2d
     return ins[0].like(pool(ins[0].raw, a["kernel"], a["stride"], a["padding"], a["dilation"], a["ceil"]))
 
 
-def _emit(e: Emission, step: Step) -> None:
-    a = step.attrs
-    x, out, flatten = e.image(step, e.net.codes(step.out))
-    pairs = [_padding(step, axis, length) for axis, length in enumerate(e.net.shapes[step.ins[0]][1:])]
+def _emit(e: Emission, node: Node) -> None:
+    a = node.attrs
+    x, out, flatten = e.image(node, e.net.codes(node.out))
+    pairs = [_padding(node, axis, length) for axis, length in enumerate(e.net.shapes[node.ins[0]][1:])]
     (top, bottom), (left, right) = pairs if len(pairs) == 2 else [(0, 0), *pairs]
     kernel, stride, dilation = (two(a[name], 1) for name in ("kernel", "stride", "dilation"))
     e.append(MaxPool(x, out, kernel, stride, (top, bottom, left, right), dilation))
     flatten()
 
 
-def _padding(step: Step, axis: int, size: int) -> tuple[int, int]:
+def _padding(node: Node, axis: int, size: int) -> tuple[int, int]:
     """Padding before and after along one axis; with ceil_mode the last window may reach further than the padding."""
-    a = step.attrs
+    a = node.attrs
     before = a["padding"][axis]
-    reach = (step.shape[1 + axis] - 1) * a["stride"][axis] + a["dilation"][axis] * (a["kernel"][axis] - 1) + 1
+    reach = (node.shape[1 + axis] - 1) * a["stride"][axis] + a["dilation"][axis] * (a["kernel"][axis] - 1) + 1
     return before, max(0, reach - size - before)
 
 

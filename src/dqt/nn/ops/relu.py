@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import fx
 
 from dqt.nn.elementwise import emit_table
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def relu(b: Builder, node: fx.Node, cap: float = math.inf) -> str:
+def relu(b: Builder, call: fx.Node, cap: float = math.inf) -> str:
     """Append ``min(max(x, 0), cap)``."""
-    return b.add(node, "relu", [b.value(node, node.args[0])], edge="relu", cap=cap)
+    return b.add(call, "relu", [b.value(call, call.args[0])], edge="relu", cap=cap)
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """The quantizer of the result clamps."""
-    return Signal(ins[0].master, net.edge(step), run.quantized)
+    return Signal(ins[0].master, net.edge(node), run.quantized)
 
 
-def _emit(e: Emission, step: Step) -> None:
-    emit_table(e, step, lambda x: x, ())
+def _emit(e: Emission, node: Node) -> None:
+    emit_table(e, node, lambda x: x, ())
 
 
 OPERATOR = Operator(
     kind="relu",
     fake=_fake,
     emit=_emit,
-    aten=in_place_too("relu.default", relu) | in_place_too("relu6.default", lambda b, node: relu(b, node, 6.0)),
+    aten=in_place_too("relu.default", relu) | in_place_too("relu6.default", lambda b, call: relu(b, call, 6.0)),
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import fx
 
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _reshape(b: Builder, node: fx.Node) -> str:
-    x = b.value(node, node.args[0])
-    return x if b.shape(node) == b.captured.shapes[x] else b.keep(node, "reshape")
+def _reshape(b: Builder, call: fx.Node) -> str:
+    x = b.value(call, call.args[0])
+    return x if b.shape(call) == b.captured.shapes[x] else b.keep(call, "reshape")
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     raw = ins[0].raw
-    return ins[0].like(raw.reshape(raw.shape[0], *step.shape))
+    return ins[0].like(raw.reshape(raw.shape[0], *node.shape))
 
 
-def _emit(e: Emission, step: Step) -> None:
-    e.append(Reshape(*e.moved(step)))
+def _emit(e: Emission, node: Node) -> None:
+    e.append(Reshape(*e.moved(node)))
 
 
 NAMES = (

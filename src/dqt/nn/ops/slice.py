@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -19,77 +19,77 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _slice(b: Builder, node: fx.Node) -> str:
-    dim, length = _along(b, node)
-    start, stop, step = b.arg(node, 2, "start"), b.arg(node, 3, "end"), int(b.arg(node, 4, "step", 1))
+def _slice(b: Builder, call: fx.Node) -> str:
+    dim, length = _along(b, call)
+    start, stop, node = b.arg(call, 2, "start"), b.arg(call, 3, "end"), int(b.arg(call, 4, "node", 1))
     if dim == 0:
-        if start in (None, 0) and step == 1 and stop in (None, 2**63 - 1):
-            return b.value(node, node.args[0])
-        raise b.unsupported(node, "slices the batch")
+        if start in (None, 0) and node == 1 and stop in (None, 2**63 - 1):
+            return b.value(call, call.args[0])
+        raise b.unsupported(call, "slices the batch")
     first, last, _ = slice(start, stop).indices(length)
-    return _cut(b, node, node.args[0], dim, (first, last, step))
+    return _cut(b, call, call.args[0], dim, (first, last, node))
 
 
-def _select(b: Builder, node: fx.Node) -> str:
-    dim, length = _along(b, node)
-    index = int(b.arg(node, 2, "index")) % length
-    return _cut(b, node, node.args[0], dim, (index, index + 1, 1), drop=True)
+def _select(b: Builder, call: fx.Node) -> str:
+    dim, length = _along(b, call)
+    index = int(b.arg(call, 2, "index")) % length
+    return _cut(b, call, call.args[0], dim, (index, index + 1, 1), drop=True)
 
 
-def _narrow(b: Builder, node: fx.Node) -> str:
-    dim, length = _along(b, node)
-    first = int(b.arg(node, 2, "start")) % length
-    return _cut(b, node, node.args[0], dim, (first, first + int(b.arg(node, 3, "length")), 1))
+def _narrow(b: Builder, call: fx.Node) -> str:
+    dim, length = _along(b, call)
+    first = int(b.arg(call, 2, "start")) % length
+    return _cut(b, call, call.args[0], dim, (first, first + int(b.arg(call, 3, "length")), 1))
 
 
-def _along(b: Builder, node: fx.Node, index: int = 1) -> tuple[int, int]:
+def _along(b: Builder, call: fx.Node, index: int = 1) -> tuple[int, int]:
     """The dimension that a node works along, 0 is the batch, and its length (of the batch: 1)."""
-    shape = (1, *b.captured.shapes[b.value(node, node.args[0])])
-    dim = int(b.arg(node, index, "dim", 0)) % len(shape)
+    shape = (1, *b.captured.shapes[b.value(call, call.args[0])])
+    dim = int(b.arg(call, index, "dim", 0)) % len(shape)
     return dim, shape[dim]
 
 
-def _parts(b: Builder, node: fx.Node) -> str:
+def _parts(b: Builder, call: fx.Node) -> str:
     """Several parts of one value: each is cut where it is taken."""
-    return b.value(node, node.args[0])
+    return b.value(call, call.args[0])
 
 
-def _part(b: Builder, node: fx.Node) -> str:
+def _part(b: Builder, call: fx.Node) -> str:
     """One of the parts that an operator such as ``chunk`` gives."""
-    parent, index = node.args
+    parent, index = call.args
     if not isinstance(parent, fx.Node) or str(parent.target) not in PARTS or not isinstance(index, int):
-        raise b.unsupported(node, "takes one of several results")
+        raise b.unsupported(call, "takes one of several results")
     at, drop = PARTS[str(parent.target)]
     dim, length = _along(b, parent, at)
     sizes = [1] * length if drop else [int(part.shape[dim]) for part in parent.meta["val"]]
     first = sum(sizes[:index])
-    return _cut(b, node, parent, dim, (first, first + sizes[index], 1), drop=drop)
+    return _cut(b, call, parent, dim, (first, first + sizes[index], 1), drop=drop)
 
 
-def _cut(b: Builder, node: fx.Node, arg: Any, dim: int, cut: tuple[int, int, int], *, drop: bool = False) -> str:
-    """Append ``arg[..., start:stop:step, ...]`` along ``dim``; ``drop``: the dimension, which then has one element."""
-    x = b.value(node, arg)
+def _cut(b: Builder, call: fx.Node, arg: Any, dim: int, cut: tuple[int, int, int], *, drop: bool = False) -> str:
+    """Append ``arg[..., start:stop:node, ...]`` along ``dim``; ``drop``: the dimension, which then has one element."""
+    x = b.value(call, arg)
     shape = b.captured.shapes[x]
     if dim == 0:
-        raise b.unsupported(node, "divides the batch")
+        raise b.unsupported(call, "divides the batch")
     if cut != (0, shape[dim - 1], 1):
-        starts, stops, steps = [0] * len(shape), list(shape), [1] * len(shape)
-        starts[dim - 1], stops[dim - 1], steps[dim - 1] = cut
-        attrs = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
+        starts, stops, nodes = [0] * len(shape), list(shape), [1] * len(shape)
+        starts[dim - 1], stops[dim - 1], nodes[dim - 1] = cut
+        attrs = {"starts": tuple(starts), "stops": tuple(stops), "nodes": tuple(nodes)}
         length = len(range(*cut))
-        x = b.add(node, "slice", [x], edge="same", attrs=attrs, shape=(*shape[: dim - 1], length, *shape[dim:]))
-    return b.add(node, "reshape", [x], edge="same") if drop else x
+        x = b.add(call, "slice", [x], edge="same", attrs=attrs, shape=(*shape[: dim - 1], length, *shape[dim:]))
+    return b.add(call, "reshape", [x], edge="same") if drop else x
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    a = step.attrs
-    cuts = [slice(*cut) for cut in zip(a["starts"], a["stops"], a["steps"], strict=True)]
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
+    a = node.attrs
+    cuts = [slice(*cut) for cut in zip(a["starts"], a["stops"], a["nodes"], strict=True)]
     return ins[0].like(ins[0].raw[(slice(None), *cuts)])
 
 
-def _emit(e: Emission, step: Step) -> None:
-    a = step.attrs
-    e.append(Slice(*e.moved(step), a["starts"], a["stops"], a["steps"]))
+def _emit(e: Emission, node: Node) -> None:
+    a = node.attrs
+    e.append(Slice(*e.moved(node), a["starts"], a["stops"], a["nodes"]))
 
 
 PARTS = {

@@ -9,7 +9,7 @@ from torch import fx
 
 from dqt.arith.affine import add_constants
 from dqt.nn.elementwise import append_binary, binary
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _rsub(b: Builder, node: fx.Node) -> str:
-    if float(b.arg(node, 2, "alpha", 1)) != 1:
-        raise b.unsupported(node, "scales an operand (alpha)")
-    return append_binary(b, node, "sub", node.args[1], node.args[0])
+def _rsub(b: Builder, call: fx.Node) -> str:
+    if float(b.arg(call, 2, "alpha", 1)) != 1:
+        raise b.unsupported(call, "scales an operand (alpha)")
+    return append_binary(b, call, "sub", call.args[1], call.args[0])
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    return Signal(ins[0].master - ins[1].master, net.edge(step), run.quantized)
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
+    return Signal(ins[0].master - ins[1].master, net.edge(node), run.quantized)
 
 
-def _emit(e: Emission, step: Step) -> None:
+def _emit(e: Emission, node: Node) -> None:
     """An addition whose second scale is negative."""
-    a, b, out = (e.net.codes(name) for name in (*step.ins, step.out))
-    c = add_constants(a.step, a.zero, -b.step, b.zero, out.step, out.zero)
-    e.append(Add(e.source(step), e.source(step, 1), e.result(step), c.k1, c.k2, c.k3, c.shift, out.lo, out.hi))
+    a, b, out = (e.net.codes(name) for name in (*node.ins, node.out))
+    c = add_constants(a.scale, a.zero, -b.scale, b.zero, out.scale, out.zero)
+    e.append(Add(e.source(node), e.source(node, 1), e.result(node), c.k1, c.k2, c.k3, c.shift, out.lo, out.hi))
 
 
 OPERATOR = Operator(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from dqt.nn.elementwise import emit_table
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Handler, Operator, in_place_too
 from dqt.nn.ops.relu import relu
 from dqt.nn.ranges import Signal
@@ -58,42 +58,42 @@ IN_PLACE = (
 """Functions that ATen has in place, too."""
 
 
-def _hardtanh(b: Builder, node: fx.Node) -> str:
-    low, high = (b.arg(node, i, key, d) for i, key, d in ((1, "min_val", -1.0), (2, "max_val", 1.0)))
-    return _clamp_between(b, node, low, high)
+def _hardtanh(b: Builder, call: fx.Node) -> str:
+    low, high = (b.arg(call, i, key, d) for i, key, d in ((1, "min_val", -1.0), (2, "max_val", 1.0)))
+    return _clamp_between(b, call, low, high)
 
 
-def _clamp(b: Builder, node: fx.Node) -> str:
-    low, high = b.arg(node, 1, "min"), b.arg(node, 2, "max")
-    return _clamp_between(b, node, low, high)
+def _clamp(b: Builder, call: fx.Node) -> str:
+    low, high = b.arg(call, 1, "min"), b.arg(call, 2, "max")
+    return _clamp_between(b, call, low, high)
 
 
-def _clamp_between(b: Builder, node: fx.Node, low: Any, high: Any) -> str:
+def _clamp_between(b: Builder, call: fx.Node, low: Any, high: Any) -> str:
     """``min(max(x, low), high)``; a bound that is ``None`` is none."""
     least, most = (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
     if least == 0 and most > 0:
-        return relu(b, node, most)
+        return relu(b, call, most)
     attrs = {"function": "hardtanh", "args": (least, most)}
-    return b.add(node, "table", [b.value(node, node.args[0])], attrs=attrs)
+    return b.add(call, "table", [b.value(call, call.args[0])], attrs=attrs)
 
 
 def _table(function: str) -> Handler:
-    def handler(b: Builder, node: fx.Node) -> str:
-        values = [*node.args[1:], *node.kwargs.values()]
+    def handler(b: Builder, call: fx.Node) -> str:
+        values = [*call.args[1:], *call.kwargs.values()]
         edge = "unsigned" if function in POSITIVE else "signed"
         attrs = {"function": function, "args": tuple(v for v in values if v is not None)}
-        return b.add(node, "table", [b.value(node, node.args[0])], edge=edge, attrs=attrs)
+        return b.add(call, "table", [b.value(call, call.args[0])], edge=edge, attrs=attrs)
 
     return handler
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    raw = FUNCTIONS[step.attrs["function"]](ins[0].master, *step.attrs["args"])
-    return Signal(raw, net.edge(step), run.quantized)
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
+    raw = FUNCTIONS[node.attrs["function"]](ins[0].master, *node.attrs["args"])
+    return Signal(raw, net.edge(node), run.quantized)
 
 
-def _emit(e: Emission, step: Step) -> None:
-    emit_table(e, step, FUNCTIONS[step.attrs["function"]], step.attrs["args"])
+def _emit(e: Emission, node: Node) -> None:
+    emit_table(e, node, FUNCTIONS[node.attrs["function"]], node.attrs["args"])
 
 
 OPERATOR = Operator(
@@ -103,8 +103,8 @@ OPERATOR = Operator(
     aten={
         **in_place_too("hardtanh.default", _hardtanh),
         **in_place_too("clamp.default", _clamp),
-        **in_place_too("clamp_min.default", lambda b, node: _clamp_between(b, node, b.arg(node, 1, "min"), None)),
-        **in_place_too("clamp_max.default", lambda b, node: _clamp_between(b, node, None, b.arg(node, 1, "max"))),
+        **in_place_too("clamp_min.default", lambda b, call: _clamp_between(b, call, b.arg(call, 1, "min"), None)),
+        **in_place_too("clamp_max.default", lambda b, call: _clamp_between(b, call, None, b.arg(call, 1, "max"))),
         **{
             name: each
             for function in IN_PLACE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import fx
 
-from dqt.nn.graph import Step
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _transpose(b: Builder, node: fx.Node) -> str:
-    x = b.value(node, node.args[0])
-    order = _order(node, 1 + len(b.captured.shapes[x]))
+def _transpose(b: Builder, call: fx.Node) -> str:
+    x = b.value(call, call.args[0])
+    order = _order(call, 1 + len(b.captured.shapes[x]))
     if order[:1] not in ([], [0]):
-        raise b.unsupported(node, "moves the batch, which must stay the first dimension")
+        raise b.unsupported(call, "moves the batch, which must stay the first dimension")
     if order == sorted(order):
         return x
-    return b.keep(node, "transpose", axes=tuple(d - 1 for d in order[1:]))
+    return b.keep(call, "transpose", axes=tuple(d - 1 for d in order[1:]))
 
 
-def _order(node: fx.Node, dims: int) -> list[int]:
+def _order(call: fx.Node, dims: int) -> list[int]:
     """Which dimension stands where after the operator. The strides of a tensor of nothing say it for all its forms."""
     before = torch.empty((2,) * dims, device="meta")
-    after = node.target(before, *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    after = call.target(before, *call.args[1:], **call.kwargs)  # type: ignore[operator]
     return [before.stride().index(stride) for stride in after.stride()]
 
 
-def _fake(net: Net, step: Step, ins: Sequence[Signal], run: Run) -> Signal:
-    return ins[0].like(ins[0].raw.permute(0, *(axis + 1 for axis in step.attrs["axes"])))
+def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
+    return ins[0].like(ins[0].raw.permute(0, *(axis + 1 for axis in node.attrs["axes"])))
 
 
-def _emit(e: Emission, step: Step) -> None:
-    e.append(Transpose(*e.moved(step), step.attrs["axes"]))
+def _emit(e: Emission, node: Node) -> None:
+    e.append(Transpose(*e.moved(node), node.attrs["axes"]))
 
 
 NAMES = (

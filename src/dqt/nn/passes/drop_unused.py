@@ -8,6 +8,6 @@ from dqt.nn.graph import Graph, needed_for
 
 
 def drop_unused(graph: Graph) -> Graph:
-    """Without the steps that do not lead to the output."""
-    needed = needed_for(graph.steps, (graph.output,))
-    return replace(graph, steps=tuple(step for step in graph.steps if step.out in needed))
+    """Without the nodes that do not lead to the output."""
+    needed = needed_for(graph.nodes, (graph.output,))
+    return replace(graph, nodes=tuple(node for node in graph.nodes if node.out in needed))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dqt.nn.graph import Graph, Step
+from dqt.nn.graph import Graph, Node
 
 
 def fold_norms(graph: Graph) -> Graph:
     """A layer takes over the batch norm that alone reads its result."""
-    for norm in [step for step in graph.steps if step.kind == "affine"]:
+    for norm in [node for node in graph.nodes if node.kind == "affine"]:
         layer = graph.producer(norm.ins[0])
         if layer is not None and _takes_norm(layer) and graph.readers(layer.out) == [norm]:
             graph = graph.merged(layer, norm, into=layer, norm=norm.norm)
     return graph
 
 
-def _takes_norm(step: Step) -> bool:
+def _takes_norm(node: Node) -> bool:
     """Batch norm works on dimension 1, and a linear layer's channels are last."""
-    return bool(step.layer) and not step.norm and (step.kind == "conv" or len(step.shape) == 1)
+    return bool(node.layer) and not node.norm and (node.kind == "conv" or len(node.shape) == 1)

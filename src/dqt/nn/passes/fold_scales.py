@@ -7,7 +7,7 @@ from dqt.nn.graph import Graph
 
 def fold_scales(graph: Graph) -> Graph:
     """A multiply-add by constants takes over the one before it that it alone reads, where the model trains neither."""
-    for second in [step for step in graph.steps if step.norm in graph.scales]:
+    for second in [node for node in graph.nodes if node.norm in graph.scales]:
         first = graph.producer(second.ins[0])
         if first is None or first.kind != "affine" or first.norm not in graph.scales:
             continue

@@ -7,8 +7,8 @@ from dqt.nn.operator import operators
 
 
 def fuse_activations(graph: Graph) -> Graph:
-    """A step whose result gets codes of its own clamps them as the ReLU does that alone reads it."""
-    for relu in [step for step in graph.steps if step.kind == "relu"]:
+    """A node whose result gets codes of its own clamps them as the ReLU does that alone reads it."""
+    for relu in [node for node in graph.nodes if node.kind == "relu"]:
         before = graph.producer(relu.ins[0])
         if before is None or not operators()[before.kind].own_edge or before.edge != "signed":
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dqt.nn.graph import INPUT, Graph, Step
+from dqt.nn.graph import INPUT, Graph, Node
 from dqt.nn.operator import operators
 
 POSITIVE = {"relu", "unsigned"}
@@ -17,14 +17,14 @@ def place_quantizers(graph: Graph, *, input_signed: bool) -> Graph:
         input_signed: whether the network's input has negative values.
     """
     positive = set() if input_signed else {INPUT}
-    steps: list[Step] = []
-    for step in graph.steps:
-        inherits = operators()[step.kind].keeps_sign or step.edge == "same"
-        if inherits and step.edge in ("signed", "same") and positive.issuperset(step.ins):
-            positive.add(step.out)
-            steps.append(replace(step, edge="unsigned") if step.edge == "signed" else step)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        inherits = operators()[node.kind].keeps_sign or node.edge == "same"
+        if inherits and node.edge in ("signed", "same") and positive.issuperset(node.ins):
+            positive.add(node.out)
+            nodes.append(replace(node, edge="unsigned") if node.edge == "signed" else node)
             continue
-        if step.edge in POSITIVE:
-            positive.add(step.out)
-        steps.append(step)
-    return replace(graph, steps=tuple(steps))
+        if node.edge in POSITIVE:
+            positive.add(node.out)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))

@@ -9,12 +9,12 @@ from dqt.nn.operator import operators
 
 
 def widen_outputs(graph: Graph) -> Graph:
-    """The layer that gives the output keeps its int32 results, through steps that only move values."""
+    """The layer that gives the output keeps its int32 results, through nodes that only move values."""
     value = graph.output
-    while len(graph.readers(value)) == 1 and (step := graph.producer(value)) is not None:  # another reader wants codes
-        if step.kind in ("conv", "linear") and step.edge == "signed":
-            return graph.with_step(step, replace(step, edge="wide"))
-        if not operators()[step.kind].moves:
+    while len(graph.readers(value)) == 1 and (node := graph.producer(value)) is not None:  # another reader wants codes
+        if node.kind in ("conv", "linear") and node.edge == "signed":
+            return graph.with_node(node, replace(node, edge="wide"))
+        if not operators()[node.kind].moves:
             break
-        value = step.ins[0]
+        value = node.ins[0]
     return graph

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def _slice(b: Builder, call: fx.Node) -> str:
     dim, length = _along(b, call)
-    start, stop, node = b.arg(call, 2, "start"), b.arg(call, 3, "end"), int(b.arg(call, 4, "node", 1))
+    start, stop, step = b.arg(call, 2, "start"), b.arg(call, 3, "end"), int(b.arg(call, 4, "step", 1))
     if dim == 0:
-        if start in (None, 0) and node == 1 and stop in (None, 2**63 - 1):
+        if start in (None, 0) and step == 1 and stop in (None, 2**63 - 1):
             return b.value(call, call.args[0])
         raise b.unsupported(call, "slices the batch")
     first, last, _ = slice(start, stop).indices(length)
-    return _cut(b, call, call.args[0], dim, (first, last, node))
+    return _cut(b, call, call.args[0], dim, (first, last, step))
 
 
 def _select(b: Builder, call: fx.Node) -> str:
@@ -43,7 +43,7 @@ def _narrow(b: Builder, call: fx.Node) -> str:
 
 
 def _along(b: Builder, call: fx.Node, index: int = 1) -> tuple[int, int]:
-    """The dimension that a node works along, 0 is the batch, and its length (of the batch: 1)."""
+    """The dimension that a call works along, 0 is the batch, and its length (of the batch: 1)."""
     shape = (1, *b.captured.shapes[b.value(call, call.args[0])])
     dim = int(b.arg(call, index, "dim", 0)) % len(shape)
     return dim, shape[dim]
@@ -67,15 +67,15 @@ def _part(b: Builder, call: fx.Node) -> str:
 
 
 def _cut(b: Builder, call: fx.Node, arg: Any, dim: int, cut: tuple[int, int, int], *, drop: bool = False) -> str:
-    """Append ``arg[..., start:stop:node, ...]`` along ``dim``; ``drop``: the dimension, which then has one element."""
+    """Append ``arg[..., start:stop:step, ...]`` along ``dim``; ``drop``: the dimension, which then has one element."""
     x = b.value(call, arg)
     shape = b.captured.shapes[x]
     if dim == 0:
         raise b.unsupported(call, "divides the batch")
     if cut != (0, shape[dim - 1], 1):
-        starts, stops, nodes = [0] * len(shape), list(shape), [1] * len(shape)
-        starts[dim - 1], stops[dim - 1], nodes[dim - 1] = cut
-        attrs = {"starts": tuple(starts), "stops": tuple(stops), "nodes": tuple(nodes)}
+        starts, stops, steps = [0] * len(shape), list(shape), [1] * len(shape)
+        starts[dim - 1], stops[dim - 1], steps[dim - 1] = cut
+        attrs = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
         length = len(range(*cut))
         x = b.add(call, "slice", [x], edge="same", attrs=attrs, shape=(*shape[: dim - 1], length, *shape[dim:]))
     return b.add(call, "reshape", [x], edge="same") if drop else x
@@ -83,13 +83,13 @@ def _cut(b: Builder, call: fx.Node, arg: Any, dim: int, cut: tuple[int, int, int
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     a = node.attrs
-    cuts = [slice(*cut) for cut in zip(a["starts"], a["stops"], a["nodes"], strict=True)]
+    cuts = [slice(*cut) for cut in zip(a["starts"], a["stops"], a["steps"], strict=True)]
     return ins[0].like(ins[0].raw[(slice(None), *cuts)])
 
 
 def _emit(e: Emission, node: Node) -> None:
     a = node.attrs
-    e.append(Slice(*e.moved(node), a["starts"], a["stops"], a["nodes"]))
+    e.append(Slice(*e.moved(node), a["starts"], a["stops"], a["steps"]))
 
 
 PARTS = {

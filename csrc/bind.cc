@@ -1,4 +1,14 @@
 // The Python module dqt._native: the only file that knows Python.
+//
+//     engine(data: bytes, threads, isa, kernel) -> Engine
+//     Engine.run(inputs: list, widths, outputs: list, chosen, states: list | None = None, after: list | None = None)
+//         inputs    in the order of the program: float32 or int64 [N, *shape], in C order
+//         outputs   in the order of the program: int32 codes or float32 reals [N, *shape], each as its dtype says
+//         chosen    int8 [N, layers]
+//         states    int32 [N, *shape] in the order of the program, None: all start; after: what they become, may be the same
+//     Engine.profile(inputs: list, widths, states: list | None = None) -> (seconds, kernels)
+//     Engine.bound(sizes: dict[str, int]) -> Engine      a size for every named dimension; shares the packed weights
+//     Engine.widths(weight, activation, automatic), .isa, .threads, .weight_bytes, .arena_bytes(samples), .peak()
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>

@@ -2,7 +2,10 @@
 #ifndef DQT_ARITH_H
 #define DQT_ARITH_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+static inline int64_t dqt_clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
 
 /* The mask that keeps the top b of n bits of a byte (s = n - b): T_b(w) = (w & mask) | h. Equation 4. */
 static inline uint8_t dqt_weight_mask(int s) { return (uint8_t)(0xFFu << s); }
@@ -10,18 +13,31 @@ static inline uint8_t dqt_weight_mask(int s) { return (uint8_t)(0xFFu << s); }
 /* The balanced midpoint h_b of input channel (or tap) i. Equation 5. */
 static inline uint8_t dqt_midpoint(int s, int i) { return (uint8_t)(s ? (1 << (s - 1)) - (i & 1) : 0); }
 
-/* T_b of a weight. Equation 4. */
-static inline int8_t dqt_narrow_weight(int8_t w, int s, int i) {
-    return (int8_t)(((uint8_t)w & dqt_weight_mask(s)) | dqt_midpoint(s, i));
+/* The nearest b-bit code of q, not above `top`, in master units: min((q + half) >> s, top) << s. Equation 6. */
+static inline int dqt_nearest(int q, int s, int top) {
+    const int code = (q + ((1 << s) >> 1)) >> s;
+    return (code < top ? code : top) * (1 << s);
+}
+
+/* T_b of a weight, of a range 2^-e of the master's, by the midpoint or the nearest rule. Equations 21
+   and 22; with e = 0 the midpoint rule is equation 4. */
+static inline int8_t dqt_narrow_weight(int8_t w, int n, int b, int e, bool nearest, int i) {
+    const int s = n - b - e, half = 1 << (n - 1 - e);
+    const int q = (int)dqt_clamp(w, -half, half - 1);
+    if (nearest) return (int8_t)dqt_nearest(q, s, (1 << (b - 1)) - 1);
+    return (int8_t)(((uint8_t)q & dqt_weight_mask(s)) | dqt_midpoint(s, i));
 }
 
 /* T_b of an unsigned n-bit activation, nearest: min((q + half) >> s, 2^b - 1) << s. Equation 6. */
 static inline uint8_t dqt_narrow_activation(uint8_t q, int n, int s) {
-    const int code = (q + ((1 << s) >> 1)) >> s, top = (1 << (n - s)) - 1;
-    return (uint8_t)((code < top ? code : top) << s);
+    return (uint8_t)dqt_nearest(q, s, (1 << (n - s)) - 1);
 }
 
-static inline int64_t dqt_clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
+/* T_b of a code whose zero point is a code, of a range 2^-e of the master's around it. Equation 23. */
+static inline uint8_t dqt_narrow_range(uint8_t q, int n, int b, int e, int zero) {
+    const int start = zero - (zero >> e), inside = (int)dqt_clamp(q - start, 0, (1 << (n - e)) - 1);
+    return (uint8_t)(dqt_nearest(inside, n - b - e, (1 << b) - 1) + start);
+}
 
 /* Requantization: clamp((acc * m + c) >> shift, lo, hi). Equation 8. Arithmetic shift of a negative number is what
    every compiler that we build with does (and C++20 demands). */

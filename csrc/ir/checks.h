@@ -15,7 +15,7 @@ __extension__ typedef __int128 Int128;  // for products; no standard C++, but of
 constexpr int64_t kMaxDim = int64_t{1} << 24;
 constexpr int64_t kMaxElements = (int64_t{1} << 31) - 1;
 constexpr int64_t kInt32 = (int64_t{1} << 31) - 1;
-constexpr int64_t kWideLimit = (int64_t{1} << 23) - 1;
+constexpr int64_t kMaxZero = int64_t{1} << 15;
 
 template <class... Parts>
 [[noreturn]] void refuse(const Parts&... parts) {

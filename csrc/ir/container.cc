@@ -41,7 +41,8 @@ std::pair<Dtype, int64_t> dtype_of(const json::Value& value, const std::string& 
     if (*text == "U8") return {Dtype::uint8, 1};
     if (*text == "I32") return {Dtype::int32, 4};
     if (*text == "I64") return {Dtype::int64, 8};
-    refuse("tensor ", shown(name), " has dtype ", shown(*text), ", need I8, U8, I32 or I64");
+    if (*text == "F32") return {Dtype::float32, 4};
+    refuse("tensor ", shown(name), " has dtype ", shown(*text), ", need I8, U8, I32, I64 or F32");
 }
 
 // A list of integers that are at least 0.
@@ -119,8 +120,9 @@ void add_metadata(Container& container, const json::Value& value) {
     bool ours = meta && text_of(*meta, "format") == "dqt";
     require(ours, "a safetensors file, but no program: its metadata lack \"format\": \"dqt\"");
     std::string version = text_of(*meta, "version");
-    require(version == "1", "file version ", shown(version),
-            "; this release reads version \"1\": lower the network again");
+    require(version == "1" || version == "2", "file version ", shown(version),
+            "; this release reads versions \"1\" and \"2\": get a newer one, or lower the network again");
+    container.version = version == "1" ? 1 : 2;
     for (const json::Member& member : *meta) {
         constexpr std::string_view known[] = {"format", "version", "graph", "sha256"};
         bool legal = std::find(std::begin(known), std::end(known), member.key) != std::end(known);
@@ -136,7 +138,7 @@ void add_metadata(Container& container, const json::Value& value) {
 }  // namespace
 
 const char* name_of(Dtype dtype) {
-    constexpr const char* names[] = {"int8", "uint8", "int32", "int64"};
+    constexpr const char* names[] = {"int8", "uint8", "int32", "int64", "float32"};
     return names[static_cast<int>(dtype)];
 }
 

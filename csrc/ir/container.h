@@ -9,7 +9,7 @@
 
 namespace dqt::ir {
 
-enum class Dtype { int8, uint8, int32, int64 };
+enum class Dtype { int8, uint8, int32, int64, float32 };
 
 // The name as in NumPy.
 const char* name_of(Dtype dtype);
@@ -25,6 +25,7 @@ struct Stored {
 struct Container {
     std::map<std::string, Stored> tensors;
     std::string graph, sha256;
+    int version;
 };
 
 // Reads the header, checks that the tensors fill the file without gaps, and the metadata's keys. Throws LoadError.

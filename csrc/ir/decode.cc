@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <set>
+#include <span>
 #include <type_traits>
 
 #include "fields.h"
@@ -14,25 +15,49 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensors are copied as they lie in the file");
 
-constexpr std::string_view kInput = "input";  // what Quantize reads: the sample, no value of the program
 constexpr int kMaxInfoDepth = 32;
+
+// What version 1 had: one input and one output of these names, wide values within 24 bits, these operators, without the
+// fields that convert() fills in.
+constexpr const char *kInput = "input", *kOutput = "output";
+constexpr int64_t kWideLimit = (int64_t{1} << 23) - 1;
+constexpr std::string_view kOperators[] = {"Add",    "AvgPool",  "Choose",  "Concat",  "Constant", "Conv",
+                                           "Dequantize", "Linear", "MaxPool", "Multiply", "Pad", "Quantize",
+                                           "Rescale", "Reshape", "Slice", "Table", "Transpose"};
+constexpr std::string_view kNewFields[] = {"axis", "bias", "dims", "gain", "input_exponents", "name", "nearest", "shape",
+                                           "weight_exponents"};
+
+bool among(std::string_view name, std::span<const std::string_view> names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// `axis` is the one such name that was a field before: of Concat.
+template <class Operator>
+bool is_new(std::string_view field) {
+    return among(field, kNewFields) && !(std::is_same_v<Operator, Concat> && field == "axis");
+}
 
 template <class T>
 constexpr Dtype dtype_for = std::is_same_v<T, int8_t>    ? Dtype::int8
                             : std::is_same_v<T, uint8_t> ? Dtype::uint8
                             : std::is_same_v<T, int32_t> ? Dtype::int32
+                            : std::is_same_v<T, float>   ? Dtype::float32
                                                          : Dtype::int64;
 
 class Decoder {
   public:
-    explicit Decoder(const Container& container) : tensors_(container.tensors) {}
+    explicit Decoder(const Container& container) : tensors_(container.tensors), first_(container.version == 1) {}
 
     Program program(const json::Value& graph);
 
   private:
     void decode_space(const json::Value& value);
     std::vector<Layer> decode_layers(const Fields& space, const char* name);
+    void decode_ends(const Fields& graph);
+    void decode_states(const json::List& items);
     void decode_values(const json::List& items);
+    Value decode_value(const Fields& f);
+    Value decode_value_1(const Fields& f);
     Op decode_op(const json::Value& value, size_t index);
 
     template <class Operator>
@@ -44,6 +69,11 @@ class Decoder {
     void take(const Fields& f, const char* name, Result& to);
     void take(const Fields& f, const char* name, LayerIndex& to) { to = {layer(f, f.text(name))}; }
     void take(const Fields& f, const char* name, LayerIndices& to);
+    void take(const Fields& f, const char* name, InputIndex& to) { to = {entry(f, f.text(name), inputs_, "input")}; }
+    void take(const Fields& f, const char* name, StateIndex& to) { to = {entry(f, f.text(name), states_, "state")}; }
+    void take(const Fields& f, const char* name, bool& to) { to = f.flag(name); }
+    void take(const Fields& f, const char* name, double& to) { to = f.real(name); }
+    void take(const Fields& f, const char* name, Texts& to) { to = f.labels(name); }
     void take(const Fields& f, const char* name, int64_t& to) { to = f.integer(name); }
     void take(const Fields& f, const char* name, Numbers& to) { to = f.integers(name); }
     void take(const Fields& f, const char* name, Text& to) { to = f.text(name); }
@@ -54,12 +84,28 @@ class Decoder {
     template <class T>
     void take(const Fields& f, const char* name, Array<T>& to);
 
+    // The numbers of the tensor that a field refers to, in the dtype `T` of the file.
+    template <class T, class Kept>
+    void tensor(const Fields& f, const char* name, Array<Kept>& to);
+
+    // The fields that version 1 had not.
+    template <class Operator>
+    void convert(Operator&) const {}
+    void convert(Quantize& op) const;
+    void convert(Dequantize& op) const { op.name = kOutput; }
+    void convert(Reshape& op) const { op.shape = value_of(op.out).shape; }
+
+    using Names = std::map<std::string, int>;
     int find(const Fields& f, const std::string& name) const;
     int layer(const Fields& f, const std::string& name) const;
+    int entry(const Fields& f, const std::string& name, const Names& names, const char* what) const;
+    const Value& value_of(int index) const { return program_.values[static_cast<size_t>(index)]; }
+    static void add(Names& names, const std::string& name, const std::string& where);
 
     const std::map<std::string, Stored>& tensors_;
+    bool first_;                     // version 1
     std::set<std::string> used_;
-    std::map<std::string, int> values_, layers_;
+    Names values_, layers_, inputs_, states_;
     int defined_ = 0;  // the values that the instructions so far define
     Program program_;
 };
@@ -76,9 +122,13 @@ void check_info(const json::Value& value, int depth) {
 }
 
 Program Decoder::program(const json::Value& graph) {
-    Fields f(graph, "graph", {"input_shape", "space", "values", "ops", "info"});
-    program_.input_shape = f.integers("input_shape");
+    std::vector<std::string_view> keys{"space", "values", "ops", "info"};
+    for (const char* key : {"inputs", "states", "dims"})
+        if (!first_) keys.emplace_back(key);
+    if (first_) keys.emplace_back("input_shape");
+    const Fields f(graph, "graph", keys);
     decode_space(f.at("space"));
+    decode_ends(f);
     decode_values(f.list("values"));
     const json::List& ops = f.list("ops");
     for (size_t i = 0; i < ops.size(); ++i) program_.ops.push_back(decode_op(ops[i], i));
@@ -90,6 +140,44 @@ Program Decoder::program(const json::Value& graph) {
     require(f.at("info").as<json::Object>(), "info: need an object");
     check_info(f.at("info"), kMaxInfoDepth);
     return std::move(program_);
+}
+
+void Decoder::add(Names& names, const std::string& name, const std::string& where) {
+    bool once = names.emplace(name, static_cast<int>(names.size())).second;
+    require(once, where, ": the name ", shown(name), " is taken");
+}
+
+// Inputs, states and named dimensions.
+void Decoder::decode_ends(const Fields& graph) {
+    if (first_) {
+        program_.inputs.push_back({kInput, graph.integers("input_shape"), false, 0, 0, {}});
+        inputs_.emplace(kInput, 0);
+        return;
+    }
+    for (const json::Value& item : graph.list("inputs")) {
+        const Fields f(item, "inputs[" + std::to_string(inputs_.size()) + "]", {"name", "shape", "kind", "lo", "hi", "dims"});
+        const std::string& kind = f.text("kind");
+        require(kind == "float" || kind == "integer", f.where(), ".kind: need \"float\" or \"integer\"");
+        program_.inputs.push_back({f.text("name"), f.integers("shape"), kind == "integer", f.integer("lo"),
+                                   f.integer("hi"), f.labels("dims")});
+        add(inputs_, program_.inputs.back().name, f.where());
+    }
+    decode_states(graph.list("states"));
+    Names dims;
+    for (const json::Value& item : graph.list("dims")) {
+        const Fields f(item, "dims[" + std::to_string(dims.size()) + "]", {"name", "least", "most"});
+        program_.dims.push_back({f.text("name"), f.integer("least"), f.integer("most")});
+        add(dims, program_.dims.back().name, f.where());
+    }
+}
+
+void Decoder::decode_states(const json::List& items) {
+    for (const json::Value& item : items) {
+        const Fields f(item, "states[" + std::to_string(states_.size()) + "]",
+                       {"name", "shape", "scale", "zero", "lo", "hi", "dims"});
+        program_.states.push_back({decode_value(f), f.labels("dims")});
+        add(states_, program_.states.back().value.name, f.where());
+    }
 }
 
 void Decoder::decode_space(const json::Value& value) {
@@ -118,14 +206,27 @@ std::vector<Layer> Decoder::decode_layers(const Fields& space, const char* name)
 
 void Decoder::decode_values(const json::List& items) {
     program_.values.reserve(items.size());
+    const std::vector<std::string_view> keys = first_
+                                                   ? std::vector<std::string_view>{"name", "shape", "step", "zero", "wide"}
+                                                   : std::vector<std::string_view>{"name", "shape", "scale", "zero", "lo", "hi"};
     for (const json::Value& item : items) {
-        Fields f(item, "values[" + std::to_string(values_.size()) + "]", {"name", "shape", "step", "zero", "wide"});
-        Value value{f.text("name"), f.integers("shape"), f.real("step"), f.small("zero"), f.flag("wide")};
-        require(value.name != kInput, "values: \"input\" is the name of the program's float input");
-        bool once = values_.emplace(value.name, static_cast<int>(values_.size())).second;
-        require(once, f.where(), ": the name ", shown(value.name), " is taken");
-        program_.values.push_back(std::move(value));
+        const Fields f(item, "values[" + std::to_string(values_.size()) + "]", keys);
+        program_.values.push_back(first_ ? decode_value_1(f) : decode_value(f));
+        const std::string& name = program_.values.back().name;
+        require(!inputs_.contains(name), f.where(), ": ", shown(name), " is the name of an input");
+        add(values_, name, f.where());
     }
+}
+
+Value Decoder::decode_value(const Fields& f) {
+    return {f.text("name"), f.integers("shape"), f.real("scale"), f.small("zero"), f.integer("lo"), f.integer("hi")};
+}
+
+Value Decoder::decode_value_1(const Fields& f) {
+    const int master = std::clamp(program_.space.master, 0, 8);  // as verify() wants it
+    const bool wide = f.flag("wide");
+    const int64_t highest = wide ? kWideLimit : (int64_t{1} << master) - 1;
+    return {f.text("name"), f.integers("shape"), f.real("step"), f.small("zero"), wide ? -highest : 0, highest};
 }
 
 // The name of an instruction's operator, or null.
@@ -138,20 +239,34 @@ const std::string* operator_of(const json::Value& value) {
 
 Op Decoder::decode_op(const json::Value& value, size_t index) {
     const std::string* name = operator_of(value);
+    if (name && (!first_ || among(*name, kOperators))) {
 #define DQT_OPERATOR(each) \
-    if (name && *name == each::NAME) return decode_as<each>(value, index);
+    if (*name == each::NAME) return decode_as<each>(value, index);
 #include "ops.inc"
-    refuse("op ", index, ": unknown operator ", name ? shown(*name) : "without a name");
+    }
+    refuse("op ", index, ": unknown operator ", name ? shown(*name) : "without a name",
+           ": it may be one of a newer release");
 }
 
 template <class Operator>
 Op Decoder::decode_as(const json::Value& value, size_t index) {
     Operator op;
+    const auto stored = [&](const char* name) { return !first_ || !is_new<Operator>(name); };
     std::vector<std::string_view> names{"op"};
-    Members<Operator>::each(op, [&](const char* name, const auto&) { names.push_back(name); });
+    Members<Operator>::each(op, [&](const char* name, const auto&) {
+        if (stored(name)) names.push_back(name);
+    });
     const Fields f(value, "op " + std::to_string(index) + " " + Operator::NAME, names);
-    Members<Operator>::each(op, [&](const char* name, auto& field) { take(f, name, field); });
+    Members<Operator>::each(op, [&](const char* name, auto& field) {
+        if (stored(name)) take(f, name, field);
+    });
+    if (first_) convert(op);
     return op;
+}
+
+void Decoder::convert(Quantize& op) const {
+    op.gain = {{1}, Shared<float>({static_cast<float>(1 / value_of(op.out).scale)})};
+    op.bias = {{1}, Shared<float>({0.0f})};
 }
 
 int Decoder::find(const Fields& f, const std::string& name) const {
@@ -183,8 +298,22 @@ int Decoder::layer(const Fields& f, const std::string& name) const {
     return found->second;
 }
 
+int Decoder::entry(const Fields& f, const std::string& name, const Names& names, const char* what) const {
+    auto found = names.find(name);
+    bool known = found != names.end();
+    require(known, f.where(), ": the program has no ", what, " ", shown(name));
+    return found->second;
+}
+
 template <class T>
-void Decoder::take(const Fields& f, const char* field, Array<T>& to) {
+void Decoder::take(const Fields& f, const char* name, Array<T>& to) {
+    if constexpr (std::is_same_v<T, int32_t>)
+        if (first_ && std::string_view(name) == "data") return tensor<uint8_t>(f, name, to);  // a Constant's codes
+    tensor<T>(f, name, to);
+}
+
+template <class T, class Kept>
+void Decoder::tensor(const Fields& f, const char* field, Array<Kept>& to) {
     std::string name = f.text("out") + "." + field;
     const std::string* reference = f.at(field).as<std::string>();
     bool own = reference && *reference == name;
@@ -196,8 +325,12 @@ void Decoder::take(const Fields& f, const char* field, Array<T>& to) {
     bool typed = stored.dtype == dtype_for<T>;
     require(typed, f.where(), ": tensor ", shown(name), " is ", name_of(stored.dtype), ", need ",
             name_of(dtype_for<T>));
-    to = {stored.shape, std::vector<T>(stored.bytes / sizeof(T))};
-    if (stored.bytes) std::memcpy(to.data.data(), stored.data, stored.bytes);
+    std::vector<T> numbers(stored.bytes / sizeof(T));
+    if (stored.bytes) std::memcpy(numbers.data(), stored.data, stored.bytes);
+    if constexpr (std::is_same_v<T, Kept>)
+        to = {stored.shape, Shared<Kept>(std::move(numbers))};
+    else
+        to = {stored.shape, Shared<Kept>({numbers.begin(), numbers.end()})};
 }
 
 }  // namespace

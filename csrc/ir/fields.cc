@@ -126,4 +126,13 @@ std::vector<std::string> Fields::texts(std::string_view name) const {
     return result;
 }
 
+std::vector<std::string> Fields::labels(std::string_view name) const {
+    std::vector<std::string> result;
+    for (const json::Value& item : list(name)) {
+        const std::string* text = item.as<std::string>();
+        result.push_back(text && text->empty() ? std::string() : text_of(name, item));
+    }
+    return result;
+}
+
 }  // namespace dqt::ir

@@ -29,6 +29,7 @@ class Fields {
     std::vector<int> smalls(std::string_view name) const;
     void integers(std::string_view name, std::span<int64_t> out) const;  // exactly so many of them
     std::vector<std::string> texts(std::string_view name) const;
+    std::vector<std::string> labels(std::string_view name) const;  // names, or "" for none
 
   private:
     int64_t integer_of(std::string_view name, const json::Value& value) const;

@@ -1,5 +1,6 @@
 // What convolution and matrix product share: checks of their constants, and the proof that no sum overflows
 // (docs/numerics.md, section 4).
+#include "../arith.h"
 #include "scope.h"
 
 namespace dqt::ir {
@@ -12,16 +13,14 @@ struct Bound {
     Int128 reach() const { return std::max(magnitude(lo), magnitude(hi)); }
 };
 
-// T_b of every master weight, at even and at odd index, with the balanced midpoint (equations 4 and 5).
+// T_b of every master weight, at even and at odd index (equations 4 and 5).
 struct Narrowing {
     int8_t table[2][256];
 
-    Narrowing(int n, int b) {
-        const int s = n - b;
-        for (int odd = 0; odd < 2; ++odd) {
-            const int h = s ? (1 << (s - 1)) - odd : 0;
-            for (int q = -128; q < 128; ++q) table[odd][q + 128] = static_cast<int8_t>(((q >> s) << s) + h);
-        }
+    Narrowing(int n, int b, int e, bool nearest) {
+        for (int i = 0; i < 2; ++i)
+            for (int q = -128; q < 128; ++q)
+                table[i][q + 128] = dqt_narrow_weight(static_cast<int8_t>(q), n, b, e, nearest, i);
     }
 };
 
@@ -40,7 +39,7 @@ void tally(const Array<int8_t>& weight, size_t channel, Counts& counts) {
 }
 
 // The accumulators of a channel over every input and every activation width (equation 14): T(x) - zero lies in
-// [-zero, 2^n - 1 - zero], and what padding adds, 0, is inside.
+// [-zero, 2^n - 1 - zero], widened to hold the 0 that padding adds.
 Bound bound(const Counts& counts, const Narrowing& narrowing, int64_t zero, int64_t highest) {
     int64_t positive = 0, negative = 0;
     for (int odd = 0; odd < 2; ++odd) {
@@ -50,7 +49,7 @@ Bound bound(const Counts& counts, const Narrowing& narrowing, int64_t zero, int6
             negative += counts[odd][q] * std::min<int64_t>(narrow, 0);
         }
     }
-    const int64_t low = -zero, high = highest - zero;
+    const int64_t low = std::min<int64_t>(0, -zero), high = std::max<int64_t>(0, highest - zero);
     return {positive * low + negative * high, positive * high + negative * low};
 }
 
@@ -69,6 +68,18 @@ void prove_channel(const Scope& scope, const LayerView& op, size_t channel, int 
             " does not fit int64: its scale or bias is too large");
 }
 
+// One exponent for each width, of a range 2^-e of the master's; or none.
+void check_exponents(const Scope& scope, const char* name, const Numbers& exponents) {
+    if (exponents.empty()) return;
+    const std::vector<int>& widths = scope.space().widths;
+    require(exponents.size() == widths.size(), exponents.size(), " ", name, ", need none or ", widths.size());
+    for (size_t i = 0; i < widths.size(); ++i) {
+        const int most = std::min(2, scope.space().master - widths[i]);
+        bool legal = exponents[i] >= 0 && exponents[i] <= most;
+        require(legal, name, ": ", exponents[i], " at ", widths[i], " bits, need 0 to ", most);
+    }
+}
+
 }  // namespace
 
 void check_weights(const Scope& scope, const LayerView& op) {
@@ -82,13 +93,24 @@ void check_weights(const Scope& scope, const LayerView& op) {
     const Shape& rows = op.m.shape;
     bool legal = rows == Shape{1, count} || rows == Shape{widths, count};
     require(legal, "m of shape ", shown(rows), ", need (1, ", count, ") or (", widths, ", ", count, ")");
+    check_exponents(scope, "weight_exponents", op.weight_exponents);
+    check_exponents(scope, "input_exponents", op.input_exponents);
+    const Value& x = scope.at(op.x);
+    bool plain = std::all_of(op.input_exponents.begin(), op.input_exponents.end(), [](int64_t e) { return e == 0; });
+    require(plain || (x.zero >= 0 && x.zero <= x.hi), "input_exponents, but the zero ", x.zero, " of ", shown(x.name),
+            " is no code");
     require(rows == op.c.shape, "m has shape ", shown(rows), " and c ", shown(op.c.shape), ": need the same rows");
 }
 
 void prove_layer(const Scope& scope, const LayerView& op) {
+    if (op.weight.data.empty()) return;  // packed by now, and proved: the sizes of images are not in its sums
     const std::vector<int> widths = scope.widths(op.layer);
     std::vector<Narrowing> narrowings;
-    for (int b : widths) narrowings.emplace_back(scope.space().master, b);
+    for (int b : widths) {
+        const size_t which = static_cast<size_t>(std::ranges::find(scope.space().widths, b) - scope.space().widths.begin());
+        const int e = op.weight_exponents.empty() ? 0 : static_cast<int>(op.weight_exponents[which]);
+        narrowings.emplace_back(scope.space().master, b, e, op.nearest);
+    }
     for (size_t channel = 0; channel < static_cast<size_t>(op.weight.shape[0]); ++channel) {
         Counts counts = {};
         tally(op.weight, channel, counts);

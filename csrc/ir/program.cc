@@ -37,6 +37,13 @@ std::vector<int> reads(const Op& op) {
     return result;
 }
 
+std::vector<const Value*> outputs(const Program& program) {
+    std::vector<const Value*> result;
+    for (const Op& op : program.ops)
+        if (const auto* each = std::get_if<Dequantize>(&op)) result.push_back(&program.values[static_cast<size_t>(each->x)]);
+    return result;
+}
+
 int writes(const Op& op) { return index_of<Result>(op); }
 
 int layer_of(const Op& op) { return index_of<LayerIndex>(op); }

@@ -5,7 +5,9 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -16,21 +18,68 @@ using Shape = Numbers;
 template <size_t count>
 using Integers = std::array<int64_t, count>;
 using Text = std::string;
+using Texts = std::vector<Text>;
 
-// One tensor: step * (q - zero). Codes are unsigned bytes; a wide value is int32 within 24 bits, zero 0.
+// One tensor: scale * (q - zero), q in [lo, hi]. Codes have lo = 0 and hi = 2^n - 1 and are unsigned bytes; all other
+// values are integers with zero 0, stored as int32.
 struct Value {
     std::string name;
     Shape shape;
-    double step = 1;
+    double scale = 1;
     int32_t zero = 0;
-    bool wide = false;
+    int64_t lo = 0, hi = 0;
+
+    bool coded() const { return lo == 0 && hi <= 255; }
 };
 
-// A tensor constant of an instruction, row-major, owned.
+// What a run is given: float32 numbers, or int64 integers in [lo, hi]. `dims`: of each dimension the name of its size, ""
+// where it is fixed; empty where all are.
+struct Input {
+    std::string name;
+    Shape shape;
+    bool integer = false;
+    int64_t lo = 0, hi = 0;
+    Texts dims;
+};
+
+// Integers that live between runs, and start as real zeros.
+struct State {
+    Value value;
+    Texts dims;
+};
+
+// A size that may be bound anew, within [least, most].
+struct Dimension {
+    std::string name;
+    int64_t least, most;
+};
+
+// Numbers that never change once they are there: copies of a program share them.
+template <class T>
+class Shared {
+  public:
+    Shared() = default;
+    explicit Shared(std::vector<T> numbers)
+        : all_(std::make_shared<const std::vector<T>>(std::move(numbers))), first_(all_->data()), size_(all_->size()) {}
+
+    const T* data() const { return first_; }
+    size_t size() const { return size_; }
+    bool empty() const { return size_ == 0; }
+    const T* begin() const { return first_; }
+    const T* end() const { return first_ + size_; }
+    const T& operator[](size_t i) const { return first_[i]; }
+
+  private:
+    std::shared_ptr<const std::vector<T>> all_;
+    const T* first_ = nullptr;
+    size_t size_ = 0;
+};
+
+// A tensor constant of an instruction, row-major.
 template <class T>
 struct Array {
     Shape shape;
-    std::vector<T> data;
+    Shared<T> data;
 };
 
 // Names of the file, resolved: what a field refers to is its type.
@@ -42,6 +91,8 @@ struct Index {
 using Operand = Index<struct Read>;        // a value that an instruction reads: an index into Program::values
 using Result = Index<struct Written>;      // the value that it defines
 using LayerIndex = Index<struct IsLayer>;  // into Space::layers, or past their end, into Space::controller
+using InputIndex = Index<struct IsInput>;  // into Program::inputs
+using StateIndex = Index<struct IsState>;  // into Program::states
 using Operands = std::vector<Operand>;
 using LayerIndices = std::vector<LayerIndex>;
 
@@ -55,12 +106,14 @@ class Sample;  // view.h
 //
 //     output_shape   checks the instruction; the shape that its output must have (of what it reads, if it has none)
 //     prove          no intermediate integer overflows, at any width and for any input
-//     run            one sample, plainly; not defined where every target has kernels of its own
+//     rebound        refuses sizes of named dimensions that it cannot take, where it says so
+//     run            one sample, plainly; layers alone have none
 #define DQT_OPERATOR(name) \
     struct name {          \
         static constexpr const char* NAME = #name;
 #define DQT_FIELD(type, field) type field{};
 #define DQT_PROOF void prove(const ir::Scope& scope) const;
+#define DQT_REBOUND void rebound(const ir::Scope& before, const ir::Scope& after) const;
 #define DQT_END(name)                                     \
         Shape output_shape(const ir::Scope& scope) const; \
         void run(const Sample& sample) const;             \
@@ -122,7 +175,12 @@ struct Program {
     Space space;
     std::vector<Value> values;
     std::vector<Op> ops;
-    Shape input_shape;
+    std::vector<Input> inputs;
+    std::vector<State> states;
+    std::vector<Dimension> dims;
 };
+
+// The values that leave the program, in the order of their instructions.
+std::vector<const Value*> outputs(const Program& program);
 
 }  // namespace dqt

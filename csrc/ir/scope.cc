@@ -9,18 +9,43 @@ constexpr size_t kMaxBroadcast = 32;  // dimensions that NumPy broadcasts, in th
 
 const Value& Scope::ranked(int index) const {
     bool has = !at(index).shape.empty();
-    require(has, "reads ", shown(at(index).name), ", which has no dimension: only Reshape and Dequantize may");
+    require(has, "reads ", shown(at(index).name), ", which has no dimension: only Reshape, Dequantize and Store may");
     return at(index);
 }
 
 const Value& Scope::codes(int index) const {
-    require(!at(index).wide, "reads the wide value ", shown(at(index).name), ": this operator takes codes alone");
+    require(at(index).coded(), "reads the integers ", shown(at(index).name), ": this operator takes codes alone");
     return ranked(index);
 }
 
-const Value& Scope::narrow(int index) const {
-    require(!at(index).wide, "writes the wide value ", shown(at(index).name), ": this operator makes codes alone");
+const Value& Scope::coded(int index) const {
+    require(at(index).coded(), "writes the integers ", shown(at(index).name), ": this operator makes codes alone");
     return at(index);
+}
+
+const Input& Scope::input(int index, bool integer) const {
+    const Input& given = program.inputs[static_cast<size_t>(index)];
+    require(given.integer == integer, "reads the input ", shown(given.name), ", need ", integer ? "an integer" : "a float",
+            " input");
+    return given;
+}
+
+const Dimension& Scope::dimension(const std::string& name) const {
+    for (const Dimension& each : program.dims)
+        if (each.name == name) return each;
+    refuse("the program has no dimension called ", shown(name));
+}
+
+int64_t Scope::size_of(const std::string& name) const {
+    const auto among = [&](const Texts& dims, const Shape& shape) -> int64_t {
+        const auto found = std::find(dims.begin(), dims.end(), name);
+        return found == dims.end() ? 0 : shape[static_cast<size_t>(found - dims.begin())];
+    };
+    for (const Input& input : program.inputs)
+        if (const int64_t size = among(input.dims, input.shape)) return size;
+    for (const State& state : program.states)
+        if (const int64_t size = among(state.dims, state.value.shape)) return size;
+    refuse("no input and no state has a dimension called ", shown(name));
 }
 
 std::vector<int> Scope::widths(int layer) const {
@@ -30,16 +55,27 @@ std::vector<int> Scope::widths(int layer) const {
 
 void check_rounding(const Scope& scope, int out, int64_t shift, int64_t lo, int64_t hi) {
     require(shift >= 1 && shift <= 32, "shift ", shift, ", need 1 to 32");
-    const bool wide = scope.at(out).wide;
-    int64_t least = wide ? -kWideLimit : 0, most = wide ? kWideLimit : scope.highest();
-    bool inside = least <= lo && lo <= hi && hi <= most;
-    require(inside, "clamp [", lo, ", ", hi, "] does not lie in [", least, ", ", most, "]");
+    const Value& value = scope.at(out);
+    bool inside = value.lo <= lo && lo <= hi && hi <= value.hi;
+    require(inside, "clamp [", lo, ", ", hi, "] does not lie in [", value.lo, ", ", value.hi, "]");
 }
 
 void check_same_scale(const Value& x, const Value& out) {
-    bool same = x.step == out.step && x.zero == out.zero && x.wide == out.wide;
-    require(same, shown(out.name), " has another step or zero than ", shown(x.name),
-            ", or only one of them is wide: this operator keeps them");
+    bool same = x.scale == out.scale && x.zero == out.zero && x.coded() == out.coded();
+    require(same, shown(out.name), " has another scale or zero than ", shown(x.name),
+            ", or only one of them is codes: this operator keeps them");
+    bool inside = out.lo <= x.lo && x.hi <= out.hi;
+    require(inside, shown(x.name), " in [", x.lo, ", ", x.hi, "] does not fit ", shown(out.name), " in [", out.lo, ", ",
+            out.hi, "]");
+}
+
+void check_real_zero(const Scope& scope, const Value& value) {
+    bool inside = value.lo <= value.zero && value.zero <= value.hi;
+    require(inside, shown(value.name), " in [", value.lo, ", ", value.hi, "] holds no real zero");
+    const int64_t grid = int64_t{1} << (scope.space().master - scope.space().widths.front());
+    bool on = !value.coded() || value.zero % grid == 0;
+    require(on, "the zero ", value.zero, " of ", shown(value.name), " is no multiple of ", grid,
+            ", so no real zero at the lowest width");
 }
 
 Integers<2> check_windows(const Value& x, const Integers<2>& kernel, const Integers<2>& stride,
@@ -62,7 +98,7 @@ Integers<2> check_windows(const Value& x, const Integers<2>& kernel, const Integ
 }
 
 Shape broadcast_shape(const Scope& scope, int a, int b) {
-    const Shape &first = scope.codes(a).shape, &second = scope.codes(b).shape;
+    const Shape &first = scope.ranked(a).shape, &second = scope.ranked(b).shape;
     const bool more = first.size() >= second.size();
     const Shape &longer = more ? first : second, &shorter = more ? second : first;
     require(longer.size() <= kMaxBroadcast, "shapes of more than ", kMaxBroadcast, " dimensions do not broadcast");

@@ -17,8 +17,13 @@ struct Scope {
     const Value& at(int index) const { return program.values[static_cast<size_t>(index)]; }
     const Value& ranked(int index) const;  // an input that must have a dimension
     const Value& codes(int index) const;   // an input that must be codes, and have a dimension
-    const Value& narrow(int index) const;  // an output that must be codes
+    const Value& coded(int index) const;   // an output that must be codes
 
+    const Input& input(int index, bool integer) const;  // of that kind
+    const Value& state(int index) const { return program.states[static_cast<size_t>(index)].value; }
+    const Dimension& dimension(const std::string& name) const;
+    // The size that a named dimension is bound to.
+    int64_t size_of(const std::string& name) const;
     // The largest code, 2^n - 1.
     int64_t highest() const { return (int64_t{1} << space().master) - 1; }
     // The widths that a layer may run at: all, or for the controller's own layers the master alone.
@@ -28,8 +33,14 @@ struct Scope {
 // `shift` in 1..32 and [lo, hi] inside the output's range.
 void check_rounding(const Scope& scope, int out, int64_t shift, int64_t lo, int64_t hi);
 
-// An operator that moves integers keeps their scale, zero point and kind.
+// An operator that moves integers keeps their scale, zero point and kind; their interval may become wider.
 void check_same_scale(const Value& x, const Value& out);
+
+// The integer `zero` can stand in the value, and is a real zero at every width: it lies on the coarsest grid.
+void check_real_zero(const Scope& scope, const Value& value);
+
+// The largest magnitude of a value's integers.
+inline int64_t reach(const Value& value) { return std::max(-value.lo, value.hi); }
 
 template <class List>
 void check_range(const char* name, const List& numbers, int64_t least) {
@@ -52,15 +63,18 @@ struct LayerView {
     const Array<int32_t>& m;
     const Array<int64_t>& c;
     int64_t shift, lo, hi;
+    bool nearest;
+    const Numbers &weight_exponents, &input_exponents;
     int layer, x, out;
 
     template <class Operator>
     explicit LayerView(const Operator& op)
-        : weight(op.weight), m(op.m), c(op.c), shift(op.shift), lo(op.lo), hi(op.hi), layer(op.layer), x(op.x),
+        : weight(op.weight), m(op.m), c(op.c), shift(op.shift), lo(op.lo), hi(op.hi), nearest(op.nearest),
+          weight_exponents(op.weight_exponents), input_exponents(op.input_exponents), layer(op.layer), x(op.x),
           out(op.out) {}
 };
 
-// Weights inside the master's range, one row of m and c or one for each width, a legal clamp.
+// Weights inside the master's range, one row of m and c or one for each width, a legal clamp, exponents of every width.
 void check_weights(const Scope& scope, const LayerView& op);
 
 // Accumulators fit int32 and acc * m + c int64, at every width that the layer may run at.

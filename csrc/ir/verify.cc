@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
+#include <set>
 
-#include "scope.h"
+#include "instructions.h"
 
 namespace dqt::ir {
 namespace {
@@ -30,13 +32,48 @@ void check_space(const Space& space) {
     require(!space.choices.empty() || space.controller.empty(), "space: controller layers, but no choices");
 }
 
-void check_value(const Value& value, const Space& space) {
-    const std::string title = "value " + shown(value.name);
+void check_value(const Value& value, const Space& space, const char* what) {
+    const std::string title = what + (" " + shown(value.name));
     if (!value.shape.empty()) check_shape(value.shape, title);  // of none, a value is a number for each sample
-    bool usable = value.step >= std::ldexp(1.0, -100) && value.step <= std::ldexp(1.0, 100);
-    require(usable, title, ": step ", value.step, " is not in [2^-100, 2^100]");
-    bool legal = value.zero == 0 || (!value.wide && value.zero == 1 << (space.master - 1));
-    require(legal, title, ": zero ", value.zero, ", need 0, or for codes 2^(n-1)");
+    bool usable = value.scale >= std::ldexp(1.0, -100) && value.scale <= std::ldexp(1.0, 100);
+    require(usable, title, ": scale ", value.scale, " is not in [2^-100, 2^100]");
+    bool within = -kInt32 <= value.lo && value.lo <= value.hi && value.hi <= kInt32;
+    require(within, title, ": its interval [", value.lo, ", ", value.hi, "] is empty or beyond int32");
+    const int64_t highest = (int64_t{1} << space.master) - 1, farthest = value.coded() ? kMaxZero : 0;
+    require(!value.coded() || value.hi == highest, title, ": codes of ", space.master, " bits lie in [0, ", highest,
+            "], not in [0, ", value.hi, "]");
+    require(std::abs(int64_t{value.zero}) <= farthest, title, ": zero ", value.zero, ", need ", -farthest, " to ", farthest);
+}
+
+void check_input(const Input& given) {
+    const std::string title = "input " + shown(given.name);
+    check_shape(given.shape, title);
+    bool legal = given.integer ? -kInt32 <= given.lo && given.lo <= given.hi && given.hi <= kInt32
+                               : given.lo == 0 && given.hi == 0;
+    require(legal, title, ": its interval [", given.lo, ", ", given.hi, "], need 0 of a float input, or one within int32");
+}
+
+// Every named dimension has one size, within its range.
+void check_dims(const Program& program) {
+    const Scope scope{program};
+    for (const Dimension& dim : program.dims) {
+        bool legal = 1 <= dim.least && dim.least <= dim.most && dim.most <= kMaxDim;
+        require(legal, "dimension ", shown(dim.name), ": ", dim.least, " to ", dim.most, ", need 1 to ", kMaxDim);
+    }
+    const auto check = [&](const std::string& title, const Texts& dims, const Shape& shape) {
+        bool fits = dims.empty() || dims.size() == shape.size();
+        require(fits, title, ": ", dims.size(), " dims, need none or one for each dimension of ", shown(shape));
+        for (size_t d = 0; d < dims.size(); ++d) {
+            if (dims[d].empty()) continue;
+            const Dimension& dim = scope.dimension(dims[d]);
+            bool inside = dim.least <= shape[d] && shape[d] <= dim.most && shape[d] == scope.size_of(dim.name);
+            require(inside, title, ": dimension ", shown(dim.name), " is ", shape[d], ", need one size everywhere, ",
+                    dim.least, " to ", dim.most);
+        }
+    };
+    for (const Input& each : program.inputs) check("input " + shown(each.name), each.dims, each.shape);
+    for (const State& each : program.states) check("state " + shown(each.value.name), each.dims, each.value.shape);
+    for (const Dimension& dim : program.dims) scope.size_of(dim.name);
 }
 
 template <class Kind>
@@ -44,22 +81,24 @@ bool is(const Op& op) {
     return std::holds_alternative<Kind>(op);
 }
 
-void check_ends(const std::vector<Op>& ops) {
-    auto count = std::count_if(ops.begin(), ops.end(), is<Quantize>);
-    count += std::count_if(ops.begin(), ops.end(), is<Dequantize>);
-    bool legal = !ops.empty() && is<Quantize>(ops.front()) && is<Dequantize>(ops.back()) && count == 2;
-    require(legal, "ops: need one Quantize, as the first, and one Dequantize, as the last");
-}
-
-// How messages name an instruction: position, operator, and output.
-std::string title(size_t index, const Op& op, const Program& program) {
-    const int out = writes(op);
-    const std::string result = out >= 0 ? " " + shown(Scope{program}.at(out).name) : "";
-    return "op " + std::to_string(index) + " " + name_of(op) + result;
-}
-
-Shape output_shape(const Op& op, const Scope& scope) {
-    return std::visit([&](const auto& each) { return each.output_shape(scope); }, op);
+// At least one output, each of another name; each state recalled, and then stored once.
+void check_ends(const Program& program) {
+    std::set<std::string> names;
+    std::vector<int> recalled(program.states.size()), stored(program.states.size());
+    for (const Op& op : program.ops) {
+        if (const auto* end = std::get_if<Dequantize>(&op))
+            require(names.insert(end->name).second, "output ", shown(end->name), ": several instructions, need one");
+        const auto *recall = std::get_if<Recall>(&op);
+        const auto *store = std::get_if<Store>(&op);
+        if (!recall && !store) continue;
+        const auto which = static_cast<size_t>(recall ? recall->state : store->state);
+        require(!stored[which], "state ", shown(program.states[which].value.name), ": named after its Store");
+        ++(recall ? recalled : stored)[which];
+    }
+    require(!program.inputs.empty(), "inputs: need at least one");
+    require(!names.empty(), "ops: need at least one Dequantize");
+    for (size_t i = 0; i < recalled.size(); ++i)
+        require(recalled[i] && stored[i], "state ", shown(program.states[i].value.name), ": need a Recall and a Store");
 }
 
 void prove(const Op& op, const Scope& scope) {
@@ -85,19 +124,15 @@ void check_op(size_t index, const Op& op, const Program& program) {
     }
 }
 
-// The layer of the space that an instruction is, counted from its weight and its values.
-template <class Layered>
-void check_counts(const Layer& stated, const Layered& op, const Program& program) {
-    const Scope scope{program};
-    const int64_t outputs = elements(scope.at(op.out).shape), inputs = elements(scope.at(op.x).shape);
-    const int64_t weights = elements(op.weight.shape), taps = weights / op.weight.shape[0];
+// What an instruction says of the layer that it is.
+void check_counts(const Layer& stated, const Layer& counted) {
     auto check = [&](const char* what, int64_t a, int64_t b) {
         require(a == b, "layer ", shown(stated.name), ": the space states ", a, " ", what, ", its instruction has ", b);
     };
-    check("macs", stated.macs, outputs * taps);
-    check("weights", stated.weights, weights);
-    check("inputs", stated.inputs, inputs);
-    check("outputs", stated.outputs, outputs);
+    check("macs", stated.macs, counted.macs);
+    check("weights", stated.weights, counted.weights);
+    check("inputs", stated.inputs, counted.inputs);
+    check("outputs", stated.outputs, counted.outputs);
 }
 
 // Every layer of the space has one instruction, with the counts that the space states.
@@ -107,14 +142,13 @@ void check_layers(const Program& program) {
     for (const Layer& layer : space.layers) layers.push_back(&layer);
     for (const Layer& layer : space.controller) layers.push_back(&layer);
     std::vector<int> found(layers.size());
-    auto check = [&](const auto& op) {
-        if constexpr (requires { op.layer; }) {
-            const size_t which = static_cast<size_t>(op.layer);
-            require(++found[which] == 1, "layer ", shown(layers[which]->name), ": several instructions, need one");
-            check_counts(*layers[which], op, program);
-        }
-    };
-    for (const Op& op : program.ops) std::visit(check, op);
+    for (const Op& op : program.ops) {
+        const int layer = layer_of(op);
+        if (layer < 0) continue;
+        const auto which = static_cast<size_t>(layer);
+        require(++found[which] == 1, "layer ", shown(layers[which]->name), ": several instructions, need one");
+        check_counts(*layers[which], counted(*layers[which], op, program));
+    }
     for (size_t i = 0; i < layers.size(); ++i) {
         require(found[i] == 1, "layer ", shown(layers[i]->name), ": in the space, but no instruction is this layer");
     }
@@ -160,9 +194,11 @@ void check_borders(const Program& program) {
 
 void verify(const Program& program) {
     check_space(program.space);
-    check_shape(program.input_shape, "input_shape");
-    for (const Value& value : program.values) check_value(value, program.space);
-    check_ends(program.ops);
+    for (const Input& given : program.inputs) check_input(given);
+    for (const State& state : program.states) check_value(state.value, program.space, "state");
+    check_dims(program);
+    for (const Value& value : program.values) check_value(value, program.space, "value");
+    check_ends(program);
     for (size_t i = 0; i < program.ops.size(); ++i) check_op(i, program.ops[i], program);
     check_borders(program);
     check_layers(program);

@@ -3,19 +3,21 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 namespace dqt {
 
-// One value of one sample: codes, a byte each, or int32 of a wide value.
+// One value of one sample: codes, a byte each, or integers, int32 each.
 struct View {
     uint8_t* data;                            // the first element
     std::span<const int64_t> shape, strides;  // strides: bytes between neighbours along each dimension
     int32_t zero;
-    bool wide;
+    bool coded;
+    int32_t lo, hi;                           // of its integers
 
-    int64_t element() const { return wide ? 4 : 1; }  // bytes
-    int64_t size() const {                            // elements
+    int64_t element() const { return coded ? 1 : 4; }  // bytes
+    int64_t size() const {                             // elements
         int64_t result = 1;
         for (const int64_t d : shape) result *= d;
         return result;
@@ -25,6 +27,31 @@ struct View {
         for (size_t d = 0; d < index.size(); ++d) p += index[d] * strides[d];
         return p;
     }
+    // The integer so many bytes from the first element.
+    int32_t get(int64_t offset) const {
+        if (coded) return data[offset];
+        int32_t q;
+        std::memcpy(&q, data + offset, sizeof q);
+        return q;
+    }
+    void set(int64_t offset, int64_t q) const {
+        const auto number = static_cast<int32_t>(q);
+        if (coded)
+            data[offset] = static_cast<uint8_t>(number);
+        else
+            std::memcpy(data + offset, &number, sizeof number);
+    }
+};
+
+// The strides of an operand whose shape broadcasts to one of `rank` dimensions: 0 where it repeats.
+struct Broadcast {
+    const View& view;
+    size_t skip;
+
+    Broadcast(const View& view, size_t rank) : view(view), skip(rank - view.shape.size()) {}
+    int64_t operator[](size_t d) const {
+        return d < skip || view.shape[d - skip] == 1 ? 0 : view.strides[d - skip];
+    }
 };
 
 // One sample on its way through a program.
@@ -33,6 +60,11 @@ class Sample {
     virtual View view(int value) const = 0;
     // The sample's own width of a layer.
     virtual void choose(int layer, int64_t width) const = 0;
+    // What the run was given of an input: float32 or int64, row-major.
+    virtual const void* input(int index) const = 0;
+    // A state before the run, row-major, or null: its start; and where it goes to, or null: nowhere.
+    virtual const int32_t* state(int index) const = 0;
+    virtual int32_t* next_state(int index) const = 0;
 
   protected:
     ~Sample() = default;

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "view.h"
+
 namespace dqt {
 
 // An index over a shape, outermost dimension first, and where it is in K tensors: byte offsets from their origins.
@@ -42,5 +44,15 @@ class Walk {
     Dimension dimensions_[30];  // those longer than 1: no value has 2^31 elements
     int count_ = 0;
 };
+
+// f(p, q) of the integers of two values that broadcast, element by element.
+template <class F>
+void each_pair(const Sample& sample, int a, int b, int out, const F& f) {
+    const View first = sample.view(a), second = sample.view(b), to = sample.view(out);
+    const size_t rank = to.shape.size();
+    Walk<3> walk(to.shape, {Broadcast(first, rank), Broadcast(second, rank), Broadcast(to, rank)});
+    do to.set(walk.at[2], f(first.get(walk.at[0]), second.get(walk.at[1])));
+    while (walk.next());
+}
 
 }  // namespace dqt

@@ -8,7 +8,7 @@ using namespace ir;
 Shape Choose::output_shape(const Scope& scope) const {
     const Space& space = scope.space();
     const Value& value = scope.at(x);
-    require(value.wide, "reads ", shown(value.name), ", which is not wide");
+    require(!value.coded(), "reads the codes ", shown(value.name), ": it takes integers, the outputs of a layer");
     std::vector<int> chosen;
     for (size_t i = 0; i < space.layers.size(); ++i) {
         if (!space.layers[i].edge) chosen.push_back(static_cast<int>(i));

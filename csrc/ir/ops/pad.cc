@@ -6,8 +6,9 @@ namespace dqt {
 using namespace ir;
 
 Shape Pad::output_shape(const Scope& scope) const {
-    const Value& value = scope.codes(x);
+    const Value& value = scope.ranked(x);
     check_same_scale(value, scope.at(out));
+    check_real_zero(scope, scope.at(out));
     const size_t count = value.shape.size();
     bool all = before.size() == count && after.size() == count;
     require(all, "need one pair for each dimension of ", shown(value.shape));

@@ -28,11 +28,24 @@ void reorder(const View& from, const View& to) {
 }  // namespace
 
 Shape Reshape::output_shape(const Scope& scope) const {
-    const Value &from = scope.at(x), &to = scope.at(out);
-    check_same_scale(from, to);
-    bool same = elements(from.shape) == elements(to.shape);
-    require(same, shown(from.shape), " and ", shown(to.shape), " have different numbers of elements");
-    return to.shape;
+    const Value& from = scope.at(x);
+    check_same_scale(from, scope.at(out));
+    Shape result = shape;
+    int64_t known = 1, left = -1;    // elements of the dimensions that are said; the one that is left
+    for (size_t d = 0; d < shape.size(); ++d) {
+        require(shape[d] >= -1 && shape[d] <= kMaxDim, "shape ", shown(shape), ", need dimensions from -1 to ", kMaxDim);
+        require(shape[d] != 0 || d < from.shape.size(), "shape ", shown(shape), " copies a dimension that ",
+                shown(from.shape), " does not have");
+        require(shape[d] != -1 || left < 0, "shape ", shown(shape), " has -1 more than once");
+        if (shape[d] == 0) result[d] = from.shape[d];
+        if (shape[d] == -1) left = static_cast<int64_t>(d);
+        if (shape[d] != -1) known = elements({known, result[d]});
+    }
+    const int64_t total = elements(from.shape), rest = total / known;
+    bool whole = rest * known == total && (rest == 1 || left >= 0);
+    require(whole, shown(from.shape), " and ", shown(shape), " have different numbers of elements");
+    if (left >= 0) result[static_cast<size_t>(left)] = rest;
+    return result;
 }
 
 void Reshape::run(const Sample& sample) const {
@@ -40,7 +53,7 @@ void Reshape::run(const Sample& sample) const {
     if (is_row_major(from) && is_row_major(to)) {
         std::memcpy(to.data, from.data, static_cast<size_t>(to.size() * to.element()));
     } else {
-        to.wide ? reorder<sizeof(int32_t)>(from, to) : reorder<1>(from, to);
+        to.coded ? reorder<1>(from, to) : reorder<sizeof(int32_t)>(from, to);
     }
 }
 

@@ -1,4 +1,6 @@
 #include "../scope.h"
+#include "../view.h"
+#include "../walk.h"
 
 namespace dqt {
 
@@ -6,12 +8,19 @@ using namespace ir;
 
 Shape Table::output_shape(const Scope& scope) const {
     const Value& value = scope.codes(x);
-    scope.narrow(out);
+    scope.coded(out);
     require(table.shape == Shape{scope.highest() + 1}, "table of shape ", shown(table.shape), ", need (",
             scope.highest() + 1, ",)");
     bool legal = *std::max_element(table.data.begin(), table.data.end()) <= scope.highest();
     require(legal, "a table entry is above ", scope.highest());
     return value.shape;
+}
+
+void Table::run(const Sample& sample) const {
+    const View from = sample.view(x), to = sample.view(out);
+    Walk<2> walk(to.shape, {from.strides, to.strides});
+    do to.set(walk.at[1], table.data[static_cast<size_t>(from.get(walk.at[0]))]);
+    while (walk.next());
 }
 
 }  // namespace dqt

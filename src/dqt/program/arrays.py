@@ -31,8 +31,8 @@ class Arrays(Protocol):
         """A constant of the program, where the run's arrays are."""
         ...
 
-    def empty(self, shape: tuple[int, ...], *, wide: bool) -> Array:
-        """Room for a value: uint8 codes, or int32."""
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Room for a value of this integer type."""
         ...
 
     def blocks(self, count: int, elements: int) -> Iterator[slice]:
@@ -104,8 +104,8 @@ class NumpyArrays:
     def constant(self, array: npt.NDArray[Any]) -> Array:
         return array
 
-    def empty(self, shape: tuple[int, ...], *, wide: bool) -> Array:
-        return np.empty(shape, dtype=np.int32 if wide else np.uint8)
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return np.empty(shape, dtype=dtype)
 
     def blocks(self, count: int, elements: int) -> Iterator[slice]:
         step = max(1, BLOCK // max(1, elements))

@@ -16,8 +16,9 @@ from dqt.arith.labels import class_labels
 from dqt.arith.plan import PlanError, resolve
 from dqt.arith.whole import real, wholes
 from dqt.program.evaluate import Engine, interpreter
-from dqt.program.interpret import InputError, margins
+from dqt.program.interpret import InputError, check_cascade, margins
 from dqt.program.program import ProgramLike, as_program
+from dqt.program.signature import Signature
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 GRID = 4096
@@ -77,6 +78,7 @@ def calibrate_cascade(
         InputError: no data, labels that do not fit, or labels for some batches only.
     """
     program = as_program(program)
+    check_cascade(Signature.of(program))
     widths, bitops = wholes(widths, "a cascade's width"), real(bitops, "bitops")
     if len(widths) < 2:
         raise PlanError(f"a cascade over widths {widths}: need two or more")

@@ -41,16 +41,26 @@ class Rounded(Protocol):
 def check_rounding(op: Rounded, scope: Scope) -> None:
     """``shift`` in 1..32 and ``[lo, hi]`` inside the output's range."""
     require(1 <= op.shift <= 32, f"shift {op.shift}, need 1 to 32")
-    least, most = scope.values[op.out].interval(scope.space.master)
+    least, most = scope.values[op.out].lo, scope.values[op.out].hi
     require(least <= op.lo <= op.hi <= most, f"clamp [{op.lo}, {op.hi}] does not lie in [{least}, {most}]")
 
 
 def check_same_scale(x: Value, out: Value) -> None:
-    """An operator that moves integers keeps their scale, zero point and kind."""
+    """An operator that moves integers keeps their scale, zero point and kind; their interval may become wider."""
     require(
-        (x.step, x.zero, x.wide) == (out.step, out.zero, out.wide),
-        f"{out.name} has another step or zero than {x.name}, or only one of them is wide: this operator keeps them",
+        (x.scale, x.zero, x.coded) == (out.scale, out.zero, out.coded),
+        f"{out.name} has another scale or zero than {x.name}, or only one of them is codes: this operator keeps them",
     )
+    inside = out.lo <= x.lo and x.hi <= out.hi
+    require(inside, f"{x.name} in [{x.lo}, {x.hi}] does not fit {out.name} in [{out.lo}, {out.hi}]")
+
+
+def check_real_zero(value: Value, scope: Scope) -> None:
+    """The integer ``zero`` can stand in ``value``, and is a real zero at every width: it lies on the coarsest grid."""
+    require(value.lo <= value.zero <= value.hi, f"{value.name} in [{value.lo}, {value.hi}] holds no real zero")
+    grid = 1 << (scope.space.master - scope.space.widths[0])
+    on = not value.coded or value.zero % grid == 0
+    require(on, f"the zero {value.zero} of {value.name} is no multiple of {grid}, so no real zero at the lowest width")
 
 
 def check_range(name: str, numbers: tuple[int, ...], least: int) -> None:

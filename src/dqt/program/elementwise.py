@@ -33,9 +33,8 @@ class Binary(Rounded, Protocol):
 
 def broadcast_shape(op: Binary, scope: Scope) -> Shape:
     """Check ``op``; the shape of its result."""
-    scope.narrow(op.out)
     check_rounding(op, scope)
-    a, b = scope.codes(op.a), scope.codes(op.b)
+    a, b = scope.ranked(op.a), scope.ranked(op.b)
     try:
         return np.broadcast_shapes(a.shape, b.shape)
     except ValueError:

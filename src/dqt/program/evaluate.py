@@ -12,13 +12,13 @@ import numpy.typing as npt
 from dqt.arith.cascade import Cascade
 from dqt.arith.cost import chosen_bitops, cost, full_bitops
 from dqt.arith.plan import AUTO, Plan, PlanError, PlanLike, resolve
-from dqt.program.inputs import as_input
-from dqt.program.interpret import InputError, Result, execute
-from dqt.program.ops.dequantize import Dequantize
+from dqt.program.inputs import Samples, as_inputs, inputs_of, plain, rows
+from dqt.program.interpret import InputError, Result, dequantized, execute
 from dqt.program.program import Program, ProgramLike, as_program
+from dqt.program.signature import Signature, only
 
 Ints = npt.NDArray[np.int64]
-Engine: TypeAlias = Callable[[npt.NDArray[np.float32], PlanLike], Result]
+Engine: TypeAlias = Callable[[Any, PlanLike], Result]
 """What runs a program: inputs and a plan to integers, such as ``dqt.Runtime(program).execute``."""
 BATCH = 256
 FEW = 16
@@ -77,9 +77,27 @@ def evaluate(
     Raises:
         InputError, PlanError: as :func:`dqt.interpret`; or the output is not a vector of classes.
     """
-    program = as_program(program)
+    program, x = _bound(program, inputs)
     resolve(program.space, plan)
-    return _collected(program, plan, _execute(program, as_input(inputs, program), plan, advance, engine))
+    return _collected(program, plan, _execute(program, x, plan, advance, engine))
+
+
+def _bound(program: ProgramLike, inputs: Any) -> tuple[Program, Samples]:
+    """The program for the sizes of these inputs, and the inputs by name. It must have one output and no states.
+
+    Raises:
+        InputError: it has not; or as :func:`as_inputs`.
+    """
+    program = as_program(program)
+    only("output", [out.name for out in program.outputs])
+    if program.states:
+        raise InputError("this program has states, so its samples are no series of independent runs: use dqt.interpret")
+    x = as_inputs(inputs, program)
+    return program.bind(**inputs_of(program).sizes(x)), x
+
+
+def _count(x: Samples) -> int:
+    return len(next(iter(x.values())))
 
 
 def evaluate_widths(
@@ -93,16 +111,15 @@ def evaluate_widths(
     Raises:
         InputError, PlanError: as :func:`evaluate`.
     """
-    program = as_program(program)
-    x = as_input(inputs, program)
-    if widths.shape != (len(x), len(program.layers)):
-        raise PlanError(f"widths of shape {list(widths.shape)}: need [{len(x)}, {len(program.layers)}]")
+    program, x = _bound(program, inputs)
+    if widths.shape != (_count(x), len(program.layers)):
+        raise PlanError(f"widths of shape {list(widths.shape)}: need [{_count(x)}, {len(program.layers)}]")
     kinds, group = np.unique(widths, axis=0, return_inverse=True)
     parts, order = [], []
     for i, row in enumerate(kinds):
         mine = np.flatnonzero(group.ravel() == i)
         plan = Plan.of({name: int(b) for name, b in zip(program.layers, row, strict=True)})
-        parts.append((engine or interpreter(program))(x[mine], plan).codes)
+        parts.append((engine or interpreter(program))(plain(rows(x, mine)), plan).codes)
         order.append(mine)
     codes = np.concatenate(parts)[np.argsort(np.concatenate(order))]
     return _evaluation(program, codes, widths, chosen_bitops(program.space, widths))
@@ -123,13 +140,12 @@ def as_defined(
     equal if its outputs, its widths and its cost are. ``plan`` is the one that was served, or the widths given to
     :func:`evaluate_widths`. ``advance`` is told what the interpreter has done: it is the slow one.
     """
-    program = as_program(program)
-    x = as_input(inputs, program)
-    some = np.unique(np.linspace(0, len(x) - 1, min(count, len(x))).round().astype(np.int64))
+    program, x = _bound(program, inputs)
+    some = np.unique(np.linspace(0, _count(x) - 1, min(count, _count(x))).round().astype(np.int64))
     if isinstance(plan, np.ndarray):
-        defined = evaluate_widths(program, x[some], plan[some])
+        defined = evaluate_widths(program, rows(x, some), plan[some])
     else:
-        defined = _collected(program, plan, _execute(program, x[some], plan, advance, None, batch=FEW))
+        defined = _collected(program, plan, _execute(program, rows(x, some), plan, advance, None, batch=FEW))
     equal = (served.codes[some] == defined.codes).all(axis=1) & (served.bitops[some] == defined.bitops)
     equal &= (served.widths[some] == defined.widths).all(axis=1)
     return Comparison(len(some), int(equal.sum()))
@@ -144,14 +160,13 @@ def run_batches(
     engine: Engine | None = None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8], npt.NDArray[np.int8]]:
     """Outputs as :func:`dqt.interpret` gives them, float32 ``[N, ...]``; widths and passes of each sample."""
-    program = as_program(program)
-    done = _execute(program, as_input(inputs, program), plan, advance, engine)
+    program, x = _bound(program, inputs)
+    outputs = Signature.of(program).outputs
+    done = _execute(program, x, plan, advance, engine)
     codes, widths, passes = (
         np.concatenate([getattr(part, name) for part in done]) for name in ("codes", "widths", "passes")
     )
-    last = program.ops[-1]
-    out = next(value for value in program.values if isinstance(last, Dequantize) and value.name == last.x)
-    return (codes - out.zero).astype(np.float32) * np.float32(out.step), widths, passes
+    return dequantized(outputs, codes), widths, passes
 
 
 def interpreter(program: Program) -> Engine:
@@ -161,7 +176,7 @@ def interpreter(program: Program) -> Engine:
 
 def _execute(
     program: Program,
-    x: npt.NDArray[np.float32],
+    x: Samples,
     plan: PlanLike,
     advance: Callable[[int], object] | None,
     engine: Engine | None,
@@ -169,10 +184,10 @@ def _execute(
 ) -> list[Result]:
     parts: list[Result] = []
     run = engine or interpreter(program)
-    for start in range(0, len(x), batch):
-        parts.append(run(x[start : start + batch], plan))
+    for start in range(0, _count(x), batch):
+        parts.append(run(plain(rows(x, slice(start, start + batch))), plan))
         if advance is not None:
-            advance(len(parts[-1].codes))
+            advance(len(parts[-1].passes))
     return parts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from dqt.arith.plan import AUTO, Pair, Plan, uniform
@@ -23,7 +23,7 @@ class Machine:
     """
 
     def __init__(self, program: Program, plan: Plan | Literal["auto"], xp: Arrays) -> None:
-        self.space, self.xp = program.space, xp
+        self.space, self.xp, self.states = program.space, xp, program.states
         self.values = {value.name: value for value in program.values}
         self.ops = needed(program.ops, auto=plan == AUTO)
         self.dead = last_reads(self.ops)
@@ -32,16 +32,18 @@ class Machine:
         self.pairs: dict[str, Pair] = dict(fixed.items_) | {own.name: (n, n) for own in self.space.controller}
         self.constants: dict[Any, Array] = {}
 
-    def run(self, x: Array, *, keep: bool = False) -> Execution:
-        """Execute every instruction once on float32 ``x``, ``[N, *input_shape]``.
+    def run(
+        self, inputs: Mapping[str, Array], state: Mapping[str, Array] | None = None, *, keep: bool = False
+    ) -> Execution:
+        """Execute every instruction once on ``inputs``, by name ``[N, *shape]``.
 
         Args:
+            state: integers of each state, ``[N, *shape]``; ``None``: its start.
             keep: hold every value; otherwise a value is freed when nothing later reads it.
         """
-        run = Execution(self, x)
+        run = Execution(self, inputs, state)
         for op, dead in zip(self.ops, self.dead, strict=True):
             result, out = op.run(run), op.writes()
-            run.output = result
             if out is not None:
                 run.data[out] = result
                 if keep:
@@ -50,19 +52,31 @@ class Machine:
                 del run.data[name]
         return run
 
+    def start(self, count: int) -> dict[str, Array]:
+        """The states of so many samples before their first run: the real 0."""
+        found: dict[str, Array] = {}
+        for state in self.states:
+            found[state.name] = self.xp.empty((count, *state.shape), state.as_value(state.name).dtype)
+            found[state.name][:] = state.zero
+        return found
+
 
 class Execution:
     """The values of one slice that are alive, and under "auto" the widths that ``Choose`` gave.
 
     Attributes:
-        x: the float32 input.   output: the integers of the last instruction.
+        inputs: float32 or integers by name.   count: samples N.
         data: value name -> integers ``[N, *shape]``.   kept: all of them, where that was asked for.
+        state: what ``Recall`` finds.   stored: what ``Store`` leaves.   outputs: integers of each output.
         chosen: layer -> widths ``[N]``.
     """
 
-    def __init__(self, machine: Machine, x: Array) -> None:
+    def __init__(self, machine: Machine, inputs: Mapping[str, Array], state: Mapping[str, Array] | None) -> None:
         self.machine, self.xp, self.space, self.n = machine, machine.xp, machine.space, machine.space.master
-        self.x, self.output = x, x
+        self.inputs, self.count = inputs, len(next(iter(inputs.values())))
+        self.state = machine.start(self.count) if state is None else state
+        self.stored: dict[str, Array] = {}
+        self.outputs: dict[str, Array] = {}
         self.data: dict[str, Array] = {}
         self.kept: dict[str, Array] = {}
         self.chosen: dict[str, Array] = {}
@@ -74,7 +88,7 @@ class Execution:
     def empty(self, name: str) -> Array:
         """Room for a value of this slice."""
         value = self.value(name)
-        return self.xp.empty((len(self.x), *value.shape), wide=value.wide)
+        return self.xp.empty((self.count, *value.shape), value.dtype)
 
     def constant(self, key: tuple[Any, ...], make: Callable[[], Array]) -> Array:
         """A constant of an instruction on this array library, made once for all runs of the machine."""

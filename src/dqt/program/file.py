@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
@@ -18,17 +18,19 @@ from safetensors.numpy import save as save_tensors
 
 from dqt.arith.files import write_file
 from dqt.arith.plan import Space
+from dqt.program.before import check_keys, check_list, upgraded
 from dqt.program.info import frozen
 from dqt.program.operator import operators
 from dqt.program.program import Program, ProgramError
 from dqt.program.schema import array_dtype, check_scalar, field_types, tuple_items
-from dqt.program.signature import Signature
+from dqt.program.signature import Entry, Signature
 from dqt.program.values import Value
+from dqt.program.verify import PARTS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-FORMAT, VERSION = "dqt", "1"
+FORMAT, VERSION, BEFORE = "dqt", "2", "1"
 KEYS = frozenset({"format", "version", "graph", "sha256"})
 MAX_GRAPH = 2**26
 """Most bytes of a graph; a network of a thousand layers needs about a quarter of a mebibyte."""
@@ -61,11 +63,10 @@ def dumps(program: Program) -> bytes:
     """The bytes of a ``.dqt`` file; the same program gives the same bytes."""
     tensors: Tensors = {}
     graph = {
-        "input_shape": list(program.input_shape),
         "space": _encode(program.space, "", tensors),
-        "values": [_encode(value, "", tensors) for value in program.values],
         "ops": [{"op": type(op).__name__, **_encode(op, op.writes() or "", tensors)} for op in program.ops],
         "info": dict(program.info),
+        **{name: _encode(getattr(program, name), "", tensors) for name in PARTS},
     }
     text = json.dumps(graph, sort_keys=True, separators=(",", ":"), allow_nan=False)
     meta = {"format": FORMAT, "graph": text, "sha256": digest(text, tensors), "version": VERSION}
@@ -86,7 +87,8 @@ def loads(data: bytes) -> Program:
     _check_metadata(meta)
     if digest(meta["graph"], tensors) != meta["sha256"]:
         raise ProgramError("the content does not match its sha256: the file was changed or damaged; get it again")
-    return _program(_parse(meta["graph"], "graph"), tensors)
+    graph = _parse(meta["graph"], "graph")
+    return _program(*(upgraded(graph, tensors) if meta["version"] == BEFORE else (graph, tensors)))
 
 
 def outline(data: bytes) -> tuple[Signature, str]:
@@ -96,12 +98,32 @@ def outline(data: bytes) -> tuple[Signature, str]:
         ProgramError: it is nothing that a verified file could hold.
     """
     meta = _metadata(data)
-    graph = _parse(meta["graph"], "graph")
-    ends = (graph["ops"][0]["out"], graph["ops"][-1]["x"])
+    graph, made = _parse(meta["graph"], "graph"), Tensors()
+    if meta["version"] == BEFORE:
+        graph, made = upgraded(graph, {})
     values = {value["name"]: value for value in graph["values"]}
-    first, last = (_decode(values[name], Value, "values", "", {}) for name in ends)
+    held = {name: _decode(graph[name], hint, name, "", {}) for name, hint in PARTS.items() if name != "values"}
+
+    def value(name: str) -> Value:
+        found: Value = _decode(values[name], Value, "values", "", {})
+        return found
+
+    entries: dict[str, Entry] = {}
+    for item in graph["ops"]:
+        if item["op"] == "Quantize" and item["x"] not in entries:
+            tensors = made or {item[field]: _tensor(data, item[field]) for field in ("gain", "bias")}
+            entries[item["x"]] = Entry(_decode_op(item, "op", tensors), value(item["out"]))
+    outputs = {item["name"]: value(item["x"]) for item in graph["ops"] if item["op"] == "Dequantize"}
     space = _decode(graph["space"], Space, "space", "", {})
-    return Signature(space, first, last, tuple(graph["input_shape"]), frozen(graph["info"])), meta["sha256"]
+    info = frozen(graph["info"])
+    return Signature(space=space, entries=entries, outputs=outputs, info=info, **held), meta["sha256"]
+
+
+def _tensor(data: bytes, name: str) -> npt.NDArray[np.float32]:
+    """A float32 tensor of a file that is verified, of one dimension."""
+    length = struct.unpack("<Q", data[:8])[0]
+    start, end = json.loads(data[8 : 8 + length])[name]["data_offsets"]
+    return np.frombuffer(data[8 + length + start : 8 + length + end], dtype="<f4").astype(np.float32)
 
 
 def digest(graph: str, tensors: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -133,9 +155,10 @@ def _metadata(data: bytes) -> Any:
 def _check_metadata(meta: Any) -> None:
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ProgramError('a safetensors file, but no program: its metadata lack "format": "dqt"')
-    if meta.get("version") != VERSION:
+    if meta.get("version") not in (VERSION, BEFORE):
         found = str(meta.get("version"))[:20]
-        raise ProgramError(f"file version {found!r}; this release reads version {VERSION!r}: lower the network again")
+        read = f"this release reads versions {BEFORE!r} and {VERSION!r}"
+        raise ProgramError(f"file version {found!r}; {read}: update dqt, or lower the network again")
     if set(meta) != KEYS:
         raise ProgramError(f"metadata {sorted(set(meta) ^ KEYS)[:3]} are missing or unknown; need {sorted(KEYS)}")
     if len(meta["graph"]) > MAX_GRAPH:
@@ -143,7 +166,7 @@ def _check_metadata(meta: Any) -> None:
 
 
 def _program(graph: Any, tensors: Tensors) -> Program:
-    _check_keys(graph, ("input_shape", "space", "values", "ops", "info"), "graph")
+    check_keys(graph, ("space", "ops", "info", *PARTS), "graph")
     rest = dict(tensors)
     try:
         space = _decode(graph["space"], Space, "space", "", rest)
@@ -151,19 +174,21 @@ def _program(graph: Any, tensors: Tensors) -> Program:
         raise
     except ValueError as error:  # PlanError, or a width that the space itself refuses
         raise ProgramError(f"space: {error}") from None
-    values = _decode(graph["values"], tuple[Value, ...], "values", "", rest)
-    shape = _decode(graph["input_shape"], tuple[int, ...], "input_shape", "", rest)
-    ops = tuple(_decode_op(item, f"op {i}", rest) for i, item in enumerate(_list(graph["ops"], "ops")))
+    parts = {name: _decode(graph[name], hint, name, "", rest) for name, hint in PARTS.items()}
+    ops = tuple(_decode_op(item, f"op {i}", rest) for i, item in enumerate(check_list(graph["ops"], "ops")))
     if rest:
         raise ProgramError(f"tensor {min(rest)!r} belongs to no instruction")
-    return Program(space, values, ops, shape, graph["info"])
+    return Program(space=space, ops=ops, info=graph["info"], **parts)
 
 
 def _decode_op(data: Any, where: str, tensors: Tensors) -> Any:
     name = data.get("op") if isinstance(data, dict) else None
     known = operators()
     if not isinstance(name, str) or name not in known:
-        raise ProgramError(f"{where}: unknown operator {str(name)[:40]!r}, need one of {', '.join(sorted(known))}")
+        newer = "it may be of a newer release: update dqt"
+        raise ProgramError(
+            f"{where}: unknown operator {str(name)[:40]!r}, this release has {', '.join(sorted(known))}; {newer}"
+        )
     fields = {key: value for key, value in data.items() if key != "op"}
     return _decode(fields, known[name], f"{where} {name}", str(fields.get("out", "")), tensors)
 
@@ -185,12 +210,12 @@ def _encode(value: Any, owner: str, tensors: Tensors) -> Any:
 def _decode(data: Any, hint: Any, where: str, owner: str, tensors: Tensors) -> Any:
     """The value of type ``hint`` that ``data`` encodes; strict: nothing is converted, filled in or ignored."""
     if get_origin(hint) is tuple:
-        items = _list(data, where)
+        items = check_list(data, where)
         kinds = enumerate(tuple_items(hint, len(items), where))
         return tuple(_decode(items[i], kind, f"{where}[{i}]", owner, tensors) for i, kind in kinds)
     if is_dataclass(hint) and isinstance(hint, type):
         types = field_types(hint)
-        _check_keys(data, types, where)
+        check_keys(data, types, where)
         return hint(**{k: _decode_field(data[k], kind, k, where, owner, tensors) for k, kind in types.items()})
     check_scalar(data, hint, where)
     return data
@@ -212,21 +237,6 @@ def _take(reference: Any, name: str, dtype: np.dtype[Any], where: str, tensors: 
     if array.dtype != dtype:
         raise ProgramError(f"{where}: tensor {name!r} is {array.dtype}, need {dtype}")
     return array
-
-
-def _list(data: Any, where: str) -> list[Any]:
-    if not isinstance(data, list):
-        raise ProgramError(f"{where}: need a list")
-    return data
-
-
-def _check_keys(data: Any, names: Iterable[str], where: str) -> None:
-    if not isinstance(data, dict):
-        raise ProgramError(f"{where}: need an object")
-    wrong = sorted(set(data) ^ set(names))
-    if wrong:
-        state = "is missing" if wrong[0] not in data else "is unknown"
-        raise ProgramError(f"{where}: field {wrong[0][:80]!r} {state}")
 
 
 def _parse(text: bytes | str, where: str) -> Any:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
-from dqt.program.ops.dequantize import Dequantize
 
 
 def needed(ops: Sequence[Operator], *, auto: bool) -> tuple[Operator, ...]:
-    """The instructions that a run executes, in order: those that lead to the output and, if ``auto``, to ``Choose``."""
+    """The instructions that a run executes, in order: those that lead to outputs, states and, if ``auto``, ``Choose``."""
     live: set[str] = set()
     kept: list[Operator] = []
     for op in reversed(ops):
-        if isinstance(op, Dequantize) or (auto and isinstance(op, Choose)) or op.writes() in live:
+        ends = op.writes() is None and (auto or not isinstance(op, Choose))
+        if ends or op.writes() in live:
             live.update(op.reads())
             kept.append(op)
     return tuple(reversed(kept))

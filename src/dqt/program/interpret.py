@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,17 @@ from dqt.arith.errors import InputError
 from dqt.arith.plan import Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.arrays import Array, NumpyArrays
 from dqt.program.execute import Execution, Machine
-from dqt.program.inputs import Floats, inputs_of
-from dqt.program.ops.dequantize import Dequantize
+from dqt.program.inputs import Floats, Samples, inputs_of, plain, rows, states_of
 from dqt.program.parallel import cores, each
 from dqt.program.program import Program, ProgramLike, as_program
 from dqt.program.schema import size
+from dqt.program.signature import Signature
 from dqt.program.values import Value
 
-__all__ = ["InputError", "Result", "execute", "interpret", "margins"]
+__all__ = ["InputError", "Result", "dequantized", "execute", "interpret", "margins"]
 SLICE_ELEMENTS, SLICE_SAMPLES = 1 << 25, 128
 """A slice has at most this many samples, and elements in its largest value."""
+Ints: TypeAlias = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,34 +37,40 @@ class Result:
     """What a run gave, in integers.
 
     Attributes:
-        codes: int32 ``[N, ...]``, the output before its dequantization.
+        codes: int32 ``[N, ...]``, the output before its dequantization; of several outputs a dict by name.
         widths: int8 ``[N, layers]``, the width of each layer for each sample, in the order of ``program.layers``. Where
             a plan gives weights and activations different widths, the smaller; in a cascade, those of the last pass.
         passes: int8 ``[N]``, how many times a sample went through the network: 1, but for cascades.
         values: with ``keep``, every value that was computed, by name, ``[N, *shape]``; otherwise empty.
+        state: int32 ``[N, *shape]`` of each state, for the next run; empty where the program has none.
     """
 
-    codes: npt.NDArray[np.int32]
+    codes: Any
     widths: npt.NDArray[np.int8]
     passes: npt.NDArray[np.int8]
     values: Mapping[str, Array] = field(default_factory=dict)
+    state: Mapping[str, Ints] = field(default_factory=dict)
 
 
-def interpret(program: ProgramLike, x: Any, plan: PlanLike = None) -> Floats:
-    """Run ``program`` on ``x`` under ``plan`` and dequantize once: ``float32(q - zero) * float32(step)``.
+def interpret(program: ProgramLike, x: Any, plan: PlanLike = None, state: Mapping[str, Any] | None = None) -> Any:
+    """Run ``program`` on ``x`` under ``plan`` and dequantize once: ``float32(q - zero) * float32(scale)``.
 
     Args:
         program: the integer program, or the path of a ``.dqt`` file, which is then read at each call.
         x: ``[N, *input_shape]``, finite: an array, a tensor, what exports DLPack, or nested lists. Floats and integers
-            are what the float model takes; uint8 is pixels, normalized as in training, and may have channels last.
+            are what the float model takes; uint8 is pixels, normalized as in training, and may have channels last. Of a
+            program with several inputs a dict by name, or a tuple in their order; integer inputs take integers.
         plan: a width, a mapping, a ``Plan``, a ``Cascade`` or "auto"; the master width if left out.
+        state: what the last run of a program with states gave; ``None``: their start.
 
     Returns:
-        float32 ``[N, ...]``.
+        float32 ``[N, ...]``; of several outputs a dict by name. Of a program with states a pair of this and the states
+        for the next run, int32 ``[N, *shape]`` by name.
 
     Raises:
         InputError: ``x`` has another shape or dtype, is empty, or holds a NaN or an infinity; or it is pixels, and the
-            program does not say the mean and std of its pixels.
+            program does not say the mean and std of its pixels; or a name is unknown or missing, a dimension is bound
+            to two sizes, or a state is one of another program.
         PlanError: the plan does not fit the program.
         ProgramError: ``program`` is something else, or no legal file.
 
@@ -72,24 +79,58 @@ def interpret(program: ProgramLike, x: Any, plan: PlanLike = None) -> Floats:
             a sample is beyond that range, or some of it several times.
     """
     program = as_program(program)
-    out = _output_value(program)
-    return (execute(program, x, plan).codes - out.zero).astype(np.float32) * np.float32(out.step)
+    result = execute(program, x, plan, state)
+    y = dequantized(Signature.of(program).outputs, result.codes)
+    return (y, result.state) if program.states else y
 
 
-def execute(program: ProgramLike, x: Any, plan: PlanLike = None, *, keep: bool = False) -> Result:
+def dequantized(outputs: Mapping[str, Value], codes: Any) -> Any:
+    """Real outputs, float32, of the integers of a run: an array, or of several outputs a dict by name."""
+    by_name = codes if len(outputs) > 1 else {next(iter(outputs)): codes}
+    return plain({name: _real(by_name[name], value) for name, value in outputs.items()})
+
+
+def _real(q: Ints, value: Value) -> Floats:
+    return np.asarray((q - value.zero).astype(np.float32) * np.float32(value.scale))
+
+
+def execute(
+    program: ProgramLike,
+    x: Any,
+    plan: PlanLike = None,
+    state: Mapping[str, Any] | None = None,
+    *,
+    keep: bool = False,
+) -> Result:
     """Run ``program`` on ``x`` under ``plan`` and return its integers; arguments and errors as :func:`interpret`.
 
     One batch may mix widths ("auto", a cascade); each sample gets what it would get alone.
     """
     program = as_program(program)
     resolved = resolve(program.space, plan)
-    inputs = inputs_of(program)(x)
+    taken = inputs_of(program)
+    inputs = taken(x)
+    program = program.bind(**taken.sizes(inputs)) if program.dims else program
     if isinstance(resolved, Cascade):
-        return cascaded(inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), keep=keep))
-    return _run(program, inputs, resolved, keep=keep)
+        check_cascade(Signature.of(program))
+        return cascaded(inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), None, keep))
+    return _run(program, inputs, resolved, states_of(program, state, _count(inputs)), keep)
 
 
-def margins(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+def check_cascade(program: Signature) -> None:
+    """Refuse a cascade for a program that has none.
+
+    Raises:
+        PlanError: it has states, which a second pass would change again, or several outputs.
+    """
+    if program.states:
+        raise PlanError("a cascade runs samples again, and this program has states, which every run changes")
+    if len(program.outputs) > 1:
+        names = ", ".join(program.outputs)
+        raise PlanError(f"a cascade compares the two best of one output, and this program has several: {names}")
+
+
+def margins(codes: Ints) -> npt.NDArray[np.int64]:
     """How sure each sample is: the difference of its two largest integer outputs, int64 ``[N]``.
 
     Raises:
@@ -102,16 +143,16 @@ def margins(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
     return difference
 
 
-def cascaded(inputs: Floats, cascade: Cascade, run: Callable[[Floats, int], Result]) -> Result:
+def cascaded(inputs: Samples, cascade: Cascade, run: Callable[[Samples, int], Result]) -> Result:
     """Run all at the first width; those at or below the margin run again at the next. ``run``: samples at a width."""
     result = run(inputs, cascade.widths[0])
     codes, widths, passes = result.codes, result.widths, result.passes
-    unsure = np.arange(len(inputs))
+    unsure = np.arange(_count(inputs))
     for b, threshold in zip(cascade.widths[1:], cascade.margins, strict=True):
         unsure = unsure[margins(codes[unsure]) <= threshold]
         if len(unsure) == 0:
             break
-        again = run(inputs[unsure], b)
+        again = run(rows(inputs, unsure), b)
         codes[unsure], widths[unsure] = again.codes, again.widths
         passes[unsure] += 1
         for name, value in again.values.items():
@@ -119,31 +160,41 @@ def cascaded(inputs: Floats, cascade: Cascade, run: Callable[[Floats, int], Resu
     return Result(codes, widths, passes, result.values)
 
 
-def _output_value(program: Program) -> Value:
-    last = program.ops[-1].x if isinstance(program.ops[-1], Dequantize) else ""
-    return next(value for value in program.values if value.name == last)
+def _count(inputs: Samples) -> int:
+    return len(next(iter(inputs.values())))
 
 
-def _run(program: Program, inputs: Floats, plan: Plan | Literal["auto"], *, keep: bool) -> Result:
-    machine = Machine(program, plan, NumpyArrays())
+def _run(
+    program: Program, inputs: Samples, plan: Plan | Literal["auto"], state: Samples | None, keep: bool
+) -> Result:
+    machine, total = Machine(program, plan, NumpyArrays()), _count(inputs)
     largest = max(size(value.shape) for value in program.values)
-    count = max(1, min(SLICE_SAMPLES, SLICE_ELEMENTS // largest, -(-len(inputs) // cores())))
-    slices = [inputs[i : i + count] for i in range(0, len(inputs), count)]
-    parts = each(lambda some: _run_slice(machine, some, keep=keep), slices)
-    codes, widths = (np.concatenate([getattr(part, name) for part in parts]) for name in ("codes", "widths"))
-    kept = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
-    return Result(codes, widths, np.ones(len(inputs), dtype=np.int8), kept)
+    count = max(1, min(SLICE_SAMPLES, SLICE_ELEMENTS // largest, -(-total // cores())))
+    slices = [slice(i, i + count) for i in range(0, total, count)]
+    parts = each(lambda some: _run_slice(machine, rows(inputs, some), state and rows(state, some), keep), slices)
+    return Result(
+        plain(_joined([part.outputs for part in parts])),
+        np.concatenate([_widths(part) for part in parts]),
+        np.ones(total, dtype=np.int8),
+        _joined([part.kept for part in parts], as_they_are=True),
+        _joined([part.stored for part in parts]),
+    )
 
 
-def _run_slice(machine: Machine, x: Floats, *, keep: bool) -> Result:
+def _run_slice(machine: Machine, inputs: Samples, state: Samples | None, keep: bool) -> Execution:
     with np.errstate(over="ignore"):  # an input beyond the range may become infinite before it is clipped
-        run = machine.run(x, keep=keep)
-    return Result(run.output.astype(np.int32), _widths(run), np.ones(len(x), dtype=np.int8), run.kept)
+        return machine.run(inputs, state, keep=keep)
+
+
+def _joined(parts: list[dict[str, Array]], *, as_they_are: bool = False) -> dict[str, Array]:
+    """Slices of a batch put together, by name; int32, unless they stay ``as_they_are``."""
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return joined if as_they_are else {name: array.astype(np.int32, copy=False) for name, array in joined.items()}
 
 
 def _widths(run: Execution) -> npt.NDArray[np.int8]:
     """int8 ``[N, layers]``, see :class:`Result`."""
-    result = np.empty((len(run.x), len(run.space.names)), dtype=np.int8)
+    result = np.empty((run.count, len(run.space.names)), dtype=np.int8)
     for i, name in enumerate(run.space.names):
         result[:, i] = run.chosen.get(name, min(run.machine.pairs[name]))
     return result

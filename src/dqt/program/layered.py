@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from dqt.arith.bounds import INT32, Bound, dot_bound
 from dqt.arith.fixed import requantize
-from dqt.arith.nested import limits, narrow_activation, narrow_weight, weight_midpoints
+from dqt.arith.nested import (
+    MAX_EXPONENT,
+    limits,
+    narrow_activation,
+    narrow_weight,
+    nearest_weight,
+    weight_midpoints,
+)
 from dqt.arith.plan import Layer, Pair, Space
 from dqt.program.checks import check_rounding, prove_product
 from dqt.program.errors import ProgramError, require
@@ -30,12 +37,15 @@ class Layered(Operator):
     """A product with weights at widths (bw, ba), requantized: ``clamp((acc * m + c) >> shift, lo, hi)``.
 
     ``acc[o] = sum T_bw(weight)[o] * (T_ba(q) - zero)``; then row ``widths.index(min(bw, ba))`` of ``m`` and ``c``, or
-    the only row, requantizes to ``[lo, hi]`` (docs/numerics.md, equations 4, 6 and 8).
+    the only row, requantizes to ``[lo, hi]`` (docs/numerics.md, equations 4, 6 and 8, and 21 to 23).
 
     Attributes:
         layer: its name in the space of plans.
         weight: int8 ``[O, ...]``, master codes.
         m: int32 ``[1 or widths, O]``.   c: int64 ``[1 or widths, O]``.
+        nearest: weights are narrowed by the nearest rule, not by the balanced midpoint.
+        weight_exponents, input_exponents: for each width of the space the ``e`` at which it reads a range of ``2^-e`` of
+            the master's; () is 0 for all.
     """
 
     layer: str
@@ -47,6 +57,9 @@ class Layered(Operator):
     shift: int
     lo: int
     hi: int
+    nearest: bool = field(default=False, kw_only=True)
+    weight_exponents: tuple[int, ...] = field(default=(), kw_only=True)
+    input_exponents: tuple[int, ...] = field(default=(), kw_only=True)
 
     def counts(self, values: Mapping[str, Value], *, edge: bool = False) -> Layer:
         """What the plan space says of a layer, counted from its instruction.
@@ -61,7 +74,12 @@ class Layered(Operator):
     def bounds(self, scope: Scope) -> Iterator[tuple[int, Bound]]:
         """The accumulator's bound at each weight width that the layer may run at."""
         for b in scope.widths(self.layer):
-            yield b, layer_bound(self.weight, scope.space.master, b, scope.values[self.x].zero)
+            yield b, self.bound_at(scope.space, b, scope.values[self.x].zero)
+
+    def bound_at(self, space: Space, b: int, zero: int) -> Bound:
+        """The accumulator's bound at weight width ``b``; ``zero``: of its input."""
+        e = exponent(self.weight_exponents, space, b)
+        return layer_bound(self.weight, space.master, b, zero, nearest=self.nearest, e=e)
 
     def prove(self, scope: Scope) -> None:
         """Accumulators fit int32, and ``acc * m + c`` int64, at every width; see :meth:`Operator.prove`."""
@@ -89,6 +107,17 @@ class Layered(Operator):
         for name, rows in (("m", self.m), ("c", self.c)):
             require(rows.shape in shapes, f"{name} of shape {rows.shape}, need one of {shapes}")
         require(self.m.shape == self.c.shape, f"m has shape {self.m.shape} and c {self.c.shape}: need the same rows")
+        self._check_exponents(scope)
+
+    def _check_exponents(self, scope: Scope) -> None:
+        space, x = scope.space, scope.values[self.x]
+        for name in ("weight_exponents", "input_exponents"):
+            found = getattr(self, name)
+            most = tuple(min(MAX_EXPONENT, space.master - b) for b in space.widths)
+            legal = not found or (len(found) == len(most) and all(0 <= e <= k for e, k in zip(found, most, strict=True)))
+            require(legal, f"{name} {found}, need () or one for each width, 0 to {most}")
+        inside = not any(self.input_exponents) or 0 <= x.zero <= x.hi
+        require(inside, f"input_exponents {self.input_exponents}, but the zero {x.zero} of {x.name} is no code")
 
     def run(self, run: Execution) -> Any:
         """Samples of equal widths run together; each gets what it would get alone."""
@@ -105,14 +134,17 @@ class Layered(Operator):
         """``T_b(weight)`` in the float type that makes its products exact, on the device of the run."""
 
         def made() -> Any:
-            bound = layer_bound(self.weight, run.n, b, run.value(self.x).zero)
-            return run.xp.factor(narrowed(self.weight, run.n, b), bound.magnitude)
+            bound = self.bound_at(run.space, b, run.value(self.x).zero)
+            e = exponent(self.weight_exponents, run.space, b)
+            return run.xp.factor(narrowed(self.weight, run.n, b, nearest=self.nearest, e=e), bound.magnitude)
 
         return run.constant((self.out, "weight", b), made)
 
     def narrowed_input(self, run: Execution, x: Any, ba: int) -> Any:
         """``T_ba(q) - zero``, integers."""
-        return narrow_activation(run.xp.int16(x), run.n, ba) - run.value(self.x).zero
+        value, e = run.value(self.x), exponent(self.input_exponents, run.space, ba)
+        wide = run.xp.int16 if 0 <= value.zero <= value.hi else run.xp.int64  # a zero far outside takes more than 16
+        return narrow_activation(wide(x), run.n, ba, e, value.zero) - value.zero
 
     def requantized(self, run: Execution, acc: Any, pair: Pair) -> Any:
         """Accumulators, int64 ``[N, O, ...]`` or ``[..., O]``, as integers of the output."""
@@ -127,18 +159,27 @@ class Layered(Operator):
         return run.constant((self.out, name, k), lambda: run.xp.constant(rows[k].astype(np.int64).reshape(shape)))
 
 
-def narrowed(weight: Int8, n: int, b: int) -> Int8:
-    """``T_b(weight)``, int8 of the same shape, with the balanced midpoint (equations 4 and 5)."""
-    result: Int8 = narrow_weight(weight, n, b, weight_midpoints(n, b, weight.shape))
+def exponent(exponents: tuple[int, ...], space: Space, b: int) -> int:
+    """The exponent of width ``b``: none are 0 for all."""
+    return exponents[space.widths.index(b)] if exponents else 0
+
+
+def narrowed(weight: Int8, n: int, b: int, *, nearest: bool = False, e: int = 0) -> Int8:
+    """``T_b(weight)``, int8 of the same shape: the balanced midpoint, or the nearest rule (equations 21 and 22)."""
+    if nearest:
+        result: Int8 = nearest_weight(weight.astype(np.int16), n, b, e).astype(np.int8)
+    else:
+        result = narrow_weight(weight, n, b, weight_midpoints(n, b, weight.shape, e), e)
     return result
 
 
-def layer_bound(weight: Int8, n: int, b: int, zero: int) -> Bound:
+def layer_bound(weight: Int8, n: int, b: int, zero: int, *, nearest: bool = False, e: int = 0) -> Bound:
     """Accumulators of a layer at weight width ``b``, over every input and every activation width (equation 14).
 
-    ``T_ba(q) - zero`` lies in ``[-zero, 2^n - 1 - zero]`` whatever the width; padding contributes 0, which is inside.
+    ``T_ba(q) - zero`` lies in ``[-zero, 2^n - 1 - zero]`` whatever the width and exponent; padding contributes 0.
     """
-    return dot_bound(narrowed(weight, n, b), -zero, limits(n, signed=False)[1] - zero)
+    lowest, highest = min(0, -zero), max(0, limits(n, signed=False)[1] - zero)
+    return dot_bound(narrowed(weight, n, b, nearest=nearest, e=e), lowest, highest)
 
 
 def row_of(space: Space, m: npt.NDArray[Any], b: int) -> int:

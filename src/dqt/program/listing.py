@@ -10,6 +10,7 @@ from dqt.program.layered import Layered, accumulator_bits
 from dqt.program.operator import Operator, Scope
 from dqt.program.ops.choose import Choose
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.values import INTEGER, Input, State
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
@@ -25,7 +26,7 @@ class Row:
 
     Attributes:
         op: the operator's name.
-        name: the layer's name, or that of the value it defines.
+        name: the layer's name, or that of the value it defines, or of the output or state that it makes.
         shape: the output's shape without the batch.
         widths: the widths that the layer may run at.
         edge: the layer keeps ``space.edge_width`` under a uniform plan.
@@ -64,11 +65,33 @@ def listing(program: Program) -> str:
     rule = "-" * sum((*lengths, 2 * (len(lengths) - 1)))
     controller = f", controller chooses from {_list(space.choices)}" if space.choices else ""
     head = (
-        f"input {_shape(program.input_shape)}, master {space.master} bits, widths {_list(space.widths)}, "
+        f"{_borders(program)}master {space.master} bits, widths {_list(space.widths)}, "
         f"{len(space.layers)} layers{controller}"
     )
     note = f"* first and last layers: {space.edge_width} bits under a uniform plan"
     return "\n".join([head, "", lines[0], rule, *lines[1:-1], rule, lines[-1], "", note])
+
+
+def _borders(program: Program) -> str:
+    """Inputs, outputs, states and named dimensions: of one image in and one vector out, the shape of the image."""
+    shapes = {value.name: value.shape for value in program.values}
+    if len(program.inputs) == len(program.outputs) == 1 and not program.states and not program.dims:
+        return f"input {_shape(program.input_shape)}, "
+    lines = [f"input {given.name}: {_named(given)}{_interval(given)}" for given in program.inputs]
+    lines += [f"output {out.name}: {_shape(shapes[out.value])}" for out in program.outputs]
+    lines += [f"state {state.name}: {_named(state)}" for state in program.states]
+    lines += [f"dimension {dim.name}: {dim.least} to {dim.most}" for dim in program.dims]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _named(part: Input | State) -> str:
+    """A shape with the names of its dimensions."""
+    names = part.dims or ("",) * len(part.shape)
+    return "x".join(f"{name} ({d})" if name else str(d) for name, d in zip(names, part.shape, strict=True))
+
+
+def _interval(given: Input) -> str:
+    return f", integers from {given.lo} to {given.hi}" if given.kind == INTEGER else ""
 
 
 def _row(op: Operator, scope: Scope, bits: dict[str, int], edges: set[str]) -> Row:
@@ -80,8 +103,10 @@ def _row(op: Operator, scope: Scope, bits: dict[str, int], edges: set[str]) -> R
         return Row(type(op).__name__, op.layer, shape, widths, edge, counts.macs, counts.weights, bits[op.layer])
     if isinstance(op, Choose):
         return Row("Choose", op.x, (len(op.layers),), op.widths)
-    read = op.x if isinstance(op, Dequantize) else ""
-    return Row(type(op).__name__, name or read, scope.values[name or read].shape)
+    if name is not None:
+        return Row(type(op).__name__, name, scope.values[name].shape)
+    ends = op.name if isinstance(op, Dequantize) else getattr(op, "state", "")
+    return Row(type(op).__name__, ends, scope.values[op.reads()[0]].shape)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +18,7 @@ from dqt.arith.nested import limits
 from dqt.arith.plan import Space
 from dqt.program import ops
 from dqt.program.errors import require
-from dqt.program.values import Shape, Value
+from dqt.program.values import Dimension, Input, Shape, State, Value, sizes_of
 
 if TYPE_CHECKING:
     from dqt.program.execute import Execution
@@ -27,47 +27,91 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scope:
-    """What the checks and the proof of an instruction may look at."""
+    """What the checks and the proof of an instruction may look at.
+
+    Attributes:
+        sizes: of each named dimension, as the program stands.
+        before: the values of the program that is bound anew; empty where none is.
+    """
 
     space: Space
     values: Mapping[str, Value]
-    input_shape: Shape
+    inputs: Mapping[str, Input]
+    states: Mapping[str, State]
+    dims: Mapping[str, Dimension]
+    sizes: Mapping[str, int]
     controller: frozenset[str]
+    before: Mapping[str, Value] = field(default_factory=dict)
 
     @classmethod
     def of(cls, program: Program) -> Scope:
         """The scope of a program's instructions."""
-        values = {value.name: value for value in program.values}
-        own = frozenset(layer.name for layer in program.space.controller)
-        return cls(program.space, values, program.input_shape, own)
+        dims = {dim.name: dim for dim in program.dims}
+        return cls(
+            program.space,
+            {value.name: value for value in program.values},
+            {given.name: given for given in program.inputs},
+            {state.name: state for state in program.states},
+            dims,
+            sizes_of((*program.inputs, *program.states), dims),
+            frozenset(layer.name for layer in program.space.controller),
+        )
 
-    def codes(self, name: str) -> Value:
-        """An input that must be codes.
+    def input(self, name: str, kind: str) -> Input:
+        """An input of the program, which must be of a kind.
 
         Raises:
-            ProgramError: it is a wide value, or has no dimension.
+            ProgramError: there is none of this name, or it is of the other kind.
         """
-        wide = self.values[name].wide
-        require(not wide, f"reads the wide value {name}: this operator takes codes alone")
+        require(name in self.inputs, f"reads {name!r}, need one of the inputs {sorted(self.inputs)}")
+        given = self.inputs[name]
+        require(given.kind == kind, f"reads the {given.kind} input {name}: this operator takes a {kind} input")
+        return given
+
+    def state(self, name: str) -> State:
+        """A state of the program.
+
+        Raises:
+            ProgramError: there is none of this name.
+        """
+        require(name in self.states, f"names the state {name!r}, need one of {sorted(self.states)}")
+        return self.states[name]
+
+    def dimension(self, name: str) -> Dimension:
+        """A named dimension of the program.
+
+        Raises:
+            ProgramError: there is none of this name, or no input or state has it.
+        """
+        require(name in self.sizes, f"names the dimension {name!r}, need one of {sorted(self.sizes)}")
+        return self.dims[name]
+
+    def codes(self, name: str) -> Value:
+        """An operand that must be codes.
+
+        Raises:
+            ProgramError: it is integers, or has no dimension.
+        """
+        require(self.values[name].coded, f"reads the integers {name}: this operator takes codes alone")
         return self.ranked(name)
 
     def ranked(self, name: str) -> Value:
-        """An input that must have a dimension.
+        """An operand that must have a dimension.
 
         Raises:
             ProgramError: it has none.
         """
-        require(bool(self.values[name].shape), f"reads {name}, which has no dimension: only Reshape and Dequantize may")
+        alone = "only Reshape, Dequantize and Store may"
+        require(bool(self.values[name].shape), f"reads {name}, which has no dimension: {alone}")
         return self.values[name]
 
     def narrow(self, name: str) -> Value:
-        """An output that must be codes.
+        """A result that must be codes.
 
         Raises:
-            ProgramError: it is a wide value.
+            ProgramError: it is integers.
         """
-        wide = self.values[name].wide
-        require(not wide, f"writes the wide value {name}: this operator makes codes alone")
+        require(self.values[name].coded, f"writes the integers {name}: this operator makes codes alone")
         return self.values[name]
 
     @property
@@ -110,6 +154,16 @@ class Operator(ABC):
         Raises:
             ProgramError: it is not legal.
         """
+
+    def rebound(self, scope: Scope) -> Operator:
+        """The instruction for a program whose named dimensions have other sizes, those of ``scope``.
+
+        Fields say sizes relatively, so it is the same instruction; one that cannot take other sizes refuses them.
+
+        Raises:
+            ProgramError: it cannot take these sizes.
+        """
+        return self
 
     def prove(self, scope: Scope) -> None:  # noqa: B027 - most have nothing to prove
         """Prove that every intermediate integer fits: accumulators int32, the rest int64. Nothing to prove by default.

@@ -6,7 +6,8 @@ The one definition for every way in: ``dqt.interpret``, ``dqt.Runtime`` and the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,25 @@ import numpy.typing as npt
 from dqt.arith.errors import InputError
 
 if TYPE_CHECKING:
-    from dqt.program.inputs import TakesInput
     from dqt.program.program import Program
 
+Pattern: TypeAlias = tuple[int | None, ...]
+"""The shape of a sample; ``None`` is any size."""
 
-def pixels_to_inputs(program: TakesInput, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+
+class TakesPixels(Protocol):
+    """A program with one input, or one of its inputs."""
+
+    @property
+    def input_shape(self) -> Pattern:
+        """Shape of one sample."""
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the program says of its pixels."""
+
+
+def pixels_to_inputs(program: TakesPixels, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Inputs of ``program``, float32 ``[N, *input_shape]``, from uint8 pixels in [0, 255].
 
     The same float32 operations in the same order as in training, so the inputs are equal to the bit.
@@ -40,30 +55,36 @@ def pixels_to_inputs(program: TakesInput, pixels: npt.NDArray[np.uint8]) -> npt.
     return (planes.astype(np.float32, order="C") / np.float32(255) - mean) / std
 
 
-def channels_first(pixels: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def channels_first(pixels: npt.NDArray[Any], shape: Pattern) -> npt.NDArray[Any]:
     """``pixels`` as ``[N, *shape]``, from that layout, from ``[N, H, W, C]``, or from ``[N, H, W]`` for one channel.
 
     Raises:
         InputError: none of these.
     """
     rest = pixels.shape[1:]
-    if rest == shape:
+    if fits(shape, rest):
         return pixels
-    if len(shape) == 3 and rest == (*shape[1:], shape[0]):
+    if len(shape) == 3 and fits((*shape[1:], shape[0]), rest):
         return np.moveaxis(pixels, -1, 1)
-    if len(shape) == 3 and shape[0] == 1 and rest == shape[1:]:
+    if len(shape) == 3 and shape[0] == 1 and fits(shape[1:], rest):
         return pixels[:, None]
-    need = f"[N, {', '.join(str(d) for d in shape)}]"
+    need = _written(shape)
     if len(shape) == 3:
-        need += f" or [N, {shape[1]}, {shape[2]}, {shape[0]}]"
-    if pixels.shape in _unbatched(shape):
+        need += f" or {_written((*shape[1:], shape[0]))}"
+    if any(fits(each, pixels.shape) for each in _unbatched(shape)):
         raise InputError(f"pixels of shape {list(pixels.shape)} have no batch dimension: pass {need}, such as x[None]")
     raise InputError(f"pixels of shape {list(pixels.shape)}: this program takes {need}")
 
 
-def with_batch(pixels: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def fits(pattern: Pattern, shape: tuple[int, ...]) -> bool:
+    """Whether a shape has the sizes of a pattern, of which ``None`` is any but 0."""
+    same = len(pattern) == len(shape)
+    return same and all(d > 0 if p is None else p == d for p, d in zip(pattern, shape, strict=True))
+
+
+def with_batch(pixels: npt.NDArray[Any], shape: Pattern) -> npt.NDArray[Any]:
     """``pixels``, with a batch dimension of one where it is a single sample in a layout of :func:`channels_first`."""
-    return pixels[None] if pixels.shape in _unbatched(shape) else pixels
+    return pixels[None] if any(fits(each, pixels.shape) for each in _unbatched(shape)) else pixels
 
 
 def class_name(program: Program, index: int) -> str:
@@ -72,7 +93,11 @@ def class_name(program: Program, index: int) -> str:
     return str(names[index]) if isinstance(names, list | tuple) and index < len(names) else str(index)
 
 
-def _unbatched(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def _written(shape: Pattern) -> str:
+    return f"[N, {', '.join('any' if d is None else str(d) for d in shape)}]"
+
+
+def _unbatched(shape: Pattern) -> tuple[Pattern, ...]:
     """The shapes of one sample."""
     if len(shape) != 3:
         return (shape,)
@@ -80,7 +105,7 @@ def _unbatched(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return (shape, last, shape[1:]) if shape[0] == 1 else (shape, last)
 
 
-def _constants(program: TakesInput, name: str) -> npt.NDArray[np.float32]:
+def _constants(program: TakesPixels, name: str) -> npt.NDArray[np.float32]:
     """The program's ``name``, shaped to broadcast along the channels of ``[N, *input_shape]``."""
     value: Any = program.info.get(name)
     if value is None:

@@ -16,7 +16,9 @@ from dqt.program.info import frozen, thawed
 from dqt.program.listing import listing
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
-from dqt.program.values import Value
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.signature import only, only_input
+from dqt.program.values import Dimension, Input, Output, State, Value, sizes_of
 from dqt.program.verify import verify
 
 __all__ = ["Program", "ProgramError", "ProgramLike", "as_program"]
@@ -32,9 +34,11 @@ class Program:
     Attributes:
         space: master width, widths, layers: every plan that may be passed.
         values: every value, in order of definition.
-        ops: instructions in execution order; first ``Quantize``, last ``Dequantize``. Those that only a ``Choose``
-            needs are skipped unless the plan is "auto".
-        input_shape: shape of one float32 sample.
+        ops: instructions in execution order. Those that lead to no output and no state are skipped, and those that only
+            a ``Choose`` needs unless the plan is "auto".
+        inputs: what a call is given, in order.
+        states: integers that live between runs.
+        dims: dimensions beside the batch that a call binds; values have the sizes of one binding, see :meth:`bind`.
         info: what a user needs beside the numbers, plain JSON values: ``mean`` and ``std`` (per channel, of pixels in
             [0, 1]), ``classes`` (names), ``data`` (the set it was trained on). Never read by execution. It cannot be
             changed, all the way down; ``copy.deepcopy`` of it can.
@@ -43,8 +47,10 @@ class Program:
     space: Space
     values: tuple[Value, ...]
     ops: tuple[Operator, ...]
-    input_shape: tuple[int, ...]
+    inputs: tuple[Input, ...]
     info: Mapping[str, Any] = field(default_factory=dict)
+    states: tuple[State, ...] = ()
+    dims: tuple[Dimension, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.ops) is tuple:  # verify refuses the rest
@@ -59,7 +65,9 @@ class Program:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Program, (self.space, self.values, self.ops, self.input_shape, thawed(self.info))
+        return Program, (
+            self.space, self.values, self.ops, self.inputs, thawed(self.info), self.states, self.dims,
+        )  # fmt: skip
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -67,9 +75,46 @@ class Program:
         return self.space.names
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample of the only input.
+
+        Raises:
+            InputError: the program has several.
+        """
+        return only_input(self.inputs).shape
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """Each output: its name, and that of the value whose integers it is, in the order of the instructions."""
+        return tuple(Output(op.name, op.x) for op in self.ops if isinstance(op, Dequantize))
+
+    @property
     def output(self) -> str:
-        """Name of the value whose integers are the output."""
-        return self.ops[-1].reads()[0]
+        """Name of the value whose integers are the only output.
+
+        Raises:
+            InputError: the program has several.
+        """
+        only("output", [out.name for out in self.outputs])
+        return self.outputs[0].value
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size that each named dimension has in this binding of the program."""
+        return sizes_of((*self.inputs, *self.states), {dim.name: dim for dim in self.dims})
+
+    def bind(self, **sizes: int) -> Program:
+        """The program for these sizes of its named dimensions; the others stay as they are.
+
+        Shapes are inferred anew, instruction by instruction, and verified. It is made once and kept.
+
+        Raises:
+            InputError: a dimension that the program does not have, a size outside of its range, or one that an
+                instruction cannot take.
+        """
+        from dqt.program.binding import bound
+
+        return bound(self, sizes)
 
     @property
     def choose(self) -> Choose | None:
@@ -97,11 +142,11 @@ class Program:
     def __str__(self) -> str:
         return listing(self)
 
-    def __call__(self, x: Any, plan: PlanLike = None) -> Any:
-        """``dqt.interpret(self, x, plan)``."""
+    def __call__(self, x: Any, plan: PlanLike = None, state: Mapping[str, Any] | None = None) -> Any:
+        """``dqt.interpret(self, x, plan, state)``."""
         from dqt.program.interpret import interpret
 
-        return interpret(self, x, plan)
+        return interpret(self, x, plan, state)
 
 
 ProgramLike: TypeAlias = Program | str | os.PathLike[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from dqt.arith.bounds import INT64
 from dqt.program.errors import ProgramError
 
 MAX_NAME = 512
+OPTIONAL = "may be empty"
+"""Marks text that may be empty, as ``Annotated[str, OPTIONAL]``; all other text is a name."""
 MAX_DEPTH = 32
 MAX_DIM = 2**24
 MAX_ELEMENTS = 2**31 - 1
@@ -22,7 +24,7 @@ MAX_ELEMENTS = 2**31 - 1
 @cache
 def field_types(cls: Any) -> Mapping[str, Any]:
     """Field name -> type of a dataclass, in order."""
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     return {item.name: hints[item.name] for item in fields(cls)}
 
 
@@ -75,13 +77,15 @@ def _check_fields(value: Any, cls: Any, where: str) -> None:
 
 def check_scalar(value: Any, hint: Any, where: str) -> None:
     """Check a ``str``, ``bool``, ``int`` or ``float``; see :func:`check_type`."""
+    optional = get_origin(hint) is Annotated
+    hint = get_args(hint)[0] if optional else hint
     if type(value) is not hint:
         raise ProgramError(f"{where}: {_type_of(value)}, need {hint.__name__}")
     if hint is int and not -INT64 - 1 <= value <= INT64:
         raise ProgramError(f"{where}: an integer beyond 64 bits")
     if hint is float and not np.isfinite(value):
         raise ProgramError(f"{where}: {value}, need a finite number")
-    if hint is str and not (0 < len(value) <= MAX_NAME and value.isprintable()):
+    if hint is str and not (len(value) <= MAX_NAME and value.isprintable() and (value or optional)):
         raise ProgramError(f"{where}: need a name of 1 to {MAX_NAME} printable characters")
 
 

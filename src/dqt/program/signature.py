@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dqt.arith.errors import InputError
 from dqt.arith.plan import Space
-from dqt.program.values import Shape, Value
+from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.quantize import Quantize
+from dqt.program.values import Dimension, Input, Shape, State, Value
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a float input becomes codes: its ``Quantize``, and the value that it defines."""
+
+    op: Quantize
+    value: Value
 
 
 @dataclass(frozen=True)
@@ -19,21 +30,68 @@ class Signature:
 
     Attributes:
         space: every plan that may be passed.
-        input: the codes that the float32 input becomes.
-        output: the integers that a run ends with.
-        input_shape: shape of one float32 sample.
+        inputs: what a call is given.
+        entries: input name -> how it becomes codes, for float inputs.
+        outputs: output name -> the integers that a run ends with, in order.
+        states: integers that live between runs.   dims: dimensions that a call binds.
         info: as :attr:`dqt.Program.info`.
     """
 
     space: Space
-    input: Value
-    output: Value
-    input_shape: Shape
-    info: Mapping[str, Any]
+    inputs: tuple[Input, ...]
+    entries: Mapping[str, Entry]
+    outputs: Mapping[str, Value]
+    states: tuple[State, ...] = ()
+    dims: tuple[Dimension, ...] = ()
+    info: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, program: Program) -> Signature:
         """That of a program."""
         values = {value.name: value for value in program.values}
-        first = values[program.ops[0].writes() or ""]
-        return cls(program.space, first, values[program.output], program.input_shape, program.info)
+        quantizers = [op for op in program.ops if isinstance(op, Quantize)]
+        entries = {op.x: Entry(op, values[op.out]) for op in reversed(quantizers)}
+        outputs = {op.name: values[op.x] for op in program.ops if isinstance(op, Dequantize)}
+        return cls(
+            program.space, program.inputs, entries, outputs, program.states, program.dims, program.info
+        )
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one sample of the only input.
+
+        Raises:
+            InputError: there are several.
+        """
+        return only_input(self.inputs).shape
+
+    @property
+    def output(self) -> Value:
+        """The only output.
+
+        Raises:
+            InputError: there are several.
+        """
+        return self.outputs[only("output", self.outputs)]
+
+
+def only_input(inputs: tuple[Input, ...]) -> Input:
+    """The only input.
+
+    Raises:
+        InputError: there are several.
+    """
+    only("input", [given.name for given in inputs])
+    return inputs[0]
+
+
+def only(what: str, names: Iterable[str]) -> str:
+    """The only name of all inputs, or of all outputs.
+
+    Raises:
+        InputError: there are several; it says what this is about.
+    """
+    found = list(names)
+    if len(found) != 1:
+        raise InputError(f"this program has {len(found)} {what}s, {', '.join(found)}: this takes a program with one")
+    return found[0]

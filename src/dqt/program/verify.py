@@ -7,18 +7,24 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from dqt.arith.plan import Layer, Space
+from dqt.program.borders import check_borders
 from dqt.program.errors import ProgramError, require
 from dqt.program.layered import Layered
 from dqt.program.operator import Operator, Scope, operators
 from dqt.program.ops.choose import Choose
 from dqt.program.ops.conv import Conv
-from dqt.program.ops.dequantize import Dequantize
-from dqt.program.ops.quantize import Quantize
 from dqt.program.schema import check_json, check_shape, check_type
-from dqt.program.values import INPUT, Value, check_value
+from dqt.program.values import Dimension, Input, State, Value, check_value
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
+
+PARTS = {
+    "values": tuple[Value, ...],
+    "inputs": tuple[Input, ...],
+    "states": tuple[State, ...],
+    "dims": tuple[Dimension, ...],
+}
 
 
 def verify(program: Program) -> None:
@@ -31,20 +37,20 @@ def verify(program: Program) -> None:
     _check_space(program.space)
     for value in program.values:
         check_value(value, program.space)
+    check_borders(program)
     _check_order(program.ops, program.values)
     scope = Scope.of(program)
     for index, op in enumerate(program.ops):
         _check_op(index, op, scope)
-    _check_borders(program.ops, scope.values)
+    _check_padded(program.ops, scope.values)
     _check_layers(program.ops, program.space, scope.values)
     _check_choose(program.ops, program.space)
 
 
 def _check_types(program: Program) -> None:
     check_type(program.space, Space, "space")
-    check_type(program.values, tuple[Value, ...], "values")
-    check_type(program.input_shape, tuple[int, ...], "input_shape")
-    check_shape(program.input_shape, "input_shape")
+    for name, hint in PARTS.items():
+        check_type(getattr(program, name), hint, name)
     require(isinstance(program.info, Mapping), "info: need a mapping")
     check_json(program.info, "info")
     require(type(program.ops) is tuple, "ops: need a tuple of instructions")
@@ -63,12 +69,8 @@ def _check_space(space: Space) -> None:
 
 
 def _check_order(ops: tuple[Operator, ...], values: tuple[Value, ...]) -> None:
-    """Every value defined once, in the order of ``values``, before it is read; Quantize first, Dequantize last."""
-    ends = bool(ops) and isinstance(ops[0], Quantize) and isinstance(ops[-1], Dequantize)
-    once = sum(isinstance(op, Quantize | Dequantize) for op in ops) == 2
-    require(ends and once, "ops: need one Quantize, as the first, and one Dequantize, as the last")
+    """Every value defined once, in the order of ``values``, before it is read."""
     declared = [value.name for value in values]
-    require(INPUT not in declared, f"values: {INPUT!r} is the name of the program's float input")
     defined: set[str] = set()
     for index, op in enumerate(ops):
         for name in op.reads():
@@ -94,7 +96,7 @@ def _check_op(index: int, op: Operator, scope: Scope) -> None:
         raise ProgramError(f"{op.title(index)}: {error}") from None
 
 
-def _check_borders(ops: tuple[Operator, ...], values: Mapping[str, Value]) -> None:
+def _check_padded(ops: tuple[Operator, ...], values: Mapping[str, Value]) -> None:
     """A value lies in memory with a border for all the convolutions that read it; each needs no more than it pads."""
     borders: dict[str, tuple[int, ...]] = {}
     for op in ops:

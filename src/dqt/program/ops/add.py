@@ -1,4 +1,4 @@
-"""Addition of codes."""
+"""Addition."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Add(Operator):
 
     def prove(self, scope: Scope) -> None:
         """See :meth:`Operator.prove`."""
-        q = scope.highest
+        a, b = scope.values[self.a].reach, scope.values[self.b].reach
         prove_within(max(abs(self.k1), abs(self.k2)), INT32, "a multiplier")
-        prove_within(abs(self.k1) * q + abs(self.k2) * q + abs(self.k3), INT64, "k1*a + k2*b + k3")
+        prove_within(abs(self.k1) * a + abs(self.k2) * b + abs(self.k3), INT64, "k1*a + k2*b + k3")
 
     def run(self, run: Execution) -> Any:
-        """Codes (docs/numerics.md, equation 11)."""
+        """Integers (docs/numerics.md, equation 11)."""
         k = AddConstants(self.k1, self.k2, self.k3, self.shift)
         return each_block(self, run, lambda a, b: add(a, b, k, self.lo, self.hi))

@@ -42,9 +42,8 @@ class AvgPool(Operator):
 
     def output_shape(self, scope: Scope) -> Shape:
         """``(C, OH, OW)``; see :meth:`Operator.output_shape`."""
-        scope.narrow(self.out)
         check_rounding(self, scope)
-        x = scope.codes(self.x)
+        x = scope.ranked(self.x)
         require(len(x.shape) == 3, f"reads {x.name} of shape {x.shape}, need (C, H, W)")
         for name, ranges, length in (("rows", self.rows, x.shape[1]), ("columns", self.columns, x.shape[2])):
             require(ranges.ndim == 2 and ranges.shape[1] == 2, f"{name} of shape {ranges.shape}, need [count, 2]")
@@ -58,11 +57,18 @@ class AvgPool(Operator):
 
     def prove(self, scope: Scope) -> None:
         """See :meth:`Operator.prove`."""
-        zero, q = scope.values[self.x].zero, scope.highest
+        x = scope.values[self.x]
+        lo, hi = x.lo - x.zero, x.hi - x.zero
         area = int(np.ptp(self.rows, axis=1).max()) * int(np.ptp(self.columns, axis=1).max())
-        prove_within(area * max(zero, q - zero), INT32, f"the sum over a window of {area} codes")
-        lo, hi = np.array([-area * zero]), np.array([area * (q - zero)])
-        prove_product(lo, hi, self.m.reshape(-1, 1), self.c.reshape(-1, 1), "")
+        prove_within(area * max(abs(lo), abs(hi)), INT32, f"the sum over a window of {area} integers")
+        sums = np.array([area * lo]), np.array([area * hi])
+        prove_product(*sums, self.m.reshape(-1, 1), self.c.reshape(-1, 1), "")
+
+    def rebound(self, scope: Scope) -> Operator:
+        """Its windows lie in an input of one size; see :meth:`Operator.rebound`."""
+        before, now = scope.before[self.x].shape, scope.values[self.x].shape
+        require(now == before, f"its windows are those of an input of {before}, which would become {now}")
+        return self
 
     def run(self, run: Execution) -> Any:
         """Window sums as differences of running sums, exact in int64; then equation 8 of docs/numerics.md."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Choose(Operator):
     """For layer ``i``, the width ``widths[argmax(logits[i*K : (i+1)*K])]``, the first on a tie.
 
-    ``x`` is a wide value of shape ``(len(layers) * len(widths),)``. Runs under plan "auto" alone; the layers named
+    ``x`` are integers, not codes, of shape ``(len(layers) * len(widths),)``. Runs under plan "auto" alone; the layers named
     come later in the program and take the sample's own width for weights and activations.
     """
 
@@ -30,7 +30,7 @@ class Choose(Operator):
     def output_shape(self, scope: Scope) -> Shape:
         """That of the logits; see :meth:`Operator.output_shape`."""
         space, x = scope.space, scope.values[self.x]
-        require(x.wide, f"reads {x.name}, which is not wide")
+        require(not x.coded, f"reads the codes {x.name}: it takes integers, the outputs of a layer")
         require(
             self.layers == space.chosen, "its layers are not those of the space that carry a chosen width, in order"
         )

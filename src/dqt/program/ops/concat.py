@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Concat(Operator):
-    """Values of equal step and zero, joined along ``axis`` (0 is the first dimension after the batch)."""
+    """Values of equal scale and zero, joined along ``axis`` (0 is the first dimension after the batch)."""
 
     xs: tuple[str, ...]
     out: str
@@ -25,7 +25,7 @@ class Concat(Operator):
     def output_shape(self, scope: Scope) -> Shape:
         """The first one's, as long along the axis as all together; see :meth:`Operator.output_shape`."""
         require(len(self.xs) > 0, "joins nothing: xs is empty")
-        xs, axis = [scope.codes(name) for name in self.xs], self.axis
+        xs, axis = [scope.ranked(name) for name in self.xs], self.axis
         first = xs[0].shape
         require(0 <= axis < len(first), f"axis {axis}, need 0 to {len(first) - 1}")
         for x in xs:
@@ -36,5 +36,5 @@ class Concat(Operator):
         return (*first[:axis], sum(x.shape[axis] for x in xs), *first[axis + 1 :])
 
     def run(self, run: Execution) -> Any:
-        """The same codes."""
+        """The same integers."""
         return run.xp.concatenate([run.data[name] for name in self.xs], self.axis + 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dqt.arith.plan import Pair
-from dqt.program.checks import check_range, check_windows
+from dqt.program.checks import check_range, check_real_zero, check_windows
 from dqt.program.errors import require
 from dqt.program.layered import Layered
 from dqt.program.operator import Scope
@@ -34,6 +34,8 @@ class Conv(Layered):
     def output_shape(self, scope: Scope) -> Shape:
         """``(O, OH, OW)``; see :meth:`Operator.output_shape`."""
         x = scope.codes(self.x)
+        if any(self.padding):
+            check_real_zero(x, scope)
         require(self.weight.ndim == 4, f"weight of shape {self.weight.shape}, need [O, I / groups, KH, KW]")
         self.check_weights(scope)
         count, depth, *kernel = self.weight.shape
@@ -52,7 +54,7 @@ class Conv(Layered):
         """Block by block; see :meth:`Layered.at_widths`."""
         xp, factor = run.xp, self.factor(run, pair[0])
         top, bottom, left, right = self.padding
-        result = run.xp.empty((len(x), *out.shape[1:]), wide=run.value(self.out).wide)
+        result = run.xp.empty((len(x), *out.shape[1:]), run.value(self.out).dtype)
         patch = size(x.shape[1:2]) * size(self.weight.shape[2:]) * size(out.shape[2:])
         for some in xp.blocks(len(x), patch):
             q = self.narrowed_input(run, x[some], pair[1])

@@ -1,4 +1,4 @@
-"""The one exit to float."""
+"""The exit to float."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dequantize(Operator):
-    """``float32(q - zero) * float32(step)``. A run ends with the integers; who asked for it dequantizes them."""
+    """An output by name: ``float32(q - zero) * float32(scale)``. A run ends with the integers ``q``."""
 
     x: str
+    name: str
 
     def output_shape(self, scope: Scope) -> Shape:
         """That of what it reads; see :meth:`Operator.output_shape`."""
@@ -24,4 +25,5 @@ class Dequantize(Operator):
 
     def run(self, run: Execution) -> Any:
         """The integers, before they become floats."""
+        run.outputs[self.name] = run.data[self.x]
         return run.data[self.x]

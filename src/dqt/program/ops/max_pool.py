@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaxPool(Operator):
-    """Largest code of each window; padding (top, bottom, left, right) never wins. Same step and zero as ``x``."""
+    """The largest integer of each window; padding (top, bottom, left, right) never wins. Same scale and zero as ``x``."""
 
     x: str
     out: str
@@ -29,7 +29,7 @@ class MaxPool(Operator):
 
     def output_shape(self, scope: Scope) -> Shape:
         """``(C, OH, OW)``; every window has a place that is not padding. See :meth:`Operator.output_shape`."""
-        x = scope.codes(self.x)
+        x = scope.ranked(self.x)
         check_same_scale(x, scope.values[self.out])
         counts = check_windows(x, self.kernel, self.stride, self.padding, self.dilation)
         for i, count in enumerate(counts):
@@ -41,10 +41,11 @@ class MaxPool(Operator):
         return (x.shape[0], *counts)
 
     def run(self, run: Execution) -> Any:
-        """Padding is code 0, which no window prefers to a code of its own: a verified window has one."""
+        """Padding is the smallest integer, which no window prefers to one of its own: a verified window has one."""
         out, (top, bottom, left, right) = run.empty(self.out), self.padding
-        q = run.xp.pad(run.data[self.x], ((0, 0), (0, 0), (top, bottom), (left, right)))
-        out[:] = 0
+        least = run.value(self.x).lo
+        q = run.xp.pad(run.data[self.x], ((0, 0), (0, 0), (top, bottom), (left, right)), least)
+        out[:] = least
         height, width = out.shape[2:]
         for i, j in np.ndindex(*self.kernel):
             y, z = i * self.dilation[0], j * self.dilation[1]

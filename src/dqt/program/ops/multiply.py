@@ -1,4 +1,4 @@
-"""Multiplication of codes."""
+"""Multiplication."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Multiply(Operator):
 
     def prove(self, scope: Scope) -> None:
         """See :meth:`Operator.prove`."""
-        q = scope.highest
+        a, b = scope.values[self.a].reach, scope.values[self.b].reach
         prove_within(abs(self.k1), INT32, "the multiplier k1")
-        total = abs(self.k1) * q * q + (abs(self.k2) + abs(self.k3)) * q + abs(self.k4)
+        total = abs(self.k1) * a * b + abs(self.k2) * a + abs(self.k3) * b + abs(self.k4)
         prove_within(total, INT64, "k1*a*b + k2*a + k3*b + k4")
 
     def run(self, run: Execution) -> Any:
-        """Codes (docs/numerics.md, equation 12)."""
+        """Integers (docs/numerics.md, equation 12)."""
         k = MultiplyConstants(self.k1, self.k2, self.k3, self.k4, self.shift)
         return each_block(self, run, lambda a, b: multiply(a, b, k, self.lo, self.hi))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Rescale(Operator):
-    """Per-channel multiply-add of codes, ``clamp((m*q + c) >> shift, lo, hi)``.
+    """Per-channel multiply-add, ``clamp((m*q + c) >> shift, lo, hi)``.
 
     ``m``: int32 ``[C]`` along the first dimension, or ``[1]`` for all; ``c``: int64 of the same shape.
     """
@@ -35,9 +35,8 @@ class Rescale(Operator):
 
     def output_shape(self, scope: Scope) -> Shape:
         """The input's; see :meth:`Operator.output_shape`."""
-        scope.narrow(self.out)
         check_rounding(self, scope)
-        x = scope.codes(self.x)
+        x = scope.ranked(self.x)
         shapes = ((1,), x.shape[:1])
         legal = self.m.shape in shapes and self.c.shape == self.m.shape
         require(legal, f"m, c of shapes {self.m.shape}, {self.c.shape}: need one of {shapes}")
@@ -45,11 +44,11 @@ class Rescale(Operator):
 
     def prove(self, scope: Scope) -> None:
         """See :meth:`Operator.prove`."""
-        lo = np.zeros(len(self.m), dtype=np.int64)
-        prove_product(lo, lo + scope.highest, self.m, self.c, "")
+        x, none = scope.values[self.x], np.zeros(len(self.m), dtype=np.int64)
+        prove_product(none + x.lo, none + x.hi, self.m, self.c, "")
 
     def run(self, run: Execution) -> Any:
-        """Codes (docs/numerics.md, equation 8)."""
+        """Integers (docs/numerics.md, equation 8)."""
         x, out, xp = run.data[self.x], run.empty(self.out), run.xp
         shape = (-1, *(1,) * (x.ndim - 2))
         m = run.constant((self.out, "m"), lambda: xp.constant(self.m.astype(np.int64).reshape(shape)))

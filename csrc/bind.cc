@@ -11,6 +11,7 @@
 //     Engine.widths(weight, activation, automatic), .isa, .threads, .weight_bytes, .arena_bytes(samples), .peak()
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -31,9 +32,9 @@ using namespace nb::literals;
 
 namespace {
 
-using Input = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Given = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+using Place = nb::ndarray<nb::c_contig, nb::device::cpu>;
 using Codes = nb::ndarray<int32_t, nb::c_contig, nb::device::cpu>;
-using Floats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 using Chosen = nb::ndarray<int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 dqt::Kernel kernel_of(const std::string& name) {
@@ -65,18 +66,102 @@ dqt::Widths widths_of(const dqt::Engine& engine, const std::vector<int>& weight,
     return {{weight.begin(), weight.end()}, {activation.begin(), activation.end()}, automatic};
 }
 
-void run(dqt::Engine& engine, const Input& x, const dqt::Widths& widths, int32_t* codes, float* floats, Chosen& chosen) {
-    const int64_t size = dqt::product(engine.program().input_shape);
-    const auto count = static_cast<int64_t>(x.shape(0));
-    if (static_cast<int64_t>(x.size()) != count * size ||
-        static_cast<int64_t>(chosen.size()) != count * static_cast<int64_t>(engine.program().space.layers.size()))
-        throw nb::value_error("arrays of the wrong size");
-    const nb::gil_scoped_release release;
-    engine.run(x.data(), count, widths, codes, floats, chosen.data());
+void require(bool legal, const char* message) {
+    if (!legal) throw nb::value_error(message);
 }
 
-size_t output_size(const dqt::Engine& engine) {
-    return static_cast<size_t>(dqt::product(engine.output().shape));
+// Whether an array is [count, *shape].
+template <class Array>
+bool fits(const Array& array, int64_t count, const dqt::Shape& shape) {
+    return array.ndim() > 0 && static_cast<int64_t>(array.shape(0)) == count &&
+           static_cast<int64_t>(array.size()) == count * dqt::product(shape);
+}
+
+// The arrays of one call, checked against the program.
+struct Call {
+    int64_t count = 0;
+    std::vector<Given> kept;         // inputs may be copies that live as long as this
+    std::vector<const void*> inputs;
+    std::vector<dqt::Outcome> outputs;
+    std::vector<int32_t*> states, after;
+
+    Call(const dqt::Engine& engine, const nb::list& given) {
+        const auto& wanted = engine.program().inputs;
+        require(given.size() == wanted.size(), "one array for each input");
+        kept.reserve(wanted.size());
+        inputs.reserve(wanted.size());
+        for (size_t i = 0; i < wanted.size(); ++i) {
+            kept.push_back(nb::cast<Given>(given[i]));
+            const Given& array = kept.back();
+            if (i == 0 && array.ndim() > 0) count = static_cast<int64_t>(array.shape(0));
+            const nb::dlpack::dtype need = wanted[i].integer ? nb::dtype<int64_t>() : nb::dtype<float>();
+            require(array.dtype() == need, "an input of the wrong dtype");
+            require(fits(array, count, wanted[i].shape), "an input of the wrong size");
+            inputs.push_back(array.data());
+        }
+    }
+
+    void put(const dqt::Engine& engine, const nb::list& places) {
+        const auto wanted = engine.outputs();
+        require(places.size() == wanted.size(), "one array for each output");
+        outputs.reserve(wanted.size());
+        for (size_t i = 0; i < wanted.size(); ++i) {
+            const auto array = nb::cast<Place>(places[i]);
+            require(fits(array, count, wanted[i]->shape), "an output of the wrong size");
+            const bool floats = array.dtype() == nb::dtype<float>();
+            require(floats || array.dtype() == nb::dtype<int32_t>(), "an output of the wrong dtype");
+            outputs.push_back({floats ? nullptr : static_cast<int32_t*>(array.data()),
+                               floats ? static_cast<float*>(array.data()) : nullptr});
+        }
+    }
+
+    // Of states, before or after the run; None: none.
+    void put_states(const dqt::Engine& engine, const nb::object& arrays, std::vector<int32_t*>& to) const {
+        if (arrays.is_none()) return;
+        const auto list = nb::cast<nb::list>(arrays);
+        const auto& wanted = engine.program().states;
+        require(list.size() == wanted.size(), "one array for each state");
+        for (size_t i = 0; i < wanted.size(); ++i) {
+            const auto array = nb::cast<Codes>(list[i]);
+            require(fits(array, count, wanted[i].value.shape), "a state of the wrong size");
+            to.push_back(array.data());
+        }
+    }
+
+    dqt::Arrays arrays() const { return {inputs, outputs, states, after}; }
+};
+
+void run(dqt::Engine& engine, const nb::list& inputs, const dqt::Widths& widths, const nb::list& outputs, Chosen chosen,
+         const nb::object& states, const nb::object& after) {
+    Call call(engine, inputs);
+    call.put(engine, outputs);
+    call.put_states(engine, states, call.states);
+    call.put_states(engine, after, call.after);
+    require(static_cast<int64_t>(chosen.size()) == call.count * static_cast<int64_t>(engine.program().space.layers.size()),
+            "widths of the wrong size");
+    int8_t* const to = chosen.data();
+    const nb::gil_scoped_release release;
+    engine.run(call.arrays(), call.count, widths, to);
+}
+
+std::pair<std::vector<double>, std::vector<std::string>> profile(dqt::Engine& engine, const nb::list& inputs,
+                                                                 const dqt::Widths& widths, const nb::object& states) {
+    Call call(engine, inputs);
+    call.put_states(engine, states, call.states);
+    std::vector<std::vector<float>> out;
+    for (const dqt::Value* value : engine.outputs()) {
+        out.emplace_back(call.count * dqt::product(value->shape));
+        call.outputs.push_back({nullptr, out.back().data()});
+    }
+    std::vector<double> seconds(engine.program().ops.size());
+    std::vector<const char*> used(seconds.size());
+    {
+        const nb::gil_scoped_release release;
+        engine.run(call.arrays(), call.count, widths, nullptr, seconds.data(), used.data());
+    }
+    std::vector<std::string> names;
+    for (const char* name : used) names.emplace_back(name ? name : "");
+    return {seconds, names};
 }
 
 // The C library keeps what was freed once it has seen large blocks come and go, as they do while a program loads.
@@ -111,31 +196,14 @@ NB_MODULE(_native, m) {
     nb::class_<dqt::Widths>(m, "Widths");
     nb::class_<dqt::Engine>(m, "Engine")
         .def("widths", &widths_of, "weight"_a, "activation"_a, "automatic"_a)
-        .def("codes",
-             [](dqt::Engine& engine, const Input& x, const dqt::Widths& widths, Codes out, Chosen chosen) {
-                 if (out.size() != x.shape(0) * output_size(engine)) throw nb::value_error("an output of the wrong size");
-                 run(engine, x, widths, out.data(), nullptr, chosen);
-             })
-        .def("floats",
-             [](dqt::Engine& engine, const Input& x, const dqt::Widths& widths, Floats out, Chosen chosen) {
-                 if (out.size() != x.shape(0) * output_size(engine)) throw nb::value_error("an output of the wrong size");
-                 run(engine, x, widths, nullptr, out.data(), chosen);
-             })
-        .def("profile",
-             [](dqt::Engine& engine, const Input& x, const dqt::Widths& widths) {
-                 const auto count = static_cast<int64_t>(x.shape(0));
-                 std::vector<float> out(count * output_size(engine));
-                 std::vector<double> seconds(engine.program().ops.size());
-                 std::vector<const char*> used(seconds.size());
-                 {
-                     const nb::gil_scoped_release release;
-                     engine.run(x.data(), count, widths, nullptr, out.data(), nullptr, seconds.data(), used.data());
-                 }
-                 std::vector<std::string> names;
-                 for (const char* name : used) names.emplace_back(name ? name : "");
-                 return std::make_pair(seconds, names);
-             },
+        .def("run", &run, "inputs"_a, "widths"_a, "outputs"_a, "chosen"_a, "states"_a = nb::none(), "after"_a = nb::none())
+        .def("profile", &profile, "inputs"_a, "widths"_a, "states"_a = nb::none(),
              "Seconds of each instruction in one run, 0 where another instruction does its work; kernels of layers.")
+        .def("bound", [](const dqt::Engine& engine, const std::map<std::string, int64_t>& sizes) {
+                 const nb::gil_scoped_release release;
+                 return engine.bound(sizes);
+             }, "sizes"_a,
+             "An engine for other sizes of the named dimensions, which shares the packed weights.")
         .def("peak", [](const dqt::Engine& engine) { return dqt::peak(engine.kernels()); },
              nb::call_guard<nb::gil_scoped_release>(),
              "Products a second that the block kernel reaches in the cache, on one thread.")

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
@@ -15,8 +17,16 @@
 #include "ir/load.h"
 
 struct dqt_program {
-    dqt::Engine engine;
-    size_t input, output;
+    std::unique_ptr<dqt::Engine> engine;
+
+    const dqt::Program& program() const { return engine->program(); }
+};
+
+struct dqt_session {
+    dqt_program* program;
+    int64_t count;
+    std::vector<std::vector<int32_t>> states;  // empty: they start
+    bool started;
 };
 
 namespace {
@@ -41,6 +51,8 @@ int guarded(const F& body) noexcept {
         return body();
     } catch (const dqt::LoadError& error) {
         return fail(DQT_INVALID_FILE, "%s", error.what());
+    } catch (const dqt::RangeError& error) {
+        return fail(DQT_INVALID_ARGUMENT, "%s: clean the data first", error.what());
     } catch (const std::filesystem::filesystem_error& error) {
         return fail(DQT_UNREADABLE, "%s: %s", error.path1().c_str(), error.code().message().c_str());
     } catch (const std::bad_alloc&) {
@@ -53,11 +65,9 @@ int guarded(const F& body) noexcept {
 }
 
 int load(const void* data, size_t size, int threads, dqt_program** program) {
-    dqt::Program loaded = dqt::load(static_cast<const uint8_t*>(data), size);
-    const auto input = static_cast<size_t>(dqt::product(loaded.input_shape));
-    *program = new dqt_program{{std::move(loaded), threads ? threads : dqt::usable_cores(), *dqt::choose_kernels(nullptr)},
-                               input, 0};
-    (*program)->output = static_cast<size_t>(dqt::product((*program)->engine.output().shape));
+    auto engine = std::make_unique<dqt::Engine>(dqt::load(static_cast<const uint8_t*>(data), size),
+                                                threads ? threads : dqt::usable_cores(), *dqt::choose_kernels(nullptr));
+    *program = new dqt_program{std::move(engine)};
     return DQT_OK;
 }
 
@@ -69,6 +79,8 @@ std::vector<char> read(const char* path) {
     return data;
 }
 
+size_t size_of(const dqt::Shape& shape) { return static_cast<size_t>(dqt::product(shape)); }
+
 int check_load(const void* source, int threads, dqt_program** program) noexcept {
     if (!program) return fail(DQT_INVALID_ARGUMENT, "program is null: pass the place for the result");
     *program = nullptr;
@@ -77,18 +89,67 @@ int check_load(const void* source, int threads, dqt_program** program) noexcept 
     return DQT_OK;
 }
 
-int check_run(const dqt_program* program, const float* input, size_t count, const float* output) noexcept {
-    if (!program) return fail(DQT_INVALID_ARGUMENT, "program is null: load one first");
-    if (!input || !output) return fail(DQT_INVALID_ARGUMENT, "%s is null: pass an array", input ? "output" : "input");
-    if (count == 0) return fail(DQT_INVALID_ARGUMENT, "an empty batch: pass 1 sample or more");
-    const size_t largest = std::max({program->input, program->output, program->engine.program().space.layers.size()});
-    if (count > std::numeric_limits<int64_t>::max() / sizeof(float) / largest)
-        return fail(DQT_INVALID_ARGUMENT, "%zu samples are more than memory has addresses", count);
-    for (size_t i = 0; i < count * program->input; ++i)
+// Numbers in one sample of the largest array of a run.
+size_t largest(const dqt_program* program) {
+    size_t most = program->program().space.layers.size();
+    for (const dqt::Input& each : program->program().inputs) most = std::max(most, size_of(each.shape));
+    for (const dqt::Value* each : program->engine->outputs()) most = std::max(most, size_of(each->shape));
+    for (const dqt::State& each : program->program().states) most = std::max(most, size_of(each.value.shape));
+    return most;
+}
+
+int check_finite(const float* input, const dqt::Input& given, size_t count) noexcept {
+    const size_t size = size_of(given.shape);
+    for (size_t i = 0; i < count * size; ++i)
         if (!std::isfinite(input[i]))
-            return fail(DQT_INVALID_ARGUMENT, "sample %zu of the input holds a NaN or an infinity: clean the data first",
-                        i / program->input);
+            return fail(DQT_INVALID_ARGUMENT, "sample %zu of the input %s holds a NaN or an infinity: clean the data first",
+                        i / size, given.name.c_str());
     return DQT_OK;
+}
+
+int check_count(const dqt_program* program, size_t count) noexcept {
+    if (!program) return fail(DQT_INVALID_ARGUMENT, "program is null: load one first");
+    if (count == 0) return fail(DQT_INVALID_ARGUMENT, "an empty batch: pass 1 sample or more");
+    if (count > std::numeric_limits<int64_t>::max() / sizeof(int64_t) / largest(program))
+        return fail(DQT_INVALID_ARGUMENT, "%zu samples are more than memory has addresses", count);
+    return DQT_OK;
+}
+
+// The arrays of a run, but for their number of samples.
+int check_arrays(const dqt_program* program, const void* const* inputs, float* const* outputs) noexcept {
+    if (!inputs || !outputs) return fail(DQT_INVALID_ARGUMENT, "%s is null: pass an array", inputs ? "output" : "input");
+    const std::vector<dqt::Input>& wanted = program->program().inputs;
+    for (size_t i = 0; i < wanted.size(); ++i)
+        if (!inputs[i])
+            return fail(DQT_INVALID_ARGUMENT, "input is null: pass an array for the input %s", wanted[i].name.c_str());
+    for (size_t i = 0; i < program->engine->outputs().size(); ++i)
+        if (!outputs[i]) return fail(DQT_INVALID_ARGUMENT, "output is null: pass an array for the output %zu", i);
+    return DQT_OK;
+}
+
+int check_run(const dqt_program* program, const void* const* inputs, size_t count, float* const* outputs) noexcept {
+    if (!program) return fail(DQT_INVALID_ARGUMENT, "program is null: load one first");
+    if (const int code = check_arrays(program, inputs, outputs)) return code;
+    if (const int code = check_count(program, count)) return code;
+    const std::vector<dqt::Input>& wanted = program->program().inputs;
+    for (size_t i = 0; i < wanted.size(); ++i)
+        if (!wanted[i].integer)
+            if (const int code = check_finite(static_cast<const float*>(inputs[i]), wanted[i], count)) return code;
+    return DQT_OK;
+}
+
+// Whether dqt_run and dqt_run_plan are for the program.
+int check_simple(const dqt_program* program) noexcept {
+    if (!program) return DQT_OK;     // check_run says so
+    const dqt::Program& each = program->program();
+    if (each.inputs.size() == 1 && !each.inputs[0].integer && program->engine->outputs().size() == 1) return DQT_OK;
+    return fail(DQT_SEVERAL, "this program has %zu inputs and %zu outputs, or one of integers: use dqt_run_many or a session",
+                each.inputs.size(), program->engine->outputs().size());
+}
+
+int check_stateless(const dqt_program* program) noexcept {
+    if (!program || program->program().states.empty()) return DQT_OK;
+    return fail(DQT_SEVERAL, "this program has states: use dqt_session_new and dqt_session_run");
 }
 
 int check_width(const dqt::Space& space, int width, const std::string& where) {
@@ -107,6 +168,69 @@ dqt::Widths uniform(const dqt::Space& space, int b) {
     widths.weight.resize(space.layers.size() + space.controller.size(), static_cast<uint8_t>(space.master));
     widths.activation = widths.weight;
     return widths;
+}
+
+int widths_of(const dqt_program* program, int width, dqt::Widths& widths) {
+    const dqt::Space& space = program->program().space;
+    widths.automatic = width == DQT_AUTO;
+    if (widths.automatic && space.choices.empty())
+        return fail(DQT_INVALID_ARGUMENT, "this program has no controller to choose widths: pass a width");
+    if (!widths.automatic)
+        if (const int code = check_width(space, width, "the plan")) return code;
+    const bool automatic = widths.automatic;
+    widths = uniform(space, automatic ? space.master : width);
+    widths.automatic = automatic;
+    return DQT_OK;
+}
+
+int widths_of(const dqt_program* program, const int* weights, const int* activations, dqt::Widths& widths) {
+    const dqt::Space& space = program->program().space;
+    const size_t layers = space.layers.size();
+    if (layers && (!weights || !activations))
+        return fail(DQT_INVALID_ARGUMENT, "%s are null: pass %zu widths", weights ? "activations" : "weights", layers);
+    widths = uniform(space, space.master);
+    for (size_t i = 0; i < layers; ++i) {
+        for (const int b : {weights[i], activations[i]})
+            if (const int code = check_width(space, b, "layer " + space.layers[i].name)) return code;
+        widths.weight[i] = static_cast<uint8_t>(weights[i]);
+        widths.activation[i] = static_cast<uint8_t>(activations[i]);
+    }
+    return DQT_OK;
+}
+
+// A run at the widths that `plan` stands for; `session`, or null.
+template <class... Plan>
+int run(dqt_program* program, dqt_session* session, const void* const* inputs, size_t count, float* const* outputs,
+        int8_t* chosen, Plan... plan) {
+    if (const int code = check_run(program, inputs, count, outputs)) return code;
+    return guarded([&] {
+        dqt::Widths widths;
+        if (const int code = widths_of(program, plan..., widths)) return code;
+        std::vector<dqt::Outcome> places;
+        for (size_t i = 0; i < program->engine->outputs().size(); ++i) places.push_back({nullptr, outputs[i]});
+        std::vector<int32_t*> states;
+        for (size_t i = 0; session && i < session->states.size(); ++i) states.push_back(session->states[i].data());
+        dqt::Arrays arrays{{inputs, program->program().inputs.size()}, places};
+        if (session && session->started) arrays.states = states;
+        if (session) arrays.after = states;
+        program->engine->run(arrays, static_cast<int64_t>(count), widths, chosen);
+        if (session) session->started = true;
+        return static_cast<int>(DQT_OK);
+    });
+}
+
+template <class... Plan>
+int run_simple(dqt_program* program, const float* input, size_t count, float* output, int8_t* chosen, Plan... plan) {
+    if (const int code = check_simple(program)) return code;
+    if (const int code = check_stateless(program)) return code;
+    const void* inputs[] = {input};
+    return run(program, nullptr, inputs, count, &output, chosen, plan...);
+}
+
+template <class... Plan>
+int run_session(dqt_session* session, const void* const* inputs, float* const* outputs, int8_t* chosen, Plan... plan) {
+    if (!session) return fail(DQT_INVALID_ARGUMENT, "session is null: make one first");
+    return run(session->program, session, inputs, static_cast<size_t>(session->count), outputs, chosen, plan...);
 }
 
 size_t borrow(const dqt::Shape& shape, const int64_t** out) {
@@ -138,70 +262,136 @@ int dqt_load_file(const char* path, int threads, dqt_program** program) {
 void dqt_free(dqt_program* program) { delete program; }
 
 int dqt_run(dqt_program* program, const float* input, size_t count, int width, float* output, int8_t* chosen) {
-    if (const int code = check_run(program, input, count, output)) return code;
-    return guarded([&] {
-        const dqt::Space& space = program->engine.program().space;
-        const bool automatic = width == DQT_AUTO;
-        if (automatic && space.choices.empty())
-            return fail(DQT_INVALID_ARGUMENT, "this program has no controller to choose widths: pass a width");
-        if (!automatic)
-            if (const int code = check_width(space, width, "the plan")) return code;
-        dqt::Widths widths = uniform(space, automatic ? space.master : width);
-        widths.automatic = automatic;
-        program->engine.run(input, static_cast<int64_t>(count), widths, nullptr, output, chosen);
-        return static_cast<int>(DQT_OK);
-    });
+    return run_simple(program, input, count, output, chosen, width);
 }
 
 int dqt_run_plan(dqt_program* program, const float* input, size_t count, const int* weights, const int* activations,
                  float* output, int8_t* chosen) {
-    if (const int code = check_run(program, input, count, output)) return code;
+    return run_simple(program, input, count, output, chosen, weights, activations);
+}
+
+int dqt_run_many(dqt_program* program, const void* const* inputs, size_t count, int width, float* const* outputs,
+                 int8_t* chosen) {
+    if (const int code = check_stateless(program)) return code;
+    return run(program, nullptr, inputs, count, outputs, chosen, width);
+}
+
+int dqt_run_many_plan(dqt_program* program, const void* const* inputs, size_t count, const int* weights,
+                      const int* activations, float* const* outputs, int8_t* chosen) {
+    if (const int code = check_stateless(program)) return code;
+    return run(program, nullptr, inputs, count, outputs, chosen, weights, activations);
+}
+
+int dqt_session_new(dqt_program* program, size_t count, dqt_session** session) {
+    if (!session) return fail(DQT_INVALID_ARGUMENT, "session is null: pass the place for the result");
+    *session = nullptr;
+    if (const int code = check_count(program, count)) return code;
     return guarded([&] {
-        const dqt::Space& space = program->engine.program().space;
-        const size_t layers = space.layers.size();
-        if (layers && (!weights || !activations))
-            return fail(DQT_INVALID_ARGUMENT, "%s are null: pass %zu widths", weights ? "activations" : "weights", layers);
-        dqt::Widths widths = uniform(space, space.master);
-        for (size_t i = 0; i < layers; ++i) {
-            for (const int b : {weights[i], activations[i]})
-                if (const int code = check_width(space, b, "layer " + space.layers[i].name)) return code;
-            widths.weight[i] = static_cast<uint8_t>(weights[i]);
-            widths.activation[i] = static_cast<uint8_t>(activations[i]);
-        }
-        program->engine.run(input, static_cast<int64_t>(count), widths, nullptr, output, chosen);
+        auto made = std::make_unique<dqt_session>(dqt_session{program, static_cast<int64_t>(count), {}, false});
+        for (const dqt::State& each : program->program().states)
+            made->states.emplace_back(count * size_of(each.value.shape));
+        *session = made.release();
         return static_cast<int>(DQT_OK);
     });
 }
 
-size_t dqt_input_size(const dqt_program* program) { return program ? program->input : 0; }
+int dqt_session_run(dqt_session* session, const void* const* inputs, int width, float* const* outputs, int8_t* chosen) {
+    return run_session(session, inputs, outputs, chosen, width);
+}
 
-size_t dqt_output_size(const dqt_program* program) { return program ? program->output : 0; }
+int dqt_session_run_plan(dqt_session* session, const void* const* inputs, const int* weights, const int* activations,
+                         float* const* outputs, int8_t* chosen) {
+    return run_session(session, inputs, outputs, chosen, weights, activations);
+}
+
+void dqt_session_reset(dqt_session* session) {
+    if (session) session->started = false;
+}
+
+void dqt_session_free(dqt_session* session) { delete session; }
+
+int dqt_bind(const dqt_program* program, const char* const* names, const int64_t* sizes, size_t count,
+             dqt_program** bound) {
+    if (!bound) return fail(DQT_INVALID_ARGUMENT, "bound is null: pass the place for the result");
+    *bound = nullptr;
+    if (!program || (count && (!names || !sizes)))
+        return fail(DQT_INVALID_ARGUMENT, "%s is null", !program ? "program" : names ? "sizes" : "names");
+    return guarded([&] {
+        std::map<std::string, int64_t> wanted;
+        for (size_t i = 0; i < count; ++i) {
+            if (!names[i]) return fail(DQT_INVALID_ARGUMENT, "name %zu is null", i);
+            wanted[names[i]] = sizes[i];
+        }
+        try {
+            *bound = new dqt_program{program->engine->bound(wanted)};
+        } catch (const dqt::LoadError& error) {
+            return fail(DQT_INVALID_ARGUMENT, "%s", error.what());
+        }
+        return static_cast<int>(DQT_OK);
+    });
+}
+
+size_t dqt_inputs(const dqt_program* program) { return program ? program->program().inputs.size() : 0; }
+
+size_t dqt_outputs(const dqt_program* program) { return program ? program->engine->outputs().size() : 0; }
+
+const char* dqt_input_name(const dqt_program* program, size_t input) {
+    return input < dqt_inputs(program) ? program->program().inputs[input].name.c_str() : nullptr;
+}
+
+const char* dqt_output_name(const dqt_program* program, size_t output) {
+    if (!program) return nullptr;
+    for (const dqt::Op& op : program->program().ops)
+        if (const auto* each = std::get_if<dqt::Dequantize>(&op))
+            if (output-- == 0) return each->name.c_str();
+    return nullptr;
+}
+
+size_t dqt_input_shape_of(const dqt_program* program, size_t input, const int64_t** shape) {
+    return input < dqt_inputs(program) ? borrow(program->program().inputs[input].shape, shape) : 0;
+}
+
+size_t dqt_output_shape_of(const dqt_program* program, size_t output, const int64_t** shape) {
+    return output < dqt_outputs(program) ? borrow(program->engine->outputs()[output]->shape, shape) : 0;
+}
+
+int dqt_input_is_integer(const dqt_program* program, size_t input) {
+    return input < dqt_inputs(program) && program->program().inputs[input].integer;
+}
+
+size_t dqt_input_size(const dqt_program* program) {
+    return dqt_inputs(program) == 1 ? size_of(program->program().inputs[0].shape) : 0;
+}
+
+size_t dqt_output_size(const dqt_program* program) {
+    return dqt_outputs(program) == 1 ? size_of(program->engine->outputs()[0]->shape) : 0;
+}
 
 size_t dqt_input_shape(const dqt_program* program, const int64_t** shape) {
-    return program ? borrow(program->engine.program().input_shape, shape) : 0;
+    return dqt_inputs(program) == 1 ? dqt_input_shape_of(program, 0, shape) : 0;
 }
 
 size_t dqt_output_shape(const dqt_program* program, const int64_t** shape) {
-    return program ? borrow(program->engine.output().shape, shape) : 0;
+    return dqt_outputs(program) == 1 ? dqt_output_shape_of(program, 0, shape) : 0;
 }
 
 size_t dqt_widths(const dqt_program* program, const int** widths) {
     if (!program) return 0;
-    if (widths) *widths = program->engine.program().space.widths.data();
-    return program->engine.program().space.widths.size();
+    if (widths) *widths = program->program().space.widths.data();
+    return program->program().space.widths.size();
 }
 
-size_t dqt_layers(const dqt_program* program) { return program ? program->engine.program().space.layers.size() : 0; }
+size_t dqt_layers(const dqt_program* program) { return program ? program->program().space.layers.size() : 0; }
 
 const char* dqt_layer_name(const dqt_program* program, size_t layer) {
-    return layer < dqt_layers(program) ? program->engine.program().space.layers[layer].name.c_str() : nullptr;
+    return layer < dqt_layers(program) ? program->program().space.layers[layer].name.c_str() : nullptr;
 }
 
 int dqt_has_controller(const dqt_program* program) {
-    return program && !program->engine.program().space.choices.empty();
+    return program && !program->program().space.choices.empty();
 }
 
-const char* dqt_isa(const dqt_program* program) { return program ? program->engine.kernels().name : ""; }
+const char* dqt_isa(const dqt_program* program) { return program ? program->engine->kernels().name : ""; }
 
 const char* dqt_error(void) { return last_error; }
 

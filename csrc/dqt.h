@@ -24,7 +24,9 @@ enum {
     DQT_INVALID_FILE = 2,     /* bytes that are no legal program of a version that this library reads */
     DQT_UNREADABLE = 3,       /* a path that cannot be read */
     DQT_OUT_OF_MEMORY = 4,
-    DQT_INTERNAL = 5          /* the system refused something else, such as a thread */
+    DQT_INTERNAL = 5,         /* the system refused something else, such as a thread */
+    DQT_SEVERAL = 6           /* a program of several inputs or outputs, or one of integers, is for dqt_run_many; one with
+                                 states for dqt_session_run */
 };
 
 #define DQT_AUTO 0 /* as a width: each input chooses its own; needs a program with a controller */
@@ -54,9 +56,45 @@ DQT_API int dqt_run(dqt_program *program, const float *input, size_t count, int 
 DQT_API int dqt_run_plan(dqt_program *program, const float *input, size_t count, const int *weights,
                          const int *activations, float *output, int8_t *chosen);
 
-/* Numbers in one sample of the input and of the output, and their shapes without the batch: the rank is returned, and
- * *shape, which may be NULL, is the program's own memory. An output of one number a sample has the rank 0. A NULL
- * program gives 0. */
+/* Runs a program of any inputs and outputs, in their declared order.
+ *   inputs  [dqt_inputs()], each [count, ...], row-major: float numbers, finite, or where dqt_input_is_integer() int64_t
+ *           within the input's interval
+ *   outputs [dqt_outputs()], each [count, ...]
+ * Everything else is as of dqt_run and dqt_run_plan. */
+DQT_API int dqt_run_many(dqt_program *program, const void *const *inputs, size_t count, int width, float *const *outputs,
+                         int8_t *chosen);
+DQT_API int dqt_run_many_plan(dqt_program *program, const void *const *inputs, size_t count, const int *weights,
+                              const int *activations, float *const *outputs, int8_t *chosen);
+
+/* `count` samples whose states live from run to run; they start as zeros. The program must outlive it. One call at a time
+ * uses a session. On failure *session is NULL. */
+typedef struct dqt_session dqt_session;
+DQT_API int dqt_session_new(dqt_program *program, size_t count, dqt_session **session);
+DQT_API int dqt_session_run(dqt_session *session, const void *const *inputs, int width, float *const *outputs,
+                            int8_t *chosen);
+DQT_API int dqt_session_run_plan(dqt_session *session, const void *const *inputs, const int *weights,
+                                 const int *activations, float *const *outputs, int8_t *chosen);
+DQT_API void dqt_session_reset(dqt_session *session); /* back to the start; NULL is ignored, here and below */
+DQT_API void dqt_session_free(dqt_session *session);
+
+/* The program for other sizes of `count` named dimensions, the others as they are. It shares the packed weights, is freed
+ * by itself, in any order, and has sessions of its own. On failure *bound is NULL. */
+DQT_API int dqt_bind(const dqt_program *program, const char *const *names, const int64_t *sizes, size_t count,
+                     dqt_program **bound);
+
+/* Inputs and outputs in their declared order: how many, the name of each in UTF-8 (NULL beyond the last), and the shape of
+ * one sample, as below. */
+DQT_API size_t dqt_inputs(const dqt_program *program);
+DQT_API size_t dqt_outputs(const dqt_program *program);
+DQT_API const char *dqt_input_name(const dqt_program *program, size_t input);
+DQT_API const char *dqt_output_name(const dqt_program *program, size_t output);
+DQT_API size_t dqt_input_shape_of(const dqt_program *program, size_t input, const int64_t **shape);
+DQT_API size_t dqt_output_shape_of(const dqt_program *program, size_t output, const int64_t **shape);
+DQT_API int dqt_input_is_integer(const dqt_program *program, size_t input); /* 1: int64_t, 0: float */
+
+/* Of a program of one input or one output: numbers in one sample of it, and its shape without the batch: the rank is
+ * returned, and *shape, which may be NULL, is the program's own memory. An output of one number a sample has the rank 0.
+ * A NULL program gives 0, and so does one of several. */
 DQT_API size_t dqt_input_size(const dqt_program *program);
 DQT_API size_t dqt_output_size(const dqt_program *program);
 DQT_API size_t dqt_input_shape(const dqt_program *program, const int64_t **shape);

@@ -17,7 +17,7 @@ bool adds(const Program& program, const std::vector<int>& defined, const Conv& c
 int epilogue_of(const Program& program, const std::vector<char>& live, const std::vector<int>& defined, size_t i,
                 const CanFuse& can) {
     const auto* conv = std::get_if<Conv>(&program.ops[i]);
-    if (!conv || program.values[conv->out].wide) return -1;
+    if (!conv || !program.values[conv->out].coded()) return -1;
     const int last = only_reader(program, live, conv->out, i);
     if (last < 0) return -1;
     const Op& op = program.ops[last];

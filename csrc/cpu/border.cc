@@ -16,7 +16,7 @@ void clear_pads(const Tensor& t, uint8_t* p, int64_t pixels) {
 
 // The border is real zeros; lanes past the channels are 0 there, too.
 void fill_border(const Tensor& t, int64_t n) {
-    if (t.wide) return;
+    if (!t.coded) return;
     const int64_t columns = t.columns();
     const auto pixels = [&](uint8_t* p, int64_t count) {
         std::memset(p, t.zero, count * t.pixel);

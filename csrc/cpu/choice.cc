@@ -53,7 +53,7 @@ double lookup_cost(const LookupKernel& kernel, const Counts& n) {
 Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation) {
     Choice best;
     const Tensor& out = run.arena.values[op.out];
-    if (out.wide) return best;
+    if (!out.coded || !layer.plain(weight, activation)) return best;
     const bool free = run.forced == Kernel::cheapest;
     const auto count = static_cast<int64_t>(run.arena.order.size());
     const auto samples = static_cast<double>(count);

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "../ir/bound.h"
 #include "executor.h"
 #include "lookup.h"
 #include "sliced.h"
-#include "strides.h"
 #include "winograd.h"
 
 namespace dqt {
@@ -17,19 +17,13 @@ namespace {
 // each slice reads all the weights anew: where these are many, more samples share them.
 constexpr int64_t SLICE_SAMPLES = 64, SLICE_BYTES = int64_t{1} << 20, WEIGHTS_TO_SLICE = 2;
 
-void read_output(const Tensor& t, const Value& value, int64_t count, int32_t* codes, float* floats) {
-    const auto step = static_cast<float>(value.step);
-    const int64_t size = product(t.shape);
-    for (int64_t n = 0; n < count; ++n) {
-        const uint8_t* from = t.at(n, 0, 0);
-        int64_t i = n * size;
-        each_element(t.shape, {{t}}, [&](const int64_t* at) {
-            const int32_t q = t.wide ? *reinterpret_cast<const int32_t*>(from + at[0]) : from[at[0]];
-            if (codes) codes[i] = q;
-            if (floats) floats[i] = static_cast<float>(q - value.zero) * step;
-            ++i;
-        });
-    }
+// Throws unless so many integers lie in [lo, hi].
+template <class T>
+void check_range(const T* numbers, int64_t count, int64_t lo, int64_t hi, const std::string& name) {
+    bool inside = true;
+    for (int64_t i = 0; i < count; ++i) inside &= (numbers[i] >= lo) & (numbers[i] <= hi);
+    if (!inside)
+        throw RangeError(name + " holds an integer outside of [" + std::to_string(lo) + ", " + std::to_string(hi) + "]");
 }
 
 Packing packing_of(const Conv& op, const Program& program, const MemoryPlan& plan) {
@@ -37,110 +31,146 @@ Packing packing_of(const Conv& op, const Program& program, const MemoryPlan& pla
     return plan.values[op.x].dense() ? Packing::rows : Packing::panels;
 }
 
-int64_t narrowed_rows(const std::vector<PackedLayer>& layers) {
+// The weights of a layer that narrows them aside at some width.
+int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& space) {
     int64_t most = 0;
     for (const PackedLayer& layer : layers)
-        if (layer.row_taps) most = std::max(most, static_cast<int64_t>(layer.weight.size()));
+        if (std::ranges::any_of(space.widths, [&](int b) { return layer.weight.size() && layer.aside(b); }))
+            most = std::max(most, static_cast<int64_t>(layer.weight.size()));
     return most;
+}
+
+// A layer's constants are held in their packed form alone.
+void drop_packed(Program& program) {
+    const auto drop = [](auto& op) {
+        if constexpr (requires { op.layer; }) {
+            op.weight.data = {};
+            op.m.data = {};
+            op.c.data = {};
+        }
+    };
+    for (Op& op : program.ops) std::visit(drop, op);
 }
 
 }  // namespace
 
 void Arena::grow(const Needs& needs, int64_t samples) {
-    if (samples <= capacity) return;
-    capacity = 0;
-    for (Bytes* each : {&memory, &stage, &landing}) *each = Bytes();  // free first what is too small
-    memory = Bytes(samples * needs.memory);
-    stage = Bytes(samples * needs.stage);
-    if (needs.landing) landing = Bytes(samples * needs.landing);
-    if (needs.scratch && scratch.size() == 0) scratch = Bytes(needs.scratch);
+    const std::pair<Bytes*, int64_t> all[] = {{&memory, samples * needs.memory},
+                                              {&stage, samples * needs.stage},
+                                              {&landing, samples * needs.landing},
+                                              {&scratch, needs.scratch}};
+    for (const auto& [bytes, need] : all)  // free first what is too small
+        if (!bytes->holds(need)) *bytes = Bytes();
+    for (const auto& [bytes, need] : all)
+        if (need && !bytes->holds(need)) *bytes = Bytes(need);
     values.reserve(needs.values);
     readers.reserve(needs.values);
     taps.reserve(needs.taps);
     record_taps.reserve(needs.taps);
     chosen.reserve(needs.layers * samples);
     order.reserve(samples);
-    capacity = samples;
+}
+
+Family::~Family() {
+    while (idle) delete std::exchange(idle, idle->next);
+}
+
+std::unique_ptr<Arena> Family::borrow(int threads) {
+    {
+        const ForkLock lock;
+        if (idle) return std::unique_ptr<Arena>(std::exchange(idle, idle->next));
+    }
+    return std::make_unique<Arena>(threads);
+}
+
+void Family::give_back(std::unique_ptr<Arena> arena) {
+    const ForkLock lock;
+    arena->next = idle;
+    idle = arena.release();
 }
 
 Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forced)
-    : program_(std::move(program)), kernels_(&kernels), thread_count_(std::clamp(threads, 1, machine_cores())), forced_(forced),
-      plan_(make_plan(program_, false)), plan_auto_(make_plan(program_, true)), layers_(program_.ops.size()) {
+    : program_(std::move(program)), outputs_(dqt::outputs(program_)), kernels_(&kernels),
+      thread_count_(std::clamp(threads, 1, machine_cores())), forced_(forced), plan_(make_plan(program_, false)),
+      plan_auto_(make_plan(program_, true)), family_(std::make_shared<Family>()) {
+    std::vector<PackedLayer>& layers = family_->layers;
+    layers.resize(program_.ops.size());
     const auto packed = [&](const auto& op, int groups, Packing packing) {
-        return pack(op.weight, Requant(op), groups, packing, program_.values[op.x].zero, program_.space);
+        return pack(Packed(op), groups, packing, program_.values[op.x].zero, program_.space);
     };
     for (size_t i = 0; i < program_.ops.size(); ++i) {
         const Op& op = program_.ops[i];
-        if (const auto* conv = std::get_if<Conv>(&op))
-            layers_[i] = packed(*conv, static_cast<int>(conv->groups), packing_of(*conv, program_, plan_));
-        else if (const auto* linear = std::get_if<Linear>(&op))
-            layers_[i] = packed(*linear, 1, takes_slices(*linear, kernels, forced) ? Packing::slices : Packing::panels);
+        if (const auto* conv = std::get_if<Conv>(&op)) {
+            layers[i] = packed(*conv, static_cast<int>(conv->groups), packing_of(*conv, program_, plan_));
+        } else if (const auto* linear = std::get_if<Linear>(&op)) {
+            const bool slices = Packed(*linear).plain() && takes_slices(*linear, kernels, forced);
+            layers[i] = packed(*linear, 1, slices ? Packing::slices : Packing::panels);
+        }
     }
-    needs_ = {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),
-              std::max(plan_.landing, plan_auto_.landing),
-              std::max({winograd_scratch(program_, plan_, layers_, kernels, thread_count_),
-                        lookup_scratch(program_, layers_, kernels, thread_count_), narrowed_rows(layers_)}),
-              program_.values.size(), program_.space.layers.size(), plan_.taps};
+    drop_packed(program_);
+    needs_ = needs();
     const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
     slice_ = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
-    const auto drop = [](auto& layer) {  // the packed form is the only copy of a layer's constants
-        std::vector<int8_t>().swap(layer.weight.data);
-        std::vector<int32_t>().swap(layer.m.data);
-        std::vector<int64_t>().swap(layer.c.data);
-    };
-    for (Op& op : program_.ops) {
-        if (auto* conv = std::get_if<Conv>(&op)) drop(*conv);
-        if (auto* linear = std::get_if<Linear>(&op)) drop(*linear);
-    }
 }
 
-const Value& Engine::output() const { return program_.values[std::get<Dequantize>(program_.ops.back()).x]; }
+Engine::Engine(const Engine& other, Program program)
+    : program_(std::move(program)), outputs_(dqt::outputs(program_)), kernels_(other.kernels_),
+      thread_count_(other.thread_count_), forced_(other.forced_), plan_(make_plan(program_, false)),
+      plan_auto_(make_plan(program_, true)), family_(other.family_), needs_(needs()) {
+    const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
+    slice_ = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
+}
+
+std::unique_ptr<Engine> Engine::bound(const std::map<std::string, int64_t>& sizes) const {
+    return std::unique_ptr<Engine>(new Engine(*this, dqt::bound(program_, sizes)));
+}
+
+Needs Engine::needs() const {
+    const std::vector<PackedLayer>& layers = family_->layers;
+    return {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),
+            std::max(plan_.landing, plan_auto_.landing),
+            std::max({winograd_scratch(program_, plan_, layers, *kernels_, thread_count_),
+                      lookup_scratch(program_, layers, *kernels_, thread_count_), narrowed_aside(layers, program_.space)}),
+            program_.values.size(), program_.space.layers.size(), plan_.taps};
+}
 
 int64_t Engine::weight_bytes() const {
     int64_t total = 0;
-    for (const PackedLayer& layer : layers_) total += static_cast<int64_t>(layer.weight.size());
+    for (const PackedLayer& layer : family_->layers) total += static_cast<int64_t>(layer.weight.size());
     return total;
 }
 
-Engine::~Engine() {
-    while (idle_) delete std::exchange(idle_, idle_->next);
-}
-
-std::unique_ptr<Arena> Engine::borrow() {
-    {
-        const ForkLock lock;
-        if (idle_) return std::unique_ptr<Arena>(std::exchange(idle_, idle_->next));
+void Engine::check(const Arrays& arrays, int64_t count) const {
+    for (size_t i = 0; i < program_.inputs.size(); ++i) {
+        const Input& given = program_.inputs[i];
+        if (given.integer)
+            check_range(static_cast<const int64_t*>(arrays.inputs[i]), count * product(given.shape), given.lo, given.hi,
+                        "input " + given.name);
     }
-    return std::make_unique<Arena>(thread_count_);
+    for (size_t i = 0; i < arrays.states.size(); ++i) {
+        const Value& state = program_.states[i].value;
+        check_range(arrays.states[i], count * product(state.shape), state.lo, state.hi, "state " + state.name);
+    }
 }
 
-void Engine::give_back(std::unique_ptr<Arena> arena) {
-    const ForkLock lock;
-    arena->next = idle_;
-    idle_ = arena.release();
-}
-
-void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
-                 double* seconds, const char** used) {
+void Engine::run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, double* seconds,
+                 const char** used) {
+    check(arrays, count);
     const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
     const auto layers = static_cast<int64_t>(program_.space.layers.size());
-    const int64_t in_size = product(program_.input_shape), out_size = product(output().shape);
     const Share share(thread_count_);
-    std::unique_ptr<Arena> arena = borrow();
+    std::unique_ptr<Arena> arena = family_->borrow(thread_count_);
     arena->threads.use(share.count());
     const int64_t capacity = std::min(count, slice_);
     arena->grow(needs_, capacity);
     for (int64_t first = 0; first < count; first += capacity) {
         const int64_t some = std::min(capacity, count - first);
-        if (arena->plan != &memory) arena->values = memory.values;
-        arena->plan = &memory;
+        if (arena->plan != memory.serial) arena->values = memory.values;
+        arena->plan = memory.serial;
         for (size_t v = 0; v < arena->values.size(); ++v)
             arena->values[v].data = arena->memory.data() + some * memory.offset[v];
         arena->chosen.assign(layers * some, 0);
-        execute({program_, layers_, *kernels_, memory, plan, *arena, forced_, some, x + first * in_size}, seconds, used);
-        const int last = std::get<Dequantize>(program_.ops.back()).x;
-        read_output(arena->values[last], output(), some, codes ? codes + first * out_size : nullptr,
-                    floats ? floats + first * out_size : nullptr);
+        execute({program_, family_->layers, *kernels_, memory, plan, *arena, forced_, arrays, first, some}, seconds, used);
         for (int64_t n = 0; widths && n < some; ++n)
             for (int64_t i = 0; i < layers; ++i) {
                 const int8_t chosen = arena->chosen[i * some + n];
@@ -148,7 +178,7 @@ void Engine::run(const float* x, int64_t count, const Widths& plan, int32_t* cod
                 widths[(first + n) * layers + i] = chosen ? chosen : fixed;
             }
     }
-    give_back(std::move(arena));
+    family_->give_back(std::move(arena));
 }
 
 }  // namespace dqt

@@ -3,7 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "../ir/program.h"
@@ -28,6 +32,23 @@ struct Needs {
     size_t values = 0, layers = 0, taps = 0;
 };
 
+// What a run reads and writes, in the order of the program.
+struct Outcome {
+    int32_t* codes;                  // one of both
+    float* floats;
+};
+struct Arrays {
+    std::span<const void* const> inputs;         // float32 or int64 [count, *shape], finite
+    std::span<const Outcome> outputs;             // [count, *shape]
+    std::span<const int32_t* const> states = {};  // [count, *shape]; none: all start
+    std::span<int32_t* const> after = {};        // what the states become, may be the same; none: nobody asks
+};
+
+// Numbers that are not what the program takes: an integer beyond the interval of its input or state.
+struct RangeError : std::invalid_argument {
+    using std::invalid_argument::invalid_argument;
+};
+
 // Memory and threads of one run at a time. Once it has grown, a run allocates nothing.
 struct Arena {
     explicit Arena(int threads) : threads(threads) {}
@@ -38,9 +59,8 @@ struct Arena {
     Arena* next = nullptr;           // of those that are idle
     Bytes memory, stage, landing, scratch;
     Bytes unpacked;                  // by thread: whole weights of a panel that is stored in slices
-    int64_t capacity = 0;            // samples
-    const MemoryPlan* plan = nullptr;
-    std::vector<Tensor> values;      // those of `plan`, with real addresses
+    uint64_t plan = 0;               // the serial number of that which laid out `values`
+    std::vector<Tensor> values;      // those of the plan, with real addresses
     std::vector<int8_t> chosen;      // [layers][samples] width, where automatic
     std::vector<int32_t> order;      // samples of one group of widths
     std::vector<int> readers;        // by value: the activation width that every reader takes it at, or the master
@@ -48,12 +68,25 @@ struct Arena {
     std::vector<int64_t> record_taps;  // the same over the records of lookup.cc, for one group of the layer's samples
 };
 
+// What an engine shares with those bound from it: packed weights, and arenas that nobody uses.
+struct Family {
+    ~Family();
+    std::unique_ptr<Arena> borrow(int threads);
+    void give_back(std::unique_ptr<Arena> arena);
+
+    std::vector<PackedLayer> layers;  // by op; empty where the op is no layer
+    Arena* idle = nullptr;            // a list, guarded by ForkLock: lending and taking back allocate nothing
+};
+
 class Engine {
   public:
     Engine(Program program, int threads, const Kernels& kernels, Kernel forced = Kernel::cheapest);
-    ~Engine();
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
+
+    // An engine for other sizes of the program's named dimensions, with a memory plan of its own and the same packed
+    // weights. Throws LoadError where the program cannot take them.
+    std::unique_ptr<Engine> bound(const std::map<std::string, int64_t>& sizes) const;
 
     const Program& program() const { return program_; }
     const Kernels& kernels() const { return *kernels_; }
@@ -62,28 +95,29 @@ class Engine {
     // Of so many samples, without the scratch that does not grow with them.
     int64_t arena_bytes(int64_t samples) const { return samples * (needs_.memory + needs_.stage + needs_.landing); }
     int64_t weight_bytes() const;
-    const Value& output() const;
+    // The values that leave the program, in order.
+    std::span<const Value* const> outputs() const { return outputs_; }
 
-    // x: [count, *input_shape] float32, finite. One of `codes` (int32) and `floats` gets [count, *output shape]; `widths`
-    // (or null) gets int8 [count, layers].
+    // `widths` (or null) gets int8 [count, layers]. Throws RangeError before anything runs.
     // With `seconds` (or null), [instructions], the time that each took is added there; with `used` (or null), too, the
     // name of the kernel of each layer that ran.
-    void run(const float* x, int64_t count, const Widths& plan, int32_t* codes, float* floats, int8_t* widths,
-             double* seconds = nullptr, const char** used = nullptr);
+    void run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, double* seconds = nullptr,
+             const char** used = nullptr);
 
   private:
-    std::unique_ptr<Arena> borrow();
-    void give_back(std::unique_ptr<Arena> arena);
+    Engine(const Engine& other, Program program);
+    void check(const Arrays& arrays, int64_t count) const;
+    Needs needs() const;
 
     Program program_;
+    std::vector<const Value*> outputs_;
     const Kernels* kernels_;
     int thread_count_;
     Kernel forced_;
     MemoryPlan plan_, plan_auto_;
-    std::vector<PackedLayer> layers_;  // by op; empty where the op is no layer
+    std::shared_ptr<Family> family_;
     Needs needs_;
     int64_t slice_ = 1;                // most samples that run together
-    Arena* idle_ = nullptr;            // a list, guarded by ForkLock: lending and taking back allocate nothing
 };
 
 // peak.cc: products a second of the block kernel of one thread, on operands that stay in the cache.

@@ -1,36 +1,11 @@
-// Runs a program: instruction by instruction, every layer as blocks of output pixels times panels of output channels.
-#include <algorithm>
+// Runs a program: instruction by instruction.
 #include <chrono>
-#include <cstring>
-#include <numeric>
 
-#include "../arith.h"
 #include "../ir/view.h"
-#include "choice.h"
-#include "lookup.h"
 #include "rows.h"
-#include "sliced.h"
-#include "window.h"
-#include "winograd.h"
 
 namespace dqt {
 namespace {
-
-// Where all weights stay in the cache, a strip of pixels goes through every panel before the next strip: what the panels
-// read and write of a pixel lies side by side.
-constexpr size_t CACHED_WEIGHTS = 256 << 10;
-constexpr int64_t STRIP = 192;
-
-// Panels of so many products come from behind the second-level cache: the next one is asked for meanwhile.
-constexpr int64_t STREAMED = 1024;
-
-int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
-
-int small(int64_t number) { return static_cast<int>(number); }  // of a geometry: below 2^24
-
-int index_of(const std::vector<int>& widths, int width) {
-    return static_cast<int>(std::find(widths.begin(), widths.end(), width) - widths.begin());
-}
 
 // One sample of the slice, for the plain form of an operator.
 class Lane final : public Sample {
@@ -39,13 +14,31 @@ class Lane final : public Sample {
 
     View view(int value) const override {
         const Tensor& t = run_.arena.values[value];
-        return {t.at(n_, 0, 0), t.shape, run_.plan.strides[value], t.zero, t.wide};
+        const Value& v = run_.program.values[value];
+        return {t.at(n_, 0, 0), t.shape, run_.plan.strides[value], t.zero, t.coded, static_cast<int32_t>(v.lo),
+                static_cast<int32_t>(v.hi)};
+    }
+    const void* input(int index) const override {
+        const Input& given = run_.program.inputs[index];
+        const int64_t bytes = product(given.shape) * (given.integer ? sizeof(int64_t) : sizeof(float));
+        return static_cast<const uint8_t*>(run_.arrays.inputs[index]) + (run_.first + n_) * bytes;
+    }
+    const int32_t* state(int index) const override {
+        return run_.arrays.states.empty() ? nullptr : sample(index, run_.arrays.states[index]);
+    }
+    int32_t* next_state(int index) const override {
+        return run_.arrays.after.empty() ? nullptr : sample(index, run_.arrays.after[index]);
     }
     void choose(int layer, int64_t width) const override {
         run_.arena.chosen[layer * run_.count + n_] = static_cast<int8_t>(width);
     }
 
   private:
+    template <class T>
+    T* sample(int state, T* array) const {
+        return array + (run_.first + n_) * product(run_.program.states[state].value.shape);
+    }
+
     const Context& run_;
     int64_t n_;
 };
@@ -80,7 +73,8 @@ class Execution {
             if (!plan_.live[i]) continue;
             const int layer = layer_of(ops[i]);
             const bool known = layer >= 0 && !widths_.automatic && run_.kernels.narrows;
-            const int width = known ? widths_.activation[layer] : master;
+            const int own = known ? widths_.activation[layer] : master;
+            const int width = known && run_.layers[i].input_exponent[own] == 0 ? own : master;
             for (const int v : plan_.reads[i]) {
                 int& before = arena_.readers[v];
                 before = before == 0 || before == width ? width : master;
@@ -92,287 +86,34 @@ class Execution {
         }
     }
 
-    Narrow narrow_of(int value) const {
-        const int master = run_.program.space.master, width = arena_.readers[value];
-        return {master, width ? master - width : 0};
-    }
-
     void border(const Op& op, const Tensor& t) {
         if (t.top + t.left + t.bottom + t.right > 0)
             for (int64_t n = 0; n < run_.count; ++n) fill_border(t, n);
+        const auto* quantize = std::get_if<Quantize>(&op);
         const bool whole =  // pixels, padding and all
-            std::holds_alternative<Conv>(op) || (std::holds_alternative<Quantize>(op) && quantizes_pixels(t));
-        if (!whole && !t.wide && t.pixel > t.channels)
+            std::holds_alternative<Conv>(op) || (quantize && quantizes_pixels(*quantize, t));
+        if (!whole && t.coded && t.pixel > t.channels)
             for (int64_t n = 0; n < run_.count; ++n) clear_padding(t, n);
     }
 
     template <class Operator>
     void step(const Operator& op, int i) {
         if constexpr (requires { op.layer; }) {
-            layer(op.layer, i, window(op, i));
+            used_ = run_layer(run_, i);
+        } else if constexpr (std::is_same_v<Operator, Dequantize>) {
+            dequantize(run_, op, plan_.output[i]);
+        } else if constexpr (std::is_same_v<Operator, Quantize>) {
+            if (!quantize(run_, op)) plainly(op);
         } else if constexpr (requires { execute(run_, op); }) {
-            execute(run_, op);
+            plan_.coded[i] ? execute(run_, op) : plainly(op);
         } else {
-            each_sample(run_, [&](int64_t n) { op.run(Lane(run_, n)); });
+            plainly(op);
         }
     }
 
-    Window window(const Conv& op, int i) {
-        const PackedLayer& packed = run_.layers[i];
-        Window w{arena_.values[op.x], arena_.values[op.out], {op.stride[0], op.stride[1]},
-                 {op.padding[0], op.padding[2]}, {}, packed.depth, 0};
-        std::vector<int64_t>& taps = arena_.taps;
-        taps.clear();
-        const int inputs = static_cast<int>(op.weight.shape[1]);
-        if (op.groups > 1 && !packed.depthwise) {
-            w.group_bytes = packed.depth;
-            if (inputs != packed.depth) w.in.lay_out(int64_t{packed.depth} * op.groups);  // each padded to 4 channels
-        }
-        const int64_t down = op.dilation[0] * w.in.row, across = op.dilation[1] * w.in.pixel;
-        const bool rows = op.groups == 1 && op.dilation[1] == 1 && !packed.by_tap;  // a row of taps is contiguous
-        for (int y = 0; y < packed.kernel_height; ++y)
-            for (int x = 0; x < (rows ? 1 : packed.kernel_width); ++x)
-                taps.push_back(y * down + x * across);
-        w.taps = taps;
-        if (rows) w.depth *= packed.kernel_width;
-        return w;
-    }
-
-    Window window(const Linear& op, int) {
-        const Tensor &x = arena_.values[op.x], &out = arena_.values[op.out];
-        static constexpr int64_t HERE[] = {0};
-        Window w{x, out, {1, 1}, {0, 0}, HERE, 0, 0};
-        if (x.planar) w.in = as_matrix(x);
-        if (out.planar) {
-            w.out = as_matrix(out);
-            w.out.data = arena_.landing.data();
-        }
-        w.depth = static_cast<int>(round_up(w.in.channels, 4));
-        return w;
-    }
-
-    // Every sample of the slice at its widths: grouped by them where the plan is automatic.
-    void layer(int index, int i, Window w) {
-        const auto& space = run_.program.space;
-        std::vector<int32_t>& order = arena_.order;
-        const bool chosen = widths_.automatic && index < static_cast<int>(space.layers.size()) &&
-                            arena_.chosen[index * run_.count] != 0;
-        if (!chosen) {
-            order.resize(run_.count);
-            std::iota(order.begin(), order.end(), 0);
-            return at_widths(i, w, widths_.weight[index], widths_.activation[index]);
-        }
-        for (const int b : space.choices) {
-            order.clear();
-            for (int n = 0; n < run_.count; ++n)
-                if (arena_.chosen[index * run_.count + n] == b) order.push_back(n);
-            if (!order.empty()) at_widths(i, w, b, b);
-        }
-    }
-
-    // The groups of one layer may have several kernels.
-    void use(const char* name) { used_ = used_ && used_ != name ? "several" : name; }
-
-    void at_widths(int i, Window w, int weight, int activation) {
-        const Op& op = run_.program.ops[i];
-        const auto* conv = std::get_if<Conv>(&op);
-        const PackedLayer& packed = run_.layers[i];
-        const auto& widths = run_.program.space.widths;
-        const int row = index_of(widths, std::min(weight, activation));
-        const int32_t* start = packed.start[index_of(widths, weight)].data();
-        const LayerRun layer{packed, weights_of(packed, weight), w, packed.narrowing(weight), start, row, ending(i, w.out),
-                             narrow_of(plan_.reads[i][0]).s > 0};
-        const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
-        if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
-        const Ending& end = layer.end;
-        if (choice.winograd)
-            run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
-                                small(w.padding[0]), small(w.padding[1]), weight, activation, start, row, end.narrow});
-        if (choice.lookup) run_lookup(run_, *conv, layer, *choice.lookup);
-        if (choice.winograd || choice.lookup) return through_table(end);
-        stage(i, w, packed, activation);
-        use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
-        if (packed.depthwise) return depthwise(*conv, layer);
-        if (packed.slice)
-            run_sliced(run_, {packed, w.in, w.out, weight, start, row, layer.end.narrow});
-        else
-            blocks(layer);
-        const Tensor& out = arena_.values[writes(op)];
-        if (out.planar && !w.out.planar)
-            for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
-    }
-
-    // Rows of taps are narrowed here, all other weights where a kernel loads them.
-    const int8_t* weights_of(const PackedLayer& packed, int width) {
-        const bool rows = packed.row_taps && width < packed.master;
-        if (rows) packed.narrow_rows(width, arena_.scratch.data());
-        return reinterpret_cast<const int8_t*>(rows ? arena_.scratch.data() : packed.weight.data());
-    }
-
-    // All pixels of this group through the table, where there is one.
-    void through_table(const Ending& end) const {
-        if (!end.table) return;
-        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
-        arena_.threads.each([&](int t) { through_table(end, split(pixels, t, arena_.threads.count())); });
-    }
-
-    void through_table(const Ending& end, Range pixels) const {
-        const Tensor& out = end.out;
-        for (int64_t i = pixels.first; i < pixels.last;) {
-            const int64_t x = i % out.width, y = i / out.width % out.height, n = arena_.order[i / (out.width * out.height)];
-            const int64_t some = std::min(out.width - x, pixels.last - i);
-            uint8_t* p = out.at(n, y, x);
-            look_up_pixels(run_.kernels, out, p, p, some, end.table);
-            i += some;
-        }
-    }
-
-    Ending ending(int i, const Tensor& own) {
-        const int value = writes(run_.program.ops[i]);
-        if (plan_.fused[i] < 0) return {own, own, false, {}, narrow_of(value)};
-        if (const auto* table = std::get_if<Table>(&run_.program.ops[plan_.fused[i]])) {
-            const Tensor& out = arena_.values[table->out];
-            const Narrow narrow = narrow_of(table->out);
-            const std::vector<uint8_t>& codes = table->table.data;
-            for (size_t q = 0; q < codes.size(); ++q) table_[q] = dqt_narrow_activation(codes[q], narrow.n, narrow.s);
-            return {out, out, false, {}, {}, table_};
-        }
-        const auto& add = std::get<Add>(run_.program.ops[plan_.fused[i]]);
-        const bool first = add.a == value;
-        return {arena_.values[add.out], arena_.values[first ? add.b : add.a], true, residual(add, first), narrow_of(add.out)};
-    }
-
-    // Narrows the input's samples of this group, and pads its groups of channels where the kernel wants that.
-    void stage(int i, Window& w, const PackedLayer& packed, int activation) {
-        const int x = plan_.reads[i][0];
-        const Tensor& from = arena_.values[x];
-        const int s = narrow_of(x).s ? 0 : run_.program.space.master - activation;
-        const auto& order = arena_.order;
-        const bool matrix = w.in.planar != from.planar;
-        const bool regroup = w.group_bytes && from.channels != int64_t{packed.depth} * packed.groups;
-        if (!matrix && !regroup && s == 0) return;
-        w.in.data = arena_.stage.data();
-        if (matrix) {
-            std::memset(w.in.data, 0, run_.count * w.in.image);
-            for (const int32_t n : order) {
-                copy_elements(from, w.in, n);
-                uint8_t* p = w.in.at(n, 0, 0);
-                run_.kernels.narrow(p, p, w.in.image, packed.master, s);
-            }
-            return;
-        }
-        const int64_t rows = from.rows(), pixels = from.columns();
-        arena_.threads.each([&](int t) {
-            const Range range = split(static_cast<int64_t>(order.size()) * rows, t, arena_.threads.count());
-            for (int64_t at = range.first; at < range.last; ++at) {
-                const int64_t n = order[at / rows], y = at % rows;
-                const uint8_t* in = from.data + n * from.image + y * from.row;
-                uint8_t* out = w.in.data + n * w.in.image + y * w.in.row;
-                if (!regroup) {
-                    run_.kernels.narrow(in, out, from.row, packed.master, s);
-                    continue;
-                }
-                const int64_t inputs = from.channels / packed.groups;
-                for (int64_t p = 0; p < pixels; ++p)
-                    for (int g = 0; g < packed.groups; ++g)
-                        for (int64_t c = 0; c < packed.depth; ++c)
-                            out[p * w.in.pixel + g * packed.depth + c] =
-                                c < inputs ? dqt_narrow_activation(in[p * from.pixel + g * inputs + c], packed.master, s)
-                                           : 0;
-            }
-        });
-    }
-
-    void depthwise(const Conv& op, const LayerRun& layer) {
-        const PackedLayer& packed = layer.packed;
-        const Window& w = layer.w;
-        const auto& order = arena_.order;
-        DepthwiseRow common{};
-        common.in_row = op.dilation[0] * w.in.row;
-        common.in_column = op.dilation[1] * w.in.pixel;
-        common.in_pixel = op.stride[1] * w.in.pixel;
-        const Tensor& out = layer.end.out;
-        common.out_pixel = out.pixel;
-        common.channels = static_cast<int32_t>(out.channels);
-        common.count = static_cast<int32_t>(out.width);
-        common.kernel_height = packed.kernel_height;
-        common.kernel_width = packed.kernel_width;
-        common.weight = layer.weights;
-        common.mask = layer.narrowing.mask;
-        std::copy_n(layer.narrowing.middle, 2, common.middle);
-        common.start = layer.start;
-        common.rounding = packed.rounding(layer.row, 0);
-        common.narrow = layer.end.narrow;
-        arena_.threads.each([&](int t) {
-            DepthwiseRow each = common;
-            const Range range = split(static_cast<int64_t>(order.size()) * out.height, t, arena_.threads.count());
-            for (int64_t at = range.first; at < range.last; ++at) {
-                const int64_t n = order[at / out.height], y = at % out.height;
-                each.in = w.in.at(n, y * op.stride[0] - op.padding[0], -op.padding[2]);
-                each.out = out.at(n, y, 0);
-                run_.kernels.depthwise(each);
-                if (layer.end.table) through_table(layer.end, {at * out.width, (at + 1) * out.width});
-            }
-        });
-    }
-
-    void blocks(const LayerRun& layer) {
-        const PackedLayer& packed = layer.packed;
-        const int parts = arena_.threads.count();
-        const Ending& end = layer.end;
-        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
-        const auto panels = static_cast<int64_t>(packed.panels.size());
-        const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
-        arena_.threads.each([&](int t) {
-            const Part part(!by_pixel, panels, pixels, t, parts);
-            const Range some = part.rows;
-            const bool small = packed.weight.size() <= CACHED_WEIGHTS;
-            const int64_t strip = small ? STRIP : some.last - some.first;
-            for (int64_t first = some.first; first < some.last; first += strip) {
-                const Range these{first, std::min(first + strip, some.last)};
-                for (int64_t p = part.panels.first; p < part.panels.last; ++p) panel(layer, p, these);
-                if (by_pixel && end.table) through_table(end, these);
-            }
-        });
-        if (!by_pixel) through_table(end);
-    }
-
-    // One panel of channels over a range of output pixels, in blocks of nearly equal height.
-    void panel(const LayerRun& layer, int64_t p, Range pixels) {
-        const std::vector<Panel>& panels = layer.packed.panels;
-        const Panel& panel = panels[p];
-        const Window& w = layer.w;
-        const Ending& end = layer.end;
-        const int kind = kind_of(panel.vectors), most = run_.kernels.most_rows[kind];
-        Block block{};
-        block.taps = w.taps.data();
-        block.tap_count = static_cast<int>(w.taps.size());
-        block.depth = w.depth;
-        block.panel = layer.weights + panel.weight;
-        const int64_t products = int64_t{block.tap_count} * block.depth;
-        const bool streams = products >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
-        block.next = streams ? layer.weights + panels[p + 1].weight : block.panel;
-        const int64_t lines = streams ? products / 4 * LINE : 0;
-        block.mask = layer.narrowing.mask;
-        std::copy_n(layer.narrowing.middle, 2, block.middle);
-        block.start = layer.start + panel.at;
-        block.rounding = layer.packed.rounding(layer.row, panel.at);
-        block.residual = end.fused ? &end.residual : nullptr;
-        block.wide = end.out.wide;
-        block.narrow = end.narrow;
-        block.columns = panel.columns;
-        block.stored = stored_columns(layer.packed, panel, end.out);
-        const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;
-        Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, end.out, end.other,
-                      panel.group * w.group_bytes, int64_t{panel.first} * end.out.element()};
-        cursor.move_to(pixels.first);
-        const int64_t least = total / count, more = total % count;
-        for (int64_t k = 0; k < count; ++k) {
-            const int64_t rows = least + (k < more);
-            cursor.fill(block, rows);
-            run_.kernels.block[kind][layer.narrowing.narrowed][rows - 1](block);
-            block.next += lines;
-        }
+    template <class Operator>
+    void plainly(const Operator& op) {
+        each_sample(run_, [&](int64_t n) { op.run(Lane(run_, n)); });
     }
 
     const Context& run_;
@@ -380,7 +121,6 @@ class Execution {
     const MemoryPlan& plan_;
     const Widths& widths_;
     const char* used_ = nullptr;     // kernel of the layer that runs
-    uint8_t table_[256] = {};        // that it ends with
 };
 
 }  // namespace

@@ -14,36 +14,49 @@ struct Context {
     const Widths& widths;
     Arena& arena;
     Kernel forced;
-    int64_t count;                   // samples
-    const float* x;
+    const Arrays& arrays;            // of the whole batch
+    int64_t first, count;            // samples of it
+
+    // Where the slice's samples of a [batch, size] array start.
+    template <class T>
+    T* samples(T* array, int64_t size) const {
+        return array ? array + first * size : nullptr;
+    }
 };
 
 // Columns of a panel that are stored in `out`: after the last channel also the bytes that fill its pixel.
 inline int stored_columns(const PackedLayer& layer, const Panel& panel, const Tensor& out) {
     const bool last = panel.first + panel.columns == layer.out_channels;
-    return panel.columns + (last && !out.wide ? static_cast<int>(out.pixel - out.channels) : 0);
+    return panel.columns + (last && out.coded ? static_cast<int>(out.pixel - out.channels) : 0);
 }
 
 // executor.cc: every instruction that the plan needs. With `seconds` (or null), the time of each is added there,
 // and with `used` (or null), the name of each layer's kernel is put there.
 void execute(const Context& run, double* seconds, const char** used);
 
+// layers.cc: instruction `i`, which is a layer; the name of its kernel.
+const char* run_layer(const Context& run, int i);
+
 // border.cc
 void fill_border(const Tensor& t, int64_t n);
 void clear_padding(const Tensor& t, int64_t n);                       // of each pixel, with zeros
 void copy_elements(const Tensor& from, const Tensor& to, int64_t n);  // of the same logical shape
 
-// ops/: operators that have kernels here, on every sample of the slice. All others but layers run in their plain form.
-void execute(const Context& run, const Quantize& op);
+// ops/: operators that have kernels for codes here, on every sample of the slice. All others but layers run in their plain
+// form, and these too where a value is not codes.
 void execute(const Context& run, const Add& op);
 void execute(const Context& run, const Multiply& op);
 void execute(const Context& run, const Rescale& op);
 void execute(const Context& run, const MaxPool& op);
 void execute(const Context& run, const AvgPool& op);
 void execute(const Context& run, const Table& op);
-inline void execute(const Context&, const Dequantize&) {}  // Engine::run() reads the integers out
+bool quantize(const Context& run, const Quantize& op);  // false where no kernel can
+void dequantize(const Context& run, const Dequantize& op, int output);
 
-inline bool quantizes_pixels(const Tensor& t) { return t.planar && t.channels <= 4; }  // whole ones: Kernels::quantize
+// Whether Kernels::quantize writes whole pixels.
+inline bool quantizes_pixels(const Quantize& op, const Tensor& t) {
+    return t.planar && t.channels <= 4 && (op.axis == 0 || op.gain.data.size() == 1);
+}
 Residual residual(const Add& op, bool first);  // `first`: the kernel's own operand is `a`, not `b`
 // Pixels side by side, those of `t` or laid out as they are, each code through 256 others; `in` may be `out`.
 void look_up_pixels(const Kernels& kernels, const Tensor& t, const uint8_t* in, uint8_t* out, int64_t pixels,

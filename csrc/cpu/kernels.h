@@ -222,6 +222,12 @@ struct SlicedKernels {
     void (*unpack[SLICES])(const Block& b, int8_t* panel);
 };
 
+// clip(rint(x * gain + bias) + zero, 0, highest) by channel: two roundings to float32, never a fused one.
+struct Quantization {
+    const float *gain, *bias;
+    int zero, highest;
+};
+
 struct Kernels {
     const char* name;
     // block[1, 2, 4 vectors -> 0, 1, 2][narrowed][rows - 1]; null where `rows` is more than most_rows.
@@ -232,8 +238,8 @@ struct Kernels {
     void (*add)(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k);
     void (*table)(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table);
     // `count` pixels of up to 4 channels -> `pixel` bytes each: 4, or no more than the channels.
-    void (*quantize)(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
-                     int zero, int highest);
+    void (*quantize)(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count,
+                     const Quantization& q);
     bool (*usable)();                // whether this processor runs them
     void (*maximum)(const MaximumRow&);
     const WinogradKernels* winograd = nullptr;  // null: no Winograd

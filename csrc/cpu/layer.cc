@@ -97,6 +97,7 @@ void pack_rows(PackedLayer& layer, const int8_t* weight, int inputs) {
     layer.row_taps = width;
     layer.row_channels = inputs;
     layer.kernel_width = 1;
+    layer.inputs = row;
     layer.depth = static_cast<int>(round_up(row, 4));
     lay_out(layer);
     pack_panels(layer, rows.data(), row);
@@ -136,13 +137,15 @@ Bytes::Bytes(size_t size, bool streamed) : size_(round_up(size + SLACK, LINE)) {
     std::memset(data_.get(), 0, size_);
 }
 
+bool Bytes::holds(size_t size) const { return size_ >= static_cast<size_t>(round_up(size + SLACK, LINE)); }
+
 void Bytes::Free::operator()(uint8_t* p) const { std::free(p); }
 
 Narrowing PackedLayer::narrowing(int width) const {
+    if (aside(width)) return {~0u, {0, 0}, false};
     const int s = master - width;
     const uint32_t mask = dqt_weight_mask(s) * 0x01010101u;
     const uint32_t even = dqt_midpoint(s, 0), odd = dqt_midpoint(s, 1);
-    if (row_taps) return {~0u, {0, 0}, false};  // narrow_rows does it
     if (depthwise && kernel_width % 2) {  // the tap's parity is that of its row plus its column
         const uint32_t rows = even | odd << 8 | even << 16 | odd << 24;
         return {mask, {rows, odd | even << 8 | odd << 16 | even << 24}, s > 0};
@@ -152,23 +155,38 @@ Narrowing PackedLayer::narrowing(int width) const {
     return {mask, {lanes, lanes}, s > 0};
 }
 
-void PackedLayer::narrow_rows(int width, uint8_t* out) const {
-    const int s = master - width;
-    const uint32_t mask = dqt_weight_mask(s) * 0x01010101u;
-    for (const Panel& panel : panels)
-        for (int y = 0; y < kernel_height; ++y)
-            for (int k = 0; k < depth; k += 4) {
-                uint32_t middle = 0;  // of the four; 0 where there is no weight
-                for (int i = k; i < std::min(k + 4, row_taps * row_channels); ++i)
-                    middle |= uint32_t{dqt_midpoint(s, by_tap ? y * row_taps + i : i % row_channels)} << 8 * (i - k);
-                const int64_t at = panel.weight + (int64_t{y} * depth + k) * panel.vectors * LANES;
-                for (int lane = 0; lane < panel.vectors * LANES; ++lane) {
-                    uint32_t four;
-                    std::memcpy(&four, weight.data() + at + 4 * lane, 4);
-                    four = (four & mask) | middle;
-                    std::memcpy(out + at + 4 * lane, &four, 4);
-                }
+// Saturated and cut, byte by byte; then midpoints, which depend on the place: 0 where there is no weight.
+void PackedLayer::narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const {
+    const int e = weight_exponent[width], s = master - width - e;
+    uint8_t cut[256];
+    for (int q = 0; q < 256; ++q)
+        cut[q] = static_cast<uint8_t>(dqt_narrow_weight(static_cast<int8_t>(q), master, width, e, nearest, 0));
+    if (!nearest)
+        for (uint8_t& each : cut) each &= dqt_weight_mask(s);
+    // Steps of four channels, or for depthwise layers of four rows of a column: [taps or columns][steps][lanes][4].
+    const int quads = (kernel_height + 3) / 4, lanes = panel.vectors * LANES;
+    const int outer = depthwise ? kernel_width : kernel_height * kernel_width, inner = depthwise ? quads : depth / 4;
+    const int64_t first = depthwise ? panel.at * kernel_width * quads * 4 : panel.weight;
+    kernels.table(weight.data() + first, out + first, int64_t{outer} * inner * lanes * 4, cut);
+    if (nearest || s == 0) return;
+    const auto index = [&](int t, int i) {  // of the midpoint
+        if (depthwise) return i * kernel_width + t;
+        if (row_taps) return by_tap ? t * row_taps + i : i % row_channels;
+        return by_tap ? t : i;
+    };
+    uint8_t* to = out + first;
+    for (int t = 0; t < outer; ++t)
+        for (int k = 0; k < inner; ++k) {
+            uint32_t middle = 0;
+            for (int i = 4 * k; i < std::min(4 * k + 4, depthwise ? kernel_height : inputs); ++i)
+                middle |= uint32_t{dqt_midpoint(s, index(t, i))} << 8 * (i - 4 * k);
+            for (int lane = 0; lane < lanes; ++lane, to += 4) {
+                uint32_t four;
+                std::memcpy(&four, to, 4);
+                four |= middle;
+                std::memcpy(to, &four, 4);
             }
+        }
 }
 
 Rounding PackedLayer::rounding(int row, int64_t at) const {
@@ -176,19 +194,31 @@ Rounding PackedLayer::rounding(int row, int64_t at) const {
     return {m[k].data() + at, c[k].data() + at, shift, lo, hi};
 }
 
-PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, Packing packing, int zero,
-                 const Space& space) {
+bool Packed::plain() const {
+    return !nearest && std::ranges::all_of(weight_exponents, [](int64_t e) { return e == 0; });
+}
+
+PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const Space& space) {
+    const Array<int8_t>& weight = op.weight;
+    const Requant& requant = op.requant;
     const bool linear = weight.shape.size() == 2;
     PackedLayer layer;
     layer.out_channels = static_cast<int>(weight.shape[0]);
     const int inputs = static_cast<int>(weight.shape[1]);
     layer.kernel_height = linear ? 1 : static_cast<int>(weight.shape[2]);
     layer.kernel_width = linear ? 1 : static_cast<int>(weight.shape[3]);
+    layer.inputs = inputs;
     layer.depth = static_cast<int>(round_up(inputs, 4));
     layer.groups = groups;
     layer.depthwise = packing == Packing::depthwise;
     layer.master = space.master;
     layer.by_tap = inputs == 1 && !linear;
+    layer.nearest = op.nearest;
+    for (size_t i = 0; i < space.widths.size(); ++i) {
+        const int width = space.widths[i];
+        if (!op.weight_exponents.empty()) layer.weight_exponent[width] = static_cast<uint8_t>(op.weight_exponents[i]);
+        if (!op.input_exponents.empty()) layer.input_exponent[width] = static_cast<uint8_t>(op.input_exponents[i]);
+    }
     layer.shift = requant.shift;
     layer.lo = requant.lo;
     layer.hi = requant.hi;
@@ -199,16 +229,15 @@ PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups
         case Packing::depthwise: pack_depthwise(layer, weight.data.data()); break;
         case Packing::slices: pack_sliced(layer, weight.data.data(), inputs); break;
     }
-    for (const int width : space.widths) {
-        const int s = space.master - width;
+    for (const int width : space.widths)
         layer.start.push_back(by_lane<int32_t>(layer, false, [&](int o) {
             int64_t sum = 0;
             for (int i = 0; i < inputs; ++i)
                 for (int t = 0; t < taps; ++t)
-                    sum += dqt_narrow_weight(weight.data[(int64_t{o} * inputs + i) * taps + t], s, layer.by_tap ? t : i);
+                    sum += dqt_narrow_weight(weight.data[(int64_t{o} * inputs + i) * taps + t], space.master, width,
+                                             layer.weight_exponent[width], op.nearest, layer.by_tap ? t : i);
             return static_cast<int32_t>(-zero * sum);
         }));
-    }
     for (int64_t row = 0; row < requant.m.shape[0]; ++row) {
         const int64_t at = row * layer.out_channels;
         layer.m.push_back(by_lane<int32_t>(layer, false, [&](int o) { return requant.m.data[at + o]; }));

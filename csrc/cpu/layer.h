@@ -21,6 +21,7 @@ class Bytes {
     explicit Bytes(size_t size, bool streamed = false);
     uint8_t* data() const { return data_.get(); }
     size_t size() const { return size_; }
+    bool holds(size_t size) const;   // as one of this size would
 
   private:
     struct Free {
@@ -65,6 +66,9 @@ struct PackedLayer {
     bool depthwise;
     int master;
     bool by_tap;                         // one input channel to a filter: the midpoint's index is the tap
+    int inputs;                          // real channels of a tap, or taps and channels of a row of taps
+    bool nearest = false;                // weights are narrowed by the nearest rule, not by the midpoint
+    uint8_t weight_exponent[9] = {}, input_exponent[9] = {};  // by width: it reads a range 2^-e of the master's
     std::vector<Panel> panels;
     Bytes weight;
     int64_t slice = 0;                   // of weights cut into slices: bytes from slice to slice; 0: they are whole
@@ -74,9 +78,15 @@ struct PackedLayer {
     std::vector<Constants<int64_t>> c;
     int32_t shift, lo, hi;
 
+    // Whether codes at these widths are the top bits alone, weights with their midpoints: what all kernels can do.
+    bool plain(int weight, int activation) const { return plain_weights(weight) && input_exponent[activation] == 0; }
+    bool plain_weights(int width) const { return width == master || (!nearest && weight_exponent[width] == 0); }
+    // Whether weights are narrowed aside and run as they are: where they are not plain; rows of taps, whose midpoints
+    // change from four bytes to the next.
+    bool aside(int width) const { return (row_taps && width < master) || !plain_weights(width); }
     Narrowing narrowing(int width) const;
-    // The weights of a dense input at a width: the midpoints of a row of taps change from four bytes to the next.
-    void narrow_rows(int width, uint8_t* out) const;
+    // The weights of one panel at such a width, to their place in `out`.
+    void narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const;
     Rounding rounding(int row, int64_t at) const;
 };
 
@@ -84,8 +94,20 @@ struct PackedLayer {
 // layers; in slices of two bits, for Kernels::sliced: linear layers alone.
 enum class Packing { panels, rows, depthwise, slices };
 
-// Packs weights [O, I / groups, KH, KW], or [O, I] of a linear layer. `zero` is that of the input.
-PackedLayer pack(const Array<int8_t>& weight, const Requant& requant, int groups, Packing packing, int zero,
-                 const Space& space);
+// What is packed: weights [O, I / groups, KH, KW], or [O, I] of a linear layer. `zero` is that of the input.
+struct Packed {
+    const Array<int8_t>& weight;
+    Requant requant;
+    bool nearest;
+    const Numbers &weight_exponents, &input_exponents;
+
+    template <class Operator>
+    explicit Packed(const Operator& op)
+        : weight(op.weight), requant(op), nearest(op.nearest), weight_exponents(op.weight_exponents),
+          input_exponents(op.input_exponents) {}
+    // Whether weights are plain at every width.
+    bool plain() const;
+};
+PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const Space& space);
 
 }  // namespace dqt

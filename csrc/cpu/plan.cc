@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "../compile/liveness.h"
 #include "../compile/memory.h"
@@ -37,7 +38,7 @@ std::vector<Tensor> layouts(const Program& program, const std::vector<std::vecto
         const Value& value = program.values[v];
         t.shape = value.shape;
         t.zero = value.zero;
-        t.wide = value.wide;
+        t.coded = value.coded();
         if (value.shape.size() != 3) {
             t = as_matrix(t);
             continue;
@@ -51,9 +52,12 @@ std::vector<Tensor> layouts(const Program& program, const std::vector<std::vecto
         if (const auto* conv = std::get_if<Conv>(&op)) widen_border(result[conv->x], *conv);
     for (Tensor& t : result)
         if (t.planar) t.lay_out(t.pixel_bytes());
-    Tensor& input = result[writes(program.ops.front())];
-    if (input.planar && input.channels < 4 && reads_dense_rows(program, reads, writes(program.ops.front())))
-        input.lay_out(input.channels);
+    for (const Op& op : program.ops) {
+        if (!std::holds_alternative<Quantize>(op)) continue;
+        Tensor& input = result[writes(op)];
+        if (input.planar && input.channels < 4 && reads_dense_rows(program, reads, writes(op)))
+            input.lay_out(input.channels);
+    }
     return result;
 }
 
@@ -77,7 +81,7 @@ Tensor as_matrix(const Tensor& t) {
     Tensor result;
     result.shape = t.shape;
     result.zero = t.zero;
-    result.wide = t.wide;
+    result.coded = t.coded;
     result.channels = t.shape.empty() ? 1 : t.shape.back();  // a number for each sample
     result.height = product(t.shape) / result.channels;
     result.lay_out(result.pixel_bytes());
@@ -86,17 +90,28 @@ Tensor as_matrix(const Tensor& t) {
 
 bool is_depthwise(const Conv& op, const Program& program) {
     return op.groups > 1 && op.weight.shape[1] == 1 && op.weight.shape[0] == op.groups &&
-           !program.values[op.out].wide;
+           program.values[op.out].coded();
 }
 
 MemoryPlan make_plan(const Program& program, bool automatic) {
+    static std::atomic<uint64_t> made{0};
     MemoryPlan plan;
+    plan.serial = ++made;
+    int outputs = 0;
     plan.live = needed(program, automatic);
     for (const Op& op : program.ops) plan.reads.push_back(reads(op));
     plan.values = layouts(program, plan.reads);
     plan.strides = strides_of(plan.values);
+    const auto coded = [&](int v) { return program.values[v].coded(); };
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+        const int out = writes(program.ops[i]);
+        plan.coded.push_back(std::ranges::all_of(plan.reads[i], coded) && (out < 0 || coded(out)));
+        const bool leaves = std::holds_alternative<Dequantize>(program.ops[i]);
+        plan.output.push_back(leaves ? outputs++ : -1);
+    }
     plan.fused = fuse(program, plan.live, [&](const Conv& conv, const Op& last) {  // depthwise kernels read no residual
-        return std::holds_alternative<Table>(last) || !is_depthwise(conv, program);
+        const auto* add = std::get_if<Add>(&last);
+        return !add || (coded(add->a) && coded(add->b) && coded(add->out) && !is_depthwise(conv, program));
     });
     plan.offset.assign(program.values.size(), 0);
     plan.bytes = place(images(plan.values), lives(program, plan.live, plan.fused), plan.offset);

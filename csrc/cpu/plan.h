@@ -1,6 +1,7 @@
 // The memory plan of this target: how values are laid out, where each lies, what runs and what is fused.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "../compile/fusion.h"
@@ -21,6 +22,9 @@ struct MemoryPlan {
     std::vector<char> live;          // by op: whether it runs at all
     std::vector<std::vector<int>> reads;  // by op
     std::vector<int> fused;          // by op: see compile/fusion.h
+    std::vector<char> coded;         // by op: whether it reads and writes codes alone, which kernels are for
+    std::vector<int> output;         // by op: of a Dequantize, the index of its output
+    uint64_t serial = 0;             // another one for each plan
 };
 
 MemoryPlan make_plan(const Program& program, bool automatic);

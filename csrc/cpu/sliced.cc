@@ -46,7 +46,7 @@ class Sliced {
         std::copy_n(narrowing_.middle, 2, block.middle);
         block.start = s_.start + panel.at;
         block.rounding = s_.layer.rounding(s_.row, panel.at);
-        block.wide = s_.out.wide;
+        block.wide = !s_.out.coded;
         block.narrow = s_.narrow;
         block.columns = panel.columns;
         block.stored = stored_columns(s_.layer, panel, s_.out);

@@ -1,10 +1,12 @@
 // Runs the engine for the tests under sanitizers, which compare its integers with the interpreter's.
 //
-//   engine_test ISA THREADS CALLERS NET.dqt INPUT WIDTHS OUTPUT
+//   engine_test ISA THREADS CALLERS NET.dqt COUNT INPUT WIDTHS OUTPUT [DIMENSION SIZE]...
 //
-// ISA: kernels by name. CALLERS: threads that call one engine at the same time, each some times. INPUT: float32 samples.
-// WIDTHS: a text file, a plan on each line: weights:activations of each layer (the controller's after them), or auto.
-// OUTPUT: for each plan the int32 codes [count, output], as every caller got them.
+// ISA: kernels by name. CALLERS: threads that call one engine at the same time, each some times. INPUT: the inputs of COUNT
+// samples, one array after the other, then the states as int32. WIDTHS: a text file, a plan on each line:
+// weights:activations of each layer (the controller's after them), or auto. OUTPUT: for each plan the int32 codes of the
+// outputs, one array after the other, then of the states after the run, as every caller got them. DIMENSION: named ones
+// that are bound to other sizes.
 //
 // It fails too where a run allocates memory though the same plan ran on as many samples before.
 #include <malloc.h>
@@ -16,6 +18,8 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <memory>
 #include <new>
 #include <sstream>
 #include <string>
@@ -81,26 +85,66 @@ dqt::Widths parse(const std::string& line, const dqt::Space& space) {
     return widths;
 }
 
+// What the runs of one engine read, and where its integers go to.
+class Run {
+  public:
+    Run(dqt::Engine& engine, int64_t count, std::vector<char> input) : engine_(engine), count_(count), input_(std::move(input)) {
+        const char* at = input_.data();
+        for (const dqt::Input& each : engine.program().inputs) {
+            inputs_.push_back(at);
+            at += count * dqt::product(each.shape) * (each.integer ? 8 : 4);
+        }
+        for (const dqt::State& each : engine.program().states) {
+            states_.push_back(reinterpret_cast<const int32_t*>(at));
+            at += count * dqt::product(each.value.shape) * 4;
+        }
+        if (at != input_.data() + input_.size()) throw std::runtime_error("an input of the wrong size");
+        for (const dqt::Value* each : engine.outputs()) sizes_.push_back(count * dqt::product(each->shape));
+        for (const dqt::State& each : engine.program().states) sizes_.push_back(count * dqt::product(each.value.shape));
+        for (const int64_t size : sizes_) total_ += size;
+    }
+    // The integers of a run, and how often it allocated.
+    int64_t operator()(const dqt::Widths& plan, std::vector<int32_t>& codes) {
+        codes.resize(total_);
+        std::vector<dqt::Outcome> outputs;
+        std::vector<int32_t*> after;
+        int32_t* at = codes.data();
+        for (size_t i = 0; i < sizes_.size(); at += sizes_[i++]) {
+            if (i < engine_.outputs().size())
+                outputs.push_back({at, nullptr});
+            else
+                after.push_back(at);
+        }
+        std::vector<int8_t> chosen(count_ * engine_.program().space.layers.size());
+        const int64_t before = allocations;
+        engine_.run({inputs_, outputs, states_, after}, count_, plan, chosen.data());
+        return allocations - before;
+    }
+
+  private:
+    dqt::Engine& engine_;
+    int64_t count_, total_ = 0;
+    std::vector<char> input_;
+    std::vector<const void*> inputs_;
+    std::vector<const int32_t*> states_;
+    std::vector<int64_t> sizes_;     // of outputs, then of states
+};
+
 // Every caller runs every plan, each starting at another; all must get the same.
-std::vector<std::vector<int32_t>> all(dqt::Engine& engine, const std::vector<float>& x, int64_t count, int64_t size,
-                                      const std::vector<dqt::Widths>& plans, int callers) {
+std::vector<std::vector<int32_t>> all(Run& run, const std::vector<dqt::Widths>& plans, int callers) {
     std::vector<std::vector<int32_t>> first(plans.size());
     for (size_t i = 0; i < plans.size(); ++i) {
-        first[i].resize(count * size);
-        std::vector<int8_t> chosen(count * engine.program().space.layers.size());
-        engine.run(x.data(), count, plans[i], first[i].data(), nullptr, chosen.data());
-        const int64_t before = allocations;
-        engine.run(x.data(), count, plans[i], first[i].data(), nullptr, chosen.data());
-        if (allocations != before) throw std::runtime_error("a second run allocated memory");
+        run(plans[i], first[i]);
+        if (run(plans[i], first[i]) != 0) throw std::runtime_error("a second run allocated memory");
     }
     std::vector<std::thread> threads;
     std::vector<int> differ(callers);
     for (int caller = 0; callers > 1 && caller < callers; ++caller)
         threads.emplace_back([&, caller] {
-            std::vector<int32_t> codes(count * size);
+            std::vector<int32_t> codes;
             for (size_t k = 0; k < ROUNDS * plans.size(); ++k) {
                 const size_t i = (k + caller) % plans.size();
-                engine.run(x.data(), count, plans[i], codes.data(), nullptr, nullptr);
+                run(plans[i], codes);
                 differ[caller] += codes != first[i];
             }
         });
@@ -110,21 +154,22 @@ std::vector<std::vector<int32_t>> all(dqt::Engine& engine, const std::vector<flo
     return first;
 }
 
-int run(char** argv) {
+int test(int argc, char** argv) {
     const dqt::Kernels* kernels = dqt::choose_kernels(argv[1]);
     if (!kernels) throw std::runtime_error(std::string("this processor has no kernels ") + argv[1]);
     dqt::assume_cores(std::stoi(argv[2]) * std::stoi(argv[3]));  // so many threads, also on a machine of fewer
-    const std::vector<char> file = read(argv[4]), input = read(argv[5]);
-    dqt::Engine engine(dqt::load(reinterpret_cast<const uint8_t*>(file.data()), file.size()), std::stoi(argv[2]),
-                       *kernels);
-    const int64_t in = dqt::product(engine.program().input_shape), out = dqt::product(engine.output().shape);
-    std::vector<float> x(input.size() / sizeof(float));
-    std::memcpy(x.data(), input.data(), x.size() * sizeof(float));
+    const std::vector<char> file = read(argv[4]);
+    auto engine = std::make_unique<dqt::Engine>(dqt::load(reinterpret_cast<const uint8_t*>(file.data()), file.size()),
+                                                std::stoi(argv[2]), *kernels);
+    std::map<std::string, int64_t> sizes;
+    for (int i = 9; i + 1 < argc; i += 2) sizes[argv[i]] = std::stoll(argv[i + 1]);
+    if (!sizes.empty()) engine = engine->bound(sizes);
     std::vector<dqt::Widths> plans;
-    std::ifstream lines(argv[6]);
-    for (std::string line; std::getline(lines, line);) plans.push_back(parse(line, engine.program().space));
-    std::ofstream output(argv[7], std::ios::binary);
-    for (const auto& codes : all(engine, x, static_cast<int64_t>(x.size()) / in, out, plans, std::stoi(argv[3])))
+    std::ifstream lines(argv[7]);
+    for (std::string line; std::getline(lines, line);) plans.push_back(parse(line, engine->program().space));
+    std::ofstream output(argv[8], std::ios::binary);
+    Run run(*engine, std::stoll(argv[5]), read(argv[6]));
+    for (const auto& codes : all(run, plans, std::stoi(argv[3])))
         output.write(reinterpret_cast<const char*>(codes.data()), static_cast<std::streamsize>(codes.size() * 4));
     return output ? 0 : 1;
 }
@@ -139,9 +184,9 @@ int main(int argc, char** argv) {
 #undef DQT_KERNELS
         return 0;
     }
-    if (argc != 8) return 2;
+    if (argc < 9) return 2;
     try {
-        return run(argv);
+        return test(argc, argv);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "engine_test: %s\n", error.what());
         return 1;

@@ -137,10 +137,15 @@ void test_elements(const Kernels& k, int cases) {
                    [&](int64_t i) { return residual_of(a[i], b[i], r); });
         test_codes(k, "table", count, [&](uint8_t* out) { k.table(a.data(), out, count, t.data()); },
                    [&](int64_t i) { return t[a[i]]; });
-        const int channels = integer(1, 4), pixel = one_of({4, channels}), zero = integer(0, 255);
+        const int channels = integer(1, 4), pixel = one_of({4, channels});
+        const int zero = chance(50) ? integer(0, 255) : integer(-32768, 32768);
         const int highest = one_of({255, 15, 3});
         const int64_t plane = count + pick(0, 5);
-        const float inverse = one_of({1.0f, 0.5f, 37.25f, 1e-3f, 3e38f});
+        float gain[4], bias[4];
+        for (int c = 0; c < channels; ++c) {
+            gain[c] = one_of({1.0f, 0.5f, 37.25f, -1e-3f, 3e38f});
+            bias[c] = one_of({0.0f, 0.5f, -0.1f, 77.7f, 1e30f});
+        }
         std::vector<float> x(plane * channels);
         for (float& each : x) {  // values between, ties, and what lies beyond every code
             each = static_cast<float>(pick(-1000000, 1000000)) / 3000.0f;
@@ -149,11 +154,12 @@ void test_elements(const Kernels& k, int cases) {
         }
         const auto quantized = [&](int64_t i) {
             if (i % pixel >= channels) return 0.0;
-            const double product = x[i % pixel * plane + i / pixel] * inverse;  // rounded to float, then as it is
-            return std::clamp(std::nearbyint(product) + zero, 0.0, static_cast<double>(highest));
+            const auto c = static_cast<int>(i % pixel);
+            const float product = x[c * plane + i / pixel] * gain[c], sum = product + bias[c];
+            return std::clamp(std::nearbyint(double{sum}) + zero, 0.0, static_cast<double>(highest));
         };
         test_codes(k, "quantize", pixel * count, [&](uint8_t* out) {
-            k.quantize(x.data(), plane, channels, out, pixel, count, inverse, zero, highest);
+            k.quantize(x.data(), plane, channels, out, pixel, count, {gain, bias, zero, highest});
         }, quantized);
     }
 }

@@ -1,32 +1,36 @@
-#include <cmath>
-
 #include "../rows.h"
 
 namespace dqt {
+namespace {
 
-void execute(const Context& run, const Quantize& op) {
+// Row by row where they lie side by side and all have one gain.
+bool quantizes_rows(const Quantize& op, const Tensor& t) { return !t.planar && op.gain.data.size() == 1; }
+
+}  // namespace
+
+bool quantize(const Context& run, const Quantize& op) {
     const Tensor& t = run.arena.values[op.out];
-    const Value& value = run.program.values[op.out];
-    const auto inverse = static_cast<float>(1 / value.step);
-    const int highest = (1 << run.program.space.master) - 1;
-    const int64_t size = t.size();
-    if (quantizes_pixels(t)) {
-        each_row(run, t, [&](int64_t n, int64_t y) {
-            const float* in = run.x + n * size + y * t.width;
-            run.kernels.quantize(in, t.height * t.width, static_cast<int>(t.channels), t.at(n, y, 0), t.pixel, t.width,
-                                 inverse, t.zero, highest);
-        });
-        return;
+    const bool pixels = quantizes_pixels(op, t);
+    if (!pixels && !quantizes_rows(op, t)) return false;
+    constexpr int MOST = 4;          // channels of a pixel
+    float gain[MOST], bias[MOST];
+    for (size_t c = 0; c < MOST; ++c) {
+        const size_t k = std::min(c, op.gain.data.size() - 1);
+        gain[c] = op.gain.data[k];
+        bias[c] = op.bias.data[k];
     }
-    each_sample(run, [&](int64_t n) {
-        const float* in = run.x + n * size;
-        uint8_t* out = t.at(n, 0, 0);
-        each_element(t.shape, {{t}}, [&](const int64_t* at) {
-            float v = std::nearbyint(*in++ * inverse) + static_cast<float>(t.zero);
-            v = v < 0.0f ? 0.0f : v > static_cast<float>(highest) ? static_cast<float>(highest) : v;
-            out[at[0]] = static_cast<uint8_t>(v);
-        });
+    const int highest = (1 << run.program.space.master) - 1;
+    const int64_t size = t.size(), plane = t.height * t.width;
+    const float* x = run.samples(static_cast<const float*>(run.arrays.inputs[op.x]), size);
+    each_row(run, t, [&](int64_t n, int64_t y) {
+        if (pixels)
+            run.kernels.quantize(x + n * size + y * t.width, plane, static_cast<int>(t.channels), t.at(n, y, 0), t.pixel,
+                                 t.width, {gain, bias, t.zero, highest});
+        else
+            run.kernels.quantize(x + n * size + y * t.channels, 0, 1, t.at(n, y, 0), 1, t.channels,
+                                 {gain, bias, t.zero, highest});
     });
+    return true;
 }
 
 }  // namespace dqt

@@ -161,18 +161,18 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const 
     plain_add(a, b, out, i, count, k);
 }
 
-void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
-              int zero, int highest) {
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count,
+              const Quantization& q) {
     alignas(32) uint8_t squeeze[32], bytes[32];
     for (int i = 0; i < 32; ++i) squeeze[i] = static_cast<uint8_t>(i % 16 / pixel * 4 + i % 16 % pixel);
-    const __m256 factor = _mm256_set1_ps(inverse), offset = _mm256_set1_ps(static_cast<float>(zero));
-    const __m256 most = _mm256_set1_ps(static_cast<float>(highest));
+    const __m256 offset = _mm256_set1_ps(static_cast<float>(q.zero)), most = _mm256_set1_ps(static_cast<float>(q.highest));
     for (int64_t i = 0; i < count; i += 8) {
         const int some = count - i < 8 ? static_cast<int>(count - i) : 8;
         const __m256i lanes = first_lanes(some);
         __m256i pixels = _mm256_setzero_si256();
         for (int c = 0; c < channels; ++c) {
-            __m256 v = _mm256_mul_ps(_mm256_maskload_ps(in + c * plane + i, lanes), factor);
+            __m256 v = _mm256_mul_ps(_mm256_maskload_ps(in + c * plane + i, lanes), _mm256_set1_ps(q.gain[c]));
+            v = _mm256_add_ps(v, _mm256_set1_ps(q.bias[c]));
             v = _mm256_add_ps(_mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), offset);
             v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), most);
             pixels = _mm256_or_si256(pixels, _mm256_sll_epi32(_mm256_cvtps_epi32(v), _mm_cvtsi32_si128(8 * c)));

@@ -84,11 +84,10 @@ struct Squeeze {
 };
 constexpr Squeeze SQUEEZE;
 
-void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
-              int zero, int highest) {
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count,
+              const Quantization& q) {
     const __m512i squeeze = _mm512_load_si512(SQUEEZE.from[pixel - 1]);
-    const __m512 factor = _mm512_set1_ps(inverse), offset = _mm512_set1_ps(static_cast<float>(zero));
-    const __m512 most = _mm512_set1_ps(static_cast<float>(highest));
+    const __m512 offset = _mm512_set1_ps(static_cast<float>(q.zero)), most = _mm512_set1_ps(static_cast<float>(q.highest));
     for (int64_t i = 0; i < count; i += 16) {
         const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, 4 * (count - i))));  // of bytes
         const __mmask64 room = first(static_cast<int>(pixel * std::min<int64_t>(16, count - i)));
@@ -96,7 +95,8 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pi
         for (int c = 0; c < channels; ++c) {
             const float* from = in + c * plane + i;
             _mm_prefetch(reinterpret_cast<const char*>(from + 1024), _MM_HINT_T0);
-            __m512 v = _mm512_mul_ps(_mm512_castsi512_ps(load64(from, some)), factor);
+            __m512 v = _mm512_mul_ps(_mm512_castsi512_ps(load64(from, some)), _mm512_set1_ps(q.gain[c]));
+            v = _mm512_add_ps(v, _mm512_set1_ps(q.bias[c]));
             v = _mm512_add_ps(_mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), offset);
             v = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), most);
             pixels = _mm512_or_si512(pixels, _mm512_sll_epi32(_mm512_cvtps_epi32(v), _mm_cvtsi32_si128(8 * c)));

@@ -233,18 +233,20 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const 
     plain_add(a, b, out, i, count, k);
 }
 
-void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
-              int zero, int highest) {
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count,
+              const Quantization& q) {
     uint8_t squeeze[16], bytes[16];
     for (int i = 0; i < 16; ++i) squeeze[i] = static_cast<uint8_t>(i / pixel * 4 + i % pixel);
-    const float32x4_t offset = vdupq_n_f32(static_cast<float>(zero)), most = vdupq_n_f32(static_cast<float>(highest));
+    const float32x4_t offset = vdupq_n_f32(static_cast<float>(q.zero));
+    const float32x4_t most = vdupq_n_f32(static_cast<float>(q.highest));
     for (int64_t i = 0; i < count; i += 4) {
         const size_t some = count - i < 4 ? static_cast<size_t>(count - i) : 4;
         uint32x4_t pixels = vdupq_n_u32(0);
         for (int c = 0; c < channels; ++c) {
             float four[4] = {};
             std::memcpy(four, in + c * plane + i, 4 * some);
-            float32x4_t v = vaddq_f32(vrndnq_f32(vmulq_n_f32(vld1q_f32(four), inverse)), offset);
+            float32x4_t v = vaddq_f32(vmulq_n_f32(vld1q_f32(four), q.gain[c]), vdupq_n_f32(q.bias[c]));
+            v = vaddq_f32(vrndnq_f32(v), offset);
             v = vminq_f32(vmaxq_f32(v, vdupq_n_f32(0.0f)), most);
             pixels = vorrq_u32(pixels, vshlq_u32(vcvtq_u32_f32(v), vdupq_n_s32(8 * c)));
         }

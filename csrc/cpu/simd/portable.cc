@@ -1,4 +1,5 @@
 // Plain loops for every processor, and the reference that the other kernels must equal.
+#include <algorithm>
 #include <cmath>
 
 #include "plain.h"
@@ -78,13 +79,17 @@ void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const 
     plain_add(a, b, out, 0, count, k);
 }
 
-void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, float inverse,
-              int zero, int highest) {
+void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count,
+              const Quantization& q) {
+    const auto highest = static_cast<float>(q.highest);
     for (int64_t i = 0; i < count; ++i)
         for (int c = 0; c < pixel; ++c) {
-            float v = c < channels ? std::nearbyint(in[c * plane + i] * inverse) + static_cast<float>(zero) : 0.0f;
-            v = v < 0.0f ? 0.0f : v > static_cast<float>(highest) ? static_cast<float>(highest) : v;
-            out[pixel * i + c] = static_cast<uint8_t>(v);
+            float v = 0;
+            if (c < channels) {
+                const float product = in[c * plane + i] * q.gain[c];
+                v = std::nearbyint(product + q.bias[c]) + static_cast<float>(q.zero);
+            }
+            out[pixel * i + c] = static_cast<uint8_t>(std::clamp(v, 0.0f, highest));
         }
 }
 

@@ -1,0 +1,324 @@
+// Layers: blocks of output pixels times panels of output channels.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "../arith.h"
+#include "choice.h"
+#include "cut.h"
+#include "lookup.h"
+#include "rows.h"
+#include "sliced.h"
+#include "window.h"
+#include "winograd.h"
+
+namespace dqt {
+namespace {
+
+// Where all weights stay in the cache, a strip of pixels goes through every panel before the next strip: what the panels
+// read and write of a pixel lies side by side.
+constexpr size_t CACHED_WEIGHTS = 256 << 10;
+constexpr int64_t STRIP = 192;
+
+// Panels of so many products come from behind the second-level cache: the next one is asked for meanwhile.
+constexpr int64_t STREAMED = 1024;
+
+int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
+
+int small(int64_t number) { return static_cast<int>(number); }  // of a geometry: below 2^24
+
+int index_of(const std::vector<int>& widths, int width) {
+    return static_cast<int>(std::find(widths.begin(), widths.end(), width) - widths.begin());
+}
+
+// One layer of one slice of the batch.
+class LayerExecution {
+  public:
+    explicit LayerExecution(const Context& run) : run_(run), arena_(run.arena), plan_(run.plan), widths_(run.widths) {}
+
+    const char* all(int i) {
+        const auto go = [&](const auto& op) {
+            if constexpr (requires { op.layer; }) layer(op.layer, i, window(op, i));
+        };
+        std::visit(go, run_.program.ops[i]);
+        return used_;
+    }
+
+  private:
+    Narrow narrow_of(int value) const {
+        const int master = run_.program.space.master, width = arena_.readers[value];
+        return {master, width ? master - width : 0};
+    }
+
+    Window window(const Conv& op, int i) {
+        const PackedLayer& packed = run_.layers[i];
+        Window w{arena_.values[op.x], arena_.values[op.out], {op.stride[0], op.stride[1]},
+                 {op.padding[0], op.padding[2]}, {}, packed.depth, 0};
+        std::vector<int64_t>& taps = arena_.taps;
+        taps.clear();
+        const int inputs = static_cast<int>(op.weight.shape[1]);
+        if (op.groups > 1 && !packed.depthwise) {
+            w.group_bytes = packed.depth;
+            if (inputs != packed.depth) w.in.lay_out(int64_t{packed.depth} * op.groups);  // each padded to 4 channels
+        }
+        const int64_t down = op.dilation[0] * w.in.row, across = op.dilation[1] * w.in.pixel;
+        const bool rows = op.groups == 1 && op.dilation[1] == 1 && !packed.by_tap;  // a row of taps is contiguous
+        for (int y = 0; y < packed.kernel_height; ++y)
+            for (int x = 0; x < (rows ? 1 : packed.kernel_width); ++x)
+                taps.push_back(y * down + x * across);
+        w.taps = taps;
+        if (rows) w.depth *= packed.kernel_width;
+        return w;
+    }
+
+    Window window(const Linear& op, int) {
+        const Tensor &x = arena_.values[op.x], &out = arena_.values[op.out];
+        static constexpr int64_t HERE[] = {0};
+        Window w{x, out, {1, 1}, {0, 0}, HERE, 0, 0};
+        if (x.planar) w.in = as_matrix(x);
+        if (out.planar) {
+            w.out = as_matrix(out);
+            w.out.data = arena_.landing.data();
+        }
+        w.depth = static_cast<int>(round_up(w.in.channels, 4));
+        return w;
+    }
+
+    // Every sample of the slice at its widths: grouped by them where the plan is automatic.
+    void layer(int index, int i, Window w) {
+        const auto& space = run_.program.space;
+        std::vector<int32_t>& order = arena_.order;
+        const bool chosen = widths_.automatic && index < static_cast<int>(space.layers.size()) &&
+                            arena_.chosen[index * run_.count] != 0;
+        if (!chosen) {
+            order.resize(run_.count);
+            std::iota(order.begin(), order.end(), 0);
+            return at_widths(i, w, widths_.weight[index], widths_.activation[index]);
+        }
+        for (const int b : space.choices) {
+            order.clear();
+            for (int n = 0; n < run_.count; ++n)
+                if (arena_.chosen[index * run_.count + n] == b) order.push_back(n);
+            if (!order.empty()) at_widths(i, w, b, b);
+        }
+    }
+
+    // The groups of one layer may have several kernels.
+    void use(const char* name) { used_ = used_ && used_ != name ? "several" : name; }
+
+    void at_widths(int i, Window w, int weight, int activation) {
+        const Op& op = run_.program.ops[i];
+        const auto* conv = std::get_if<Conv>(&op);
+        const PackedLayer& packed = run_.layers[i];
+        const auto& widths = run_.program.space.widths;
+        const int row = index_of(widths, std::min(weight, activation));
+        const int32_t* start = packed.start[index_of(widths, weight)].data();
+        const LayerRun layer{packed, weights_of(packed, weight), w, packed.narrowing(weight), start, row, ending(i, w.out),
+                             narrow_of(plan_.reads[i][0]).s > 0};
+        const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
+        if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
+        const Ending& end = layer.end;
+        if (choice.winograd)
+            run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
+                                small(w.padding[0]), small(w.padding[1]), weight, activation, start, row, end.narrow});
+        if (choice.lookup) run_lookup(run_, *conv, layer, *choice.lookup);
+        if (choice.winograd || choice.lookup) return through_table(end);
+        stage(i, w, packed, activation);
+        use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
+        if (packed.depthwise) return depthwise(*conv, layer);
+        if (packed.slice)
+            run_sliced(run_, {packed, w.in, w.out, weight, start, row, layer.end.narrow});
+        else
+            blocks(layer);
+        const Tensor& out = arena_.values[writes(op)];
+        if (out.planar && !w.out.planar)
+            for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
+    }
+
+    // Weights that a kernel cannot narrow where it loads them are narrowed here.
+    const int8_t* weights_of(const PackedLayer& packed, int width) {
+        if (!packed.aside(width)) return reinterpret_cast<const int8_t*>(packed.weight.data());
+        uint8_t* out = arena_.scratch.data();
+        const auto panels = static_cast<int64_t>(packed.panels.size());
+        const auto some = [&](Range range) {
+            for (int64_t p = range.first; p < range.last; ++p)
+                packed.narrow_aside(width, packed.panels[p], run_.kernels, out);
+        };
+        if (panels == 1)
+            some({0, 1});
+        else
+            arena_.threads.each([&](int t) { some(split(panels, t, arena_.threads.count())); });
+        return reinterpret_cast<const int8_t*>(out);
+    }
+
+    // All pixels of this group through the table, where there is one.
+    void through_table(const Ending& end) const {
+        if (!end.table) return;
+        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
+        arena_.threads.each([&](int t) { through_table(end, split(pixels, t, arena_.threads.count())); });
+    }
+
+    void through_table(const Ending& end, Range pixels) const {
+        const Tensor& out = end.out;
+        for (int64_t i = pixels.first; i < pixels.last;) {
+            const int64_t x = i % out.width, y = i / out.width % out.height, n = arena_.order[i / (out.width * out.height)];
+            const int64_t some = std::min(out.width - x, pixels.last - i);
+            uint8_t* p = out.at(n, y, x);
+            look_up_pixels(run_.kernels, out, p, p, some, end.table);
+            i += some;
+        }
+    }
+
+    Ending ending(int i, const Tensor& own) {
+        const int value = writes(run_.program.ops[i]);
+        if (plan_.fused[i] < 0) return {own, own, false, {}, narrow_of(value)};
+        if (const auto* table = std::get_if<Table>(&run_.program.ops[plan_.fused[i]])) {
+            const Tensor& out = arena_.values[table->out];
+            const Narrow narrow = narrow_of(table->out);
+            const Shared<uint8_t>& codes = table->table.data;
+            for (size_t q = 0; q < codes.size(); ++q) table_[q] = dqt_narrow_activation(codes[q], narrow.n, narrow.s);
+            return {out, out, false, {}, {}, table_};
+        }
+        const auto& add = std::get<Add>(run_.program.ops[plan_.fused[i]]);
+        const bool first = add.a == value;
+        return {arena_.values[add.out], arena_.values[first ? add.b : add.a], true, residual(add, first), narrow_of(add.out)};
+    }
+
+    // Narrows the input's samples of this group, and pads its groups of channels where the kernel wants that.
+    void stage(int i, Window& w, const PackedLayer& packed, int activation) {
+        const int x = plan_.reads[i][0];
+        const Tensor& from = arena_.values[x];
+        const bool cut = activation < packed.master && narrow_of(x).s == 0;
+        const bool matrix = w.in.planar != from.planar;
+        const bool regroup = w.group_bytes && from.channels != int64_t{packed.depth} * packed.groups;
+        if (!matrix && !regroup && !cut) return;
+        w.in.data = arena_.stage.data();
+        const Cut how(run_.kernels, packed, cut ? activation : packed.master, from.zero, regroup);
+        if (matrix) {
+            std::memset(w.in.data, 0, run_.count * w.in.image);
+            for (const int32_t n : arena_.order) {
+                copy_elements(from, w.in, n);
+                uint8_t* p = w.in.at(n, 0, 0);
+                how.pixels(p, p, w.in, w.in.image / w.in.pixel);
+            }
+            return;
+        }
+        arena_.threads.each([&](int t) {
+            const Range rows = split(static_cast<int64_t>(arena_.order.size()) * from.rows(), t, arena_.threads.count());
+            for (int64_t at = rows.first; at < rows.last; ++at) {
+                const int64_t n = arena_.order[at / from.rows()], y = at % from.rows();
+                const uint8_t* in = from.data + n * from.image + y * from.row;
+                uint8_t* out = w.in.data + n * w.in.image + y * w.in.row;
+                if (regroup)
+                    how.groups(in, out, from, w.in, packed);
+                else
+                    how.pixels(in, out, from, from.columns());
+            }
+        });
+    }
+
+    void depthwise(const Conv& op, const LayerRun& layer) {
+        const PackedLayer& packed = layer.packed;
+        const Window& w = layer.w;
+        const auto& order = arena_.order;
+        DepthwiseRow common{};
+        common.in_row = op.dilation[0] * w.in.row;
+        common.in_column = op.dilation[1] * w.in.pixel;
+        common.in_pixel = op.stride[1] * w.in.pixel;
+        const Tensor& out = layer.end.out;
+        common.out_pixel = out.pixel;
+        common.channels = static_cast<int32_t>(out.channels);
+        common.count = static_cast<int32_t>(out.width);
+        common.kernel_height = packed.kernel_height;
+        common.kernel_width = packed.kernel_width;
+        common.weight = layer.weights;
+        common.mask = layer.narrowing.mask;
+        std::copy_n(layer.narrowing.middle, 2, common.middle);
+        common.start = layer.start;
+        common.rounding = packed.rounding(layer.row, 0);
+        common.narrow = layer.end.narrow;
+        arena_.threads.each([&](int t) {
+            DepthwiseRow each = common;
+            const Range range = split(static_cast<int64_t>(order.size()) * out.height, t, arena_.threads.count());
+            for (int64_t at = range.first; at < range.last; ++at) {
+                const int64_t n = order[at / out.height], y = at % out.height;
+                each.in = w.in.at(n, y * op.stride[0] - op.padding[0], -op.padding[2]);
+                each.out = out.at(n, y, 0);
+                run_.kernels.depthwise(each);
+                if (layer.end.table) through_table(layer.end, {at * out.width, (at + 1) * out.width});
+            }
+        });
+    }
+
+    void blocks(const LayerRun& layer) {
+        const PackedLayer& packed = layer.packed;
+        const int parts = arena_.threads.count();
+        const Ending& end = layer.end;
+        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
+        const auto panels = static_cast<int64_t>(packed.panels.size());
+        const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
+        arena_.threads.each([&](int t) {
+            const Part part(!by_pixel, panels, pixels, t, parts);
+            const Range some = part.rows;
+            const bool small = packed.weight.size() <= CACHED_WEIGHTS;
+            const int64_t strip = small ? STRIP : some.last - some.first;
+            for (int64_t first = some.first; first < some.last; first += strip) {
+                const Range these{first, std::min(first + strip, some.last)};
+                for (int64_t p = part.panels.first; p < part.panels.last; ++p) panel(layer, p, these);
+                if (by_pixel && end.table) through_table(end, these);
+            }
+        });
+        if (!by_pixel) through_table(end);
+    }
+
+    // One panel of channels over a range of output pixels, in blocks of nearly equal height.
+    void panel(const LayerRun& layer, int64_t p, Range pixels) {
+        const std::vector<Panel>& panels = layer.packed.panels;
+        const Panel& panel = panels[p];
+        const Window& w = layer.w;
+        const Ending& end = layer.end;
+        const int kind = kind_of(panel.vectors), most = run_.kernels.most_rows[kind];
+        Block block{};
+        block.taps = w.taps.data();
+        block.tap_count = static_cast<int>(w.taps.size());
+        block.depth = w.depth;
+        block.panel = layer.weights + panel.weight;
+        const int64_t products = int64_t{block.tap_count} * block.depth;
+        const bool streams = products >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
+        block.next = streams ? layer.weights + panels[p + 1].weight : block.panel;
+        const int64_t lines = streams ? products / 4 * LINE : 0;
+        block.mask = layer.narrowing.mask;
+        std::copy_n(layer.narrowing.middle, 2, block.middle);
+        block.start = layer.start + panel.at;
+        block.rounding = layer.packed.rounding(layer.row, panel.at);
+        block.residual = end.fused ? &end.residual : nullptr;
+        block.wide = !end.out.coded;
+        block.narrow = end.narrow;
+        block.columns = panel.columns;
+        block.stored = stored_columns(layer.packed, panel, end.out);
+        const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;
+        Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, end.out, end.other,
+                      panel.group * w.group_bytes, int64_t{panel.first} * end.out.element()};
+        cursor.move_to(pixels.first);
+        const int64_t least = total / count, more = total % count;
+        for (int64_t k = 0; k < count; ++k) {
+            const int64_t rows = least + (k < more);
+            cursor.fill(block, rows);
+            run_.kernels.block[kind][layer.narrowing.narrowed][rows - 1](block);
+            block.next += lines;
+        }
+    }
+
+    const Context& run_;
+    Arena& arena_;
+    const MemoryPlan& plan_;
+    const Widths& widths_;
+    const char* used_ = nullptr;     // the kernel
+    uint8_t table_[256] = {};        // that the layer ends with
+};
+
+}  // namespace
+
+const char* run_layer(const Context& run, int i) { return LayerExecution(run).all(i); }
+
+}  // namespace dqt

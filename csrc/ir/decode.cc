@@ -5,10 +5,10 @@
 #include <cstring>
 #include <map>
 #include <set>
-#include <span>
 #include <type_traits>
 
 #include "fields.h"
+#include "version_1.h"
 
 namespace dqt::ir {
 namespace {
@@ -16,26 +16,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "tensors are copied as they lie in the file");
 
 constexpr int kMaxInfoDepth = 32;
-
-// What version 1 had: one input and one output of these names, wide values within 24 bits, these operators, without the
-// fields that convert() fills in.
-constexpr const char *kInput = "input", *kOutput = "output";
-constexpr int64_t kWideLimit = (int64_t{1} << 23) - 1;
-constexpr std::string_view kOperators[] = {"Add",    "AvgPool",  "Choose",  "Concat",  "Constant", "Conv",
-                                           "Dequantize", "Linear", "MaxPool", "Multiply", "Pad", "Quantize",
-                                           "Rescale", "Reshape", "Slice", "Table", "Transpose"};
-constexpr std::string_view kNewFields[] = {"axis", "bias", "dims", "gain", "input_exponents", "name", "nearest", "shape",
-                                           "weight_exponents"};
-
-bool among(std::string_view name, std::span<const std::string_view> names) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-// `axis` is the one such name that was a field before: of Concat.
-template <class Operator>
-bool is_new(std::string_view field) {
-    return among(field, kNewFields) && !(std::is_same_v<Operator, Concat> && field == "axis");
-}
 
 template <class T>
 constexpr Dtype dtype_for = std::is_same_v<T, int8_t>    ? Dtype::int8
@@ -92,7 +72,7 @@ class Decoder {
     template <class Operator>
     void convert(Operator&) const {}
     void convert(Quantize& op) const;
-    void convert(Dequantize& op) const { op.name = kOutput; }
+    void convert(Dequantize& op) const { op.name = version_1::OUTPUT; }
     void convert(Reshape& op) const { op.shape = value_of(op.out).shape; }
 
     using Names = std::map<std::string, int>;
@@ -131,6 +111,7 @@ Program Decoder::program(const json::Value& graph) {
     decode_ends(f);
     decode_values(f.list("values"));
     const json::List& ops = f.list("ops");
+    if (first_) version_1::check_ends(ops);
     for (size_t i = 0; i < ops.size(); ++i) program_.ops.push_back(decode_op(ops[i], i));
     bool all = static_cast<size_t>(defined_) == program_.values.size();
     if (!all) refuse("values: no instruction defines ", shown(program_.values[static_cast<size_t>(defined_)].name));
@@ -150,8 +131,8 @@ void Decoder::add(Names& names, const std::string& name, const std::string& wher
 // Inputs, states and named dimensions.
 void Decoder::decode_ends(const Fields& graph) {
     if (first_) {
-        program_.inputs.push_back({kInput, graph.integers("input_shape"), false, 0, 0, {}});
-        inputs_.emplace(kInput, 0);
+        program_.inputs.push_back({version_1::INPUT, graph.integers("input_shape"), false, 0, 0, {}});
+        inputs_.emplace(version_1::INPUT, 0);
         return;
     }
     for (const json::Value& item : graph.list("inputs")) {
@@ -225,21 +206,16 @@ Value Decoder::decode_value(const Fields& f) {
 Value Decoder::decode_value_1(const Fields& f) {
     const int master = std::clamp(program_.space.master, 0, 8);  // as verify() wants it
     const bool wide = f.flag("wide");
-    const int64_t highest = wide ? kWideLimit : (int64_t{1} << master) - 1;
-    return {f.text("name"), f.integers("shape"), f.real("step"), f.small("zero"), wide ? -highest : 0, highest};
-}
-
-// The name of an instruction's operator, or null.
-const std::string* operator_of(const json::Value& value) {
-    const json::Object* object = value.as<json::Object>();
-    if (!object) return nullptr;
-    auto named = std::find_if(object->begin(), object->end(), [](const json::Member& m) { return m.key == "op"; });
-    return named == object->end() ? nullptr : named->value.as<std::string>();
+    const int64_t highest = wide ? version_1::WIDE_LIMIT : (int64_t{1} << master) - 1;
+    const int zero = f.small("zero");
+    bool legal = zero == 0 || (!wide && zero == 1 << std::max(0, master - 1));
+    require(legal, f.where(), ": zero ", zero, ", in version 1 need 0, or for codes 2^(n-1)");
+    return {f.text("name"), f.integers("shape"), f.real("step"), zero, wide ? -highest : 0, highest};
 }
 
 Op Decoder::decode_op(const json::Value& value, size_t index) {
     const std::string* name = operator_of(value);
-    if (name && (!first_ || among(*name, kOperators))) {
+    if (name && (!first_ || version_1::has(*name))) {
 #define DQT_OPERATOR(each) \
     if (*name == each::NAME) return decode_as<each>(value, index);
 #include "ops.inc"
@@ -251,7 +227,7 @@ Op Decoder::decode_op(const json::Value& value, size_t index) {
 template <class Operator>
 Op Decoder::decode_as(const json::Value& value, size_t index) {
     Operator op;
-    const auto stored = [&](const char* name) { return !first_ || !is_new<Operator>(name); };
+    const auto stored = [&](const char* name) { return !first_ || version_1::has(Operator::NAME, name); };
     std::vector<std::string_view> names{"op"};
     Members<Operator>::each(op, [&](const char* name, const auto&) {
         if (stored(name)) names.push_back(name);

@@ -45,6 +45,12 @@ void check_value(const Value& value, const Space& space, const char* what) {
     require(std::abs(int64_t{value.zero}) <= farthest, title, ": zero ", value.zero, ", need ", -farthest, " to ", farthest);
 }
 
+void check_state(const Value& state, const Space& space) {
+    check_value(state, space, "state");
+    bool inside = state.lo <= state.zero && state.zero <= state.hi;
+    require(inside, "state ", shown(state.name), ": its start, ", state.zero, ", is not in [", state.lo, ", ", state.hi, "]");
+}
+
 void check_input(const Input& given) {
     const std::string title = "input " + shown(given.name);
     check_shape(given.shape, title);
@@ -81,13 +87,16 @@ bool is(const Op& op) {
     return std::holds_alternative<Kind>(op);
 }
 
-// At least one output, each of another name; each state recalled, and then stored once.
+// Every input is read; at least one output, each of another name; each state recalled, and then stored once.
 void check_ends(const Program& program) {
     std::set<std::string> names;
+    std::vector<int> read(program.inputs.size());
     std::vector<int> recalled(program.states.size()), stored(program.states.size());
     for (const Op& op : program.ops) {
         if (const auto* end = std::get_if<Dequantize>(&op))
             require(names.insert(end->name).second, "output ", shown(end->name), ": several instructions, need one");
+        if (const auto* entry = std::get_if<Quantize>(&op)) ++read[static_cast<size_t>(entry->x)];
+        if (const auto* entry = std::get_if<Read>(&op)) ++read[static_cast<size_t>(entry->x)];
         const auto *recall = std::get_if<Recall>(&op);
         const auto *store = std::get_if<Store>(&op);
         if (!recall && !store) continue;
@@ -97,6 +106,8 @@ void check_ends(const Program& program) {
     }
     require(!program.inputs.empty(), "inputs: need at least one");
     require(!names.empty(), "ops: need at least one Dequantize");
+    for (size_t i = 0; i < read.size(); ++i)
+        require(read[i], "input ", shown(program.inputs[i].name), ": no instruction reads it");
     for (size_t i = 0; i < recalled.size(); ++i)
         require(recalled[i] && stored[i], "state ", shown(program.states[i].value.name), ": need a Recall and a Store");
 }
@@ -195,7 +206,7 @@ void check_borders(const Program& program) {
 void verify(const Program& program) {
     check_space(program.space);
     for (const Input& given : program.inputs) check_input(given);
-    for (const State& state : program.states) check_value(state.value, program.space, "state");
+    for (const State& state : program.states) check_state(state.value, program.space);
     check_dims(program);
     for (const Value& value : program.values) check_value(value, program.space, "value");
     check_ends(program);

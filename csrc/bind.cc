@@ -1,12 +1,15 @@
 // The Python module dqt._native: the only file that knows Python.
 //
 //     engine(data: bytes, threads, isa, kernel) -> Engine
-//     Engine.run(inputs: list, widths, outputs: list, chosen, states: list | None = None, after: list | None = None)
+//     Engine.run(input, widths, output, chosen)          of one input and one output
+//     Engine.run(inputs: list, widths, outputs: list, chosen)
+//     Engine.run(inputs: list, widths, outputs: list, chosen, states: list, after: list)      all by position
 //         inputs    in the order of the program: float32 or int64 [N, *shape], in C order
 //         outputs   in the order of the program: int32 codes or float32 reals [N, *shape], each as its dtype says
 //         chosen    int8 [N, layers]
-//         states    int32 [N, *shape] in the order of the program, None: all start; after: what they become, may be the same
-//     Engine.profile(inputs: list, widths, states: list | None = None) -> (seconds, kernels)
+//         states    int32 [N, *shape] in the order of the program, or []: all start
+//         after     what they become, may be the same arrays; or []
+//     Engine.profile(inputs: list, widths, states: list = []) -> (seconds, kernels)
 //     Engine.bound(sizes: dict[str, int]) -> Engine      a size for every named dimension; shares the packed weights
 //     Engine.widths(weight, activation, automatic), .isa, .threads, .weight_bytes, .arena_bytes(samples), .peak()
 #include <nanobind/nanobind.h>
@@ -22,6 +25,7 @@
 #endif
 
 #include <algorithm>
+#include <span>
 #include <string>
 
 #include "cpu/engine.h"
@@ -77,48 +81,56 @@ bool fits(const Array& array, int64_t count, const dqt::Shape& shape) {
            static_cast<int64_t>(array.size()) == count * dqt::product(shape);
 }
 
+// One item for each array of a call: most programs have one, and then nothing is allocated.
+template <class T>
+class Items {
+  public:
+    explicit Items(size_t count) : count_(count) {
+        if (count > 1) many_.resize(count);
+    }
+    T& operator[](size_t i) { return count_ > 1 ? many_[i] : one_; }
+    operator std::span<const T>() const { return {count_ > 1 ? many_.data() : &one_, count_}; }
+
+  private:
+    size_t count_;
+    T one_{};
+    std::vector<T> many_;
+};
+
 // The arrays of one call, checked against the program.
 struct Call {
     int64_t count = 0;
-    std::vector<Given> kept;         // inputs may be copies that live as long as this
-    std::vector<const void*> inputs;
-    std::vector<dqt::Outcome> outputs;
+    Items<Given> kept;               // inputs may be copies that live as long as this
+    Items<const void*> inputs;
+    Items<dqt::Outcome> outputs;
     std::vector<int32_t*> states, after;
 
-    Call(const dqt::Engine& engine, const nb::list& given) {
-        const auto& wanted = engine.program().inputs;
-        require(given.size() == wanted.size(), "one array for each input");
-        kept.reserve(wanted.size());
-        inputs.reserve(wanted.size());
-        for (size_t i = 0; i < wanted.size(); ++i) {
-            kept.push_back(nb::cast<Given>(given[i]));
-            const Given& array = kept.back();
-            if (i == 0 && array.ndim() > 0) count = static_cast<int64_t>(array.shape(0));
-            const nb::dlpack::dtype need = wanted[i].integer ? nb::dtype<int64_t>() : nb::dtype<float>();
-            require(array.dtype() == need, "an input of the wrong dtype");
-            require(fits(array, count, wanted[i].shape), "an input of the wrong size");
-            inputs.push_back(array.data());
-        }
+    explicit Call(const dqt::Engine& engine)
+        : kept(engine.program().inputs.size()), inputs(engine.program().inputs.size()), outputs(engine.outputs().size()) {}
+    Call(const dqt::Engine& engine, const nb::list& given) : Call(engine) {
+        require(given.size() == engine.program().inputs.size(), "one array for each input");
+        for (size_t i = 0; i < given.size(); ++i) put_input(engine, i, kept[i] = nb::cast<Given>(given[i]));
     }
 
-    void put(const dqt::Engine& engine, const nb::list& places) {
-        const auto wanted = engine.outputs();
-        require(places.size() == wanted.size(), "one array for each output");
-        outputs.reserve(wanted.size());
-        for (size_t i = 0; i < wanted.size(); ++i) {
-            const auto array = nb::cast<Place>(places[i]);
-            require(fits(array, count, wanted[i]->shape), "an output of the wrong size");
-            const bool floats = array.dtype() == nb::dtype<float>();
-            require(floats || array.dtype() == nb::dtype<int32_t>(), "an output of the wrong dtype");
-            outputs.push_back({floats ? nullptr : static_cast<int32_t*>(array.data()),
-                               floats ? static_cast<float*>(array.data()) : nullptr});
-        }
+    void put_input(const dqt::Engine& engine, size_t i, const Given& array) {
+        const dqt::Input& wanted = engine.program().inputs[i];
+        if (i == 0 && array.ndim() > 0) count = static_cast<int64_t>(array.shape(0));
+        require(array.dtype() == (wanted.integer ? nb::dtype<int64_t>() : nb::dtype<float>()), "an input of the wrong dtype");
+        require(fits(array, count, wanted.shape), "an input of the wrong size");
+        inputs[i] = array.data();
     }
 
-    // Of states, before or after the run; None: none.
-    void put_states(const dqt::Engine& engine, const nb::object& arrays, std::vector<int32_t*>& to) const {
-        if (arrays.is_none()) return;
-        const auto list = nb::cast<nb::list>(arrays);
+    void put_output(const dqt::Engine& engine, size_t i, const Place& array) {
+        require(fits(array, count, engine.outputs()[i]->shape), "an output of the wrong size");
+        const bool floats = array.dtype() == nb::dtype<float>();
+        require(floats || array.dtype() == nb::dtype<int32_t>(), "an output of the wrong dtype");
+        outputs[i] = {floats ? nullptr : static_cast<int32_t*>(array.data()),
+                      floats ? static_cast<float*>(array.data()) : nullptr};
+    }
+
+    // Of states, before or after the run, or none.
+    void put_states(const dqt::Engine& engine, const nb::list& list, std::vector<int32_t*>& to) const {
+        if (list.size() == 0) return;
         const auto& wanted = engine.program().states;
         require(list.size() == wanted.size(), "one array for each state");
         for (size_t i = 0; i < wanted.size(); ++i) {
@@ -131,12 +143,7 @@ struct Call {
     dqt::Arrays arrays() const { return {inputs, outputs, states, after}; }
 };
 
-void run(dqt::Engine& engine, const nb::list& inputs, const dqt::Widths& widths, const nb::list& outputs, Chosen chosen,
-         const nb::object& states, const nb::object& after) {
-    Call call(engine, inputs);
-    call.put(engine, outputs);
-    call.put_states(engine, states, call.states);
-    call.put_states(engine, after, call.after);
+void run(dqt::Engine& engine, const Call& call, const dqt::Widths& widths, const Chosen& chosen) {
     require(static_cast<int64_t>(chosen.size()) == call.count * static_cast<int64_t>(engine.program().space.layers.size()),
             "widths of the wrong size");
     int8_t* const to = chosen.data();
@@ -144,14 +151,32 @@ void run(dqt::Engine& engine, const nb::list& inputs, const dqt::Widths& widths,
     engine.run(call.arrays(), call.count, widths, to);
 }
 
+void run_one(dqt::Engine& engine, const Given& input, const dqt::Widths& widths, const Place& output, const Chosen& chosen) {
+    Call call(engine);
+    require(engine.program().inputs.size() == 1 && engine.outputs().size() == 1, "need lists of several inputs and outputs");
+    call.put_input(engine, 0, input);
+    call.put_output(engine, 0, output);
+    run(engine, call, widths, chosen);
+}
+
+void run_many(dqt::Engine& engine, const nb::list& inputs, const dqt::Widths& widths, const nb::list& outputs,
+              const Chosen& chosen, const nb::list& states, const nb::list& after) {
+    Call call(engine, inputs);
+    require(outputs.size() == engine.outputs().size(), "one array for each output");
+    for (size_t i = 0; i < outputs.size(); ++i) call.put_output(engine, i, nb::cast<Place>(outputs[i]));
+    call.put_states(engine, states, call.states);
+    call.put_states(engine, after, call.after);
+    run(engine, call, widths, chosen);
+}
+
 std::pair<std::vector<double>, std::vector<std::string>> profile(dqt::Engine& engine, const nb::list& inputs,
-                                                                 const dqt::Widths& widths, const nb::object& states) {
+                                                                 const dqt::Widths& widths, const nb::list& states) {
     Call call(engine, inputs);
     call.put_states(engine, states, call.states);
     std::vector<std::vector<float>> out;
     for (const dqt::Value* value : engine.outputs()) {
         out.emplace_back(call.count * dqt::product(value->shape));
-        call.outputs.push_back({nullptr, out.back().data()});
+        call.outputs[out.size() - 1] = {nullptr, out.back().data()};
     }
     std::vector<double> seconds(engine.program().ops.size());
     std::vector<const char*> used(seconds.size());
@@ -196,8 +221,13 @@ NB_MODULE(_native, m) {
     nb::class_<dqt::Widths>(m, "Widths");
     nb::class_<dqt::Engine>(m, "Engine")
         .def("widths", &widths_of, "weight"_a, "activation"_a, "automatic"_a)
-        .def("run", &run, "inputs"_a, "widths"_a, "outputs"_a, "chosen"_a, "states"_a = nb::none(), "after"_a = nb::none())
-        .def("profile", &profile, "inputs"_a, "widths"_a, "states"_a = nb::none(),
+        // Without names of arguments and defaults: nanobind then dispatches a call faster.
+        .def("run", &run_one)
+        .def("run",
+             [](dqt::Engine& engine, const nb::list& inputs, const dqt::Widths& widths, const nb::list& outputs,
+                const Chosen& chosen) { run_many(engine, inputs, widths, outputs, chosen, nb::list(), nb::list()); })
+        .def("run", &run_many)
+        .def("profile", &profile, "inputs"_a, "widths"_a, "states"_a = nb::list(),
              "Seconds of each instruction in one run, 0 where another instruction does its work; kernels of layers.")
         .def("bound", [](const dqt::Engine& engine, const std::map<std::string, int64_t>& sizes) {
                  const nb::gil_scoped_release release;

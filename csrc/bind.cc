@@ -11,6 +11,7 @@
 //         after     what they become, may be the same arrays; or []
 //     Engine.profile(inputs: list, widths, states: list = []) -> (seconds, kernels)
 //     Engine.bound(sizes: dict[str, int]) -> Engine      a size for every named dimension; shares the packed weights
+//     Engine.output_shapes                              of one sample, in the order of the program
 //     Engine.widths(weight, activation, automatic), .isa, .threads, .weight_bytes, .arena_bytes(samples), .peak()
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -237,6 +238,11 @@ NB_MODULE(_native, m) {
         .def("peak", [](const dqt::Engine& engine) { return dqt::peak(engine.kernels()); },
              nb::call_guard<nb::gil_scoped_release>(),
              "Products a second that the block kernel reaches in the cache, on one thread.")
+        .def_prop_ro("output_shapes", [](const dqt::Engine& engine) {
+                         std::vector<dqt::Shape> shapes;
+                         for (const dqt::Value* value : engine.outputs()) shapes.push_back(value->shape);
+                         return shapes;
+                     }, "Shape of one sample of each output.")
         .def_prop_ro("isa", [](const dqt::Engine& engine) { return std::string(engine.kernels().name); })
         .def_prop_ro("threads", &dqt::Engine::threads)
         .def_prop_ro("weight_bytes", &dqt::Engine::weight_bytes)

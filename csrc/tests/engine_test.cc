@@ -159,16 +159,16 @@ int test(int argc, char** argv) {
     if (!kernels) throw std::runtime_error(std::string("this processor has no kernels ") + argv[1]);
     dqt::assume_cores(std::stoi(argv[2]) * std::stoi(argv[3]));  // so many threads, also on a machine of fewer
     const std::vector<char> file = read(argv[4]);
-    auto engine = std::make_unique<dqt::Engine>(dqt::load(reinterpret_cast<const uint8_t*>(file.data()), file.size()),
-                                                std::stoi(argv[2]), *kernels);
+    dqt::Engine loaded(dqt::load(reinterpret_cast<const uint8_t*>(file.data()), file.size()), std::stoi(argv[2]), *kernels);
     std::map<std::string, int64_t> sizes;
     for (int i = 9; i + 1 < argc; i += 2) sizes[argv[i]] = std::stoll(argv[i + 1]);
-    if (!sizes.empty()) engine = engine->bound(sizes);
+    const std::unique_ptr<dqt::Engine> bound = sizes.empty() ? nullptr : loaded.bound(sizes);
+    dqt::Engine& engine = bound ? *bound : loaded;
     std::vector<dqt::Widths> plans;
     std::ifstream lines(argv[7]);
-    for (std::string line; std::getline(lines, line);) plans.push_back(parse(line, engine->program().space));
+    for (std::string line; std::getline(lines, line);) plans.push_back(parse(line, engine.program().space));
     std::ofstream output(argv[8], std::ios::binary);
-    Run run(*engine, std::stoll(argv[5]), read(argv[6]));
+    Run run(engine, std::stoll(argv[5]), read(argv[6]));
     for (const auto& codes : all(run, plans, std::stoi(argv[3])))
         output.write(reinterpret_cast<const char*>(codes.data()), static_cast<std::streamsize>(codes.size() * 4));
     return output ? 0 : 1;

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.plan import Plan, PlanLike, resolve, uniform
+from dqt.program.inputs import as_inputs, inputs_of
 from dqt.program.interpret import Result, cascaded, execute
 from dqt.program.program import Program
 from tests.native.build import call
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Codes: TypeAlias = npt.NDArray[np.int32]
+States: TypeAlias = Mapping[str, Codes] | None
 
 
 @dataclass(frozen=True)
@@ -32,24 +33,52 @@ class Engine:
         return call(*self.command, "--isa").split()
 
     def codes(
-        self, isa: str, program: Program, x: Floats, plans: Sequence[PlanLike], threads: int = 1, callers: int = 1
-    ) -> list[Codes]:
-        """The integer outputs ``[N, size]`` under each plan, none of them a cascade."""
-        net, samples, lines, out = (self.folder / name for name in ("net.dqt", "x.f32", "plans", "codes"))
+        self, isa: str, program: Program, x: Any, plans: Sequence[PlanLike], threads: int = 1, callers: int = 1,
+        state: States = None,
+    ) -> list[list[Codes]]:  # fmt: skip
+        """Under each plan the integer outputs ``[N, *shape]`` in their order, then the states after the run."""
+        taken = as_inputs(x, program)
+        sizes = inputs_of(program).sizes(taken)
+        bound, count = program.bind(**sizes), len(next(iter(taken.values())))
+        net, samples, lines, out = (self.folder / name for name in ("net.dqt", "x", "plans", "codes"))
         program.save(net)
-        x.tofile(samples)
+        given = [taken[one.name] for one in program.inputs] + (list(state.values()) if state else started(bound, count))
+        samples.write_bytes(b"".join(array.tobytes() for array in given))
         lines.write_text("".join(line(program, plan) + "\n" for plan in plans))
-        call(*self.command, isa, threads, callers, net, samples, lines, out)
-        return list(np.fromfile(out, np.int32).reshape(len(plans), len(x), -1))
+        words = (word for item in sizes.items() for word in item)
+        call(*self.command, isa, threads, callers, net, count, samples, lines, out, *words)
+        values = {value.name: value.shape for value in bound.values}
+        shapes = [values[output.value] for output in bound.outputs] + [each.shape for each in bound.states]
+        return split(np.fromfile(out, np.int32), [(count, *shape) for shape in shapes] * len(plans), len(plans))
 
-    def cascade(self, isa: str, program: Program, x: Floats, plan: Cascade, threads: int = 1) -> Result:
+    def cascade(self, isa: str, program: Program, x: Any, plan: Cascade, threads: int = 1) -> Result:
         """The codes and passes of a cascade, whose every pass is a run of the samples that are still unsure."""
 
-        def run(some: Floats, b: int) -> Result:
-            (codes,) = self.codes(isa, program, some, [b], threads)
-            return Result(codes, np.zeros((len(some), 0), np.int8), np.ones(len(some), np.int8))
+        def run(some: Mapping[str, Any], b: int) -> Result:
+            ((codes,),) = self.codes(isa, program, some, [b], threads)
+            return Result(codes, np.zeros((len(codes), 0), np.int8), np.ones(len(codes), np.int8))
 
-        return cascaded(x, plan, run)
+        return cascaded(as_inputs(x, program), plan, run)
+
+
+def started(program: Program, count: int) -> list[Codes]:
+    """The states before the first run."""
+    return [np.full((count, *state.shape), state.zero, np.int32) for state in program.states]
+
+
+def split(flat: Codes, shapes: Sequence[tuple[int, ...]], parts: int) -> list[list[Codes]]:
+    """Arrays of these shapes, which lie one after the other, as so many lists."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    assert len(flat) == ends[-1]
+    arrays = [each.reshape(shape) for each, shape in zip(np.split(flat, ends[:-1]), shapes, strict=True)]
+    count = len(shapes) // parts
+    return [arrays[i : i + count] for i in range(0, len(arrays), count)]
+
+
+def integers(program: Program, result: Result) -> list[Codes]:
+    """What :meth:`Engine.codes` gives for one plan, of the interpreter's result."""
+    codes = result.codes if isinstance(result.codes, dict) else {program.outputs[0].name: result.codes}
+    return [codes[output.name] for output in program.outputs] + [result.state[each.name] for each in program.states]
 
 
 def line(program: Program, plan: PlanLike) -> str:
@@ -62,27 +91,25 @@ def line(program: Program, plan: PlanLike) -> str:
 
 
 def check(
-    engine: Engine, program: Program, x: Floats, plans: Sequence[PlanLike], threads: int = 1, callers: int = 1
-) -> None:
+    engine: Engine, program: Program, x: Any, plans: Sequence[PlanLike], threads: int = 1, callers: int = 1,
+    state: States = None,
+) -> None:  # fmt: skip
     """Every kernel set, every plan: equality."""
-    compare(engine, program, x, [(plan, execute(program, x, plan)) for plan in plans], threads, callers)
+    expected = [(plan, execute(program, x, plan, state)) for plan in plans]
+    compare(engine, program, x, expected, threads, callers, state=state)
 
 
 def compare(
-    engine: Engine,
-    program: Program,
-    x: Floats,
-    expected: Sequence[tuple[PlanLike, Result]],
-    threads: int = 1,
-    callers: int = 1,
-    sets: Sequence[str] = (),
-) -> None:
+    engine: Engine, program: Program, x: Any, expected: Sequence[tuple[PlanLike, Result]], threads: int = 1,
+    callers: int = 1, sets: Sequence[str] = (), state: States = None,
+) -> None:  # fmt: skip
     """The same against results that are there; ``sets``: of these kernel sets alone."""
-    single = [(plan, result.codes) for plan, result in expected if not isinstance(plan, Cascade)]
+    single = [(plan, integers(program, result)) for plan, result in expected if not isinstance(plan, Cascade)]
     for isa in sets or engine.sets():
-        got = engine.codes(isa, program, x, [plan for plan, _ in single], threads, callers)
-        for codes, (plan, right) in zip(got, single, strict=True):
-            np.testing.assert_array_equal(codes, right.reshape(len(x), -1), err_msg=f"{isa} {plan}")
+        got = engine.codes(isa, program, x, [plan for plan, _ in single], threads, callers, state)
+        for found, (plan, right) in zip(got, single, strict=True):
+            for one, other in zip(found, right, strict=True):
+                np.testing.assert_array_equal(one, other, err_msg=f"{isa} {plan}")
         for cascade, result in expected:
             if isinstance(cascade, Cascade):
                 again = engine.cascade(isa, program, x, cascade, threads)

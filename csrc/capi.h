@@ -1,0 +1,243 @@
+// Behind the C interface, for capi.cc alone: arguments are checked, and exceptions become codes.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "dqt.h"
+#include "cpu/engine.h"
+#include "ir/load.h"
+
+struct dqt_program {
+    std::unique_ptr<dqt::Engine> engine;
+
+    const dqt::Program& program() const { return engine->program(); }
+};
+
+struct dqt_session {
+    dqt_program* program;
+    int64_t count;
+    std::vector<std::vector<int32_t>> states;  // empty: they start
+    bool started;
+};
+
+namespace {
+
+thread_local char last_error[3000];  // the name of a layer alone may have 2048 bytes
+
+#if defined(__GNUC__)
+[[gnu::format(printf, 2, 3)]]
+#endif
+int fail(int code, const char* format, ...) noexcept {
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(last_error, sizeof last_error, format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+// Runs `body`, which returns a code, and turns what it throws into one.
+template <class F>
+int guarded(const F& body) noexcept {
+    try {
+        return body();
+    } catch (const dqt::LoadError& error) {
+        return fail(DQT_INVALID_FILE, "%s", error.what());
+    } catch (const dqt::RangeError& error) {
+        return fail(DQT_INVALID_ARGUMENT, "%s: clean the data first", error.what());
+    } catch (const std::filesystem::filesystem_error& error) {
+        return fail(DQT_UNREADABLE, "%s: %s", error.path1().c_str(), error.code().message().c_str());
+    } catch (const std::bad_alloc&) {
+        return fail(DQT_OUT_OF_MEMORY, "out of memory: free some, or run fewer samples at once");
+    } catch (const std::exception& error) {
+        return fail(DQT_INTERNAL, "the system refused: %s", error.what());
+    } catch (...) {
+        return fail(DQT_INTERNAL, "an error without a name");
+    }
+}
+
+int load(const void* data, size_t size, int threads, dqt_program** program) {
+    auto engine = std::make_unique<dqt::Engine>(dqt::load(static_cast<const uint8_t*>(data), size),
+                                                threads ? threads : dqt::usable_cores(), *dqt::choose_kernels(nullptr));
+    *program = new dqt_program{std::move(engine)};
+    return DQT_OK;
+}
+
+std::vector<char> read(const char* path) {
+    std::vector<char> data(std::filesystem::file_size(path));  // refuses what is not a regular file
+    std::ifstream file(path, std::ios::binary);
+    if (!file.read(data.data(), static_cast<std::streamsize>(data.size())))
+        throw std::filesystem::filesystem_error("", path, std::make_error_code(std::errc::io_error));
+    return data;
+}
+
+size_t size_of(const dqt::Shape& shape) { return static_cast<size_t>(dqt::product(shape)); }
+
+int check_load(const void* source, int threads, dqt_program** program) noexcept {
+    if (!program) return fail(DQT_INVALID_ARGUMENT, "program is null: pass the place for the result");
+    *program = nullptr;
+    if (!source) return fail(DQT_INVALID_ARGUMENT, "no file: the data or the path is null");
+    if (threads < 0) return fail(DQT_INVALID_ARGUMENT, "%d threads: pass 1 or more, or 0 for every core", threads);
+    return DQT_OK;
+}
+
+// Numbers in one sample of the largest array of a run.
+size_t largest(const dqt_program* program) {
+    size_t most = program->program().space.layers.size();
+    for (const dqt::Input& each : program->program().inputs) most = std::max(most, size_of(each.shape));
+    for (const dqt::Value* each : program->engine->outputs()) most = std::max(most, size_of(each->shape));
+    for (const dqt::State& each : program->program().states) most = std::max(most, size_of(each.value.shape));
+    return most;
+}
+
+int check_finite(const float* input, const dqt::Input& given, size_t count) noexcept {
+    const size_t size = size_of(given.shape);
+    for (size_t i = 0; i < count * size; ++i)
+        if (!std::isfinite(input[i]))
+            return fail(DQT_INVALID_ARGUMENT, "sample %zu of the input %s holds a NaN or an infinity: clean the data first",
+                        i / size, given.name.c_str());
+    return DQT_OK;
+}
+
+int check_count(const dqt_program* program, size_t count) noexcept {
+    if (!program) return fail(DQT_INVALID_ARGUMENT, "program is null: load one first");
+    if (count == 0) return fail(DQT_INVALID_ARGUMENT, "an empty batch: pass 1 sample or more");
+    if (count > std::numeric_limits<int64_t>::max() / sizeof(int64_t) / largest(program))
+        return fail(DQT_INVALID_ARGUMENT, "%zu samples are more than memory has addresses", count);
+    return DQT_OK;
+}
+
+// The arrays of a run, but for their number of samples.
+int check_arrays(const dqt_program* program, const void* const* inputs, float* const* outputs) noexcept {
+    if (!inputs || !outputs) return fail(DQT_INVALID_ARGUMENT, "%s is null: pass an array", inputs ? "output" : "input");
+    const std::vector<dqt::Input>& wanted = program->program().inputs;
+    for (size_t i = 0; i < wanted.size(); ++i)
+        if (!inputs[i])
+            return fail(DQT_INVALID_ARGUMENT, "input is null: pass an array for the input %s", wanted[i].name.c_str());
+    for (size_t i = 0; i < program->engine->outputs().size(); ++i)
+        if (!outputs[i]) return fail(DQT_INVALID_ARGUMENT, "output is null: pass an array for the output %zu", i);
+    return DQT_OK;
+}
+
+int check_run(const dqt_program* program, const void* const* inputs, size_t count, float* const* outputs) noexcept {
+    if (!program) return fail(DQT_INVALID_ARGUMENT, "program is null: load one first");
+    if (const int code = check_arrays(program, inputs, outputs)) return code;
+    if (const int code = check_count(program, count)) return code;
+    const std::vector<dqt::Input>& wanted = program->program().inputs;
+    for (size_t i = 0; i < wanted.size(); ++i)
+        if (!wanted[i].integer)
+            if (const int code = check_finite(static_cast<const float*>(inputs[i]), wanted[i], count)) return code;
+    return DQT_OK;
+}
+
+// Whether dqt_run and dqt_run_plan are for the program.
+int check_simple(const dqt_program* program) noexcept {
+    if (!program) return DQT_OK;     // check_run says so
+    const dqt::Program& each = program->program();
+    if (each.inputs.size() == 1 && !each.inputs[0].integer && program->engine->outputs().size() == 1) return DQT_OK;
+    return fail(DQT_SEVERAL, "this program has %zu inputs and %zu outputs, or one of integers: use dqt_run_many or a session",
+                each.inputs.size(), program->engine->outputs().size());
+}
+
+int check_stateless(const dqt_program* program) noexcept {
+    if (!program || program->program().states.empty()) return DQT_OK;
+    return fail(DQT_SEVERAL, "this program has states: use dqt_session_new and dqt_session_run");
+}
+
+int check_width(const dqt::Space& space, int width, const std::string& where) {
+    if (std::find(space.widths.begin(), space.widths.end(), width) != space.widths.end()) return DQT_OK;
+    std::string known;
+    for (const int b : space.widths) known += (known.empty() ? "" : ", ") + std::to_string(b);
+    return fail(DQT_INVALID_ARGUMENT, "width %d of %s is not one of the program's widths: %s", width, where.c_str(),
+                known.c_str());
+}
+
+// Every layer at `b` bits, the first and last at the edge width, the controller's at the master width.
+dqt::Widths uniform(const dqt::Space& space, int b) {
+    dqt::Widths widths;
+    for (const dqt::Layer& layer : space.layers)
+        widths.weight.push_back(static_cast<uint8_t>(layer.edge ? space.edge_width : b));
+    widths.weight.resize(space.layers.size() + space.controller.size(), static_cast<uint8_t>(space.master));
+    widths.activation = widths.weight;
+    return widths;
+}
+
+int widths_of(const dqt_program* program, int width, dqt::Widths& widths) {
+    const dqt::Space& space = program->program().space;
+    widths.automatic = width == DQT_AUTO;
+    if (widths.automatic && space.choices.empty())
+        return fail(DQT_INVALID_ARGUMENT, "this program has no controller to choose widths: pass a width");
+    if (!widths.automatic)
+        if (const int code = check_width(space, width, "the plan")) return code;
+    const bool automatic = widths.automatic;
+    widths = uniform(space, automatic ? space.master : width);
+    widths.automatic = automatic;
+    return DQT_OK;
+}
+
+int widths_of(const dqt_program* program, const int* weights, const int* activations, dqt::Widths& widths) {
+    const dqt::Space& space = program->program().space;
+    const size_t layers = space.layers.size();
+    if (layers && (!weights || !activations))
+        return fail(DQT_INVALID_ARGUMENT, "%s are null: pass %zu widths", weights ? "activations" : "weights", layers);
+    widths = uniform(space, space.master);
+    for (size_t i = 0; i < layers; ++i) {
+        for (const int b : {weights[i], activations[i]})
+            if (const int code = check_width(space, b, "layer " + space.layers[i].name)) return code;
+        widths.weight[i] = static_cast<uint8_t>(weights[i]);
+        widths.activation[i] = static_cast<uint8_t>(activations[i]);
+    }
+    return DQT_OK;
+}
+
+// A run at the widths that `plan` stands for; `session`, or null.
+template <class... Plan>
+int run(dqt_program* program, dqt_session* session, const void* const* inputs, size_t count, float* const* outputs,
+        int8_t* chosen, Plan... plan) {
+    if (const int code = check_run(program, inputs, count, outputs)) return code;
+    return guarded([&] {
+        dqt::Widths widths;
+        if (const int code = widths_of(program, plan..., widths)) return code;
+        std::vector<dqt::Outcome> places;
+        for (size_t i = 0; i < program->engine->outputs().size(); ++i) places.push_back({nullptr, outputs[i]});
+        std::vector<int32_t*> states;
+        for (size_t i = 0; session && i < session->states.size(); ++i) states.push_back(session->states[i].data());
+        dqt::Arrays arrays{{inputs, program->program().inputs.size()}, places};
+        if (session && session->started) arrays.states = states;
+        if (session) arrays.after = states;
+        program->engine->run(arrays, static_cast<int64_t>(count), widths, chosen);
+        if (session) session->started = true;
+        return static_cast<int>(DQT_OK);
+    });
+}
+
+template <class... Plan>
+int run_simple(dqt_program* program, const float* input, size_t count, float* output, int8_t* chosen, Plan... plan) {
+    if (const int code = check_simple(program)) return code;
+    if (const int code = check_stateless(program)) return code;
+    const void* inputs[] = {input};
+    return run(program, nullptr, inputs, count, &output, chosen, plan...);
+}
+
+template <class... Plan>
+int run_session(dqt_session* session, const void* const* inputs, float* const* outputs, int8_t* chosen, Plan... plan) {
+    if (!session) return fail(DQT_INVALID_ARGUMENT, "session is null: make one first");
+    return run(session->program, session, inputs, static_cast<size_t>(session->count), outputs, chosen, plan...);
+}
+
+size_t borrow(const dqt::Shape& shape, const int64_t** out) {
+    if (out) *out = shape.data();
+    return shape.size();
+}
+
+}  // namespace

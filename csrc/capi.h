@@ -100,12 +100,12 @@ size_t largest(const dqt_program* program) {
     return most;
 }
 
-int check_finite(const float* input, const dqt::Input& given, size_t count) noexcept {
-    const size_t size = size_of(given.shape);
+// `name`: " NAME", or "" of the only input.
+int check_finite(const float* input, size_t size, size_t count, const std::string& name) noexcept {
     for (size_t i = 0; i < count * size; ++i)
         if (!std::isfinite(input[i]))
-            return fail(DQT_INVALID_ARGUMENT, "sample %zu of the input %s holds a NaN or an infinity: clean the data first",
-                        i / size, given.name.c_str());
+            return fail(DQT_INVALID_ARGUMENT, "sample %zu of the input%s holds a NaN or an infinity: clean the data first",
+                        i / size, name.c_str());
     return DQT_OK;
 }
 
@@ -129,14 +129,17 @@ int check_arrays(const dqt_program* program, const void* const* inputs, float* c
     return DQT_OK;
 }
 
-int check_run(const dqt_program* program, const void* const* inputs, size_t count, float* const* outputs) noexcept {
+int check_run(const dqt_program* program, const void* const* inputs, size_t count, float* const* outputs) {
     if (!program) return fail(DQT_INVALID_ARGUMENT, "program is null: load one first");
     if (const int code = check_arrays(program, inputs, outputs)) return code;
     if (const int code = check_count(program, count)) return code;
     const std::vector<dqt::Input>& wanted = program->program().inputs;
-    for (size_t i = 0; i < wanted.size(); ++i)
-        if (!wanted[i].integer)
-            if (const int code = check_finite(static_cast<const float*>(inputs[i]), wanted[i], count)) return code;
+    for (size_t i = 0; i < wanted.size(); ++i) {
+        if (wanted[i].integer) continue;
+        const std::string name = wanted.size() > 1 ? " " + wanted[i].name : "";
+        const auto* input = static_cast<const float*>(inputs[i]);
+        if (const int code = check_finite(input, size_of(wanted[i].shape), count, name)) return code;
+    }
     return DQT_OK;
 }
 
@@ -204,8 +207,8 @@ int widths_of(const dqt_program* program, const int* weights, const int* activat
 template <class... Plan>
 int run(dqt_program* program, dqt_session* session, const void* const* inputs, size_t count, float* const* outputs,
         int8_t* chosen, Plan... plan) {
-    if (const int code = check_run(program, inputs, count, outputs)) return code;
     return guarded([&] {
+        if (const int code = check_run(program, inputs, count, outputs)) return code;
         dqt::Widths widths;
         if (const int code = widths_of(program, plan..., widths)) return code;
         std::vector<dqt::Outcome> places;

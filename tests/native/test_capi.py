@@ -15,16 +15,17 @@ from dqt.program.interpret import execute, interpret
 from dqt.program.pixels import pixels_to_inputs
 from dqt.program.program import Program
 from dqt.shipped import example
-from dqt.testing import inputs, random_program
+from dqt.testing import inputs, random_model, random_program
 from tests.native.build import NATIVE, ROOT, built, call, needs
 
+PAGE = ROOT / "docs" / "c-api.md"
 pytestmark = [needs(*NATIVE), pytest.mark.timeout(600)]  # the first of them builds
 
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the example and of the interface's own test."""
-    return built(tmp_path_factory, "address", "run", "capi_test")
+    return built(tmp_path_factory, "address", "run", "capi_test", "capi_many_test")
 
 
 def check(programs: Path, folder: Path, program: Program, plan: PlanLike, word: str) -> None:
@@ -93,15 +94,42 @@ def test_errors_are_codes_with_texts(programs: Path, tmp_path: Path) -> None:
     assert call(programs / "capi_test", tmp_path / "net.dqt") == "ok\n"
 
 
+def test_several_arrays_states_and_sizes(programs: Path, tmp_path: Path) -> None:
+    program = random_model(0)
+    program.save(tmp_path / "net.dqt")
+    (height,) = program.dims
+    assert call(programs / "capi_many_test", tmp_path / "net.dqt", height.name, height.most) == "ok\n"
+
+
+def test_the_pages_example_of_states(programs: Path, tmp_path: Path) -> None:
+    """Compiled as it stands, and run: the interpreter's reals, run after run."""
+    (code,) = re.findall(r"```c\n(#include(?:(?!```).)*dqt_session_new.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "states.c").write_text(code)
+    words = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "states.c"]
+    words += [f"-I{ROOT / 'csrc'}", f"-L{programs}", f"-Wl,-rpath,{programs}", "-ldqt", "-o", "states"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    program = random_model(0)
+    program.save(tmp_path / "net.dqt")
+    lines, state = [], None
+    zeros = {
+        each.name: np.zeros((1, *each.shape), np.int64 if each.kind == "integer" else np.float32)
+        for each in program.inputs
+    }
+    for _ in range(3):
+        y, state = interpret(program, zeros, None, state)
+        lines += [f"{name} {array.flat[0]:.9g}" for name, array in y.items()]
+    assert call(tmp_path / "states", tmp_path / "net.dqt").splitlines() == lines
+
+
 def test_the_page_names_every_function() -> None:
     page, header = ((ROOT / path).read_text() for path in ("docs/c-api.md", "csrc/dqt.h"))
     names = set(re.findall(r"^DQT_API .*?(dqt_\w+)\(", header, re.MULTILINE))
-    assert len(names) == 15
+    assert len(names) == 30
     assert [name for name in sorted(names) if f"`{name}`" not in page and f"{name}(" not in page] == []
 
 
 def test_pixels_become_floats_in_c_as_in_python(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```c\n(for .*?)```", (ROOT / "docs" / "c-api.md").read_text(), re.DOTALL)
+    (code,) = re.findall(r"```c\n(for .*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "pixels.c").write_text(f"""
 #include <stddef.h>
 void normalize(const unsigned char *pixels, const double *mean, const double *std, float *input,

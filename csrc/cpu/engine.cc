@@ -31,6 +31,23 @@ Packing packing_of(const Conv& op, const Program& program, const MemoryPlan& pla
     return plan.values[op.x].dense() ? Packing::rows : Packing::panels;
 }
 
+// The one value that a Constant writes.
+class One final : public Sample {
+  public:
+    One(const Program& program, const MemoryPlan& plan, const Tensor& t) : program_(program), plan_(plan), tensor_(t) {}
+
+    View view(int value) const override { return view_of(program_.values[value], tensor_, plan_.strides[value], 0); }
+    void choose(int, int64_t) const override {}
+    const void* input(int) const override { return nullptr; }
+    const int32_t* state(int) const override { return nullptr; }
+    int32_t* next_state(int) const override { return nullptr; }
+
+  private:
+    const Program& program_;
+    const MemoryPlan& plan_;
+    const Tensor& tensor_;
+};
+
 // The weights of a layer that narrows them aside at some width.
 int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& space) {
     int64_t most = 0;
@@ -108,17 +125,31 @@ Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forc
         }
     }
     drop_packed(program_);
-    needs_ = needs();
-    const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
-    slice_ = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
+    lay_out();
 }
 
 Engine::Engine(const Engine& other, Program program)
     : program_(std::move(program)), outputs_(dqt::outputs(program_)), kernels_(other.kernels_),
       thread_count_(other.thread_count_), forced_(other.forced_), plan_(make_plan(program_, false)),
-      plan_auto_(make_plan(program_, true)), family_(other.family_), needs_(needs()) {
+      plan_auto_(make_plan(program_, true)), family_(other.family_) {
+    lay_out();
+}
+
+// What a run needs, once the weights are packed; and constants, laid out once for all samples of all runs.
+void Engine::lay_out() {
+    needs_ = needs();
     const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
     slice_ = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
+    for (const Op& op : program_.ops) {
+        const auto* constant = std::get_if<Constant>(&op);
+        if (!constant) continue;
+        Tensor t = plan_.values[constant->out];
+        Bytes image(t.image);
+        t.data = image.data();
+        fill_border(t, 0);
+        constant->run(One(program_, plan_, t));
+        constants_.emplace_back(constant->out, std::move(image));
+    }
 }
 
 std::unique_ptr<Engine> Engine::bound(const std::map<std::string, int64_t>& sizes) const {
@@ -169,6 +200,10 @@ void Engine::run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t
         arena->plan = memory.serial;
         for (size_t v = 0; v < arena->values.size(); ++v)
             arena->values[v].data = arena->memory.data() + some * memory.offset[v];
+        for (const auto& [v, image] : constants_) {
+            arena->values[v].data = image.data();
+            arena->values[v].image = 0;
+        }
         arena->chosen.assign(layers * some, 0);
         execute({program_, family_->layers, *kernels_, memory, plan, *arena, forced_, arrays, first, some}, seconds, used);
         for (int64_t n = 0; widths && n < some; ++n)

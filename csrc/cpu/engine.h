@@ -8,6 +8,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../ir/program.h"
@@ -108,6 +109,7 @@ class Engine {
     Engine(const Engine& other, Program program);
     void check(const Arrays& arrays, int64_t count) const;
     Needs needs() const;
+    void lay_out();
 
     Program program_;
     std::vector<const Value*> outputs_;
@@ -116,6 +118,7 @@ class Engine {
     Kernel forced_;
     MemoryPlan plan_, plan_auto_;
     std::shared_ptr<Family> family_;
+    std::vector<std::pair<int, Bytes>> constants_;  // values, and their images, which all samples share
     Needs needs_;
     int64_t slice_ = 1;                // most samples that run together
 };

@@ -1,7 +1,7 @@
 // Runs a program: instruction by instruction.
 #include <chrono>
+#include <concepts>
 
-#include "../ir/view.h"
 #include "rows.h"
 
 namespace dqt {
@@ -13,10 +13,7 @@ class Lane final : public Sample {
     Lane(const Context& run, int64_t n) : run_(run), n_(n) {}
 
     View view(int value) const override {
-        const Tensor& t = run_.arena.values[value];
-        const Value& v = run_.program.values[value];
-        return {t.at(n_, 0, 0), t.shape, run_.plan.strides[value], t.zero, t.coded, static_cast<int32_t>(v.lo),
-                static_cast<int32_t>(v.hi)};
+        return view_of(run_.program.values[value], run_.arena.values[value], run_.plan.strides[value], n_);
     }
     const void* input(int index) const override {
         const Input& given = run_.program.inputs[index];
@@ -87,6 +84,7 @@ class Execution {
     }
 
     void border(const Op& op, const Tensor& t) {
+        if (std::holds_alternative<Constant>(op)) return;
         if (t.top + t.left + t.bottom + t.right > 0)
             for (int64_t n = 0; n < run_.count; ++n) fill_border(t, n);
         const auto* quantize = std::get_if<Quantize>(&op);
@@ -102,8 +100,8 @@ class Execution {
             used_ = run_layer(run_, i);
         } else if constexpr (std::is_same_v<Operator, Dequantize>) {
             dequantize(run_, op, plan_.output[i]);
-        } else if constexpr (std::is_same_v<Operator, Quantize>) {
-            if (!quantize(run_, op)) plainly(op);
+        } else if constexpr (requires { { execute(run_, op) } -> std::same_as<bool>; }) {
+            if (!execute(run_, op)) plainly(op);
         } else if constexpr (requires { execute(run_, op); }) {
             plan_.coded[i] ? execute(run_, op) : plainly(op);
         } else {

@@ -1,6 +1,7 @@
 // What runs one slice of a batch, and what its parts share.
 #pragma once
 
+#include "../ir/view.h"
 #include "engine.h"
 
 namespace dqt {
@@ -37,20 +38,26 @@ void execute(const Context& run, double* seconds, const char** used);
 // layers.cc: instruction `i`, which is a layer; the name of its kernel.
 const char* run_layer(const Context& run, int i);
 
+// What the plain form of an operator sees of sample `n`.
+inline View view_of(const Value& value, const Tensor& t, const Shape& strides, int64_t n) {
+    return {t.at(n, 0, 0), t.shape, strides, t.zero, t.coded, static_cast<int32_t>(value.lo), static_cast<int32_t>(value.hi)};
+}
+
 // border.cc
 void fill_border(const Tensor& t, int64_t n);
 void clear_padding(const Tensor& t, int64_t n);                       // of each pixel, with zeros
 void copy_elements(const Tensor& from, const Tensor& to, int64_t n);  // of the same logical shape
 
-// ops/: operators that have kernels for codes here, on every sample of the slice. All others but layers run in their plain
-// form, and these too where a value is not codes.
-void execute(const Context& run, const Add& op);
+// ops/: operators that have kernels here, on every sample of the slice. All others but layers run in their plain form, and so
+// do these where no kernel can: where execute() says false, or is none that does and a value is not codes.
+bool execute(const Context& run, const Add& op);
 void execute(const Context& run, const Multiply& op);
-void execute(const Context& run, const Rescale& op);
+bool execute(const Context& run, const Rescale& op);
 void execute(const Context& run, const MaxPool& op);
 void execute(const Context& run, const AvgPool& op);
 void execute(const Context& run, const Table& op);
-bool quantize(const Context& run, const Quantize& op);  // false where no kernel can
+inline bool execute(const Context&, const Constant&) { return true; }  // Engine has laid it out
+bool execute(const Context& run, const Quantize& op);
 void dequantize(const Context& run, const Dequantize& op, int output);
 
 // Whether Kernels::quantize writes whole pixels.

@@ -18,7 +18,7 @@ constexpr int column(int vectors, int vector, int lane) {
     return vectors == 1 ? lane : 4 * vectors * (lane / 4) + 4 * vector + lane % 4;
 }
 
-// Requantization of a panel: m[vector][16]; c[vector] as its 8 even lanes, then its 8 odd ones.
+// Requantization of a panel: m[vector][16]; c[vector] as its 8 even lanes, then its 8 odd ones. Of other values: in order.
 struct Rounding {
     const int32_t* m;
     const int64_t* c;
@@ -228,6 +228,14 @@ struct Quantization {
     int zero, highest;
 };
 
+// Values that are not codes: kernels by kind of operands and result, 0: codes, bytes; 1: integers, int32.
+struct IntegerKernels {
+    // clamp((k1*a + k2*b + k3) >> shift, lo, hi), [a][b][out]
+    void (*add[2][2][2])(const void* a, const void* b, void* out, int64_t count, const Residual& k);
+    // clamp((q*m + c) >> shift, lo, hi), [in][out]; m and c of each element, or (`single`) of all.
+    void (*rescale[2][2])(const void* in, void* out, int64_t count, const Rounding& r, bool single);
+};
+
 struct Kernels {
     const char* name;
     // block[1, 2, 4 vectors -> 0, 1, 2][narrowed][rows - 1]; null where `rows` is more than most_rows.
@@ -247,6 +255,7 @@ struct Kernels {
     const SlicedKernels* sliced = nullptr;  // null: there are none
     std::span<const LookupKernel> lookups = {};
     BlockCosts costs = {};                  // needed where there is a choice
+    IntegerKernels integers = {};
 };
 
 #if defined(__x86_64__)

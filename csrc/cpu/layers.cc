@@ -192,6 +192,7 @@ class LayerExecution {
         const bool matrix = w.in.planar != from.planar;
         const bool regroup = w.group_bytes && from.channels != int64_t{packed.depth} * packed.groups;
         if (!matrix && !regroup && !cut) return;
+        if (w.in.image == 0) w.in.lay_out(w.in.pixel);  // of a constant: one for all samples until here
         w.in.data = arena_.stage.data();
         const Cut how(run_.kernels, packed, cut ? activation : packed.master, from.zero, regroup);
         if (matrix) {

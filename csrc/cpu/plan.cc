@@ -69,9 +69,12 @@ std::vector<Shape> strides_of(const std::vector<Tensor>& values) {
     return result;
 }
 
-std::vector<int64_t> images(const std::vector<Tensor>& values) {
+// Bytes of each value in the arena: constants lie elsewhere.
+std::vector<int64_t> images(const Program& program, const std::vector<Tensor>& values) {
     std::vector<int64_t> result;
     for (const Tensor& t : values) result.push_back(t.image);
+    for (const Op& op : program.ops)
+        if (const auto* constant = std::get_if<Constant>(&op)) result[constant->out] = 0;
     return result;
 }
 
@@ -114,7 +117,7 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
         return !add || (coded(add->a) && coded(add->b) && coded(add->out) && !is_depthwise(conv, program));
     });
     plan.offset.assign(program.values.size(), 0);
-    plan.bytes = place(images(plan.values), lives(program, plan.live, plan.fused), plan.offset);
+    plan.bytes = place(images(program, plan.values), lives(program, plan.live, plan.fused), plan.offset);
     for (const Op& op : program.ops) {
         if (const auto* conv = std::get_if<Conv>(&op)) {
             const Tensor& x = plan.values[conv->x];

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "walk.h"
+
 namespace dqt {
 
 void Loops::add(int64_t length, int64_t from, int64_t to) {
@@ -70,6 +72,38 @@ void fill(const View& to, int32_t code) {
     Loops loops(to.element());
     for (size_t d = 0; d < to.shape.size(); ++d) loops.add(to.shape[d], to.strides[d], to.strides[d]);
     loops.fill(to.data, code);
+}
+
+namespace {
+
+template <class From, class To>
+void convert(const From* from, To* to, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
+}
+
+}  // namespace
+
+template <class T>
+void read(const T* from, const View& to) {
+    if (to.is_row_major()) {
+        to.coded ? convert(from, to.data, to.size()) : convert(from, reinterpret_cast<int32_t*>(to.data), to.size());
+        return;
+    }
+    Walk<1> walk(to.shape, {to.strides});
+    do to.set(walk.at[0], *from++);
+    while (walk.next());
+}
+template void read(const int32_t*, const View&);
+template void read(const int64_t*, const View&);
+
+void write(const View& from, int32_t* to) {
+    if (from.is_row_major()) {
+        from.coded ? convert(from.data, to, from.size()) : convert(reinterpret_cast<int32_t*>(from.data), to, from.size());
+        return;
+    }
+    Walk<1> walk(from.shape, {from.strides});
+    do *to++ = from.get(walk.at[0]);
+    while (walk.next());
 }
 
 }  // namespace dqt

@@ -22,6 +22,13 @@ struct View {
         for (const int64_t d : shape) result *= d;
         return result;
     }
+    // Whether the elements lie side by side in the order of their indices.
+    bool is_row_major() const {
+        int64_t step = element();
+        for (size_t d = shape.size(); d-- > 0; step *= shape[d])
+            if (shape[d] > 1 && strides[d] != step) return false;
+        return true;
+    }
     uint8_t* at(std::span<const int64_t> index) const {
         uint8_t* p = data;
         for (size_t d = 0; d < index.size(); ++d) p += index[d] * strides[d];
@@ -53,6 +60,11 @@ struct Broadcast {
         return d < skip || view.shape[d - skip] == 1 ? 0 : view.strides[d - skip];
     }
 };
+
+// The integers of a value from and to an array that holds them row by row.
+template <class T>
+void read(const T* from, const View& to);
+void write(const View& from, int32_t* to);
 
 // One sample on its way through a program.
 class Sample {

@@ -51,6 +51,11 @@ void each_pair(const Sample& sample, int a, int b, int out, const F& f) {
     const View first = sample.view(a), second = sample.view(b), to = sample.view(out);
     const size_t rank = to.shape.size();
     Walk<3> walk(to.shape, {Broadcast(first, rank), Broadcast(second, rank), Broadcast(to, rank)});
+    if (first.coded && second.coded && to.coded) {  // the usual case, without a question for each element
+        do to.data[walk.at[2]] = static_cast<uint8_t>(f(first.data[walk.at[0]], second.data[walk.at[1]]));
+        while (walk.next());
+        return;
+    }
     do to.set(walk.at[2], f(first.get(walk.at[0]), second.get(walk.at[1])));
     while (walk.next());
 }

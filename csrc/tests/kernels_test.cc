@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <string>
 
 #include "block_cases.h"
@@ -182,6 +183,64 @@ void test_maximum(const Kernels& k, int cases) {
     }
 }
 
+// clamp((product + c) >> shift), of numbers that a proof has bounded.
+template <class Out>
+void test_integers(const Kernels& k, const std::string& what, int64_t count, const auto& kernel, const auto& f) {
+    std::vector<Out> got(static_cast<size_t>(count + 2 * GUARD), Out{UNTOUCHED}), expected = got;
+    kernel(got.data() + GUARD);
+    for (int64_t i = 0; i < count; ++i) expected[static_cast<size_t>(GUARD + i)] = static_cast<Out>(f(i));
+    if (got == expected) return;
+    std::printf("%s: %s differs\n", k.name, what.c_str());
+    std::exit(1);
+}
+
+template <class A, class B, class Out>
+void test_integers(const Kernels& k) {
+    constexpr int64_t MOST = std::numeric_limits<int32_t>::max();
+    const auto some = [](auto zero, int64_t count) {
+        using T = decltype(zero);
+        return numbers<T>(count, sizeof(T) == 1 ? 0 : -MOST, sizeof(T) == 1 ? 255 : MOST);
+    };
+    const int64_t count = pick(0, 100);
+    const auto a = some(A{}, count);
+    const auto b = some(B{}, count);
+    const bool bytes = sizeof(Out) == 1;
+    Residual r;
+    r.k1 = pick(-MOST / 2, MOST / 2), r.k2 = pick(-MOST / 2, MOST / 2), r.k3 = pick(-MOST, MOST) << 29;
+    r.shift = integer(1, 32);
+    r.lo = bytes ? integer(0, 9) : static_cast<int32_t>(pick(-MOST, 0));
+    r.hi = bytes ? integer(9, 255) : static_cast<int32_t>(pick(0, MOST));
+    test_integers<Out>(k, "add of integers", count, [&](void* out) {
+        k.integers.add[sizeof(A) > 1][sizeof(B) > 1][sizeof(Out) > 1](a.data(), b.data(), out, count, r);
+    }, [&](int64_t i) { return std::clamp<int64_t>((r.k1 * a[i] + r.k2 * b[i] + r.k3) >> r.shift, r.lo, r.hi); });
+    const auto m = numbers<int32_t>(count + 1, static_cast<int32_t>(-MOST), static_cast<int32_t>(MOST));
+    std::vector<int64_t> c(static_cast<size_t>(count + 1));
+    for (int64_t& each : c) each = pick(-MOST, MOST) << 29;
+    for (const bool single : {false, true})
+        test_integers<Out>(k, "rescaling of integers", count, [&](void* out) {
+            const Rounding rounding{m.data(), c.data(), r.shift, r.lo, r.hi};
+            k.integers.rescale[sizeof(A) > 1][sizeof(Out) > 1](a.data(), out, count, rounding, single);
+        }, [&](int64_t i) {
+            const int64_t at = single ? 0 : i;
+            return std::clamp<int64_t>((int64_t{m[at]} * a[i] + c[at]) >> r.shift, r.lo, r.hi);
+        });
+}
+
+template <class A, class B>
+void test_integers(const Kernels& k) {
+    test_integers<A, B, uint8_t>(k);
+    test_integers<A, B, int32_t>(k);
+}
+
+void test_integers(const Kernels& k, int cases) {
+    for (int n = 0; n < cases * 10; ++n) {
+        test_integers<uint8_t, uint8_t>(k);
+        test_integers<uint8_t, int32_t>(k);
+        test_integers<int32_t, uint8_t>(k);
+        test_integers<int32_t, int32_t>(k);
+    }
+}
+
 void test(const Kernels& k, int cases) {
     if (!k.usable()) {
         std::printf("%s: cannot run here\n", k.name);
@@ -196,6 +255,7 @@ void test(const Kernels& k, int cases) {
     test_narrow(k);
     test_elements(k, cases);
     test_maximum(k, cases);
+    test_integers(k, cases);
     std::printf("%s: equal\n", k.name);
 }
 

@@ -17,7 +17,7 @@ from dqt.program.values import Names
 
 LIST = Path(__file__).parents[2] / "csrc" / "ir" / "ops.inc"
 INDICES = {"out": "Result", "layer": "LayerIndex", "layers": "LayerIndices", "state": "StateIndex", "x": "InputIndex"}
-"""Fields that name something else than a value which is read (``x`` only where it is no operand). Other text stays text."""
+"""Fields that name something else than a value which is read (``x`` where it is no operand). Other text stays text."""
 SCALARS: Mapping[Any, str] = {int: "int64_t", bool: "bool", float: "double"}
 HEAD = """\
 // Every operator of a program with its fields, in the order of dqt/program/ops. Written from there, not by hand:

@@ -8,7 +8,7 @@ bool quantizes_rows(const Quantize& op, const Tensor& t) { return !t.planar && o
 
 }  // namespace
 
-bool quantize(const Context& run, const Quantize& op) {
+bool execute(const Context& run, const Quantize& op) {
     const Tensor& t = run.arena.values[op.out];
     const bool pixels = quantizes_pixels(op, t);
     if (!pixels && !quantizes_rows(op, t)) return false;

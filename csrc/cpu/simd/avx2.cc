@@ -199,6 +199,7 @@ bool usable() { return __builtin_cpu_supports("avx2"); }
 constexpr Kernels make() {
     Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true,
               nullptr, LOOKUPS, {0.001335, 0.03572, 0.2635}};
+    k.integers = integer_kernels();
     fill_blocks<12>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, NARROWED, ROWS>; });
     return k;
 }

@@ -268,6 +268,7 @@ void maximum(const MaximumRow& m) {
 
 constexpr Kernels make(const char* name, bool (*usable)()) {
     Kernels k{name, {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true};
+    k.integers = integer_kernels();
     fill_blocks<12>(k, []<int V, bool, int ROWS>() -> BlockKernel { return block<V, ROWS>; });
     return k;
 }

@@ -81,5 +81,44 @@ constexpr void fill_blocks(Kernels& k, const Of& of) {
     k.most_rows[2] = MOST4;
 }
 
+// Loops that the compiler makes vectors of.
+template <class A, class B, class Out>
+void add_integers(const void* a, const void* b, void* out, int64_t count, const Residual& k) {
+    const auto* __restrict p = static_cast<const A*>(a);
+    const auto* __restrict q = static_cast<const B*>(b);
+    auto* __restrict to = static_cast<Out*>(out);
+    const int64_t k1 = static_cast<int32_t>(k.k1), k2 = static_cast<int32_t>(k.k2), k3 = k.k3, lo = k.lo, hi = k.hi;
+    const int shift = k.shift;
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<Out>(dqt_clamp((k1 * p[i] + k2 * q[i] + k3) >> shift, lo, hi));
+}
+
+template <class In, class Out>
+void rescale_integers(const void* in, void* out, int64_t count, const Rounding& r, bool single) {
+    const auto* __restrict q = static_cast<const In*>(in);
+    auto* __restrict to = static_cast<Out*>(out);
+    const auto* __restrict m = r.m;
+    const auto* __restrict c = r.c;
+    const int64_t lo = r.lo, hi = r.hi;
+    const int shift = r.shift;
+    if (single) {
+        const int64_t one = *m, offset = *c;
+        for (int64_t i = 0; i < count; ++i) to[i] = static_cast<Out>(dqt_clamp((one * q[i] + offset) >> shift, lo, hi));
+        return;
+    }
+    for (int64_t i = 0; i < count; ++i)
+        to[i] = static_cast<Out>(dqt_clamp((int64_t{m[i]} * q[i] + c[i]) >> shift, lo, hi));
+}
+
+constexpr IntegerKernels integer_kernels() {
+    using Code = uint8_t;
+    using Int = int32_t;
+    return {{{{add_integers<Code, Code, Code>, add_integers<Code, Code, Int>},
+              {add_integers<Code, Int, Code>, add_integers<Code, Int, Int>}},
+             {{add_integers<Int, Code, Code>, add_integers<Int, Code, Int>},
+              {add_integers<Int, Int, Code>, add_integers<Int, Int, Int>}}},
+            {{rescale_integers<Code, Code>, rescale_integers<Code, Int>},
+             {rescale_integers<Int, Code>, rescale_integers<Int, Int>}}};
+}
+
 }  // namespace
 }  // namespace dqt

@@ -1,6 +1,5 @@
 #include "../scope.h"
 #include "../view.h"
-#include "../walk.h"
 
 namespace dqt {
 
@@ -16,11 +15,7 @@ Shape Read::output_shape(const Scope& scope) const {
 }
 
 void Read::run(const Sample& sample) const {
-    const View to = sample.view(out);
-    const auto* from = static_cast<const int64_t*>(sample.input(x));
-    Walk<1> walk(to.shape, {to.strides});
-    do to.set(walk.at[0], *from++);
-    while (walk.next());
+    dqt::read(static_cast<const int64_t*>(sample.input(x)), sample.view(out));
 }
 
 }  // namespace dqt

@@ -1,6 +1,5 @@
 #include "../scope.h"
 #include "../view.h"
-#include "../walk.h"
 
 namespace dqt {
 
@@ -17,9 +16,7 @@ Shape Recall::output_shape(const Scope& scope) const {
 void Recall::run(const Sample& sample) const {
     const View to = sample.view(out);
     const int32_t* from = sample.state(state);
-    Walk<1> walk(to.shape, {to.strides});
-    do to.set(walk.at[0], from ? *from++ : to.zero);
-    while (walk.next());
+    from ? read(from, to) : fill(to, to.zero);
 }
 
 }  // namespace dqt

@@ -10,14 +10,6 @@ using namespace ir;
 
 namespace {
 
-// Whether the elements lie side by side in the order of their indices.
-bool is_row_major(const View& view) {
-    int64_t step = view.element();
-    for (size_t d = view.shape.size(); d-- > 0; step *= view.shape[d])
-        if (view.shape[d] > 1 && view.strides[d] != step) return false;
-    return true;
-}
-
 template <size_t bytes>
 void reorder(const View& from, const View& to) {
     Walk<1> read(from.shape, {from.strides}), write(to.shape, {to.strides});
@@ -50,7 +42,7 @@ Shape Reshape::output_shape(const Scope& scope) const {
 
 void Reshape::run(const Sample& sample) const {
     const View from = sample.view(x), to = sample.view(out);
-    if (is_row_major(from) && is_row_major(to)) {
+    if (from.is_row_major() && to.is_row_major()) {
         std::memcpy(to.data, from.data, static_cast<size_t>(to.size() * to.element()));
     } else {
         to.coded ? reorder<1>(from, to) : reorder<sizeof(int32_t)>(from, to);

@@ -1,6 +1,5 @@
 #include "../scope.h"
 #include "../view.h"
-#include "../walk.h"
 
 namespace dqt {
 
@@ -15,12 +14,7 @@ Shape Store::output_shape(const Scope& scope) const {
 }
 
 void Store::run(const Sample& sample) const {
-    const View from = sample.view(x);
-    int32_t* to = sample.next_state(state);
-    if (!to) return;
-    Walk<1> walk(from.shape, {from.strides});
-    do *to++ = from.get(walk.at[0]);
-    while (walk.next());
+    if (int32_t* to = sample.next_state(state)) write(sample.view(x), to);
 }
 
 }  // namespace dqt

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dqt.arith.bounds import WIDE_LIMIT
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.finite import check_finite
 from dqt.nn.graph import INPUT, Node
@@ -17,10 +16,10 @@ from dqt.nn.integers import Codes
 from dqt.nn.operator import operators
 from dqt.program.operator import Operator
 from dqt.program.ops.dequantize import Dequantize
-from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.quantize import Quantize, plain_gain
 from dqt.program.ops.reshape import Reshape
 from dqt.program.program import Program
-from dqt.program.values import Shape, Value
+from dqt.program.values import OUTPUT, Input, Shape, Value
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -59,7 +58,7 @@ class Emission:
         self.ops: list[Operator] = []
         codes = self.define(self.fresh("input.codes"), net.input_shape, net.codes(INPUT))
         self.names = {INPUT: codes}
-        self.append(Quantize(INPUT, codes))
+        self.append(Quantize(INPUT, codes, *plain_gain(self.values[codes].scale), 0))
 
     def append(self, op: Operator) -> None:
         """Append an instruction, whose values are declared."""
@@ -73,7 +72,7 @@ class Emission:
 
     def define(self, name: str, shape: Shape, codes: Codes) -> str:
         """Declare a value; ``codes`` says how its integers stand for reals."""
-        self.values[name] = Value(name, shape, codes.scale, codes.zero, codes.hi == WIDE_LIMIT)
+        self.values[name] = Value(name, shape, codes.scale, codes.zero, codes.lo, codes.hi)
         return name
 
     def source(self, node: Node, index: int = 0) -> str:
@@ -118,13 +117,14 @@ class Emission:
         return x, out, flatten
 
     def _reshaped(self, name: str, shape: Shape, out: str) -> str:
-        self.append(Reshape(name, self.moved_value(name, shape, out)))
+        self.append(Reshape(name, self.moved_value(name, shape, out), shape))
         return out
 
     def finish(self, info: Mapping[str, Any]) -> Program:
         """The verified program."""
-        self.append(Dequantize(self.names[self.net.nodes[-1].out]))
-        return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), self.net.input_shape, dict(info))
+        self.append(Dequantize(self.names[self.net.nodes[-1].out], OUTPUT))
+        inputs = (Input(INPUT, self.net.input_shape),)
+        return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), inputs, dict(info))
 
 
 def two(values: tuple[int, ...], first: int) -> tuple[int, int]:

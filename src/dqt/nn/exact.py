@@ -13,11 +13,13 @@ from torch._compile import _disable_dynamo
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Plan, resolve
+from dqt.nn.graph import INPUT
 from dqt.nn.hooks import warn_unheard
 from dqt.nn.run import Choice
 from dqt.nn.tensors import TensorArrays
 from dqt.program.execute import Machine
 from dqt.program.interpret import margins
+from dqt.program.values import OUTPUT
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -52,11 +54,11 @@ def run_exact(net: Net, x: Tensor, plan: Plan | Literal["auto"]) -> Exact:
         raise InputError("the input contains NaN or infinity, or a number beyond float32")
     warn_unheard(net)
     program = net.program()
-    run = Machine(program, plan, TensorArrays(x.device)).run(x)
-    codes = run.output.int()
+    run = Machine(program, plan, TensorArrays(x.device)).run({INPUT: x})
+    codes = run.outputs[OUTPUT].int()
     choice = _choice(program, run.chosen) if plan == AUTO else None
     out = run.value(program.output)
-    return Exact((codes - out.zero).float() * float(np.float32(out.step)), codes, choice)
+    return Exact((codes - out.zero).float() * float(np.float32(out.scale)), codes, choice)
 
 
 def _choice(program: Program, chosen: dict[str, Tensor]) -> Choice:

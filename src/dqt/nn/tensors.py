@@ -24,8 +24,8 @@ class TensorArrays:
     def constant(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array.copy()).to(self.device)  # a program's arrays are read-only, and tensors never
 
-    def empty(self, shape: tuple[int, ...], *, wide: bool) -> Tensor:
-        return torch.empty(shape, dtype=torch.int32 if wide else torch.uint8, device=self.device)
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
+        return torch.empty(shape, dtype=getattr(torch, dtype.name), device=self.device)
 
     def blocks(self, count: int, elements: int) -> Iterator[slice]:
         return iter((slice(None),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,17 +74,24 @@ def _op(op: Any, where: str, values: Mapping[str, Graph], tensors: Tensors) -> G
     if not isinstance(name, str) or name not in FIELDS:
         raise ProgramError(f"{where}: operator {str(name)[:40]!r} is none of version 1, which had {', '.join(FIELDS)}")
     check_keys(op, ("op", *FIELDS[name]), f"{where} {name}")
-    more = MORE.get(name, _nothing)
-    return {**op, **more(op, f"{where} {name}", values, tensors)}
+    return {**op, **_more(name, op, f"{where} {name}", values, tensors)}
 
 
-def _nothing(op: Graph, where: str, values: Mapping[str, Graph], tensors: Tensors) -> Graph:
-    return {}
+def _more(name: str, op: Graph, where: str, values: Mapping[str, Graph], tensors: Tensors) -> Graph:
+    """What version 2 says beside the fields of version 1."""
+    if name == "Quantize":
+        return _quantize(op, where, _declared(op["out"], where, values), tensors)
+    if name == "Reshape":
+        return {"shape": _declared(op["out"], where, values)["shape"]}
+    if name == "Constant":
+        return _constant(op, where, tensors)
+    if name in ("Conv", "Linear"):
+        return {"nearest": False, "weight_exponents": [], "input_exponents": []}
+    return {"name": OUTPUT} if name == "Dequantize" else {}
 
 
-def _quantize(op: Graph, where: str, values: Mapping[str, Graph], tensors: Tensors) -> Graph:
+def _quantize(op: Graph, where: str, out: Graph, tensors: Tensors) -> Graph:
     require(op["x"] == INPUT, f"{where}: reads {str(op['x'])[:80]!r}, in version 1 need {INPUT!r}")
-    out = _declared(op["out"], where, values)
     scale = out["scale"]
     legal = type(scale) is float and SCALE_MIN <= scale <= SCALE_MAX
     require(legal, f"value {str(out['name'])[:80]}: scale {str(scale)[:40]} is not in [2^-100, 2^100]")
@@ -95,24 +102,12 @@ def _quantize(op: Graph, where: str, values: Mapping[str, Graph], tensors: Tenso
     return {**names, "axis": 0}
 
 
-def _reshape(op: Graph, where: str, values: Mapping[str, Graph], tensors: Tensors) -> Graph:
-    return {"shape": _declared(op["out"], where, values)["shape"]}
-
-
-def _constant(op: Graph, where: str, values: Mapping[str, Graph], tensors: Tensors) -> Graph:
+def _constant(op: Graph, where: str, tensors: Tensors) -> Graph:
     data = tensors.get(str(op["data"]))
     if data is not None:
         require(data.dtype == np.uint8, f"{where}: tensor {str(op['data'])[:80]!r} is {data.dtype}, need uint8")
         tensors[str(op["data"])] = data.astype(np.int32)
     return {"dims": []}
-
-
-def _layer(op: Graph, where: str, values: Mapping[str, Graph], tensors: Tensors) -> Graph:
-    return {"nearest": False, "weight_exponents": [], "input_exponents": []}
-
-
-def _dequantize(op: Graph, where: str, values: Mapping[str, Graph], tensors: Tensors) -> Graph:
-    return {"name": OUTPUT}
 
 
 def _declared(name: Any, where: str, values: Mapping[str, Graph]) -> Graph:
@@ -121,12 +116,6 @@ def _declared(name: Any, where: str, values: Mapping[str, Graph]) -> Graph:
     return values[name]
 
 
-Change = Callable[[Graph, str, Mapping[str, Graph], Tensors], Graph]
-MORE: dict[str, Change] = {
-    "Quantize": _quantize, "Reshape": _reshape, "Constant": _constant, "Conv": _layer, "Linear": _layer,
-    "Dequantize": _dequantize,
-}  # fmt: skip
-"""What version 2 says beside the fields of version 1."""
 ROUNDED = ("shift", "lo", "hi")
 LAYER = ("layer", "x", "out", "weight", "m", "c", *ROUNDED)
 FIELDS: dict[str, tuple[str, ...]] = {

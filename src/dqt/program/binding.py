@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from dqt.arith.errors import InputError
@@ -14,9 +13,8 @@ from dqt.program.errors import ProgramError
 from dqt.program.layered import Layered
 from dqt.program.operator import Operator, Scope
 from dqt.program.program import Program
-from dqt.program.values import Input, State, Value
+from dqt.program.values import Value, resized
 
-Part = TypeVar("Part", Input, State)
 KEPT = 32
 """Bindings of one program that are kept; the oldest goes."""
 _BOUND: WeakKeyDictionary[Program, dict[tuple[tuple[str, int], ...], Program]] = WeakKeyDictionary()
@@ -49,7 +47,8 @@ def _checked(program: Program, sizes: Mapping[str, int]) -> dict[str, int]:
 
 
 def _made(program: Program, sizes: Mapping[str, int]) -> Program:
-    inputs, states = (tuple(resized(part, sizes) for part in parts) for parts in (program.inputs, program.states))
+    inputs = tuple(resized(given, sizes) for given in program.inputs)
+    states = tuple(resized(state, sizes) for state in program.states)
     values, before = {value.name: value for value in program.values}, Scope.of(program)
     scope = replace(
         before,
@@ -66,12 +65,6 @@ def _made(program: Program, sizes: Mapping[str, int]) -> Program:
     except ProgramError as error:
         words = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise InputError(f"this program cannot take {words}: {error}") from None
-
-
-def resized(part: Part, sizes: Mapping[str, int]) -> Part:
-    """An input or a state with the sizes of its named dimensions."""
-    dims = part.dims or ("",) * len(part.shape)
-    return replace(part, shape=tuple(sizes.get(name, d) for name, d in zip(dims, part.shape, strict=True)))
 
 
 def _rebound(position: int, op: Operator, scope: Scope, values: dict[str, Value]) -> Operator:

@@ -9,7 +9,7 @@ from dqt.program.ops.choose import Choose
 
 
 def needed(ops: Sequence[Operator], *, auto: bool) -> tuple[Operator, ...]:
-    """The instructions that a run executes, in order: those that lead to outputs, states and, if ``auto``, ``Choose``."""
+    """The instructions that a run executes: those that lead to outputs, to states and, if ``auto``, to ``Choose``."""
     live: set[str] = set()
     kept: list[Operator] = []
     for op in reversed(ops):

@@ -10,7 +10,9 @@ import numpy as np
 
 from dqt.arith.errors import InputError
 from dqt.program.given import Array, Floats, Given
+from dqt.program.pixels import fits
 from dqt.program.signature import Signature, only_input
+from dqt.program.values import State, resized
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
@@ -21,7 +23,7 @@ Samples: TypeAlias = Mapping[str, Array]
 
 
 def as_input(x: Any, program: Program) -> Floats:
-    """``x`` as float32 ``[N, *input_shape]``, the only input of ``program``; uint8 is pixels, normalized as in training.
+    """``x`` as float32 ``[N, *input_shape]``, the only input of ``program``; uint8 is pixels, normalized as trained.
 
     ``x`` is a NumPy array, a tensor of torch (on any device, with or without gradients), what exports DLPack or the
     array interface, or nested lists. Every integer and real float type is taken; what is not uint8 is what the float
@@ -47,6 +49,7 @@ class Inputs:
 
     def __init__(self, program: Signature) -> None:
         alone = len(program.inputs) == 1
+        self.alone = program.inputs[0].name if alone else ""
         self.each = {
             one.name: Given(one, program.entries.get(one.name), program.space.master, program.info, alone=alone)
             for one in program.inputs
@@ -59,6 +62,8 @@ class Inputs:
         Raises:
             InputError: as :func:`as_input`; or an unknown or a missing name, or batches of different sizes.
         """
+        if self.alone and type(x) is np.ndarray:  # the most frequent call, without a detour
+            return {self.alone: self.each[self.alone](x, warn=warn)}
         given = self._by_name(x)
         taken = {name: one(given[name], warn=warn) for name, one in self.each.items()}
         counts = {name: len(array) for name, array in taken.items()}
@@ -72,7 +77,9 @@ class Inputs:
             if len(names) == 1:
                 return {names[0]: x}
             if not isinstance(x, tuple | list) or len(x) != len(names):
-                raise InputError(f"this program has the inputs {', '.join(names)}: pass a dict by name, or a tuple of all")
+                raise InputError(
+                    f"this program has the inputs {', '.join(names)}: pass a dict by name, or a tuple of all"
+                )
             return dict(zip(names, x, strict=True))
         check_names("input", x, names)
         return x
@@ -100,30 +107,36 @@ class Inputs:
                 raise InputError(f"dimension {dim} is {size} in input {name}: this program takes {least} to {most}")
 
 
-def states_of(program: Signature | Program, given: Any, count: int) -> Samples | None:
-    """The states that a run of ``count`` samples begins with, checked; ``None``: their start.
+def states_of(program: Signature | Program, given: Any, count: int, sizes: Mapping[str, int] | None) -> Samples:
+    """The states that a run of ``count`` samples begins with, checked.
+
+    Args:
+        given: integers ``[N, *shape]`` of each state by name; ``None``: their start.
+        sizes: of named dimensions; ``None``: any.
 
     Raises:
         InputError: the states are those of another program: other names, shapes or ranges, or of another batch.
     """
     states = {state.name: state for state in program.states}
     if given is None:
-        return None
+        whole = {name: resized(state, sizes or {}) for name, state in states.items()}
+        return {name: np.full((count, *each.shape), each.zero, dtype=np.int32) for name, each in whole.items()}
     if not isinstance(given, Mapping):
         raise InputError(f"a state of type {type(given).__name__}: pass what a run of this program gave, or None")
     check_names("state", given, list(states))
-    return {name: _state(np.asarray(given[name]), state.as_value(name), count) for name, state in states.items()}
+    return {name: _state(np.asarray(given[name]), state, count, sizes) for name, state in states.items()}
 
 
-def _state(array: Array, value: Any, count: int) -> Array:
+def _state(array: Array, state: State, count: int, sizes: Mapping[str, int] | None) -> Array:
+    where = f"state {state.name}"
     if array.dtype.kind not in "iu":
-        raise InputError(f"state {value.name} of dtype {array.dtype}: states are integers, as a run of this program gave")
-    if array.shape != (count, *value.shape):
-        need = f"{list((count, *value.shape))} for {count} samples"
-        raise InputError(f"state {value.name} of shape {list(array.shape)}: this program has {need}")
-    if array.size and not (value.lo <= array.min() and array.max() <= value.hi):
-        raise InputError(f"state {value.name} is not within [{value.lo}, {value.hi}]: it is of another program")
-    return array.astype(value.dtype, copy=False)
+        raise InputError(f"{where} of dtype {array.dtype}: states are integers, as a run of this program gave")
+    pattern = state.pattern if sizes is None else resized(state, sizes).shape
+    if not fits((count, *pattern), array.shape):
+        raise InputError(f"{where} of shape {list(array.shape)}: this call takes {[count, *pattern]}")
+    if array.size and not (state.lo <= array.min() and array.max() <= state.hi):
+        raise InputError(f"{where} is not within [{state.lo}, {state.hi}]: it is of another program")
+    return array.astype(np.int32)
 
 
 def check_names(what: str, given: Mapping[str, Any], names: list[str]) -> None:

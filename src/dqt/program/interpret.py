@@ -114,7 +114,7 @@ def execute(
     if isinstance(resolved, Cascade):
         check_cascade(Signature.of(program))
         return cascaded(inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), None, keep))
-    return _run(program, inputs, resolved, states_of(program, state, _count(inputs)), keep)
+    return _run(program, inputs, resolved, _states(program, state, _count(inputs)), keep)
 
 
 def check_cascade(program: Signature) -> None:
@@ -160,13 +160,19 @@ def cascaded(inputs: Samples, cascade: Cascade, run: Callable[[Samples, int], Re
     return Result(codes, widths, passes, result.values)
 
 
+def _states(program: Program, given: Any, count: int) -> Samples | None:
+    """The states to begin with, in the types of their values; ``None``: their start."""
+    if given is None:
+        return None
+    taken = states_of(program, given, count, program.sizes)
+    return {state.name: taken[state.name].astype(state.as_value("").dtype) for state in program.states}
+
+
 def _count(inputs: Samples) -> int:
     return len(next(iter(inputs.values())))
 
 
-def _run(
-    program: Program, inputs: Samples, plan: Plan | Literal["auto"], state: Samples | None, keep: bool
-) -> Result:
+def _run(program: Program, inputs: Samples, plan: Plan | Literal["auto"], state: Samples | None, keep: bool) -> Result:
     machine, total = Machine(program, plan, NumpyArrays()), _count(inputs)
     largest = max(size(value.shape) for value in program.values)
     count = max(1, min(SLICE_SAMPLES, SLICE_ELEMENTS // largest, -(-total // cores())))

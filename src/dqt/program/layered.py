@@ -44,8 +44,8 @@ class Layered(Operator):
         weight: int8 ``[O, ...]``, master codes.
         m: int32 ``[1 or widths, O]``.   c: int64 ``[1 or widths, O]``.
         nearest: weights are narrowed by the nearest rule, not by the balanced midpoint.
-        weight_exponents, input_exponents: for each width of the space the ``e`` at which it reads a range of ``2^-e`` of
-            the master's; () is 0 for all.
+        weight_exponents, input_exponents: for each width of the space the ``e`` with which it reads a range of ``2^-e``
+            of the master's; () is 0 for all.
     """
 
     layer: str
@@ -114,7 +114,9 @@ class Layered(Operator):
         for name in ("weight_exponents", "input_exponents"):
             found = getattr(self, name)
             most = tuple(min(MAX_EXPONENT, space.master - b) for b in space.widths)
-            legal = not found or (len(found) == len(most) and all(0 <= e <= k for e, k in zip(found, most, strict=True)))
+            legal = not found or (
+                len(found) == len(most) and all(0 <= e <= k for e, k in zip(found, most, strict=True))
+            )
             require(legal, f"{name} {found}, need () or one for each width, 0 to {most}")
         inside = not any(self.input_exponents) or 0 <= x.zero <= x.hi
         require(inside, f"input_exponents {self.input_exponents}, but the zero {x.zero} of {x.name} is no code")

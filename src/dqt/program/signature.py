@@ -52,9 +52,7 @@ class Signature:
         quantizers = [op for op in program.ops if isinstance(op, Quantize)]
         entries = {op.x: Entry(op, values[op.out]) for op in reversed(quantizers)}
         outputs = {op.name: values[op.x] for op in program.ops if isinstance(op, Dequantize)}
-        return cls(
-            program.space, program.inputs, entries, outputs, program.states, program.dims, program.info
-        )
+        return cls(program.space, program.inputs, entries, outputs, program.states, program.dims, program.info)
 
     @property
     def input_shape(self) -> Shape:

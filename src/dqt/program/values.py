@@ -1,10 +1,10 @@
-"""The tensors of a program and its borders: integers that stand for real numbers, inputs, outputs, states, dimensions."""
+"""What a program is made of beside instructions: tensors of integers, inputs, outputs, states, named dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Annotated, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,8 +40,8 @@ class Value:
     """One tensor of the program: the real numbers ``scale * (q - zero)``, without its batch dimension.
 
     ``q`` lies in ``[lo, hi]``, which tells two kinds apart. *Codes* have ``[0, 2^n - 1]``, the range of the master, and
-    any zero point of at most ``2^15`` in magnitude. *Integers* have any other interval within int32 and ``zero = 0``: an
-    output before its dequantization, a controller's logits, a residual stream.
+    any zero point of at most ``2^15`` in magnitude. *Integers* have any other interval within int32 and ``zero = 0``:
+    an output before its dequantization, a controller's logits, a residual stream.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Input:
 
     Attributes:
         shape: of one sample, without the batch.
-        kind: "float": float32 numbers, which ``Quantize`` reads; "integer": int64 in ``[lo, hi]``, which ``Read`` reads.
+        kind: "float": float32 numbers, for ``Quantize``; "integer": int64 in ``[lo, hi]``, for ``Read``.
         lo, hi: of an integer input; 0 of a float input.
         dims: the name of each dimension that may be bound to another size, "" of the others; () for none.
     """
@@ -88,7 +88,7 @@ class Input:
     @property
     def pattern(self) -> tuple[int | None, ...]:
         """The shape, with ``None`` where a dimension has a name: any size of its range is taken."""
-        return tuple(None if self.dims and self.dims[i] else d for i, d in enumerate(self.shape))
+        return pattern_of(self)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,11 @@ class State:
     hi: int
     dims: Names = ()
 
+    @property
+    def pattern(self) -> tuple[int | None, ...]:
+        """The shape, with ``None`` where a dimension has a name."""
+        return pattern_of(self)
+
     def as_value(self, name: str) -> Value:
         """The value of this name that holds it."""
         return Value(name, self.shape, self.scale, self.zero, self.lo, self.hi)
@@ -123,6 +128,9 @@ class Dimension:
     name: str
     least: int
     most: int
+
+
+Part = TypeVar("Part", Input, State)
 
 
 def check_value(value: Value, space: Space, what: str = "value") -> None:
@@ -160,6 +168,17 @@ def check_input(given: Input) -> None:
     else:
         legal = -MOST_INPUT <= given.lo <= given.hi <= MOST_INPUT
         require(legal, f"{where}: its interval [{given.lo}, {given.hi}] is empty or beyond int32")
+
+
+def pattern_of(part: Input | State) -> tuple[int | None, ...]:
+    """See :attr:`Input.pattern`."""
+    return tuple(None if part.dims and part.dims[i] else d for i, d in enumerate(part.shape))
+
+
+def resized(part: Part, sizes: Mapping[str, int]) -> Part:
+    """An input or a state with the sizes of its named dimensions."""
+    dims = part.dims or ("",) * len(part.shape)
+    return replace(part, shape=tuple(sizes.get(name, d) for name, d in zip(dims, part.shape, strict=True)))
 
 
 def sizes_of(parts: tuple[Input | State, ...], dims: Mapping[str, Dimension]) -> dict[str, int]:

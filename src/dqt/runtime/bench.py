@@ -19,9 +19,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dqt.arith.errors import InputError
 from dqt.arith.plan import PlanLike, resolve
 from dqt.program.inputs import inputs_of
 from dqt.program.program import Program, ProgramLike, as_program
+from dqt.program.signature import only_input
 from dqt.runtime.peers.engines import Call, bind, version
 from dqt.runtime.runtime import Runtime
 
@@ -199,9 +201,12 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
 def noise_or(program: Program, given: Floats | None, count: int) -> Floats:
     """``count`` samples: the given ones, repeated as needed, or noise within what the program was calibrated with."""
     if given is None:
-        taken, rng = inputs_of(program), np.random.default_rng(0)
-        noise = taken.middle + taken.half / 3 * rng.standard_normal((count, *program.input_shape))
-        return noise.astype(np.float32)
+        one, rng = only_input(program.inputs), np.random.default_rng(0)
+        taken = inputs_of(program).each[one.name].range
+        if taken is None:
+            raise InputError(f"input {one.name} takes integers, for which noise is no input: pass inputs")
+        noise = taken.middle + taken.half / 3 * rng.standard_normal((count, *one.shape))
+        return np.asarray(noise, dtype=np.float32)
     repeated: Floats = np.ascontiguousarray(given[np.arange(count) % len(given)])
     return repeated
 

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.cascade import Cascade
+from dqt.arith.errors import InputError
 from dqt.arith.plan import Plan, PlanError, PlanLike, resolve, uniform
-from dqt.arith.whole import index
 from dqt.program.file import dumps, loads, outline
-from dqt.program.inputs import Inputs
-from dqt.program.interpret import Result, cascaded
+from dqt.program.inputs import Inputs, Samples, plain, states_of
+from dqt.program.interpret import Result, cascaded, check_cascade, dequantized
 from dqt.program.program import Program, ProgramError, ProgramLike, as_program
 from dqt.program.signature import Signature
+from dqt.runtime.bindings import Bindings
+from dqt.runtime.native import (
+    RuntimeUnavailableError,
+    check_names,
+    kernel_names,
+    kernel_sets,
+    native,
+    of_file,
+    thread_count,
+)
+from dqt.runtime.session import Session
 
-MOST_THREADS = 1 << 16
-
-
-class RuntimeUnavailableError(RuntimeError):
-    """The native engine is not built, or has no kernels of the name that was asked for."""
+__all__ = ["Runtime", "RuntimeUnavailableError", "kernel_names", "kernel_sets"]
 
 
 class Runtime:
     """A program, packed once for this processor; runs at any plan, and gives the integers of :func:`dqt.interpret`.
 
-    Several runtimes, and one from several threads, are safe; ``widths`` and ``passes`` are those of the call that
-    ended last. The GIL is released while the engine runs. A forked process may go on with the runtimes of its parent.
-    Pickles and copies give equal answers: a pickle holds the program and the arguments below, and packs anew where it
-    is read; a copy shares the packed weights.
+    Several runtimes, and one from several threads, are safe. The GIL is released while the engine runs. A forked
+    process may go on with the runtimes of its parent. Pickles and copies give equal answers: a pickle holds the program
+    and the arguments below, and packs anew where it is read; a copy shares the packed weights.
 
     Args:
         program: the integer program, or the path of a ``.dqt`` file.
@@ -43,10 +49,6 @@ class Runtime:
         isa: kernels by name, one of :func:`kernel_sets`; the default is the best.
         kernel: one of :func:`kernel_names`, for every layer that it can run exactly; the default chooses for each layer
             and width by a model of what they cost. For tests and measurements: the integers are the same.
-
-    Attributes:
-        widths: int8 ``[N, layers]`` of the last call, the width of each layer for each sample (the smaller of a pair).
-        passes: int8 ``[N]`` of the last call, how often a sample went through the network: 1, but for cascades.
 
     Raises:
         RuntimeUnavailableError: see above; also where a pickle is read that asks for kernels by name.
@@ -60,28 +62,28 @@ class Runtime:
         isa: str | None = None,
         kernel: str | None = None,
     ) -> None:
-        native = _native()
-        if isa is not None and isa not in native.kernel_sets():
-            raise RuntimeUnavailableError(f"isa {isa!r}: this processor runs {', '.join(native.kernel_sets())}")
+        module = native()
+        check_names(module, isa, kernel)
         if threads is not None:
-            threads = _thread_count(threads)
-        if kernel is not None and kernel not in native.kernel_names():
-            raise RuntimeUnavailableError(f"kernel {kernel!r}: there are {', '.join(native.kernel_names())}")
-        made = partial(native.engine, threads=threads or native.cores(), isa=isa or "", kernel=kernel or "")
+            threads = thread_count(threads)
+        made = partial(module.engine, threads=threads or module.cores(), isa=isa or "", kernel=kernel or "")
         self._arguments = (threads, isa, kernel)
         self._source: Program | Path
         if isinstance(program, str | os.PathLike):
             self._source = Path(program).absolute()
-            self._engine, (signature, self._digest) = _of_file(native, made, Path(program))
+            self._engine, (signature, self._digest) = of_file(module, made, Path(program))
         else:
             self._source, self._digest = as_program(program), ""
             self._engine, signature = made(dumps(self._source)), Signature.of(self._source)
-        self._space, self._output, self._inputs = signature.space, signature.output, Inputs(signature)
+        self._signature, self._space, self._inputs = signature, signature.space, Inputs(signature)
+        self._bindings = Bindings(self._engine, signature, self._inputs)
         self._uniform: dict[int | None, Plan | Cascade | Literal["auto"]] = {}
         self._made: tuple[Any, Any] = (None, None)  # a plan, and its widths as the engine takes them
-        native.trim()  # what loading took goes back to the system
-        self.widths: npt.NDArray[np.int8] = np.empty((0, len(self._space.layers)), dtype=np.int8)
-        self.passes: npt.NDArray[np.int8] = np.empty(0, dtype=np.int8)
+        module.trim()  # what loading took goes back to the system
+        self._last: tuple[npt.NDArray[np.int8], npt.NDArray[np.int8] | None] = (
+            np.empty((0, len(self._space.layers)), dtype=np.int8),
+            None,
+        )
 
     @property
     def program(self) -> Program:
@@ -106,10 +108,9 @@ class Runtime:
         return type(self), (self.program, *self._arguments)
 
     def __copy__(self) -> Runtime:
-        """Another runtime on the same packed weights, which never change; the last call's widths are its own."""
+        """Another runtime on the same packed weights, which never change."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.widths, other.passes = self.widths.copy(), self.passes.copy()
         return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Runtime:
@@ -138,50 +139,91 @@ class Runtime:
         return int(self._engine.arena_bytes(samples))
 
     @overload
-    def __call__(
-        self, x: Any, plan: PlanLike = None, *, return_widths: Literal[False] = False
-    ) -> npt.NDArray[np.float32]: ...
+    def __call__(self, x: Any, plan: PlanLike = None, *, return_widths: Literal[False] = False) -> Any: ...
     @overload
     def __call__(
         self, x: Any, plan: PlanLike = None, *, return_widths: Literal[True]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]: ...
+    ) -> tuple[Any, npt.NDArray[np.int8]]: ...
     def __call__(self, x: Any, plan: PlanLike = None, *, return_widths: bool = False) -> Any:
         """Run on ``x`` under ``plan`` and dequantize once; arguments, result and errors as :func:`dqt.interpret`.
 
         Args:
-            x: ``[N, *input_shape]``; float32 in C order from NumPy, torch or any DLPack producer is read in place.
+            x: ``[N, *input_shape]``; float32 in C order from NumPy, torch or any DLPack producer is read in place. Of
+                several inputs a dict by name, or a tuple in their order.
             plan: as of :func:`dqt.interpret`.
             return_widths: give the widths with the result, ``(y, widths)``: int8 ``[N, layers]``, what each sample ran
-                at. Where several threads call one runtime, ``run.widths`` may be those of another thread's call.
+                at, the smaller of a pair.
+
+        Raises:
+            InputError: also where the program has states: a :meth:`session` holds them.
 
         Warns:
             InputRangeWarning: as :func:`dqt.interpret`, once for a runtime.
         """
-        resolved = self._resolved(plan)
-        inputs = self._inputs(x)
+        resolved, inputs = self._taken(x, plan)
         if isinstance(resolved, Cascade):
             result = self._cascade(inputs, resolved)
-            codes, widths = result.codes, result.widths
-            out = np.asarray((codes - self._output.zero).astype(np.float32) * np.float32(self._output.step))
+            y, widths = self.dequantized(result.codes), result.widths
         else:
-            out = np.empty((len(inputs), *self._output.shape), dtype=np.float32)
-            widths, passes = self._run(self._engine.floats, inputs, resolved, out)
-            self.widths, self.passes = widths, passes
-        return (out, widths) if return_widths else out
+            outs, widths = self._run(inputs, resolved, np.float32)
+            y = outs[0] if len(outs) == 1 else dict(zip(self._signature.outputs, outs, strict=True))
+            self._last = (widths, None)
+        return (y, widths) if return_widths else y
 
-    def codes(self, x: Any, plan: PlanLike = None) -> npt.NDArray[np.int32]:
+    def codes(self, x: Any, plan: PlanLike = None) -> Any:
         """The integer output, int32 ``[N, ...]``, before its dequantization; otherwise as a call."""
         return self.execute(x, plan).codes
 
     def execute(self, x: Any, plan: PlanLike = None) -> Result:
         """As :func:`dqt.program.interpret.execute`: codes, widths and passes of a run, without the values inside."""
+        resolved, inputs = self._taken(x, plan)
+        return self._executed(inputs, resolved)
+
+    def session(self, samples: int = 1) -> Session:
+        """The states of so many samples, and calls that go from one to the next; without states, plain calls.
+
+        Raises:
+            InputError: less than one sample.
+        """
+        return Session(self, samples)
+
+    def stateful(self, x: Any, plan: PlanLike, state: Mapping[str, Any] | None, *, samples: int) -> Result:
+        """A run from a state, as a session makes it; ``None``: the start. :attr:`Result.state` is what it left.
+
+        Raises:
+            InputError, PlanError: as :func:`dqt.interpret`; or ``x`` has not so many samples.
+        """
         resolved = self._resolved(plan)
         inputs = self._inputs(x)
-        if isinstance(resolved, Cascade):
-            return self._cascade(inputs, resolved)
-        result = self._result(inputs, resolved)
-        self.widths, self.passes = result.widths, result.passes
-        return result
+        count = len(next(iter(inputs.values())))
+        if count != samples:
+            raise InputError(f"{count} samples, but this session has {samples}: run.session(samples={count}) makes one")
+        return self._executed(inputs, resolved, state)
+
+    def states(self, given: Mapping[str, Any] | None, samples: int) -> dict[str, npt.NDArray[np.int32]]:
+        """States that a run of so many samples may begin with, checked: copies. ``None``: the start.
+
+        Raises:
+            InputError: states of another program, or of another number of samples.
+        """
+        return dict(states_of(self._signature, given, samples, None))
+
+    def dequantized(self, codes: Any) -> Any:
+        """Real outputs of the integers of a run: an array, or of several outputs a dict by name."""
+        return dequantized(self._signature.outputs, codes)
+
+    @property
+    def widths(self) -> npt.NDArray[np.int8]:
+        """Deprecated: the widths of the last call, whatever thread made it; they come back with the result."""
+        _deprecated("widths", "run(x, plan, return_widths=True)")
+        return self._last[0]
+
+    @property
+    def passes(self) -> npt.NDArray[np.int8]:
+        """Deprecated: the passes of the last call, whatever thread made it; they come back with the result."""
+        _deprecated("passes", "run.execute(x, plan).passes")
+        widths, passes = self._last
+        return np.ones(len(widths), dtype=np.int8) if passes is None else passes
 
     def profile(self, x: Any, plan: PlanLike = None) -> list[float]:
         """Seconds of each instruction of the program in one run; 0 where it did not run, or another did its work.
@@ -210,8 +252,10 @@ class Runtime:
         resolved = self._resolved(plan)
         if isinstance(resolved, Cascade):
             raise PlanError("a cascade is several runs: profile each of its widths")
-        inputs = np.require(self._inputs(x), requirements=("C", "ALIGNED"))
-        return self._engine.profile(inputs, self._widths(resolved))
+        inputs = self._inputs(x)
+        engine, _ = self._bindings.at(inputs)
+        found: tuple[list[float], list[str]] = engine.profile(_ordered(inputs), self._widths(resolved))
+        return found
 
     def peak(self) -> float:
         """Products a second of the block kernel on one thread where nothing else counts, measured now."""
@@ -239,69 +283,62 @@ class Runtime:
         pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
         return self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], isinstance(plan, str))
 
-    def _cascade(self, inputs: npt.NDArray[np.float32], cascade: Cascade) -> Result:
+    def _taken(self, x: Any, plan: PlanLike) -> tuple[Plan | Cascade | Literal["auto"], Samples]:
+        """Plan and inputs of a call without states, checked."""
+        if self._signature.states:
+            raise InputError("this program has states: session = run.session(samples=N) holds them, call that")
+        resolved = self._resolved(plan)
+        return resolved, self._inputs(x)
+
+    def _cascade(self, inputs: Samples, cascade: Cascade) -> Result:
+        check_cascade(self._signature)
         result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self._space, b)))
-        self.widths, self.passes = result.widths, result.passes
+        self._last = (result.widths, result.passes)
         return result
 
-    def _result(self, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"]) -> Result:
-        codes = np.empty((len(inputs), *self._output.shape), dtype=np.int32)
-        widths, passes = self._run(self._engine.codes, inputs, plan, codes)
-        return Result(codes, widths, passes)
+    def _executed(
+        self, inputs: Samples, plan: Plan | Cascade | Literal["auto"], state: Mapping[str, Any] | None = None
+    ) -> Result:
+        if isinstance(plan, Cascade):
+            return self._cascade(inputs, plan)
+        result = self._result(inputs, plan, state)
+        self._last = (result.widths, result.passes)
+        return result
+
+    def _result(self, inputs: Samples, plan: Plan | Literal["auto"], state: Mapping[str, Any] | None = None) -> Result:
+        count = len(next(iter(inputs.values())))
+        before, after = {}, {}
+        if self._signature.states:
+            before = dict(states_of(self._signature, state, count, self._bindings.sizes(inputs)))
+            after = {name: np.empty_like(array) for name, array in before.items()}
+        arrays = [list(before.values()), list(after.values())] if before else []
+        codes, widths = self._run(inputs, plan, np.int32, *arrays)
+        by_name = dict(zip(self._signature.outputs, codes, strict=True))
+        return Result(plain(by_name), widths, np.ones(count, dtype=np.int8), state=after)
 
     def _run(
-        self, call: Any, inputs: npt.NDArray[np.float32], plan: Plan | Literal["auto"], out: npt.NDArray[Any]
-    ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-        widths = np.empty((len(inputs), len(self._space.layers)), dtype=np.int8)
-        ordered = inputs if inputs.flags.carray else np.require(inputs, requirements=("C", "ALIGNED"))
-        call(ordered, self._widths(plan), out, widths)
-        return widths, np.ones(len(inputs), dtype=np.int8)
+        self, inputs: Samples, plan: Plan | Literal["auto"], dtype: Any, *states: list[npt.NDArray[np.int32]]
+    ) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.int8]]:
+        """Outputs in their order, and the widths; ``states``: before and after, where the program has some."""
+        (engine, shapes), given = self._bindings.at(inputs), _ordered(inputs)
+        count = len(given[0])
+        outs = [np.empty((count, *shape), dtype=dtype) for shape in shapes]
+        widths = np.empty((count, len(self._space.layers)), dtype=np.int8)
+        if len(given) == len(outs) == 1 and not states:
+            engine.run(given[0], self._widths(plan), outs[0], widths)
+        else:
+            engine.run(given, self._widths(plan), outs, widths, *states)
+        return outs, widths
 
 
-def _of_file(native: ModuleType, made: Callable[[bytes], Any], path: Path) -> tuple[Any, tuple[Signature, str]]:
-    """The engine of a file, which verifies it; its signature and digest. The program is never an object of Python."""
-    data = path.read_bytes()
-    try:
-        return made(data), outline(data)
-    except native.LoadError as error:
-        raise ProgramError(f"{path}: {error}") from None
+def _ordered(inputs: Samples) -> list[npt.NDArray[Any]]:
+    """Inputs as the engine reads them, in the order of the program."""
+    return [x if x.flags.carray else np.require(x, requirements=("C", "ALIGNED")) for x in inputs.values()]
 
 
-def _thread_count(threads: Any) -> int:
-    """``threads`` as the engine takes it; more than any machine has cores is as good as that.
-
-    Raises:
-        ValueError: no whole number of at least 1.
-    """
-    count = index(threads)
-    if count is None or count < 1:
-        raise ValueError(f"threads={threads!r}: need a whole number of at least 1, or None for all cores")
-    return min(count, MOST_THREADS)
-
-
-def kernel_sets() -> tuple[str, ...]:
-    """Names of the kernel sets that this processor runs, best first.
-
-    Raises:
-        RuntimeUnavailableError: the native engine is not built.
-    """
-    return tuple(_native().kernel_sets())
-
-
-def kernel_names() -> tuple[str, ...]:
-    """Names of the kernels that :class:`Runtime` chooses among, layer by layer.
-
-    Raises:
-        RuntimeUnavailableError: the native engine is not built.
-    """
-    return tuple(_native().kernel_names())
-
-
-def _native() -> ModuleType:
-    try:
-        import dqt._native as native
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"the native engine is not built ({error}): install dqt with pip, or use dqt.interpret"
-        ) from None
-    return native
+def _deprecated(name: str, instead: str) -> None:
+    warnings.warn(
+        f"Runtime.{name} is that of the last call of any thread, and goes: {instead} gives it with the result",
+        DeprecationWarning,
+        stacklevel=3,
+    )

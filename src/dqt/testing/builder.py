@@ -23,35 +23,39 @@ from dqt.program.ops.linear import Linear
 from dqt.program.ops.max_pool import MaxPool
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
-from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.quantize import Quantize, plain_gain
+from dqt.program.ops.read import Read
+from dqt.program.ops.recall import Recall
 from dqt.program.ops.rescale import Rescale
-from dqt.program.ops.reshape import Reshape
-from dqt.program.ops.slice import Slice
+from dqt.program.ops.reshape import Reshape, reshaped
+from dqt.program.ops.slice import END, Slice
+from dqt.program.ops.store import Store
 from dqt.program.ops.table import Table
 from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program
-from dqt.program.values import INPUT, Value
-
-Shape = tuple[int, ...]
+from dqt.program.values import INPUT, INTEGER, OUTPUT, Dimension, Input, State, Value
+from dqt.testing.draw import Integers, Shape, interval, narrowing
 
 
 class Builder:
     """Appends legal instructions with random constants; every method returns the name of the value it defines.
 
-    ``v0`` is the quantized input. Codes have ``master`` bits; layers run at any of ``widths``. All random numbers
+    ``v0`` is the quantized first input. Codes have ``master`` bits; layers run at any of ``widths``. All random numbers
     come from one generator seeded with ``seed``, so the same calls make the same program.
 
     Args:
         seed: of the random generator.
-        shape: of one input sample, without the batch.
+        shape: of one sample of the first input, without the batch.
         master: bits n of a code, 1 to 8.
         widths: the widths that the program's layers may run at, ``master`` among them.
-        signed: whether the input's zero point is 2^(n-1) rather than 0.
+        signed: whether the first input's zero point is 2^(n-1) rather than 0.
+        name: of the first input.   dims: the names of its dimensions, see :class:`dqt.program.values.Input`.
+        axis: of numbers of its own for each entry of this dimension, in the quantization of the first input.
 
     Example:
         >>> b = Builder(seed=0, shape=(3, 8, 8))
         >>> x = b.conv("v0", 16)
-        >>> x = b.linear(b.flatten(b.avg_pool(x)), 10, wide=True)
+        >>> x = b.linear(b.flatten(b.avg_pool(x)), 10, integers=True)
         >>> program = b.build(x)
     """
 
@@ -63,45 +67,102 @@ class Builder:
         master: int = 8,
         widths: Shape = (2, 3, 4, 8),
         signed: bool = False,
+        name: str = INPUT,
+        dims: tuple[str, ...] = (),
+        axis: int | None = None,
     ) -> None:
         self.rng = np.random.default_rng(seed)
-        self.n, self.widths, self.shape = master, widths, shape
+        self.n, self.widths = master, widths
         self.values: dict[str, Value] = {}
         self.ops: list[Operator] = []
+        self.inputs: list[Input] = []
+        self.states: list[State] = []
+        self.dims: list[Dimension] = []
         self.layers: list[Layer] = []
         self.controller: list[Layer] = []
         self.own = False
         self.top = (1 << master) - 1
-        self.ops.append(Quantize(INPUT, self.value(shape, zero=self.zero(signed))))
+        self.input(name, shape, zero=self.zero(signed), dims=dims, axis=axis)
+
+    def input(
+        self, name: str, shape: Shape, *, zero: int | None = None, dims: tuple[str, ...] = (), axis: int | None = None
+    ) -> str:
+        """A float input and its codes; ``axis``: each entry of this dimension has a gain and a bias of its own."""
+        self.inputs.append(Input(name, shape, dims=dims))
+        out = self.value(shape, zero=self.either() if zero is None else zero)
+        gain, bias = plain_gain(self.values[out].scale)
+        if axis is not None:
+            factors = self.rng.uniform(0.5, 2.0, shape[axis]) * self.rng.choice([1, 1, -1], shape[axis])
+            gain, bias = (gain * factors).astype(np.float32), self.rng.normal(0, 9, shape[axis]).astype(np.float32)
+        self.ops.append(Quantize(name, out, gain, bias, axis or 0))
+        return out
+
+    def tokens(self, name: str, shape: Shape, lo: int, hi: int, *, dims: tuple[str, ...] = ()) -> str:
+        """An integer input in ``[lo, hi]``, and its integers."""
+        self.inputs.append(Input(name, shape, INTEGER, lo, hi, dims))
+        out = self.new(Value("", shape, 1.0, 0, lo, hi))
+        self.ops.append(Read(name, out))
+        return out
+
+    def dimension(self, name: str, least: int, most: int) -> str:
+        """A named dimension; its name."""
+        self.dims.append(Dimension(name, least, most))
+        return name
+
+    def state(self, name: str, shape: Shape, *, integers: Integers = False, dims: tuple[str, ...] = ()) -> str:
+        """A state, and what an earlier run left in it; :meth:`store` is to follow."""
+        out = self.value(shape, zero=self.either(), integers=integers)
+        v = self.values[out]
+        self.states.append(State(name, v.shape, v.scale, v.zero, v.lo, v.hi, dims))
+        self.ops.append(Recall(name, out))
+        return out
+
+    def store(self, x: str, state: str) -> None:
+        """What the next run finds in a state: a value with the scale, zero point and interval of the state."""
+        self.ops.append(Store(x, state))
+
+    def output(self, x: str, name: str) -> None:
+        """An output of the program."""
+        self.ops.append(Dequantize(x, name))
 
     def zero(self, signed: bool) -> int:
         """The zero point of a signed or of an unsigned range: 2^(n-1) or 0."""
         return 1 << (self.n - 1) if signed else 0
 
-    def value(self, shape: Shape, *, zero: int = 0, wide: bool = False, like: str | None = None) -> str:
-        """A new value with a random scale; ``like``: with the scale and the zero point of another value."""
+    def new(self, value: Value) -> str:
+        """Declare a value under the next name."""
         name = f"v{len(self.values)}"
-        step = float(self.rng.uniform(0.005, 0.05))
-        if like is not None:
-            step, zero, wide = self.values[like].step, self.values[like].zero, self.values[like].wide
-        self.values[name] = Value(name, tuple(int(d) for d in shape), step, zero, wide)
+        self.values[name] = replace(value, name=name)
         return name
 
-    def either(self) -> int:
-        """One of the two zero points, at random."""
-        return self.zero(bool(self.rng.integers(2)))
+    def value(self, shape: Shape, *, zero: int = 0, integers: Integers = False, like: str | None = None) -> str:
+        """A new value with a random scale; ``like``: with the scale, zero point and interval of another value."""
+        shape = tuple(int(d) for d in shape)
+        scale = float(self.rng.uniform(0.005, 0.05))
+        if like is not None:
+            return self.new(replace(self.values[like], shape=shape))
+        lo, hi = interval(integers, self.top)
+        if integers is not False:  # reals of about the same magnitude as those of codes
+            zero, scale = 0, scale * self.top * 8 / max(-lo, hi, 1)
+        return self.new(Value("", shape, scale, zero, lo, hi))
 
-    def clamp(self, *, wide: bool = False) -> dict[str, Any]:
-        """Random bounds ``lo`` and ``hi`` of an output: of codes, or (``wide``) of int32 numbers."""
-        if wide:
-            return {"lo": -(2**23 - 1), "hi": 2**23 - 1}
+    def either(self) -> int:
+        """A zero point on the grid of the lowest width, at random."""
+        return int(self.rng.integers(1 << self.widths[0])) << (self.n - self.widths[0])
+
+    def clamp(self, integers: Integers = False) -> dict[str, Any]:
+        """Random bounds ``lo`` and ``hi`` of an output of codes; of integers the whole interval."""
+        if integers is not False:
+            lo, hi = interval(integers, self.top)
+            return {"lo": lo, "hi": hi}
         lo = int(self.rng.choice([0, 0, 3 % (self.top + 1)]))
         return {"lo": lo, "hi": max(lo, int(self.rng.choice([self.top, self.top, self.top - 1])))}
 
-    def rows(self, reach: int, count: int, zero: int, *, wide: bool, single: bool) -> dict[str, Any]:
+    def rows(self, reach: int, count: int, zero: int, *, integers: Integers, single: bool) -> dict[str, Any]:
         """Multipliers that spread accumulators of magnitude ``reach`` over the output's range, and their offsets."""
         shift = int(self.rng.integers(20, 33))
-        scale = (2**20 if wide else self.top) / max(1, reach)
+        lo, hi = interval(integers, self.top)
+        scale = (self.top if integers is False else max(-lo, hi) / 8) / max(1, reach)
         rows = 1 if single else len(self.widths)
         factors = self.rng.uniform(0.5, 4.0, (rows, count)) * self.rng.choice([1, 1, 1, -1], (rows, count))
         m = np.rint(factors * scale * 2.0**shift).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
@@ -126,50 +187,57 @@ class Builder:
 
     def conv(
         self, x: str, count: int, kernel: Shape = (3, 3), *, stride: Shape = (1, 1), padding: Shape = (1, 1, 1, 1),
-        dilation: Shape = (1, 1), groups: int = 1, wide: bool = False,
+        dilation: Shape = (1, 1), groups: int = 1, integers: Integers = False,
     ) -> str:  # fmt: skip
         """A convolution with ``count`` output channels; ``padding`` is top, bottom, left, right."""
         c, h, w = self.values[x].shape
         weight = self.weight((count, c // groups, *kernel))
         rows = (h + padding[0] + padding[1] - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
         columns = (w + padding[2] + padding[3] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
-        zero = 0 if wide else self.either()
+        zero = 0 if integers else self.either()
         reach = layer_bound(weight, self.n, self.n, self.values[x].zero).magnitude
-        constants = self.rows(reach, count, zero, wide=wide, single=bool(self.rng.integers(2)))
-        out = self.value((count, rows, columns), zero=zero, wide=wide)
+        constants = self.rows(reach, count, zero, integers=integers, single=bool(self.rng.integers(2)))
+        out = self.value((count, rows, columns), zero=zero, integers=integers)
         geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        return self.layer(Conv(self.name(), x, out, weight, **constants, **self.clamp(wide=wide), **geometry))
+        geometry |= self.clamp(integers) | narrowing(self.rng, self.n, self.widths)
+        return self.layer(Conv(self.name(), x, out, weight, **constants, **geometry))
 
-    def linear(self, x: str, count: int, *, wide: bool = False, single: bool = False) -> str:
+    def linear(self, x: str, count: int, *, integers: Integers = False, single: bool = False) -> str:
         """A linear layer over the last axis; ``single``: one row of multipliers for all widths."""
         shape = self.values[x].shape
         weight = self.weight((count, shape[-1]))
-        zero = 0 if wide else self.either()
+        zero = 0 if integers else self.either()
         reach = layer_bound(weight, self.n, self.n, self.values[x].zero).magnitude
-        constants = self.rows(reach, count, zero, wide=wide, single=single)
-        out = self.value((*shape[:-1], count), zero=zero, wide=wide)
-        return self.layer(Linear(self.name(), x, out, weight, **constants, **self.clamp(wide=wide)))
+        constants = self.rows(reach, count, zero, integers=integers, single=single)
+        out = self.value((*shape[:-1], count), zero=zero, integers=integers)
+        constants |= self.clamp(integers) | narrowing(self.rng, self.n, self.widths)
+        return self.layer(Linear(self.name(), x, out, weight, **constants))
 
-    def binary(self, kind: type[Add | Multiply], a: str, b: str) -> str:
+    def binary(self, kind: type[Add | Multiply], a: str, b: str, *, integers: Integers = False) -> str:
         """The sum, the difference or the product of two values, broadcast."""
         va, vb = self.values[a], self.values[b]
-        out = self.value(np.broadcast_shapes(va.shape, vb.shape), zero=self.either())
-        step = self.values[out].step if kind is Add else va.step * vb.step * self.top / 4
-        self.values[out] = vo = replace(self.values[out], step=step)
+        out = self.value(np.broadcast_shapes(va.shape, vb.shape), zero=self.either(), integers=integers)
+        vo = self.values[out]
+        if kind is Multiply:
+            vo = replace(vo, scale=va.scale * va.reach * vb.scale * vb.reach / vo.reach / 4)
+        self.values[out] = vo
         constants = add_constants if kind is Add else multiply_constants
         sign = int(self.rng.choice([1, 1, -1])) if kind is Add else 1  # a difference is a sum of one negative scale
-        k = constants(va.step, va.zero, sign * vb.step, vb.zero, vo.step, vo.zero)
-        self.ops.append(kind(a, b, out, **vars(k), **self.clamp()))
+        k = constants(va.scale, va.zero, sign * vb.scale, vb.zero, vo.scale, vo.zero)
+        self.ops.append(kind(a, b, out, **vars(k), **self.clamp(integers)))
         return out
 
-    def rescale(self, x: str) -> str:
-        """Another scale, of all channels or channel by channel, and one of the two zero points."""
+    def rescale(self, x: str, *, integers: Integers = False, like: str | None = None) -> str:
+        """Another scale, of all channels or channel by channel; ``like``: that of another value, also its interval."""
         value = self.values[x]
-        count = int(self.rng.choice([1, value.shape[0]]))
-        zero = self.either()
-        k = self.rows(self.top, count, zero, wide=False, single=True)
-        out = self.value(value.shape, zero=zero)
-        self.ops.append(Rescale(x, out, k["m"][0], k["c"][0], k["shift"], **self.clamp()))
+        count, zero = int(self.rng.choice([1, value.shape[0]])), self.either()
+        if like is not None:
+            have = self.values[like]
+            zero, integers = have.zero, (not have.coded) and (have.lo, have.hi)
+        k = self.rows(value.reach, count, 0 if integers else zero, integers=integers, single=True)
+        out = self.new(replace(self.values[like], shape=value.shape)) if like else ""
+        out = out or self.value(value.shape, zero=zero, integers=integers)
+        self.ops.append(Rescale(x, out, k["m"][0], k["c"][0], k["shift"], **self.clamp(integers)))
         return out
 
     def concat(self, xs: list[str], axis: int = 0) -> str:
@@ -191,18 +259,19 @@ class Builder:
         self.ops.append(MaxPool(x, out, kernel, stride, padding, dilation))  # type: ignore[arg-type]
         return out
 
-    def avg_pool(self, x: str, counts: Shape = (1, 1)) -> str:
+    def avg_pool(self, x: str, counts: Shape = (1, 1), *, integers: Integers = False) -> str:
         """Adaptive windows, or one divisor for all."""
         c, *sides = self.values[x].shape
         edges = [[(i * d // k, -(-(i + 1) * d // k)) for i in range(k)] for d, k in zip(sides, counts, strict=True)]
         rows, columns = (np.array(ranges, dtype=np.int32) for ranges in edges)
         count = 1 if self.rng.integers(2) else counts[0] * counts[1]
-        zero = self.either()
-        k = self.rows(self.top * int(np.ptp(rows[0]) * np.ptp(columns[0])), count, zero, wide=False, single=True)
+        zero = 0 if integers else self.either()
+        reach = self.values[x].reach * int(np.ptp(rows[0]) * np.ptp(columns[0]))
+        k = self.rows(reach, count, zero, integers=integers, single=True)
         shape = (1, 1) if count == 1 else counts
-        out = self.value((c, *counts), zero=zero)
+        out = self.value((c, *counts), zero=zero, integers=integers)
         m, offset = k["m"].reshape(shape), k["c"].reshape(shape)
-        self.ops.append(AvgPool(x, out, rows, columns, m, offset, k["shift"], **self.clamp()))
+        self.ops.append(AvgPool(x, out, rows, columns, m, offset, k["shift"], **self.clamp(integers)))
         return out
 
     def table(self, x: str) -> str:
@@ -211,26 +280,29 @@ class Builder:
         self.ops.append(Table(x, out, self.rng.integers(0, self.top + 1, self.top + 1).astype(np.uint8)))
         return out
 
-    def constant(self, shape: Shape) -> str:
-        """Random codes of a shape, the same for every sample."""
-        out = self.value(shape, zero=self.either())
-        self.ops.append(Constant(out, self.rng.integers(0, self.top + 1, shape).astype(np.uint8)))
+    def constant(self, shape: Shape, *, integers: Integers = False, dims: tuple[str, ...] = ()) -> str:
+        """Random codes or integers, the same for every sample; ``dims``: as many entries as a dimension may have."""
+        out, most = self.value(shape, zero=self.either(), integers=integers), {dim.name: dim.most for dim in self.dims}
+        whole = tuple(most.get(name, d) for name, d in zip(dims or ("",) * len(shape), shape, strict=True))
+        lo, hi = interval(integers, self.top)
+        self.ops.append(Constant(out, self.rng.integers(lo, hi + 1, whole).astype(np.int32), dims))
         return out
 
     def reshape(self, x: str, shape: Shape) -> str:
-        """The same codes in another shape."""
-        out = self.value(shape, like=x)
-        self.ops.append(Reshape(x, out))
+        """The same integers in another shape; 0 and -1 as :class:`Reshape` says."""
+        out = self.value(reshaped(self.values[x].shape, shape), like=x)
+        self.ops.append(Reshape(x, out, shape))
         return out
 
     def flatten(self, x: str) -> str:
-        """The same codes as a vector."""
+        """The same integers as a vector."""
         return self.reshape(x, (int(np.prod(self.values[x].shape)),))
 
     def slice(self, x: str, starts: Shape, stops: Shape, steps: Shape) -> str:
-        """A part of a value: ``start:stop:step`` along each axis."""
-        shape = tuple(-(-(b - a) // k) for a, b, k in zip(starts, stops, steps, strict=True))
-        out = self.value(shape, like=x)
+        """A part of a value: ``start:stop:step`` along each axis, as :class:`Slice` says."""
+        cuts = [slice(a, None if b == END else b, k) for a, b, k in zip(starts, stops, steps, strict=True)]
+        shape = (len(range(*cut.indices(d))) for cut, d in zip(cuts, self.values[x].shape, strict=True))
+        out = self.value(tuple(shape), like=x)
         self.ops.append(Slice(x, out, starts, stops, steps))
         return out
 
@@ -248,18 +320,20 @@ class Builder:
         return out
 
     def control(self, x: str, governed: int, choices: Shape) -> None:
-        """A controller that reads ``x`` and decides for ``governed`` layers to come."""
+        """A controller that reads ``x``, an image or a vector, and decides for ``governed`` layers to come."""
         self.own = True
-        hidden = self.linear(self.flatten(self.avg_pool(x)), 6)
-        logits = self.linear(hidden, governed * len(choices), wide=True, single=True)
+        features = self.flatten(self.avg_pool(x)) if len(self.values[x].shape) == 3 else x
+        logits = self.linear(self.linear(features, 6), governed * len(choices), integers=True, single=True)
         self.own = False
         layers = tuple(f"block.{len(self.layers) + i}" for i in range(governed))
         self.ops.append(Choose(logits, layers, choices))
 
-    def build(self, x: str, *, choices: Shape = (), **info: Any) -> Program:
-        """The program with output ``x``. Its first and last layer are edge layers, as ``prepare`` marks them."""
-        self.ops.append(Dequantize(x))
+    def build(self, x: str | None = None, *, choices: Shape = (), **info: Any) -> Program:
+        """The program, with the output ``x`` if it has no other; its first and last layer are edge layers."""
+        if x is not None:
+            self.output(x, OUTPUT)
         ends = {self.layers[0].name, self.layers[-1].name} if self.layers else set()
         layers = tuple(replace(layer, edge=layer.name in ends) for layer in self.layers)
         space = Space(self.n, self.widths, self.n, layers, tuple(self.controller), choices)
-        return Program(space, tuple(self.values.values()), tuple(self.ops), self.shape, info)
+        borders = (tuple(self.inputs), info, tuple(self.states), tuple(self.dims))
+        return Program(space, tuple(self.values.values()), tuple(self.ops), *borders)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from dqt.program.inputs import plain
 from dqt.program.ops.add import Add
 from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.slice import END
 from dqt.program.program import Program
+from dqt.program.signature import Entry, Signature
+from dqt.program.values import INTEGER, Input
 from dqt.testing.builder import Builder
+from dqt.testing.draw import Integers
+
+Sizes = dict[str, int]
 
 
 def random_program(seed: int, *, auto: bool = False) -> Program:
@@ -18,10 +27,10 @@ def random_program(seed: int, *, auto: bool = False) -> Program:
     ``seed`` makes the same program.
     """
     rng = np.random.default_rng(seed)
-    master = int(rng.choice([8, 8, 8, 4, 2]))
-    widths = tuple(sorted({master, *(int(b) for b in rng.integers(1, master + 1, 3))}))
+    master, widths = random_widths(rng)
     shape = tuple(int(d) for d in rng.choice([1, 2, 3, 5, 7], 3))
-    b = Builder(seed + 1, shape, master=master, widths=widths, signed=bool(rng.integers(2)))
+    axis = int(rng.integers(3)) if rng.integers(3) == 0 else None
+    b = Builder(seed + 1, shape, master=master, widths=widths, signed=bool(rng.integers(2)), axis=axis)
     x = b.conv("v0", 4, (1, 1), padding=(0, 1, 1, 0))
     middle = int(rng.integers(1, 4))
     if auto:
@@ -29,6 +38,12 @@ def random_program(seed: int, *, auto: bool = False) -> Program:
     for _ in range(middle):
         x = random_instruction(b, random_layer(b, x))
     return b.build(random_ending(b, x), choices=widths if auto else ())
+
+
+def random_widths(rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
+    """A master width, and the widths of a space that holds it."""
+    master = int(rng.choice([8, 8, 8, 4, 2]))
+    return master, tuple(sorted({master, *(int(b) for b in rng.integers(1, master + 1, 3))}))
 
 
 def random_layer(b: Builder, x: str) -> str:
@@ -47,9 +62,9 @@ def random_layer(b: Builder, x: str) -> str:
 
 
 def random_instruction(b: Builder, x: str) -> str:
-    """Append an instruction without weights that reads ``x`` of shape ``(C, H, W)``."""
+    """Append an instruction without weights that reads codes ``x`` of shape ``(C, H, W)``; its result is codes too."""
     channels, height, width = b.values[x].shape
-    kind = int(b.rng.integers(10))
+    kind = int(b.rng.integers(11))
     if kind == 0:
         return b.binary(Add, x, b.rescale(x))
     if kind == 1:
@@ -65,9 +80,39 @@ def random_instruction(b: Builder, x: str) -> str:
     if kind == 6:
         return b.pad(x, (1, 0, 2), (0, 1, 0))
     if kind == 7:
-        return b.reshape(x, (height, channels, width))
+        return b.reshape(x, (height, -1, width) if b.rng.integers(2) else (height, channels, 0))
     if kind == 8:
         return b.binary(Add, b.constant((channels, 1, width)), x)
+    if kind == 9:
+        return b.rescale(random_integers(b, b.rescale(x, integers=random_interval(b))))
+    return b.transpose(x, random_axes(b, 3))
+
+
+def random_interval(b: Builder) -> Integers:
+    """An interval of integers: of 8, 16, 24 or 32 bits, to both sides of 0 or to one."""
+    return ((-128, 127), (-32768, 32767), True, (-(2**31) + 1, 2**31 - 1), (-3, 2**15), (0, 40000))[
+        int(b.rng.integers(6))
+    ]
+
+
+def random_integers(b: Builder, x: str) -> str:
+    """Append an instruction that reads integers ``x`` of shape ``(C, H, W)``, and gives integers."""
+    channels, height, width = b.values[x].shape
+    small, kind = b.values[x].reach < 2**16, int(b.rng.integers(8))
+    if kind == 0:
+        return b.binary(Add, x, b.constant((channels, 1, width), integers=random_interval(b)), integers=True)
+    if kind == 1 and small:
+        return b.binary(Multiply, x, b.constant((1, height, 1), integers=(-99, 99)), integers=random_interval(b))
+    if kind == 2 and small:
+        return b.avg_pool(x, (1, min(2, width)), integers=random_interval(b))
+    if kind == 3:
+        return b.max_pool(x, (2, 2), (1, 1), (1, 0, 1, 0))
+    if kind == 4:
+        return b.pad(x, (1, 0, 0), (0, 2, 0))
+    if kind == 5:
+        return b.concat([x, b.slice(x, (0, -1, 0), (END, END, END), (1, 1, 1))], axis=1)
+    if kind == 6:
+        return b.binary(Add, b.rescale(x), x, integers=random_interval(b))
     return b.transpose(x, random_axes(b, 3))
 
 
@@ -78,17 +123,17 @@ def random_axes(b: Builder, count: int) -> tuple[int, ...]:
 
 def random_ending(b: Builder, x: str) -> str:
     """Append a last layer, of int32 outputs or of codes, and what moves its results; the program's output."""
-    wide, kind = bool(b.rng.integers(4)), int(b.rng.integers(6))
+    integers, kind = bool(b.rng.integers(4)), int(b.rng.integers(6))
     if kind == 0:  # an image of results, then another of the same elements, cut
-        x = b.conv(x, 6, (1, 1), padding=(0, 0, 0, 0), wide=wide)
+        x = b.conv(x, 6, (1, 1), padding=(0, 0, 0, 0), integers=integers)
         _, height, width = b.values[x].shape
         x = b.reshape(b.slice(x, (1, 0, 0), (6, height, width), (2, 1, 1)), (height, 3, width))
         return b.flatten(b.slice(x, (0, 0, 0), (height, 3, width), (1, 1, 2)))
     if kind == 5:  # features innermost, for one linear layer at every pixel
         _, height, width = b.values[x].shape
-        x = b.transpose(b.linear(b.transpose(x, (1, 2, 0)), 3, wide=wide), random_axes(b, 3))
+        x = b.transpose(b.linear(b.transpose(x, (1, 2, 0)), 3, integers=integers), random_axes(b, 3))
         return b.transpose(b.reshape(x, (1, 3, width * height)), random_axes(b, 3))
-    x = b.linear(b.flatten(x), 6, wide=wide)
+    x = b.linear(b.flatten(x), 6, integers=integers)
     if kind == 1:
         return b.slice(b.reshape(x, (3, 1, 2)), (1, 0, 0), (3, 1, 2), (1, 1, 1))
     if kind == 2:
@@ -96,17 +141,82 @@ def random_ending(b: Builder, x: str) -> str:
     return b.reshape(x, (2, 3)) if kind == 3 else x
 
 
-def inputs(program: Program, count: int, seed: int = 0) -> npt.NDArray[np.float32]:
-    """Random samples ``float32[count, *input_shape]`` that reach both ends of the input's range and its ties."""
+def random_model(seed: int, *, auto: bool = False) -> Program:
+    """A program with two inputs, three outputs, a state and a named dimension; ``auto``: with a controller, too.
+
+    The inputs are an image whose height has a name, and tokens, as many as the image is high; the controller reads a
+    third. The state is what the image became in the run before.
+    """
+    rng = np.random.default_rng([seed, 3])
+    master, widths = random_widths(rng)
+    channels, height, width, count = (int(rng.integers(low, 6)) for low in (1, 2, 2, 1))
+    dims, middle = ("", "height", ""), int(rng.integers(1, 3))
+    b = Builder(seed + 1, (channels, height, width), master=master, widths=widths, name="image", dims=dims, axis=0)
+    b.dimension("height", 1, int(rng.integers(7, 12)))
+    tokens = b.tokens("tokens", (height, count), -2, int(rng.integers(300, 9000)), dims=("height", ""))
+    x = b.conv("v0", 4, (3, 1), padding=(1, 1, 0, 0))
+    if auto:
+        b.control(b.input("hint", (7,)), middle, widths)
+    for _ in range(middle):
+        x = b.conv(resizable(b, x), 4, (1, 3), padding=(0, 0, 1, 1))
+    past = b.state("past", b.values[x].shape, integers=bool(rng.integers(2)) and (-30000, 30000), dims=dims)
+    now = b.rescale(b.binary(Add, x, past), like=past)
+    b.store(now, "past")
+    b.output(b.linear(b.rescale(now), 5, integers=True), "scores")
+    words = b.rescale(b.reshape(b.slice(tokens, (0, 0), (END, 1), (1, 1)), (1, -1, 1)), integers=(-99, 99))
+    b.output(b.slice(b.binary(Multiply, words, b.rescale(now)), (-2, 0, 0), (END, END, END), (1, 1, 1)), "mixed")
+    b.output(tokens, "tokens")
+    return b.build(choices=widths if auto else ())
+
+
+def resizable(b: Builder, x: str) -> str:
+    """Append an instruction that takes any height of codes ``x``, ``(C, H, W)``, and keeps their shape."""
+    channels, _, width = b.values[x].shape
+    kind = int(b.rng.integers(6))
+    if kind == 0:
+        return b.transpose(b.reshape(b.transpose(x, (1, 0, 2)), (0, channels, width)), (1, 0, 2))
+    if kind == 1:
+        return b.reshape(b.reshape(x, (0, -1)), (channels, -1, width))
+    if kind == 2:
+        return b.slice(b.concat([x, x], axis=1), (0, 0, 0), (END, END, END), (1, 2, 1))
+    if kind == 3:
+        return b.max_pool(x, (3, 1), (1, 1), (1, 1, 0, 0))
+    if kind == 4:
+        return b.table(x)
+    return b.binary(Add, x, b.constant(b.values[x].shape, integers=(-9, 9), dims=("", "height", "")))
+
+
+def inputs(program: Program, count: int, seed: int = 0, sizes: Sizes | None = None) -> Any:
+    """Random samples ``[count, *shape]`` of each input: an array, or of a program with several a dict by name.
+
+    Floats reach both ends of the input's range and its ties; ``sizes``: of named dimensions.
+    """
     rng = np.random.default_rng(seed)
-    step, zero = program.values[0].step, program.values[0].zero
-    top = (1 << program.space.master) - 1
-    low = rng.integers(-2 * top, 2 * top, (count, *(1 for _ in program.input_shape)))  # dark and bright samples
-    codes = (low + rng.integers(0, 3 * top, (count, *program.input_shape))) / 2 - zero
-    return (codes * step).astype(np.float32)
+    signature = Signature.of(program.bind(**(sizes or {})))
+    return plain({given.name: _samples(signature, given, count, rng) for given in signature.inputs})
 
 
-def extremes(program: Program, count: int, seed: int = 0) -> npt.NDArray[np.float32]:
-    """Samples ``float32[count, *input_shape]`` of numbers far beyond one end of the input's range or the other."""
-    high = np.random.default_rng(seed).random((count, *program.input_shape)) < 0.5
-    return np.where(high, np.float32(1e9), np.float32(-1e9))
+def _samples(signature: Signature, given: Input, count: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    if given.kind == INTEGER:
+        return rng.integers(given.lo, given.hi + 1, (count, *given.shape))
+    top = (1 << signature.space.master) - 1
+    low = rng.integers(-2 * top, 2 * top, (count, *(1 for _ in given.shape)))  # dark and bright samples
+    codes = (low + rng.integers(0, 3 * top, (count, *given.shape))) / 2
+    return _reals(codes, signature.entries[given.name], len(given.shape))
+
+
+def _reals(codes: npt.NDArray[np.float64], entry: Entry, rank: int) -> npt.NDArray[np.float32]:
+    """What becomes these codes."""
+    shape = tuple(-1 if i == entry.op.axis else 1 for i in range(rank))
+    gain, bias = (v.astype(np.float64).reshape(shape) for v in (entry.op.gain, entry.op.bias))
+    return ((codes - entry.value.zero - bias) / gain).astype(np.float32)
+
+
+def extremes(program: Program, count: int, seed: int = 0, sizes: Sizes | None = None) -> Any:
+    """Samples of each input far beyond one end of its range or the other; of integers its ends. See :func:`inputs`."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for given in program.bind(**(sizes or {})).inputs:
+        low, high = (given.lo, given.hi) if given.kind == INTEGER else (np.float32(-1e9), np.float32(1e9))
+        found[given.name] = np.where(rng.random((count, *given.shape)) < 0.5, high, low)
+    return plain(found)

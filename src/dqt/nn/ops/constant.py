@@ -50,7 +50,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 def _emit(e: Emission, node: Node) -> None:
     codes, value = e.net.codes(node.out), e.net.held(node.attrs["path"])
     q = (value.detach().cpu().double() / codes.scale + 0.5).floor() + codes.zero
-    e.append(Constant(e.result(node), q.clamp(codes.lo, codes.hi).to(torch.uint8).numpy()))
+    e.append(Constant(e.result(node), q.clamp(codes.lo, codes.hi).to(torch.int32).numpy(), ()))
 
 
 OPERATOR = Operator(kind="constant", fake=_fake, emit=_emit, aten={"aten.expand.default": _expand})

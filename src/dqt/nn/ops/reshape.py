@@ -30,7 +30,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def _emit(e: Emission, node: Node) -> None:
-    e.append(Reshape(*e.moved(node)))
+    e.append(Reshape(*e.moved(node), node.shape))
 
 
 NAMES = (

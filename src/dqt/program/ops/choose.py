@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Choose(Operator):
     """For layer ``i``, the width ``widths[argmax(logits[i*K : (i+1)*K])]``, the first on a tie.
 
-    ``x`` are integers, not codes, of shape ``(len(layers) * len(widths),)``. Runs under plan "auto" alone; the layers named
-    come later in the program and take the sample's own width for weights and activations.
+    ``x`` are integers, not codes, of shape ``(len(layers) * len(widths),)``. Runs under plan "auto" alone; the layers
+    named come later in the program and take the sample's own width for weights and activations.
     """
 
     x: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaxPool(Operator):
-    """The largest integer of each window; padding (top, bottom, left, right) never wins. Same scale and zero as ``x``."""
+    """The largest integer of each window; padding (top, bottom, left, right) never wins. Keeps scale and zero."""
 
     x: str
     out: str

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dqt.program.checks import check_real_zero, check_range, check_same_scale
-from dqt.program.operator import Operator, Scope
+from dqt.program.checks import check_range, check_real_zero, check_same_scale
 from dqt.program.errors import require
+from dqt.program.operator import Operator, Scope
 from dqt.program.values import Shape
 
 if TYPE_CHECKING:

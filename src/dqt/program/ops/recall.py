@@ -24,7 +24,9 @@ class Recall(Operator):
         """The state's; see :meth:`Operator.output_shape`."""
         state, out = scope.state(self.state), scope.values[self.out]
         same = (out.scale, out.zero, out.lo, out.hi) == (state.scale, state.zero, state.lo, state.hi)
-        require(same, f"{out.name} has another scale, zero or interval than the state {state.name}: recalling keeps them")
+        require(
+            same, f"{out.name} has another scale, zero or interval than the state {state.name}: recalling keeps them"
+        )
         return state.shape
 
     def run(self, run: Execution) -> Any:

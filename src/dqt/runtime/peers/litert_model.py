@@ -119,8 +119,8 @@ class _Maker:
     def value(self, name: str) -> int:
         if name not in self.known:
             value = self.values[name]
-            step, zero = value.step, value.zero - CENTRE
-            if value.wide:
+            step, zero = value.scale, value.zero - CENTRE
+            if not value.coded:
                 step, zero = max(self.largest, 1e-6) * OUTPUT_ROOM / (CENTRE - 1), 0
             self.known[name] = self.tensor(name, self.shape(value.shape), "INT8", step=step, zero=zero)
         return self.known[name]
@@ -128,7 +128,7 @@ class _Maker:
     def like(self, name: str, source: str, shape: Sequence[int]) -> int:
         """A tensor with the step and zero of value ``source`` and a shape of its own, batch and order included."""
         value = self.values[source]
-        return self.tensor(name, shape, "INT8", step=value.step, zero=value.zero - CENTRE)
+        return self.tensor(name, shape, "INT8", step=value.scale, zero=value.zero - CENTRE)
 
     def integers(self, name: str, data: Any) -> int:
         array = np.asarray(data, dtype=np.int32)
@@ -146,7 +146,7 @@ class _Maker:
 
     def layer(self, layer: Layer, weight: Any, x: str, out: str, axis: int) -> list[int]:
         """The weight, already in LiteRT's order with its channels at ``axis``, and the bias."""
-        bias_step = layer.step * np.float32(self.values[x].step)
+        bias_step = layer.step * np.float32(self.values[x].scale)
         return [
             self.tensor(f"{out}.weight", weight.shape, "INT8", data=weight, step=layer.step, axis=axis),
             self.tensor(f"{out}.bias", layer.bias.shape, "INT32", data=layer.bias, step=bias_step),
@@ -165,7 +165,7 @@ class _Maker:
         else:
             value = self.values[x]
             border = np.array([code - CENTRE], dtype=np.int8)
-            step, zero = value.step, value.zero - CENTRE
+            step, zero = value.scale, value.zero - CENTRE
             ins.append(self.tensor(f"{out}.border", [1], "INT8", data=border, step=step, zero=zero))
             self.add("PADV2", ins, to, "PadV2Options")
         return to
@@ -266,7 +266,7 @@ def _avg_pool(made: _Maker, op: AvgPool) -> None:
         axes = made.integers(f"{op.out}.axes", [1, 2])
         made.add("MEAN", [made.value(op.x), axes], made.value(op.out), "ReducerOptions", keepDims=True)
         return
-    if (source.step, source.zero) != (out.step, out.zero):
+    if (source.scale, source.zero) != (out.scale, out.zero):
         raise unsupported(op, "its output has another step than its input")
     _pool(made, op, "AVERAGE_POOL_2D", made.value(op.x), made.schema.Padding.VALID, windows.kernel, windows.stride)
 

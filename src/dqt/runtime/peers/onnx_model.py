@@ -84,21 +84,21 @@ class _Maker:
 
     def define(self, kind: str, ins: list[str], out: str, **attributes: Any) -> None:
         """A float operator and, unless its value is wide, the quantization of its result."""
-        if self.values[out].wide:
+        if not self.values[out].coded:
             self.node(kind, ins, out, **attributes)
         else:
             self.quantized(self.node(kind, ins, f"{out}.real", **attributes), out)
 
     def quantized(self, real: str, out: str) -> None:
         value = self.values[out]
-        step = self.constant(f"{out}.step", np.float32(value.step))
+        step = self.constant(f"{out}.step", np.float32(value.scale))
         zero = self.constant(f"{out}.zero", np.uint8(value.zero))
         codes = self.node("QuantizeLinear", [real, step, zero], f"{out}.codes")
         self.node("DequantizeLinear", [codes, step, zero], out)
 
     def layer(self, layer: Layer, x: str, out: str) -> list[str]:
         """Dequantized weight and bias, as inputs of the operator."""
-        scales = {"weight": layer.step, "bias": layer.step * np.float32(self.values[x].step)}
+        scales = {"weight": layer.step, "bias": layer.step * np.float32(self.values[x].scale)}
         ins = [x]
         for part, codes in (("weight", layer.weight), ("bias", layer.bias)):
             held = self.constant(f"{out}.{part}.codes", codes)

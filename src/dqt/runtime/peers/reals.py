@@ -1,7 +1,7 @@
 """From a program's constants back to what other engines take: int8 weights, a real step a channel, an int32 bias.
 
-A layer gives ``out.step * 2^-S * (acc * m + c)``, so channel ``o`` of its weights has the step
-``m[o] * 2^-S * out.step / in.step``, and what is left of ``c[o]`` without the rounding and the zero point is its bias
+A layer gives ``out.scale * 2^-S * (acc * m + c)``, so channel ``o`` of its weights has the step
+``m[o] * 2^-S * out.scale / in.scale``, and what is left of ``c[o]`` without the rounding and the zero point is its bias
 (docs/numerics.md, equations 8 to 10). Other engines round elsewhere: their codes differ from ours by a step now and
 then, their work is the same.
 """
@@ -65,11 +65,11 @@ def instructions(program: Program) -> tuple[tuple[Operator, ...], dict[str, Valu
     ops = needed(program.ops, auto=False)
     for op in ops:
         if isinstance(op, Layered | Add | Multiply | Rescale | AvgPool):
-            clamped = not values[op.out].wide and (op.lo, op.hi) != (0, 2**WIDTH - 1)
+            clamped = values[op.out].coded and (op.lo, op.hi) != (0, 2**WIDTH - 1)
             if clamped:
                 raise unsupported(op, f"its range [{op.lo}, {op.hi}] is narrower than 8 bits")
-            if values[op.out].wide and ops[-1] != Dequantize(op.out):
-                raise unsupported(op, "its wide output is not the program's")
+            if not values[op.out].coded and ops[-1].reads() != (op.out,):
+                raise unsupported(op, "its int32 output is not the program's")
     if not isinstance(ops[0], Quantize):
         raise PeerError("the program does not begin with Quantize")
     return ops, values
@@ -121,14 +121,14 @@ def _layer(
     source: Value,
     out: Value,
 ) -> Layer:
-    unit = out.step * 2.0**-shift
-    signed = m * unit / source.step
+    unit = out.scale * 2.0**-shift
+    signed = m * unit / source.scale
     bias = (c - ((1 << shift) >> 1) - (out.zero << shift)).astype(np.float64) * unit
-    step = np.maximum(np.abs(signed), np.maximum(np.abs(bias) / (source.step * BIAS_LIMIT), SMALLEST))
+    step = np.maximum(np.abs(signed), np.maximum(np.abs(bias) / (source.scale * BIAS_LIMIT), SMALLEST))
     factor = (signed / step).reshape(-1, *(1,) * (weight.ndim - 1))  # 1; -1 for a negative m; near 0 for a dead channel
     codes = np.clip(np.rint(weight * factor), -128, 127).astype(np.int8)
     step = step.astype(np.float32)
-    return Layer(codes, step, np.rint(bias / (step.astype(np.float64) * source.step)).astype(np.int32))
+    return Layer(codes, step, np.rint(bias / (step.astype(np.float64) * source.scale)).astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def windows_of(op: AvgPool, values: Mapping[str, Value]) -> Windows:
             raise unsupported(op, "its windows are not equal, or are clipped by the border")
         kernel.append(int(lengths[0]))
         stride.append(int(gaps[0]) if len(gaps) else int(lengths[0]))
-    counted = op.m.astype(np.float64) * 2.0**-op.shift * out.step / source.step * size(tuple(kernel))
+    counted = op.m.astype(np.float64) * 2.0**-op.shift * out.scale / source.scale * size(tuple(kernel))
     if not np.allclose(counted, 1, rtol=1e-3):
         raise unsupported(op, "its divisor is not the number of elements in the window")
     whole = tuple(kernel) == source.shape[1:]

@@ -45,18 +45,19 @@ void* required(size_t size, size_t alignment) {
 
 }  // namespace
 
-// Every allocation of the program is counted; posix_memalign is what the engine's buffers are made with.
+// Every allocation of the program is counted; posix_memalign is what the engine's buffers are made with. Not inlined: the
+// compiler takes a free() in sight of an operator new for a mistake.
 void* operator new(size_t size) { return required(size, alignof(std::max_align_t)); }
 void* operator new[](size_t size) { return required(size, alignof(std::max_align_t)); }
 void* operator new(size_t size, const std::nothrow_t&) noexcept { return allocated(size, alignof(std::max_align_t)); }
 void* operator new(size_t size, std::align_val_t alignment) { return required(size, static_cast<size_t>(alignment)); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
-void operator delete[](void* p, size_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete[](void* p, size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t, std::align_val_t) noexcept { std::free(p); }
 extern "C" int posix_memalign(void** p, size_t alignment, size_t size) noexcept {
     *p = allocated(size, alignment);
     return *p ? 0 : ENOMEM;

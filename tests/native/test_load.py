@@ -356,7 +356,7 @@ def test_a_border_serves_all_readers_of_a_value(run: Run, tmp_path: Path) -> Non
 
 def test_accumulators_have_the_same_bound(run: Run, tmp_path: Path) -> None:
     taps = 2**31 // (127 * 255) + 1  # the first count of the largest products that int32 does not hold
-    value, out = Value("v0", (taps,), 1.0, 0), Value("v1", (2,), 1.0, 0, wide=True)
+    value, out = Value("v0", (taps,), 1.0, 0), Value("v1", (2,), 1.0, 0, integers=True)
 
     def file(weight: int, count: int, last: int = 0) -> bytes:
         array = np.zeros((2, taps), np.int8)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from dqt.arith.plan import Plan, PlanLike
+from dqt.program.interpret import execute
 from dqt.program.program import Program
-from dqt.testing import Builder, inputs, random_program
+from dqt.testing import Builder, inputs, random_model, random_program
 from tests.native.build import CONTINUOUS, NATIVE, built, needs
 from tests.native.engine import Engine, check, compare
 from tests.runtime.fuzz import trial
@@ -116,6 +117,17 @@ def test_random_programs_in_memory(seed: int, memory: Engine) -> None:
     check(memory, program, inputs(program, 5, seed), plans(program), threads=1 + seed % 3)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_states_and_bound_sizes_in_memory(seed: int, memory: Engine) -> None:
+    """Two inputs, three outputs, a state that goes on from run to run, and a height that is another each time."""
+    program = random_model(seed, auto=seed % 2 == 1)
+    (height,) = program.dims
+    for size in (height.least, height.most, height.most):
+        x = inputs(program, 3, seed, {height.name: size})
+        state = execute(program, x, program.space.master).state
+        check(memory, program, x, plans(program), threads=1 + seed % 2, state=state)
+
+
 @pytest.mark.parametrize("name", GEOMETRY)
 def test_geometries_in_memory(name: str, memory: Engine) -> None:
     program = GEOMETRY[name]
@@ -144,6 +156,11 @@ def test_more_samples_than_a_slice(memory: Engine) -> None:
 def test_batches_of_mixed_widths_in_memory(seed: int, memory: Engine) -> None:
     one = trial(seed)
     compare(memory, one.program, one.x, one.expected, threads=1 + seed % 2)
+
+
+def test_states_from_four_threads(races: Engine) -> None:
+    program = random_model(1, auto=True)
+    check(races, program, inputs(program, 5), plans(program), threads=2, callers=4)
 
 
 def test_batches_of_mixed_widths_from_four_threads(races: Engine) -> None:

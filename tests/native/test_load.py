@@ -29,14 +29,16 @@ from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.ops.linear import Linear
 from dqt.program.ops.multiply import Multiply
-from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.quantize import Quantize, plain_gain
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.table import Table
 from dqt.program.program import Program, ProgramError
-from dqt.program.values import Value
+from dqt.program.values import Input, Value
 from dqt.program.verify import verify
-from dqt.testing import Builder, random_program
+from dqt.shipped import example
+from dqt.testing import Builder, random_model, random_program
 from tests.native.build import needs
+from tests.native.version_1 import version_1
 from tests.program import test_file, test_verify
 from tests.program.test_file import GRAPHS, assemble, forged, header, places
 from tests.program.test_verify import DEFECTS, Change, op, put
@@ -147,7 +149,7 @@ def containers() -> Iterator[tuple[str, bytes]]:
     for dtype in values:
         yield f"dtype {dtype}", changed(head, body, dtype=dtype)
     for key in ("format", "version", "graph", "sha256", "other"):
-        values = ("", "2", "dqt ", 1, None, {})
+        values = ("", "1", "2", "3", "dqt ", 1, None, {})
         for value in values:
             yield f"{key} {value!r}", assemble({**head, "__metadata__": {**head["__metadata__"], key: value}}, body)
     values = (None, {}, [], "dqt")
@@ -200,11 +202,41 @@ ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
     "soft hyphen": lambda g: json.dumps(g).replace("block.0", "a\u00adb"),
     "private": lambda g: json.dumps(g).replace("block.0", "\U000f0000"),
     "letters of every plane": lambda g: json.dumps(g).replace("block.0", "a\xa1ΩЖ中𝄞🙂"),
-    "smallest step": lambda g: g["values"][0].update(step=2.0**-100),
-    "below": lambda g: g["values"][0].update(step=float(np.nextafter(2.0**-100, 0))),
-    "largest step": lambda g: g["values"][0].update(step=2.0**100),
-    "above": lambda g: g["values"][0].update(step=float(np.nextafter(2.0**100, np.inf))),
+    "smallest scale": lambda g: g["values"][0].update(scale=2.0**-100),
+    "below": lambda g: g["values"][0].update(scale=float(np.nextafter(2.0**-100, 0))),
+    "largest scale": lambda g: g["values"][0].update(scale=2.0**100),
+    "above": lambda g: g["values"][0].update(scale=float(np.nextafter(2.0**100, np.inf))),
+    "an input too many": lambda g: g["inputs"].append({**g["inputs"][0], "name": "other"}),
+    "an input of an empty kind": lambda g: g["inputs"][0].update(kind=""),
+    "an input without dims": lambda g: g["inputs"][0].pop("dims"),
+    "dims of no name": lambda g: g["inputs"][0].update(dims=["", "", ""]),
+    "dims too few": lambda g: g["inputs"][0].update(dims=["", ""]),
+    "dims that are not declared": lambda g: g["inputs"][0].update(dims=["", "h", ""]),
+    "a named size": lambda g: g.update(dims=[{"name": "h", "least": 1, "most": 9}]) or named(g, "h"),
+    "a size out of range": lambda g: g.update(dims=[{"name": "h", "least": 6, "most": 9}]) or named(g, "h"),
+    "a size of 0": lambda g: g.update(dims=[{"name": "h", "least": 0, "most": 9}]) or named(g, "h"),
+    "a size of nothing": lambda g: g.update(dims=[{"name": "h", "least": 1, "most": 9}]),
+    "a state that nobody stores": lambda g: g["states"].append(
+        {"name": "s", "shape": [1], "scale": 1.0, "zero": 0, "lo": 0, "hi": 255, "dims": []}
+    ),
+    "a state that is no object": lambda g: g["states"].append("s"),
+    "interval beyond 32 bits": lambda g: g["values"][-1].update(lo=-(2**31)),
+    "interval beyond 64 bits": lambda g: g["values"][-1].update(lo=-(2**63) - 1),
+    "zero beyond 32 bits": lambda g: g["values"][0].update(zero=2**32),
+    "nearest is a number": lambda g: g["ops"][1].update(nearest=1),
+    "exponents too few": lambda g: g["ops"][1].update(weight_exponents=[1]),
+    "exponents": lambda g: g["ops"][1].update(weight_exponents=[2, 2, 2, 0], input_exponents=[1, 0, 1, 0]),
+    "exponents too large": lambda g: g["ops"][1].update(input_exponents=[3, 0, 0, 0]),
+    "an exponent of the master": lambda g: g["ops"][1].update(input_exponents=[0, 0, 0, 1]),
+    "outputs of one name": lambda g: g["ops"].append(g["ops"][-1]),
+    "another output": lambda g: g["ops"].append({**g["ops"][-1], "name": "other"}),
+    "an output in the middle": lambda g: g["ops"].insert(2, {"op": "Dequantize", "x": "v0", "name": "first"}),
 }
+
+
+def named(graph: dict[str, Any], name: str) -> None:
+    """The height of the input gets a name."""
+    graph["inputs"][0]["dims"] = ["", name, ""]
 
 
 def graphs() -> Iterator[tuple[str, bytes]]:
@@ -226,7 +258,7 @@ def node_at(graph: Any, path: Sequence[Any]) -> Any:
 
 JUNK: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 7, 8, 9, 16, 33, 128, 255, 2**24, 2**24 + 1, 2**31, 2**62, 2**63, -(2**63),
-    0.5, 1.0, 1e300, "", "v1", "v2", "input", "block.0", "v1.weight", "Table", [], [1], [1, 1], [0, 0, 0, 0], [[]], {},
+    0.5, 1.0, 1e300, "", "v1", "v2", "input", "tokens", "past", "length", "block.0", "v1.weight", "Table", [], [1], [1, 1], [0, 0, 0, 0], [[]], {},
 )  # fmt: skip
 
 
@@ -253,8 +285,10 @@ def random_graph(rng: random.Random) -> Callable[[dict[str, Any]], None]:
 def renamed(program: Program) -> Program:
     """Values, and so tensors, whose names need every kind of escape in the digest."""
 
+    inputs = {given.name for given in program.inputs}
+
     def new(name: str) -> str:
-        return name if name == "input" else f'{name}"\\/é\u2260𝄞'
+        return name if name in inputs else f'{name}"\\/é\u2260𝄞'
 
     def fields_of(item: Any) -> dict[str, Any]:
         old = {key: getattr(item, key) for key in ("x", "out", "a", "b", "name", "xs") if hasattr(item, key)}
@@ -267,6 +301,7 @@ def renamed(program: Program) -> Program:
 @pytest.fixture(scope="module")
 def legal() -> dict[str, bytes]:
     programs = {f"random {seed}": random_program(seed, auto=seed % 2 == 1) for seed in range(40)}
+    programs |= {f"model {seed}": random_model(seed, auto=seed % 2 == 1) for seed in range(10)}
     programs |= {"file": test_file.sample(), "verify": test_verify.sample()}
     programs |= {"no layer": Builder(23, (1, 2, 2)).build("v0"), "input alone": Builder(0, (1, 1, 2)).build("v0")}
     programs["names"] = renamed(test_verify.sample())
@@ -284,6 +319,63 @@ def test_both_readers_refuse_the_same_files(run: Run, tmp_path: Path) -> None:
     odd = agree(run, tmp_path, dict(graphs()))
     assert odd.count(False) > 55
     assert odd.count(True) > 8
+
+
+LIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
+    "zero on the grid": lambda g, t: g["values"][0].update(zero=64),
+    "zero of 2^32": lambda g, t: g["values"][0].update(zero=2**32),
+    "wide with a zero": lambda g, t: g["values"][-1].update(zero=128, wide=True),
+    "a scale": lambda g, t: g["values"][0].update(scale=g["values"][0].pop("step")),
+    "an interval": lambda g, t: g["values"][0].update(lo=0, hi=255),
+    "wide is a number": lambda g, t: g["values"][0].update(wide=0),
+    "no step": lambda g, t: g["values"][0].update(step=0.0),
+    "a step of an integer": lambda g, t: g["values"][0].update(step=1),
+    "codes that become wide": lambda g, t: g["values"][1].update(wide=True, zero=0),
+    "another input": lambda g, t: g["ops"][0].update(x="image"),
+    "a gain": lambda g, t: g["ops"][0].update(gain="v0.gain"),
+    "a tensor of a gain": lambda g, t: t.update({"v0.gain": np.ones(1, np.float32)}),
+    "two entries": lambda g, t: g["ops"].insert(1, {**g["ops"][0], "out": "v1"}),
+    "two ends": lambda g, t: g["ops"].insert(2, {"op": "Dequantize", "x": "v0"}),
+    "an end in the middle": lambda g, t: g["ops"].insert(3, g["ops"].pop()),
+    "no instruction": lambda g, t: g.update(ops=[]),
+    "nearest": lambda g, t: g["ops"][1].update(nearest=False),
+    "a name of the output": lambda g, t: g["ops"][-1].update(name="output"),
+    "a read": lambda g, t: g["ops"].insert(1, {"op": "Read", "x": "input", "out": "v1"}),
+    "inputs": lambda g, t: g.update(inputs=[]),
+    "states": lambda g, t: g.update(states=[]),
+    "no shape": lambda g, t: g.update(input_shape=[]),
+    "a shape of text": lambda g, t: g.update(input_shape="225"),
+    "a master of 9": lambda g, t: g["space"].update(master=9),
+    "a huge master": lambda g, t: g["space"].update(master=2**62),
+    "no master": lambda g, t: g["space"].pop("master"),
+    "a space in a list": lambda g, t: g.update(space=[]),
+    "a reshape that lies": lambda g, t: next(v for v in g["values"] if len(v["shape"]) == 1).update(shape=[5]),
+    "a shape that is inferred": lambda g, t: next(v for v in g["values"] if len(v["shape"]) == 1).update(shape=[-1]),
+    "constants of int32": lambda g, t: t.update({k: v.astype(np.int32) for k, v in t.items() if k.endswith(".data")}),
+    "text": lambda g, t: "[]",
+}
+
+
+def programs_of_version_1() -> Iterator[Program]:
+    yield test_file.sample()
+    b = Builder(5, (2, 3, 4))
+    x = b.binary(Add, b.conv("v0", 3), b.constant((3, 1, 4)))
+    yield b.build(b.linear(b.flatten(b.table(b.pad(x, (0, 1, 0), (0, 0, 1)))), 4, integers=True))
+
+
+def test_both_readers_agree_on_version_1(run: Run, tmp_path: Path) -> None:
+    """Whole files, files that lie, and random damage to their graphs; the shipped network is one of them."""
+    rng = random.Random(8)
+    for program in programs_of_version_1():
+        assert agree(run, tmp_path, {"whole": version_1(program)}) == [True]
+        lies = {name: version_1(program, change) for name, change in LIES.items()}
+        assert agree(run, tmp_path, lies).count(True) <= 2
+        damaged = {f"{i}": random_graph(rng) for i in range(200)}
+        files = {
+            name: version_1(program, lambda graph, _, change=change: change(graph)) for name, change in damaged.items()
+        }
+        assert agree(run, tmp_path, files).count(False) > 130
+    assert agree(run, tmp_path, {"shipped": Path(example()).read_bytes()}) == [True]
 
 
 def test_both_readers_agree_on_random_graphs(run: Run, tmp_path: Path) -> None:
@@ -355,8 +447,9 @@ def test_a_border_serves_all_readers_of_a_value(run: Run, tmp_path: Path) -> Non
 
 
 def test_accumulators_have_the_same_bound(run: Run, tmp_path: Path) -> None:
+    program = test_verify.sample()
     taps = 2**31 // (127 * 255) + 1  # the first count of the largest products that int32 does not hold
-    value, out = Value("v0", (taps,), 1.0, 0), Value("v1", (2,), 1.0, 0, integers=True)
+    value, out = Value("v0", (taps,), 1.0, 0, 0, 255), Value("v1", (2,), 1.0, 0, -9, 9)
 
     def file(weight: int, count: int, last: int = 0) -> bytes:
         array = np.zeros((2, taps), np.int8)
@@ -365,10 +458,9 @@ def test_accumulators_have_the_same_bound(run: Run, tmp_path: Path) -> None:
         m, c = np.ones((1, 2), np.int32), np.zeros((1, 2), np.int64)
         layer = Linear("fc", "v0", "v1", array, m, c, 32, -5, 5)
         space = Space(8, (8,), 8, (layer.counts({"v0": value, "v1": out}, edge=True),))
-        parts = {"space": space, "values": (value, out), "input_shape": (taps,), "info": {}}
-        return dumps(
-            unverified(test_verify.sample(), {**parts, "ops": (Quantize("input", "v0"), layer, Dequantize("v1"))})
-        )
+        ops = (Quantize("input", "v0", *plain_gain(1.0), 0), layer, Dequantize("v1", "output"))
+        parts: dict[str, Any] = {"space": space, "values": (value, out), "ops": ops, "info": {}}
+        return dumps(unverified(program, {**parts, "inputs": (Input("input", (taps,)),), "states": (), "dims": ()}))
 
     room = (2**31 - 1 - 127 * 255 * (taps - 1)) // 255  # what the last tap may weigh
     files = {

@@ -23,9 +23,11 @@ from dqt.arith.affine import (
     multiply,
     multiply_constants,
 )
-from dqt.arith.bounds import dot_bound, general_bits
+from dqt.arith.bounds import activation_product_bound, dot_bound, general_bits
 from dqt.arith.fixed import choose_shift, multiplier, offset, requantize
 from dqt.arith.nested import code_floor, code_nearest, midpoints, narrow_activation, narrow_weight
+from dqt.arith.powers import power_table, powers, probabilities, row_factor
+from dqt.arith.roots import energy, inverse_root, normalize, root_table
 
 HERE = Path(__file__).parent
 Inputs = dict[str, Any]
@@ -49,6 +51,24 @@ def run_bound(weight: list[list[int]], x_lo: int, x_hi: int) -> Inputs:
     return {"lo": bound.lo.tolist(), "hi": bound.hi.tolist(), "bits": bound.bits}
 
 
+def run_norm(v: list[int], epsilon: int, *, center: bool) -> Inputs:
+    """A row through equations 22 to 24."""
+    row = ints(v)
+    total = row.sum() * center
+    w = energy((row * row).sum(), total, len(row), epsilon)
+    r, doublings = inverse_root(w, root_table())
+    result = normalize(row * len(row) - total, r, doublings)
+    return {"w": int(w), "r": int(r), "doublings": int(doublings), "normalized": result.tolist()}
+
+
+def run_softmax(q: list[int], m: int, shift: int, levels: int) -> Inputs:
+    """A row through equations 25 to 29."""
+    row = ints(q)
+    power = powers(row.max() - row, m, shift, len(row), power_table())
+    factor = row_factor(power.sum(), len(row), levels)
+    return {"powers": power.tolist(), "factor": int(factor), "y": probabilities(power, factor, len(row)).tolist()}
+
+
 FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "code_floor": (3, lambda q, n, b: code_floor(ints(q), n, b).tolist()),
     "narrow_weight": (4, lambda q, n, b, h: narrow_weight(ints(q), n, b, h).tolist()),
@@ -64,6 +84,11 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "multiply": (12, lambda q1, q2, k, lo, hi: multiply(ints(q1), ints(q2), MultiplyConstants(**k), lo, hi).tolist()),
     "general_bits": (13, general_bits),
     "dot_bound": (14, run_bound),
+    "activation_product_bound": (21, lambda a, b, count: list(activation_product_bound(tuple(a), tuple(b), count))),
+    "norm": (24, run_norm),
+    "inverse_root": (23, lambda w: [part.tolist() for part in inverse_root(ints(w), root_table())]),
+    "power_table": (26, lambda: power_table().tolist()),
+    "softmax": (29, run_softmax),
 }
 """Name in a vector file -> equation, function of the case's inputs."""
 
@@ -121,6 +146,36 @@ def bounds_cases() -> Iterator[tuple[str, Any]]:
     weight = [[-128, 127, 0, 5], [1, 2, 3, 4], [-1, -2, -3, -4]]
     for x_lo, x_hi in ((0, 255), (-128, 127), (0, 0)):
         yield "dot_bound", {"weight": weight, "x_lo": x_lo, "x_hi": x_hi}
+    for a, b in (((0, 255), (0, 255)), ((-128, 127), (0, 255)), ((-128, 127), (-64, 191))):
+        yield "activation_product_bound", {"a": a, "b": b, "count": 197}
+
+
+def roots_cases() -> Iterator[tuple[str, Any]]:
+    rng = np.random.default_rng(22)
+    first = [1, 2, 3, 4, 5, 2**30 - 1, 2**30, 2**31, 2**60 - 1, 2**60, 2**61, 2**62 - 1]
+    ends = [v for i in range(32, 128) for v in (i << 55, ((i + 1) << 55) - 1)]  # of every interval of the table
+    yield "inverse_root", {"w": first + ends}
+    for center in (True, False):
+        yield "norm", {"v": [7], "epsilon": 0, "center": center}  # a row of one: no deviation, or only itself
+        yield "norm", {"v": [0, 0, 0], "epsilon": 0, "center": center}  # 0 / 0 is 0
+        yield "norm", {"v": [5, 5, 5, 5], "epsilon": 43, "center": center}
+        yield "norm", {"v": [-(2**15) + 1, 2**15 - 1] * 4, "epsilon": 1 << 32, "center": center}
+        for low, high, count in ((0, 256, 9), (-128, 128, 16), (-32767, 32768, 33), (-(2**25), 2**25, 60)):
+            v = rng.integers(low, high, size=count).tolist()
+            yield "norm", {"v": v, "epsilon": int(rng.integers(0, 2**34)), "center": center}
+
+
+def powers_cases() -> Iterator[tuple[str, Any]]:
+    rng = np.random.default_rng(23)
+    yield "power_table", {}
+    for levels in (255, 15, 1, 32767):
+        yield "softmax", {"q": [3], "m": 2**30, "shift": 20, "levels": levels}
+        yield "softmax", {"q": [9, 9, 9, 9], "m": 2**30, "shift": 20, "levels": levels}
+        yield "softmax", {"q": [0, 255, 254, 128], "m": 1477 << 16, "shift": 16, "levels": levels}
+        yield "softmax", {"q": [-(2**31) + 1, 2**31 - 1, 0], "m": 2**31 - 1, "shift": 32, "levels": levels}
+        for count, spread in ((5, 40), (64, 300), (257, 20000)):
+            q = rng.integers(-spread, spread + 1, size=count).tolist()
+            yield "softmax", {"q": q, "m": int(rng.integers(2**29, 2**31)), "shift": 26, "levels": levels}
 
 
 FILES: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
@@ -128,6 +183,8 @@ FILES: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
     "fixed.json": fixed_cases,
     "affine.json": affine_cases,
     "bounds.json": bounds_cases,
+    "roots.json": roots_cases,
+    "powers.json": powers_cases,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import getitem
 from typing import Any
 
@@ -61,6 +62,31 @@ def two(op: Any, m: Around, x: Tensor) -> Tensor:
     return result
 
 
+def joining(op: Any, m: Around, x: Tensor) -> Tensor:
+    result: Tensor = op([m.before(x), m.other(x)], -1)
+    return result
+
+
+def joined(number: tuple[float, ...], op: Any, m: Around, x: Tensor) -> Tensor:
+    """Made by the operator from a shape, beside the first layer's result."""
+    return torch.cat([m.before(x), op([x.shape[0], 1, *x.shape[2:]], *number)], 1)
+
+
+def created(number: tuple[float, ...], op: Any, m: Around, x: Tensor) -> Tensor:
+    """Made by the operator from a tensor and a shape."""
+    return torch.cat([m.before(x), op(x, [x.shape[0], 1, *x.shape[2:]], *number)], 1)
+
+
+def beside(*number: float) -> Call:
+    """Made by the operator as large as the first layer's result, beside that."""
+    return lambda op, m, x: torch.cat([m.before(x), op(m.other(x), *number)], 2)
+
+
+def solid(x: Tensor) -> Tensor:
+    """An image as one of three dimensions of space."""
+    return x.reshape(-1, 2, 2, *x.shape[2:])
+
+
 def both(name: str, call: Call) -> dict[str, Call]:
     return {f"aten.{name}": call, f"aten.{name.replace('.', '_.', 1)}": call}
 
@@ -108,8 +134,20 @@ CASES: dict[str, Call] = {
     "aten.rsub.Tensor": two,
     **both("div.Tensor", alone(-0.75)),
     **both("neg.default", alone()),
+    "aten.amax.default": alone([-1, 1]),
+    "aten.max.dim": item(0, 2, True),
+    "aten.glu.default": alone(1),
     "aten.expand.default": lambda op, m, x: m.before(x) + op(m.token, [x.shape[0], -1, -1, -1]),
-    "aten.cat.default": lambda op, m, x: op([m.before(x), m.other(x)], -1),
+    "aten.expand_as.default": lambda op, m, x: 1.0 * op(m.other(x)[..., :1], torch.cat([x, x[:, :1]], 1)),
+    **{
+        f"aten.{name}.default": partial(joined, sizes)
+        for name, sizes in {"zeros": (), "ones": (), "full": (0.3,)}.items()
+    },
+    **{f"aten.{name}.default": beside() for name in ("zeros_like", "ones_like")},
+    "aten.full_like.default": beside(-0.3),
+    **{f"aten.{name}.default": partial(created, sizes) for name, sizes in {"new_zeros": (), "new_ones": ()}.items()},
+    "aten.new_full.default": partial(created, (0.3,)),
+    **{f"aten.{name}.default": joining for name in ("cat", "concat", "concatenate", "stack")},
     "aten.max_pool1d.default": alone([3], [2], [1], [1], True),
     "aten.max_pool2d.default": alone([2, 3], [2, 2], [1, 1], [1, 1], True),
     "aten.avg_pool1d.default": alone([3], [2], [1], True, False),
@@ -123,6 +161,7 @@ CASES: dict[str, Call] = {
     "aten.squeeze.dim": lambda op, m, x: op(m.before(x)[:, :1], 1),
     "aten.squeeze.dims": lambda op, m, x: op(m.before(x)[:, :1, :1], [1, 2]),
     "aten.unsqueeze.default": alone(2),
+    "aten.unflatten.int": alone(1, [2, -1]),
     "aten.slice.Tensor": alone(-1, 1, -1, 2),
     "aten.select.int": alone(-1, -2),
     "aten.narrow.default": alone(1, -3, 2),
@@ -143,8 +182,27 @@ CASES: dict[str, Call] = {
     "aten.moveaxis.int": alone(-1, 1),
     "aten.moveaxis.intlist": alone([1, 2], [2, 3]),
     "aten.mT.default": alone(),
+    "aten.pixel_shuffle.default": alone(2),
+    "aten.pixel_unshuffle.default": lambda op, m, x: op(m.before(x)[:, :, :8], 2),
+    "aten.channel_shuffle.default": alone(2),
+    "aten.flip.default": alone([1, -1]),
+    "aten.roll.default": alone([2, -1], [1, 3]),
+    "aten.rot90.default": alone(1, [2, 3]),
+    "aten.index.Tensor": lambda op, m, x: op(m.before(x), [None, None, torch.tensor([3, 0]), torch.tensor([1, 5])]),
+    "aten.index_select.default": lambda op, m, x: op(m.before(x), 1, torch.tensor([2, 2, 0])),
+    "aten.tile.default": alone([2, 1, 1]),
+    "aten.repeat.default": lambda op, m, x: op(m.before(x), [1, 2, 1, 1]) + op(m.token, [x.shape[0], 2, 1, 1]),
+    "aten.repeat_interleave.self_int": alone(2, 1),
+    "aten.unfold.default": alone(2, 3, 2),
+    "aten.diagonal.default": alone(0, -2, -1),
+    "aten.upsample_nearest1d.vec": alone([17], None),
+    "aten.upsample_nearest2d.vec": alone(None, [2.0, 1.5]),
+    "aten.upsample_nearest3d.vec": lambda op, m, x: op(solid(m.before(x)), None, [2.0, 3.0, 1.0]),
+    "aten._upsample_nearest_exact1d.vec": alone(None, [1.7]),
+    "aten._upsample_nearest_exact2d.vec": alone([13, 5], None),
+    "aten._upsample_nearest_exact3d.vec": lambda op, m, x: op(solid(m.before(x)), None, [2.0, 0.5, 1.0]),
     "aten.pad.default": alone([1, 0, 2, 1, 0, 1]),
-    "aten.constant_pad_nd.default": alone([0, 2]),
+    "aten.constant_pad_nd.default": alone([0, 2, -1, 1]),
     **both("dropout.default", alone(0.5, False)),
     **both("feature_dropout.default", alone(0.5, False)),
     "aten.alias.default": alone(),

@@ -15,7 +15,9 @@ from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.gather import Gather
 from dqt.program.ops.linear import Linear
+from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
@@ -177,6 +179,20 @@ class Naive:
 
     def transpose(self, op: Transpose, data: dict[str, Tensor]) -> Tensor:
         return {tuple(i[axis] for axis in op.axes): q for i, q in data[op.x].items()}
+
+    def gather(self, op: Gather, data: dict[str, Tensor]) -> Tensor:
+        where = {i: (*i[: op.axis], int(op.indices[i[op.axis]]), *i[op.axis + 1 :]) for i in self.indices(op.out)}
+        return {i: data[op.x][j] for i, j in where.items()}
+
+    def over(self, op: Any, data: dict[str, Tensor]) -> dict[Index, list[int]]:
+        """What each element of the result of a reduction reads."""
+        read: dict[Index, list[int]] = {}
+        for i, q in data[op.x].items():
+            read.setdefault(tuple(0 if axis in op.axes else p for axis, p in enumerate(i)), []).append(q)
+        return read
+
+    def max(self, op: Max, data: dict[str, Tensor]) -> Tensor:
+        return {i: max(read) for i, read in self.over(op, data).items()}
 
     def pad(self, op: Pad, data: dict[str, Tensor]) -> Tensor:
         zero = self.values[op.x].zero

@@ -22,7 +22,9 @@ from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.gather import Gather
 from dqt.program.ops.linear import Linear
+from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
@@ -51,6 +53,7 @@ def sample() -> Program:
     x = b.concat([b.binary(Add, x, b.rescale(x))] * 2)
     x = b.slice(b.pad(b.table(x), (0, 1, 0), (0, 0, 1)), (0, 0, 0), (8, 3, 3), (3, 1, 1))
     x = b.transpose(b.binary(Add, x, b.constant((3, 1, 3))), (1, 2, 0))
+    x = b.max(b.gather(x, 1, (2, 0, 0, 1)), (0, 2))
     return b.build(b.linear(b.flatten(x), 3, wide=True), choices=(2, 8))
 
 
@@ -244,6 +247,20 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "transpose step": (result(Transpose, step=0.3), "another step or zero"),
     "transpose shape": (result(Transpose, shape=(8, 3, 3)), "its output has shape"),
     "slice zero": (result(Slice, step=0.3), "another step or zero"),
+    "gather axis": (op(Gather, axis=3), "axis 3, need 0 to 2"),
+    "gather before": (op(Gather, axis=-1), "axis -1, need 0 to 2"),
+    "gather nothing": (op(Gather, indices=lambda i: i[:0]), "indices: shape"),
+    "gather beyond": (op(Gather, indices=put(1, 3)), r"an index is not in \[0, 2\], the places of v\d+ along axis 1"),
+    "gather below": (op(Gather, indices=put(0, -1)), "an index is not in"),
+    "gather square": (op(Gather, indices=lambda i: i.reshape(2, 2)), r"indices of shape \(2, 2\), need \[count\]"),
+    "gather step": (result(Gather, step=0.3), "another step or zero"),
+    "gather shape": (result(Gather, shape=(3, 3, 3)), "its output has shape"),
+    "max of nothing": (op(Max, axes=()), "need some of 0 to 2, ascending"),
+    "max twice": (op(Max, axes=(1, 1)), "need some of 0 to 2, ascending"),
+    "max descending": (op(Max, axes=(2, 0)), "need some of 0 to 2, ascending"),
+    "max negative": (op(Max, axes=(-1, 2)), "need some of 0 to 2, ascending"),
+    "max beyond": (op(Max, axes=(0, 2**40)), "need some of 0 to 2, ascending"),
+    "max step": (result(Max, step=0.3), "another step or zero"),
     "pad dims": (op(Pad, before=(0, 1)), "one pair for each dimension"),
     "pad negative": (op(Pad, after=(0, 0, -1)), "after"),
     "pad step": (result(Pad, step=0.3), "another step or zero"),

@@ -115,8 +115,9 @@ class Builder:
 
     def _remember(self, call: fx.Node) -> None:
         """Note whose memory the result has; after an in-place operator, whoever reads its operand reads the result."""
-        changed = call.args[0]
-        if not isinstance(changed, fx.Node) or not (_in_place(call) or str(call.target) in shares_memory()):
+        changed = call.args[0] if call.args else None
+        shares = _in_place(call) or str(call.target) in shares_memory()
+        if not isinstance(changed, fx.Node) or changed not in self.memory or not shares:
             self.memory[call] = call
             return
         self.memory[call] = self.memory[changed]
@@ -242,7 +243,7 @@ class Builder:
 
     def add(self, call: fx.Node, kind: str, ins: Sequence[str], name: str = "", **fields: Any) -> str:
         """Append a node that computes ``call``."""
-        shape = fields.pop("shape", None) or self.shape(call)
+        shape = fields.pop("shape") if "shape" in fields else self.shape(call)
         base = name or ".".join(part for part in (module_path(call), call.name) if part)
         node = Node(kind, self.fresh(base), tuple(ins), shape, **fields)
         self.nodes.append(node)

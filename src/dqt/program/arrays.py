@@ -71,6 +71,10 @@ class Arrays(Protocol):
         """The larger, element by element."""
         ...
 
+    def largest(self, q: Array, axes: tuple[int, ...]) -> Array:
+        """The largest along ``axes``, which are 1 long afterwards."""
+        ...
+
     def look_up(self, table: Array, q: Array, axis: int = 0) -> Array:
         """``table[q]``, or with ``axis`` its slices at the indices ``q``, one-dimensional."""
         ...
@@ -134,6 +138,9 @@ class NumpyArrays:
 
     def maximum(self, a: Array, b: Array) -> Array:
         return np.maximum(a, b)
+
+    def largest(self, q: Array, axes: tuple[int, ...]) -> Array:
+        return q.max(axes, keepdims=True)
 
     def look_up(self, table: Array, q: Array, axis: int = 0) -> Array:
         return table.take(q, axis)

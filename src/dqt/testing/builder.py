@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,9 @@ from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.gather import Gather
 from dqt.program.ops.linear import Linear
+from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
@@ -238,6 +241,20 @@ class Builder:
         """The same codes with dimensions in another order."""
         out = self.value(tuple(self.values[x].shape[axis] for axis in axes), like=x)
         self.ops.append(Transpose(x, out, axes))
+        return out
+
+    def gather(self, x: str, axis: int, indices: Sequence[int]) -> str:
+        """Elements along an axis, picked by index."""
+        shape = list(self.values[x].shape)
+        shape[axis] = len(indices)
+        out = self.value(tuple(shape), like=x)
+        self.ops.append(Gather(x, out, axis, np.array(indices, dtype=np.int32)))
+        return out
+
+    def max(self, x: str, axes: Shape) -> str:
+        """The largest along some axes, which stay, 1 long."""
+        out = self.value(tuple(1 if i in axes else d for i, d in enumerate(self.values[x].shape)), like=x)
+        self.ops.append(Max(x, out, axes))
         return out
 
     def pad(self, x: str, before: Shape, after: Shape) -> str:

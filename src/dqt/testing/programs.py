@@ -49,7 +49,7 @@ def random_layer(b: Builder, x: str) -> str:
 def random_instruction(b: Builder, x: str) -> str:
     """Append an instruction without weights that reads ``x`` of shape ``(C, H, W)``."""
     channels, height, width = b.values[x].shape
-    kind = int(b.rng.integers(10))
+    kind = int(b.rng.integers(12))
     if kind == 0:
         return b.binary(Add, x, b.rescale(x))
     if kind == 1:
@@ -68,7 +68,25 @@ def random_instruction(b: Builder, x: str) -> str:
         return b.reshape(x, (height, channels, width))
     if kind == 8:
         return b.binary(Add, b.constant((channels, 1, width)), x)
+    if kind == 9:
+        return random_gather(b, x)
+    if kind == 10:
+        return b.binary(Add, b.max(x, some_axes(b, 3)), x)
     return b.transpose(x, random_axes(b, 3))
+
+
+def random_gather(b: Builder, x: str) -> str:
+    """Append elements of ``x`` along any dimension, in runs and out of order, some of them never."""
+    axis = int(b.rng.integers(len(b.values[x].shape)))
+    length = b.values[x].shape[axis]
+    first, step = int(b.rng.integers(length)), int(b.rng.choice([-1, 1, 2]))
+    run = [i for i in range(first, first + 3 * step, step) if 0 <= i < length]
+    return b.gather(x, axis, [*run, *(int(i) for i in b.rng.integers(0, length, 3))])
+
+
+def some_axes(b: Builder, count: int) -> tuple[int, ...]:
+    """One dimension or more of so many, ascending."""
+    return tuple(sorted(random_axes(b, count)[: int(b.rng.integers(1, count + 1))]))
 
 
 def random_axes(b: Builder, count: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from torch import fx
 
 from dqt.nn.graph import Node
 from dqt.nn.integers import rescale
+from dqt.nn.moves import reshaped
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -24,11 +25,25 @@ if TYPE_CHECKING:
 
 
 def _concat(b: Builder, call: fx.Node) -> str:
+    axis, values = _joined(b, call)
+    return values[0] if len(values) == 1 else b.add(call, "concat", values, attrs={"axis": axis})
+
+
+def _stack(b: Builder, call: fx.Node) -> str:
+    """Values joined along a dimension that they do not have."""
+    axis, values = _joined(b, call)
+    shape = b.captured.shapes[values[0]]
+    rows = [reshaped(b, call, value, (*shape[:axis], 1, *shape[axis:])) for value in values]
+    return rows[0] if len(rows) == 1 else b.add(call, "concat", rows, attrs={"axis": axis})
+
+
+def _joined(b: Builder, call: fx.Node) -> tuple[int, list[str]]:
+    """Along which dimension, 0 the first after the batch, and what."""
     operands: Sequence[Any] = call.args[0]  # type: ignore[assignment]
     axis = int(b.arg(call, 1, "dim", 0)) % len(call.meta["val"].shape)
     if axis == 0:
         raise b.unsupported(call, "joins along the batch")
-    return b.add(call, "concat", [b.value(call, operand) for operand in operands], attrs={"axis": axis - 1})
+    return axis - 1, [b.value(call, operand) for operand in operands]
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -48,5 +63,13 @@ def _emit(e: Emission, node: Node) -> None:
 
 
 OPERATOR = Operator(
-    kind="concat", fake=_fake, emit=_emit, aten={"aten.cat.default": _concat}, own_edge=True, keeps_sign=True
+    kind="concat",
+    fake=_fake,
+    emit=_emit,
+    aten={
+        **dict.fromkeys(("aten.cat.default", "aten.concat.default", "aten.concatenate.default"), _concat),
+        "aten.stack.default": _stack,
+    },
+    own_edge=True,
+    keeps_sign=True,
 )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from dqt.nn.graph import INPUT, Node
+from dqt.nn.moves import on_two
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -20,25 +21,28 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _expand(b: Builder, call: fx.Node) -> str:
-    """A constant that is repeated for every sample, and along no other dimension."""
-    tensor = b.constants.of(call.args[0])
-    shape = b.shape(call)
-    if tensor is None or tensor.numel() != torch.Size(shape).numel():
-        raise b.unsupported(call, "repeats values; only a constant can be, once for each sample")
-    return add_constant(b, call, call.args[0], shape)
+def _made(b: Builder, call: fx.Node) -> str:
+    """Zeros, or another number, in a tensor that has as many samples as the batch."""
+    shape, samples = b.shape(call), on_two(b, call)
+    if not samples.is_floating_point():
+        raise b.unsupported(call, f"makes {samples.dtype} for each sample; only floats can be values of a network")
+    return _append(b, call, None, samples[0].reshape(shape), trains=False)
 
 
 def add_constant(b: Builder, call: fx.Node, arg: Any, shape: tuple[int, ...]) -> str:
     """Append the constant operand ``arg`` as a value of ``shape``, without the batch."""
     tensor = b.constants.of(arg)
     assert tensor is not None
+    return _append(b, call, arg, tensor.reshape(shape), trains=b.trains(arg))
+
+
+def _append(b: Builder, call: fx.Node, arg: Any, tensor: Tensor, *, trains: bool) -> str:
     path = b.scale_path(call, arg)
-    b.held[path] = (tensor.reshape(shape), b.trains(arg))
-    if b.trains(arg):
+    b.held[path] = (tensor, trains)
+    if trains:
         b.claim(call, arg)
-    edge = "unsigned" if float(tensor.min()) >= 0 and not b.trains(arg) else "signed"
-    return b.add(call, "constant", [INPUT], path, edge=edge, shape=shape, attrs={"path": path})
+    edge = "unsigned" if float(tensor.min()) >= 0 and not trains else "signed"
+    return b.add(call, "constant", [INPUT], path, edge=edge, shape=tuple(tensor.shape), attrs={"path": path})
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -53,4 +57,7 @@ def _emit(e: Emission, node: Node) -> None:
     e.append(Constant(e.result(node), q.clamp(codes.lo, codes.hi).to(torch.uint8).numpy()))
 
 
-OPERATOR = Operator(kind="constant", fake=_fake, emit=_emit, aten={"aten.expand.default": _expand})
+MADE = ("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
+OPERATOR = Operator(
+    kind="constant", fake=_fake, emit=_emit, aten=dict.fromkeys((f"aten.{name}.default" for name in MADE), _made)
+)

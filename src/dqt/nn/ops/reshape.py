@@ -40,6 +40,7 @@ NAMES = (
     "aten.squeeze.dim",
     "aten.squeeze.dims",
     "aten.unsqueeze.default",
+    "aten.unflatten.int",
 )
 OPERATOR = Operator(
     kind="reshape",

@@ -55,10 +55,13 @@ def _parts(b: Builder, call: fx.Node) -> str:
 
 
 def _part(b: Builder, call: fx.Node) -> str:
-    """One of the parts that an operator such as ``chunk`` gives."""
+    """One of the parts that an operator such as ``chunk`` gives, or the first result of one such as ``max``."""
     parent, index = call.args
-    if not isinstance(parent, fx.Node) or str(parent.target) not in PARTS or not isinstance(index, int):
-        raise b.unsupported(call, "takes one of several results")
+    assert isinstance(parent, fx.Node)
+    if index == 0 and str(parent.target) not in PARTS:
+        return b.value(call, parent)
+    if str(parent.target) not in PARTS or not isinstance(index, int):
+        raise b.unsupported(call, "takes one of several results, which is no value of the network")
     at, drop = PARTS[str(parent.target)]
     dim, length = _along(b, parent, at)
     sizes = [1] * length if drop else [int(part.shape[dim]) for part in parent.meta["val"]]

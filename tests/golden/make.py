@@ -24,9 +24,10 @@ from dqt.arith.affine import (
     multiply_constants,
 )
 from dqt.arith.bounds import activation_product_bound, dot_bound, general_bits
-from dqt.arith.fixed import choose_shift, multiplier, offset, requantize
+from dqt.arith.fixed import area_multiplier, choose_shift, multiplier, offset, requantize
 from dqt.arith.nested import code_floor, code_nearest, midpoints, narrow_activation, narrow_weight
 from dqt.arith.powers import power_table, powers, probabilities, row_factor
+from dqt.arith.resize import between, neighbours, resized
 from dqt.arith.roots import energy, inverse_root, normalize, root_table
 
 HERE = Path(__file__).parent
@@ -69,6 +70,16 @@ def run_softmax(q: list[int], m: int, shift: int, levels: int) -> Inputs:
     return {"powers": power.tolist(), "factor": int(factor), "y": probabilities(power, factor, len(row)).tolist()}
 
 
+def run_resize(q: list[list[int]], shape: list[int], steps: list[int], *, corners: bool) -> Any:
+    """Rows and columns through equations 31 to 33."""
+    acc = ints(q)  # type: ignore[arg-type]
+    for axis in (0, 1):
+        step = (steps[2 * axis], steps[2 * axis + 1])
+        first, second, weight = neighbours(acc.shape[axis], shape[axis], step, corners=corners)
+        acc = between(acc.take(first, axis), acc.take(second, axis), weight[:, None] if axis == 0 else weight)
+    return resized(acc).tolist()
+
+
 FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "code_floor": (3, lambda q, n, b: code_floor(ints(q), n, b).tolist()),
     "narrow_weight": (4, lambda q, n, b, h: narrow_weight(ints(q), n, b, h).tolist()),
@@ -78,6 +89,12 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "dot_from_codes": (7, lambda cw, cx, **k: dot_from_codes(ints(cw), ints(cx), **k).tolist()),
     "requantize": (8, lambda acc, m, c, shift, lo, hi: requantize(ints(acc), m, c, shift, lo, hi).tolist()),
     "scale": (9, run_scale),
+    "area_multiplier": (30, area_multiplier),
+    "neighbours": (
+        31,
+        lambda i, o, step, corners: [a.tolist() for a in neighbours(i, o, tuple(step), corners=corners)],
+    ),
+    "resize": (33, run_resize),
     "add_constants": (11, lambda *steps: asdict(add_constants(*steps))),
     "add": (11, lambda q1, q2, k, lo, hi: add(ints(q1), ints(q2), AddConstants(**k), lo, hi).tolist()),
     "multiply_constants": (12, lambda *steps: asdict(multiply_constants(*steps))),
@@ -121,6 +138,8 @@ def fixed_cases() -> Iterator[tuple[str, Any]]:
         acc = rng.integers(-(2**31), 2**31, size=16).tolist()
         m, c = int(rng.integers(-half + 1, half)), int(rng.integers(-(2**61), 2**61))
         yield "requantize", {"acc": acc, "m": m, "c": c, "shift": shift, "lo": -(2**23) + 1, "hi": 2**23 - 1}
+    for m, area in ((half - 1, 1), (10, 4), (9, 4), (11, 4), (-10, 4), (-9, 4), (2**62, 12544), (7, 15), (7, 14)):
+        yield "area_multiplier", {"m": m, "area": area}  # ties up, just below and above; the divisor above the number
     for scales in ([0.25, 0.001], [0.5 - 2.0**-32], [0.5], [1.0, 3.75], [0.0], [2.0**30 - 0.5]):
         yield "scale", {"scales": scales, "bias": [0.0, -1.5, 0.2501], "zero": 128}
 
@@ -178,11 +197,29 @@ def powers_cases() -> Iterator[tuple[str, Any]]:
             yield "softmax", {"q": q, "m": int(rng.integers(2**29, 2**31)), "shift": 26, "levels": levels}
 
 
+def resize_cases() -> Iterator[tuple[str, Any]]:
+    rng = np.random.default_rng(24)
+    for inputs, outputs, step in ((4, 8, (0, 0)), (3, 7, (0, 0)), (7, 3, (0, 0)), (1, 4, (0, 0)), (5, 7, (2, 3))):
+        for corners in (False, True):
+            yield "neighbours", {"i": inputs, "o": outputs, "step": step, "corners": corners}
+    for shape, steps in (
+        ((6, 8), (0, 0, 0, 0)),
+        ((6, 8), (1, 2, 1, 2)),
+        ((5, 3), (0, 0, 0, 0)),
+        ((4, 11), (2, 3, 3, 7)),
+    ):
+        for low, high in ((0, 256), (-(2**31) + 1, 2**31)):
+            for corners in (False, True):
+                q = rng.integers(low, high, size=(3, 4)).tolist()
+                yield "resize", {"q": q, "shape": shape, "steps": steps, "corners": corners}
+
+
 FILES: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
     "nested.json": nested_cases,
     "fixed.json": fixed_cases,
     "affine.json": affine_cases,
     "bounds.json": bounds_cases,
+    "resize.json": resize_cases,
     "roots.json": roots_cases,
     "powers.json": powers_cases,
 }

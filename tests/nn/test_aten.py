@@ -52,6 +52,16 @@ def alone(*args: Any) -> Call:
     return lambda op, m, x: op(m.before(x), *args)
 
 
+def upward(*args: Any) -> Call:
+    """The operator on numbers above 1."""
+    return lambda op, m, x: op(m.before(x).square() + 1, *args)
+
+
+def less() -> Call:
+    """The operator on numbers near 0."""
+    return lambda op, m, x: op(m.before(x) / 4)
+
+
 def item(index: int, *args: Any) -> Call:
     """One of the operator's results."""
     return lambda op, m, x: op(m.before(x), *args)[index]
@@ -124,15 +134,35 @@ CASES: dict[str, Call] = {
     **both("sin.default", alone()),
     **both("cos.default", alone()),
     **both("erf.default", alone()),
+    **both("erfc.default", alone()),
+    **both("tan.default", less()),
+    **both("atan.default", alone()),
+    **both("sinh.default", less()),
+    **both("cosh.default", alone()),
+    **both("asinh.default", alone()),
+    **both("expm1.default", less()),
+    **both("exp2.default", alone()),
+    **both("rrelu.default", alone()),
+    **both("sqrt.default", upward()),
+    **both("rsqrt.default", upward()),
+    **both("log.default", upward()),
+    **both("log2.default", upward()),
+    **both("log10.default", upward()),
+    **both("log1p.default", upward()),
+    **both("reciprocal.default", upward()),
+    "aten.pow.Tensor_Scalar": upward(-1.5),
+    "aten.pow_.Scalar": alone(2),
+    "aten.pow.Scalar": lambda op, m, x: op(0.5, m.before(x)),
     **both("clamp.default", alone(-0.5, 0.25)),
     **both("clamp_min.default", alone(-0.25)),
     **both("clamp_max.default", alone(0.25)),
-    **both("add.Tensor", two),
+    **both("add.Tensor", lambda op, m, x: op(m.before(x), m.other(x), alpha=-1.5)),
     **both("sub.Tensor", two),
     **both("mul.Tensor", two),
     "aten.rsub.Scalar": alone(0.75),
     "aten.rsub.Tensor": two,
-    **both("div.Tensor", alone(-0.75)),
+    "aten.div.Tensor": lambda op, m, x: op(op(m.before(x), m.other(x).square() + 2), torch.linspace(1, 2, 9)[:, None]),
+    "aten.div_.Tensor": alone(-0.75),
     **both("neg.default", alone()),
     "aten.amax.default": alone([-1, 1]),
     "aten.max.dim": item(0, 2, True),
@@ -148,6 +178,10 @@ CASES: dict[str, Call] = {
     **{f"aten.{name}.default": partial(created, sizes) for name, sizes in {"new_zeros": (), "new_ones": ()}.items()},
     "aten.new_full.default": partial(created, (0.3,)),
     **{f"aten.{name}.default": joining for name in ("cat", "concat", "concatenate", "stack")},
+    "aten.max_pool3d.default": lambda op, m, x: op(solid(m.before(x)), 2, [1, 2, 3], [1, 1, 0], [1, 2, 1], True),
+    "aten.adaptive_max_pool1d.default": item(0, [4]),
+    "aten.adaptive_max_pool2d.default": item(0, [4, 8]),
+    "aten.adaptive_max_pool3d.default": lambda op, m, x: op(solid(m.before(x)), [1, 4, 3])[0],
     "aten.max_pool1d.default": alone([3], [2], [1], [1], True),
     "aten.max_pool2d.default": alone([2, 3], [2, 2], [1, 1], [1, 1], True),
     "aten.avg_pool1d.default": alone([3], [2], [1], True, False),

@@ -243,12 +243,12 @@ def other_way(m: Any, x: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
-    "operator": (lambda m, x: m.b(torch.tan(m.a(x))), r"aten\.tan\.default in the model's forward is not among"),
+    "operator": (lambda m, x: m.b(torch.sort(m.a(x))[0]), r"aten\.sort\.default in the model's forward is not among"),
     "nested": (lambda m, x: m.deep(x), r"aten\.softmax\.int in deep\.1 .*At .*`return F\.softmax"),
     "constant": (lambda m, x: m.b(torch.maximum(m.a(x), torch.ones(4, 1, 1))), r"aten\.maximum\.default"),
     "constants joined": (lambda m, x: torch.cat([m.a(x), torch.ones(len(x), 3, 6, 6)]), "constant|batch"),
     "parameter": (lambda m, x: m.b(m.a(x) * m.b.weight[0, 0, 0, 0]), "shares its weight 'b.weight'"),
-    "alpha": (lambda m, x: m.b(torch.add(m.a(x), x, alpha=2)), "scales an operand"),
+    "alpha": (lambda m, x: m.b(torch.rsub(m.a(x), x, alpha=2)), "scales an operand"),
     "shared layer": (lambda m, x: m.a(m.a(x)), r"shares its weight 'a\.weight' with another layer"),
     "tied weights": (lambda m, x: m.b(F.conv2d(m.a(x), m.b.weight, padding=1)), "shares its weight"),
     "computed weight": (lambda m, x: F.conv2d(m.b(x), m.b.weight * 2), r"shares its weight 'b\.weight'"),
@@ -264,9 +264,8 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "two outputs": (lambda m, x: (m.a(x), m.b(x)), "returns 2 values"),
     "nothing": (lambda _, x: x, "does nothing"),
     "no layer": (lambda _, x: torch.relu(x), "no convolution and no linear layer"),
-    "reflection": (lambda m, x: m.a(F.pad(x, (1, 1, 1, 1), "reflect")), "only zeros can be added"),
+    "rolled batch": (lambda m, x: m.a(x).roll(1, 0), "moves elements from one sample of the batch to another"),
     "padding of ones": (lambda m, x: m.a(F.pad(x, (1, 1), value=1.0)), "only zeros can be added"),
-    "cropping": (lambda m, x: m.a(F.pad(x, (-1, 1))), "only zeros can be added"),
     "channel mean": (lambda m, x: m.a(x).mean(1), r"averages over dimensions \[1\]"),
     "batch statistics": (lambda m, x: F.batch_norm(m.a(x), None, None, training=True), "no running statistics"),
 }

@@ -24,39 +24,59 @@ def binary(kind: str) -> Handler:
     """What appends an operator on two values, or on a value and a constant."""
 
     def handler(b: Builder, call: fx.Node) -> str:
-        if float(call.kwargs.get("alpha", 1)) != 1:  # type: ignore[arg-type]
-            raise b.unsupported(call, "scales an operand (alpha)")
-        return append_binary(b, call, kind, call.args[0], call.args[1])
+        second: Any = call.args[1]
+        alpha = float(call.kwargs.get("alpha", 1))  # type: ignore[arg-type]
+        if alpha != 1:
+            second = append_binary(b, call, "multiply", second, alpha)
+        return append_binary(b, call, kind, call.args[0], second)
 
     return handler
 
 
 def append_binary(b: Builder, call: fx.Node, kind: str, first: Any, second: Any) -> str:
-    """Append ``first (kind) second``: "add", "sub", "multiply" or "div", of which one operand may be constant."""
+    """Append ``first (kind) second``: "add", "sub", "multiply" or "div".
+
+    Args:
+        first, second: nodes of the graph, names of values, or numbers; one may be constant.
+    """
     constants = [b.constants.of(each) for each in (first, second)]
     for i, c in enumerate(constants):
         if c is not None:
             return _with_constant(b, call, kind, (first, second), i)
     if kind == "div":
-        raise b.unsupported(call, "divides by an activation")
-    return b.add(call, kind, [b.value(call, first), b.value(call, second)])
+        return b.add(call, "multiply", [_name(b, call, first), _reciprocal(b, call, second)])
+    return b.add(call, kind, [_name(b, call, first), _name(b, call, second)])
+
+
+def _name(b: Builder, call: fx.Node, x: Any) -> str:
+    return x if isinstance(x, str) else b.value(call, x)
+
+
+def _reciprocal(b: Builder, call: fx.Node, x: Any) -> str:
+    """Append the table of ``1 / x``."""
+    name = _name(b, call, x)
+    attrs = {"function": "reciprocal", "args": ()}
+    return b.add(call, "table", [name], shape=b.captured.shapes[name], attrs=attrs)
 
 
 def _with_constant(b: Builder, call: fx.Node, kind: str, operands: tuple[Any, Any], which: int) -> str:
     """Append an operator of whose ``operands`` the one at ``which`` is constant."""
     c, x = b.constants.of(operands[which]), operands[1 - which]
     assert c is not None
-    shape = b.captured.shapes[b.value(call, x)]
+    if kind == "div" and which == 0:
+        return append_binary(b, call, "multiply", operands[0], _reciprocal(b, call, x))
+    shape = b.captured.shapes[_name(b, call, x)]
     if by_channel(c, shape):
-        return append_scale(b, call, x, operands[which], *_affine(b, call, kind, c.double(), first=which == 0))
-    if kind == "div":
-        raise b.unsupported(call, "divides by numbers that differ within a channel")
+        return append_scale(b, call, x, operands[which], *_affine(kind, c.double(), first=which == 0))
+    if kind == "div" and b.trains(operands[which]):
+        raise b.unsupported(call, "divides by a parameter that the model trains, and that differs within a channel")
     if c.dim() > len(shape) and c.shape[0] != 1:
         raise b.unsupported(call, f"has a constant operand of shape {list(c.shape)}, one for each sample of a batch")
     own = tuple(c.shape[max(0, c.dim() - len(shape)) :])
     whole = (1,) * (len(shape) - len(own)) + own  # it broadcasts from the right; the batch stands before
-    values = [b.value(call, x), add_constant(b, call, operands[which], whole)]
-    return b.add(call, kind, values[:: -1 if which == 0 else 1])
+    held = add_constant(b, call, operands[which], whole, change=torch.reciprocal if kind == "div" else None)
+    values = [_name(b, call, x), held]
+    return b.add(call, "multiply" if kind == "div" else kind, values[:: -1 if which == 0 else 1])
 
 
 def by_channel(c: Tensor, shape: tuple[int, ...]) -> bool:
@@ -66,18 +86,16 @@ def by_channel(c: Tensor, shape: tuple[int, ...]) -> bool:
     return c.numel() == 1 or (len(shape) > 0 and len(whole) == 1 + len(shape) and alone and whole[1] == shape[0])
 
 
-def _affine(b: Builder, call: fx.Node, kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
+def _affine(kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
     """``gain * x + bias`` for a constant ``c``, and which of the two it makes."""
     one, none = torch.ones_like(c), torch.zeros_like(c)
     if kind == "multiply":
         return c, none, "gain"
-    if kind == "div" and not first:
+    if kind == "div":
         return 1.0 / c, none, "gain"
     if kind == "add":
         return one, c, "bias"
-    if kind == "sub":
-        return (-one, c, "bias") if first else (one, -c, "bias")
-    raise b.unsupported(call, "divides by an activation")
+    return (-one, c, "bias") if first else (one, -c, "bias")
 
 
 def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor, bias: Tensor, made: str) -> str:
@@ -94,7 +112,8 @@ def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor,
         trained = frozenset({made})
         b.claim(call, constant)
     b.scales[path] = ScaleSpec(gain.reshape(-1), bias.reshape(-1), trained)
-    return b.add(call, "affine", [b.value(call, x)], norm=path)
+    name = _name(b, call, x)
+    return b.add(call, "affine", [name], norm=path, shape=b.captured.shapes[name])
 
 
 def emit_table(e: Emission, node: Node, function: Callable[..., Tensor], args: Sequence[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,10 +29,17 @@ def _made(b: Builder, call: fx.Node) -> str:
     return _append(b, call, None, samples[0].reshape(shape), trains=False)
 
 
-def add_constant(b: Builder, call: fx.Node, arg: Any, shape: tuple[int, ...]) -> str:
-    """Append the constant operand ``arg`` as a value of ``shape``, without the batch."""
+def add_constant(
+    b: Builder, call: fx.Node, arg: Any, shape: tuple[int, ...], change: Callable[[Tensor], Tensor] | None = None
+) -> str:
+    """Append the constant operand ``arg`` as a value of ``shape``, without the batch.
+
+    Args:
+        change: what becomes of it first; not of what the model trains.
+    """
     tensor = b.constants.of(arg)
     assert tensor is not None
+    tensor = tensor if change is None else change(tensor)
     return _append(b, call, arg, tensor.reshape(shape), trains=b.trains(arg))
 
 

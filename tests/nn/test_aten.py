@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dqt.lower.emit import lower
+from dqt.nn.example import Example
 from dqt.nn.export import export
 from dqt.nn.operator import handlers
 from dqt.nn.run import Run
@@ -267,7 +268,7 @@ def model_of(target: str) -> tuple[Around, tuple[int, ...]]:
 @pytest.mark.parametrize("target", CASES)
 def test_operator(target: str) -> None:
     model, shape = model_of(target)
-    graph = export(model, torch.randn(2, *shape)).graph
+    graph = export(model, Example.of(model, torch.randn(2, *shape))).program.graph
     seen = {str(node.target) for node in graph.nodes}
     same = {"aten.contiguous.default", "aten.alias.default", "aten.detach.default", "aten.detach_.default"}
     assert target in seen or (target in same and not seen & {"aten.copy_.default"}), seen

@@ -35,7 +35,7 @@ def net_and_data(**options: Any) -> tuple[Net, Tensor]:
 def layer_means(net: Net, x: Tensor, b: int) -> dict[str, Tensor]:
     """Mean of every layer's output before its batch norm, at uniform width ``b`` of the whole network."""
     run = Run(dict(uniform(net.space, b).items_))
-    values, means = {INPUT: net.read(x, run)}, {}
+    values, means = net.read(x, run), {}
     for node in net.nodes:
         ins = [values[name] for name in node.ins]
         if node.layer:

@@ -261,8 +261,10 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "batch permuted": (lambda m, x: m.a(x).permute(1, 0, 2, 3), "moves the batch"),
     "batch sliced": (lambda m, x: m.a(x)[1:], "slices the batch|batch"),
     "batch joined": (lambda m, x: torch.cat([m.a(x), x]), "the batch|batch size"),
-    "two outputs": (lambda m, x: (m.a(x), m.b(x)), "returns 2 values"),
-    "nothing": (lambda _, x: x, "does nothing"),
+    "nothing": (lambda _, x: x, "no convolution and no linear layer"),
+    "no tensor": (lambda m, x: m.a(x).shape[0], "returns a size of its input"),
+    "an object": (lambda m, x: torch.distributions.Bernoulli(logits=m.a(x)), "an object of type Bernoulli"),
+    "a parameter, too": (lambda m, x: (m.a(x), m.b.weight), "output '1' does not depend on the input"),
     "no layer": (lambda _, x: torch.relu(x), "no convolution and no linear layer"),
     "rolled batch": (lambda m, x: m.a(x).roll(1, 0), "moves elements from one sample of the batch to another"),
     "padding of ones": (lambda m, x: m.a(F.pad(x, (1, 1), value=1.0)), "only zeros can be added"),
@@ -299,7 +301,7 @@ class Two(nn.Module):
         (torch.zeros(4), "no batch dimension"),
         (torch.full((2, 4, 6, 6), float("nan")), "NaN or infinity"),
         (torch.full((2, 4, 6, 6), float("inf")), "NaN or infinity"),
-        ((torch.zeros(2, 4, 6, 6), torch.zeros(2, 4, 6, 6)), "one float tensor"),
+        ((torch.zeros(2, 4, 6, 6), torch.zeros(2, 4, 6, 6)), r"are 2 values, and the model's forward takes \(input"),
         ("picture.png", "one float tensor"),
         (torch.zeros(2, 3, 6, 6), "cannot capture the model"),  # channels
     ],
@@ -312,6 +314,8 @@ def test_example_inputs_that_cannot_be(example: Any, message: str) -> None:
 def test_a_model_of_two_inputs() -> None:
     with pytest.raises(UnsupportedError, match=r"cannot capture.*y"):
         prepare(Two(), torch.randn(2, 4))
+    with pytest.raises(UnsupportedError, match=r"name 'x', 'z', and the model's forward takes \(x: Tensor, y: Tensor\)"):
+        prepare(Two(), {"x": torch.randn(2, 4), "z": torch.randn(2, 4)})
 
 
 def test_a_controller_with_nothing_to_choose() -> None:

@@ -130,7 +130,7 @@ def test_fold_scales() -> None:
     spec = ScaleSpec(torch.tensor([2.0]), torch.tensor([1.0, 3.0]))
     other = ScaleSpec(torch.tensor([1.0, -4.0]), torch.tensor([0.5]))
     nodes = (Node("affine", "a", (INPUT,), (2, 4), norm="a"), Node("affine", "b", ("a",), (2, 4), norm="b"))
-    after = fold_scales(Graph(nodes, "b", {"a": spec, "b": other}))
+    after = fold_scales(Graph(nodes, ("b",), {"a": spec, "b": other}))
     assert str(after) == "b = affine(input) norm=b\nreturn b"
     x = torch.randn(3, 2, 4)
     expected = Scale(other)(Scale(spec)(x, 8), 8)
@@ -144,5 +144,5 @@ def test_scales_that_stay(trained: frozenset[str]) -> None:
     nodes = (Node("affine", "a", (INPUT,), (2, 4), norm="a"), Node("affine", "b", ("a",), (2, 4), norm="b"))
     if not trained:
         nodes = (*nodes, Node("add", "c", ("a", "b"), (2, 4)))  # type: ignore[assignment]
-    before = Graph(nodes, nodes[-1].out, {"a": spec, "b": spec})
+    before = Graph(nodes, (nodes[-1].out,), {"a": spec, "b": spec})
     assert fold_scales(before) == before

@@ -12,17 +12,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import tree_unflatten
 
-from dqt.nn.errors import UnsupportedError
+from dqt.nn.errors import Obstacle, UnsupportedError
+from dqt.nn.example import Example
+from dqt.nn.export import Exported
 from dqt.nn.finite import check_numbers
 from dqt.nn.folding import Constants
-from dqt.nn.graph import INPUT, Graph, Node, Structure
+from dqt.nn.graph import Graph, Node
 from dqt.nn.operator import handlers, shares_memory
 from dqt.nn.scales import ScaleSpec
+from dqt.nn.structure import dotted
 
 OWN_NAMES = ("edges", "controller")
 """Modules that a prepared network has beside the user's."""
+ADVICE = (
+    "Replace it by supported operators (docs/guide/your-model.md lists them), or leave that part outside the prepared "
+    "model."
+)
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,12 @@ class Captured:
     without ``requires_grad``, and weights that it holds as buffers.
     """
 
-    input_shape: tuple[int, ...]
-    graph: Graph = field(default_factory=lambda: Graph((), INPUT))
+    graph: Graph = field(default_factory=lambda: Graph((), ()))
     layers: dict[str, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     norms: dict[str, NormSpec] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     held: dict[str, tuple[Tensor, bool]] = field(default_factory=dict)
-    structure: Structure | None = None
 
 
 class Builder:
@@ -62,8 +66,9 @@ class Builder:
     it: ``memory`` says which nodes share one.
     """
 
-    def __init__(self, program: torch.export.ExportedProgram, example: Tensor) -> None:
-        self.captured = Captured(tuple(example.shape[1:]))
+    def __init__(self, exported: Exported, example: Example) -> None:
+        program, names = exported.program, example.inputs.names
+        self.captured = Captured(shapes={one.name: one.shape for one in example.inputs.each})
         self.nodes: list[Node] = []
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
@@ -72,46 +77,77 @@ class Builder:
         self.scales: dict[str, ScaleSpec] = {}
         self.held = self.captured.held
         self.trained = {name for name, parameter in program.named_parameters() if parameter.requires_grad}
-        self.names: dict[str, int] = {INPUT: 1}
+        self.names: dict[str, int] = dict.fromkeys(names, 1)
         self.paths: set[str] = set()
         self.used: dict[int, str] = {}
-        self.graph, self.returned = program.graph, program.call_spec.out_spec
+        self.graph, self.result = program.graph, exported.result
         self.order = {call: i for i, call in enumerate(self.graph.nodes)}
-        placeholders = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
-        if len(placeholders) != 1:
-            raise UnsupportedError(f"the model takes {len(placeholders)} tensors; it must take one")
-        self.input = placeholders[0]
-        self.values[self.input], self.memory[self.input] = INPUT, self.input
-        self.captured.shapes[INPUT] = self.captured.input_shape
+        self.obstacles: list[Obstacle] = []
+        self.lost: set[fx.Node] = set()
+        self.inputs = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
+        for placeholder, name in zip(self.inputs, names, strict=True):
+            self.values[placeholder], self.memory[placeholder] = name, placeholder
+        self.first = names[0]
+        self.batch = self.inputs[0].meta["val"].shape[0].node.expr
 
     def build(self) -> Captured:
-        """Run the handler of every operator; check the output."""
+        """Run the handler of every operator; check the outputs.
+
+        Raises:
+            UnsupportedError: names everything that cannot be captured.
+        """
         for call in self.graph.nodes:
             if call.op == "call_function" and (call.users or _in_place(call)) and not _is_number(call):
-                if self.constants.fold(call):
-                    continue
-                handler = handlers().get(str(call.target))
-                if handler is None:
-                    raise self.unsupported(call, "is not among the operators that can be quantized")
-                self.values[call] = handler(self, call)
-                self._remember(call)
-        output = self.values.get(self._result(), INPUT)
-        if output == INPUT:
-            raise UnsupportedError("the model does nothing to its input")
-        self.captured.graph = Graph(tuple(self.nodes), output, self.scales)
+                self._capture(call)
+        outputs = self._outputs()
+        if self.obstacles:
+            raise UnsupportedError.of(self.obstacles)
+        inputs = tuple(self.values[placeholder] for placeholder in self.inputs)
+        self.captured.graph = Graph(tuple(self.nodes), outputs, self.scales, inputs)
         return self.captured
 
-    def _result(self) -> fx.Node:
-        """The node that the model returns, alone or in a structure, which is kept."""
+    def _capture(self, call: fx.Node) -> None:
+        """Append the nodes of one operator, or note what is wrong with it and go on."""
+        if self.constants.fold(call):
+            return
+        handler = handlers().get(str(call.target))
+        try:
+            if handler is None:
+                raise self.unsupported(call, "is not among the operators that can be quantized")
+            if not self.lost.isdisjoint(call.all_input_nodes):
+                self.lost.add(call)
+                return
+            self.values[call] = handler(self, call)
+            self._remember(call)
+        except UnsupportedError as error:
+            self.obstacles += error.obstacles or [Obstacle(str(error))]
+            self._stand_in(call)
+
+    def _stand_in(self, call: fx.Node) -> None:
+        """A name for the result of an operator that is not captured, or none where its shape says nothing."""
+        try:
+            shape = self.shape(call) if isinstance(call.meta["val"], Tensor) else None
+        except UnsupportedError:
+            shape = None
+        if shape is None or not self.lost.isdisjoint(call.all_input_nodes):
+            self.lost.add(call)
+            return
+        self.values[call], self.memory[call] = self.fresh(call.name), call
+        self.captured.shapes[self.values[call]] = shape
+
+    def _outputs(self) -> tuple[str, ...]:
+        """The values that the model returns, in order."""
         (results,) = next(n for n in self.graph.nodes if n.op == "output").args
-        tensors = [i for i, result in enumerate(results) if isinstance(result, fx.Node)]
-        if len(tensors) != 1:
-            raise UnsupportedError(f"the model returns {len(tensors)} values; it must return one tensor")
-        (index,) = tensors
-        if self.returned is not None and not self.returned.is_leaf():
-            leaves = [torch.empty(0) if i == index else result for i, result in enumerate(results)]
-            self.captured.structure = Structure(tree_unflatten(leaves, self.returned), index)
-        return results[index]
+        found = []
+        for path, result in zip(self.result.paths, results, strict=True):
+            name = dotted(path)
+            if result in self.values:
+                found.append(self.values[result])
+            elif result not in self.lost:
+                what = f"its output {name!r}" if name else "its output"
+                why = f"{what} does not depend on the input: return it outside of the prepared model"
+                self.obstacles.append(Obstacle(f"the model returns a constant; {why}"))
+        return tuple(found)
 
     def _remember(self, call: fx.Node) -> None:
         """Note whose memory the result has; after an in-place operator, whoever reads its operand reads the result."""
@@ -183,8 +219,7 @@ class Builder:
             UnsupportedError: the batch is not its first dimension, or other dimensions are not fixed.
         """
         shape = tuple(call.meta["val"].shape)
-        batch = self.input.meta["val"].shape[0].node.expr
-        first = isinstance(shape[0], torch.SymInt) and shape[0].node.expr == batch if shape else False
+        first = isinstance(shape[0], torch.SymInt) and shape[0].node.expr == self.batch if shape else False
         if not first or not all(isinstance(d, int) for d in shape[1:]):
             raise self.unsupported(call, f"gives shape {tuple(shape)}: the batch must stay the first dimension, alone")
         return shape[1:]
@@ -256,11 +291,8 @@ class Builder:
 
     def unsupported(self, call: fx.Node, why: str) -> UnsupportedError:
         """An error that names the operator, the module path and the source line."""
-        path = module_path(call) or "the model's forward"
-        return UnsupportedError(
-            f"{call.target} in {path} {why}. {source_line(call)} Replace it by supported operators "
-            f"(docs/guide/your-model.md lists them), or leave that part outside the prepared model."
-        )
+        module = module_path(call) or "the model's forward"
+        return UnsupportedError.of([Obstacle(f"{why}.", str(call.target), module, source_line(call), ADVICE)])
 
 
 def module_path(call: fx.Node) -> str:

@@ -57,8 +57,11 @@ class Emission:
         self.net = net
         self.values: dict[str, Value] = {}
         self.ops: list[Operator] = []
-        codes = self.define(self.fresh("input.codes"), net.input_shape, net.codes(INPUT))
-        self.names = {INPUT: codes}
+        if len(net.inputs.each) > 1 or len(net.outputs) > 1:
+            raise UnsupportedError("a program has one input and one output")
+        (one,) = net.inputs.each
+        codes = self.define(self.fresh("input.codes"), one.shape, net.codes(one.name))
+        self.names = {one.name: codes}
         self.append(Quantize(INPUT, codes))
 
     def append(self, op: Operator) -> None:
@@ -123,7 +126,7 @@ class Emission:
 
     def finish(self, info: Mapping[str, Any]) -> Program:
         """The verified program."""
-        self.append(Dequantize(self.names[self.net.nodes[-1].out]))
+        self.append(Dequantize(self.names[self.net.outputs[0].value]))
         return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), self.net.input_shape, dict(info))
 
 

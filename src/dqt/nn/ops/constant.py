@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
-from dqt.nn.graph import INPUT, Node
+from dqt.nn.graph import Node
 from dqt.nn.moves import on_two
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
@@ -49,7 +49,7 @@ def _append(b: Builder, call: fx.Node, arg: Any, tensor: Tensor, *, trains: bool
     if trains:
         b.claim(call, arg)
     edge = "unsigned" if float(tensor.min()) >= 0 and not trains else "signed"
-    return b.add(call, "constant", [INPUT], path, edge=edge, shape=tuple(tensor.shape), attrs={"path": path})
+    return b.add(call, "constant", [b.first], path, edge=edge, shape=tuple(tensor.shape), attrs={"path": path})
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

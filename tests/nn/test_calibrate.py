@@ -176,7 +176,7 @@ def test_twice_is_once() -> None:
         ([torch.zeros(0, 3, 8, 8)], InputError, "N >= 1"),
         ([torch.zeros(2, 3, 8, 8, dtype=torch.int64)], InputError, "floating-point"),
         ([np.zeros((2, 3, 8, 8))], InputError, "type ndarray"),
-        ([{"image": torch.zeros(2, 3, 8, 8)}], InputError, "type dict"),
+        ([{"image": torch.zeros(2, 3, 8, 8)}], InputError, "unknown input 'image': this network takes 'input'"),
     ],
 )
 def test_data_that_cannot_serve(data: Any, error: type[Exception], message: str) -> None:

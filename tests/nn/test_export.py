@@ -393,7 +393,7 @@ def test_what_is_not_prepared_is_named(name: str) -> None:
         (torch.rand(0, 1, 6, 6), r"of shape \(0, 1, 6, 6\) are empty"),
         (torch.zeros(2, 1, 6, 6, dtype=torch.uint8), r"are torch\.uint8; need floats, .* x\.float\(\) / 255"),
         (np.zeros((2, 1, 6, 6), np.float32), r"type ndarray; need one float tensor .* torch\.from_numpy\(x\)"),
-        ((torch.rand(2, 1, 6, 6), torch.rand(2)), r"are 2 values, and the model's forward takes \(input"),
+        ((torch.rand(2, 1, 6, 6), torch.rand(2, 1)), r"are 2 values, and the model's forward takes \(input"),
         (None, "type NoneType; need one float tensor"),
         ({"x": torch.rand(2, 1, 6, 6)}, r"name 'x', and the model's forward takes \(input"),
         (torch.full((2, 1, 6, 6), torch.nan), "contain NaN or infinity"),

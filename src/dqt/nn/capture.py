@@ -19,7 +19,7 @@ from dqt.nn.export import Exported
 from dqt.nn.finite import check_numbers
 from dqt.nn.folding import Constants
 from dqt.nn.graph import Graph, Node
-from dqt.nn.operator import handlers, shares_memory
+from dqt.nn.operator import handlers, reads_integers, shares_memory
 from dqt.nn.scales import ScaleSpec
 from dqt.nn.structure import dotted
 
@@ -84,6 +84,7 @@ class Builder:
         self.order = {call: i for i, call in enumerate(self.graph.nodes)}
         self.obstacles: list[Obstacle] = []
         self.lost: set[fx.Node] = set()
+        self.bounds: dict[str, tuple[int, int]] = {}
         self.inputs = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
         for placeholder, name in zip(self.inputs, names, strict=True):
             self.values[placeholder], self.memory[placeholder] = name, placeholder
@@ -117,11 +118,18 @@ class Builder:
             if not self.lost.isdisjoint(call.all_input_nodes):
                 self.lost.add(call)
                 return
+            self._check_integers(call)
             self.values[call] = handler(self, call)
             self._remember(call)
         except UnsupportedError as error:
             self.obstacles += error.obstacles or [Obstacle(str(error))]
             self._stand_in(call)
+
+    def _check_integers(self, call: fx.Node) -> None:
+        """Refuse arithmetic on integers that are given, such as tokens: they have no scale."""
+        given = [each for each in call.all_input_nodes if each in self.values and isinstance(each.meta["val"], Tensor)]
+        if str(call.target) not in reads_integers() and not all(_floats(each) for each in given):
+            raise self.unsupported(call, "computes with integers that the model is given: make floats of them (.float())")
 
     def _stand_in(self, call: fx.Node) -> None:
         """A name for the result of an operator that is not captured, or none where its shape says nothing."""
@@ -141,8 +149,11 @@ class Builder:
         found = []
         for path, result in zip(self.result.paths, results, strict=True):
             name = dotted(path)
-            if result in self.values:
+            if result in self.values and _floats(result):
                 found.append(self.values[result])
+            elif result in self.values:
+                why = f"the model returns integers that it is given ({name}): return them outside of the prepared part"
+                self.obstacles.append(Obstacle(why))
             elif result not in self.lost:
                 what = f"its output {name!r}" if name else "its output"
                 why = f"{what} does not depend on the input: return it outside of the prepared model"
@@ -315,6 +326,10 @@ def _tensors(program: torch.export.ExportedProgram) -> dict[str, tuple[str, Tens
     state = {**dict(program.named_buffers()), **dict(program.named_parameters()), **program.constants}
     names |= signature.inputs_to_lifted_tensor_constants
     return {key: (name, state[name]) for key, name in names.items()}
+
+
+def _floats(call: fx.Node) -> bool:
+    return bool(call.meta["val"].dtype.is_floating_point)
 
 
 def _is_number(call: fx.Node) -> bool:

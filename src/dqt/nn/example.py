@@ -73,19 +73,21 @@ def _arguments(model: nn.Module, given: Any) -> tuple[tuple[Any, ...], dict[str,
     kind = isinstance(given, Mapping), isinstance(given, tuple | list)
     if not any(kind):
         return (given,), {}
-    signature = signature(model)
+    takes = signature(model)
     ways: list[Any] = [((), dict(given)) if kind[0] else (tuple(given), {}), ((given,), {})]
     for args, kwargs in ways:
         try:
-            bound = signature.bind(*args, **kwargs)
+            bound = takes.bind(*args, **kwargs)
         except TypeError:
             continue
         return bound.args, bound.kwargs
-    named = ", ".join(map(repr, given)) if kind[0] else f"{len(given)} values"
-    raise UnsupportedError(
-        f"example_inputs are {named}, and the model's forward takes {signature}: pass a tuple of its arguments in "
-        "order, or a dict by name"
-    )
+    raise UnsupportedError(f"{mismatch(model, given)}: pass a tuple of its arguments in order, or a dict by name")
+
+
+def mismatch(model: nn.Module, given: Mapping[str, Any] | Sequence[Any]) -> str:
+    """What to say where forward does not take the example."""
+    found = f"name {', '.join(map(repr, given))}" if isinstance(given, Mapping) else f"are {len(given)} values"
+    return f"example_inputs {found}, and the model's forward takes ({', '.join(signature(model).parameters)})"
 
 
 def signature(model: nn.Module) -> inspect.Signature:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dqt.nn.errors import HookWarning, UnsupportedError
-from dqt.nn.example import PLAIN, Example, signature
+from dqt.nn.example import PLAIN, Example, mismatch
 from dqt.nn.hooks import is_torchs
 from dqt.nn.structure import Structure, dotted, leaves
 
@@ -296,10 +296,9 @@ def _capture_failure(error: Exception, model: nn.Module, example: Example) -> st
             f"example_inputs of shape {shape} have no batch dimension: the model takes {('N', *shape)}, "
             "so pass x[None], or a batch of samples"
         )
-    (given, *_), _ = example.call.form
-    if isinstance(given, dict) and not _runs(model, example, example.tensors):
-        named = ", ".join(map(repr, given))
-        return f"example_inputs name {named}, and the model's forward takes {signature(model)}: {first}"
+    given = [*example.call.form[0], None][0]
+    if isinstance(given, dict | tuple | list) and not _runs(model, example, example.tensors):
+        return f"{mismatch(model, given)}: {first}"
     if re.search(r"batch|Constraints violated|specializ", text):
         return (
             f"the model does not accept every batch size: {_plain(first)} (use x.shape[0] or flatten(1), not a number; "

@@ -102,8 +102,11 @@ class Inputs:
         found = {self.aliases[name]: leaf for name, leaf in named.items() if name in self.aliases}
         unknown = {name: leaf for name, leaf in named.items() if name not in self.aliases}
         tensors = [leaf for leaf in named.values() if isinstance(leaf, Tensor)]
-        if len(found) < len(self.each) and not isinstance(x, Mapping) and len(tensors) == len(self.each):
-            return tuple(tensors)
+        if len(found) < len(self.each) and not isinstance(x, Mapping):
+            if len(tensors) == len(self.each):
+                return tuple(tensors)
+            if not tensors:  # arrays, numbers: the check of types says so
+                return tuple(x) if len(x) == len(self.each) > 1 else (x,) * len(self.each)
         self._check_names(found, unknown)
         return tuple(found[i] for i in range(len(self.each)))
 

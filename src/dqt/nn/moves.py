@@ -112,7 +112,6 @@ def on_two(b: Builder, call: fx.Node, first: Tensor | None = None) -> Tensor:
     Args:
         first: in the place of the first operand.
     """
-    batch = b.input.meta["val"].shape[0].node.expr
 
     def value(arg: fx.Node) -> Any:
         constant = b.constants.of(arg)
@@ -122,7 +121,7 @@ def on_two(b: Builder, call: fx.Node, first: Tensor | None = None) -> Tensor:
         if isinstance(held, Tensor) and not held.is_floating_point():
             raise b.unsupported(call, f"reads indices or a mask, {arg.name}, that are computed from the input")
         if isinstance(held, torch.SymInt):
-            return int(held.node.expr.subs({batch: 2}))
+            return int(held.node.expr.subs({b.batch: 2}))
         return torch.zeros([2 if not isinstance(d, int) else d for d in held.shape], dtype=held.dtype)
 
     args: Any = fx.map_arg(call.args if first is None else call.args[1:], value)

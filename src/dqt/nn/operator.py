@@ -43,6 +43,7 @@ class Operator:
         own_edge: its result becomes codes of an edge of its own, so that a ReLU after it can be that edge's clamp.
         keeps_sign: its result is never negative where its operands never are.
         moves: in evaluation it only moves values: behind the last layer it keeps int32 outputs as they are.
+        reads_integers: its operands may be integers as they are, such as tokens; what moves values may, too.
         shares_memory: names of ``aten`` whose result may share the memory of the operand, so that changing one in place
             may change the other.
     """
@@ -54,6 +55,7 @@ class Operator:
     own_edge: bool = False
     keeps_sign: bool = False
     moves: bool = False
+    reads_integers: bool = False
     shares_memory: frozenset[str] = frozenset()
 
 
@@ -69,6 +71,13 @@ def operators() -> Mapping[str, Operator]:
 def handlers() -> Mapping[str, Handler]:
     """ATen operator -> what appends its nodes: all that can be captured."""
     return {name: handler for each in operators().values() for name, handler in each.aten.items()}
+
+
+@cache
+def reads_integers() -> frozenset[str]:
+    """ATen operators whose operands may be integers."""
+    takes = (each for each in operators().values() if each.moves or each.reads_integers)
+    return frozenset(name for each in takes for name in each.aten)
 
 
 @cache

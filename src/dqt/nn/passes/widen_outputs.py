@@ -28,4 +28,4 @@ def _widened(graph: Graph, value: str) -> Graph:
 def _ends(graph: Graph, node: Node) -> bool:
     """Whether one reader alone takes the result, or outputs: another reader wants codes."""
     readers = graph.readers(node.out)
-    return len(readers) == 1 or set(readers) == {None}
+    return len(readers) == 1 or all(reader is None for reader in readers)

@@ -288,6 +288,41 @@ def test_refused(case: str) -> None:
     assert len(str(caught.value)) < 900
 
 
+class Block(nn.Module):
+    """Two operators that no program has, and one that the batch forbids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.digamma(self.conv(x))
+        return torch.lgamma(x).relu()
+
+
+def test_all_obstacles_are_one_error() -> None:
+    """Each once, with the first place and the others; what only follows from one is none of its own."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.c(m.b(m.a(x)))
+        y: Tensor = torch.special.i0(m.d(x.sort(0)[0]))
+        return y
+
+    with pytest.raises(UnsupportedError) as caught:
+        prepare(Model(forward, a=Block(), b=Block(), c=Block(), d=conv()), torch.randn(2, 4, 6, 6))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "4 obstacles in the model:"
+    assert lines[1].startswith("- aten.digamma.default in a is not among the operators that can be quantized. At ")
+    assert lines[1].endswith("(Also in b, c.)")
+    assert [line.split()[1] for line in lines[1:]] == [
+        "aten.digamma.default", "aten.lgamma.default", "aten.sort.default", "aten.special_i0.default",
+    ]  # fmt: skip
+    found = [(each.operator, each.module) for each in caught.value.obstacles]
+    assert found[:2] == [("aten.digamma.default", "a"), ("aten.lgamma.default", "a")]
+    assert len(found) == 3 * 2 + 2
+    assert all("test_capture.py" in each.line and "your-model.md" in each.advice for each in caught.value.obstacles)
+
+
 class Two(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x + y

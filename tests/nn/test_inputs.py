@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dqt.arith.bounds import INT32
 from dqt.arith.errors import InputError
 from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config, Controller
@@ -20,13 +21,14 @@ from dqt.nn.errors import UnsupportedError
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
 from dqt.nn.run import Run
+from dqt.nn.structure import leaves
 from dqt.testing.networks import Model
 
 
 class Pair(nn.Module):
     """An image and features, in two branches that meet; ``give`` makes the result of scores and features."""
 
-    def __init__(self, give: Callable[[Tensor, Tensor], Any] = lambda y, f: y) -> None:
+    def __init__(self, give: Callable[[Tensor, Tensor], Any] = lambda y, _: y) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.conv, self.deep = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
@@ -72,7 +74,6 @@ def test_by_name_and_what_stands_beside_the_tensors() -> None:
         net({**x, "scale": 2})
 
 
-FORMS: dict[str, tuple[Callable[..., nn.Module], Any, tuple[str, ...]]] = {}
 a, b = torch.randn(4, 3), torch.randn(4, 3)
 
 
@@ -83,6 +84,19 @@ class OneDict(nn.Module):
 
     def forward(self, batch: dict[str, Any]) -> Any:
         return self.fc(batch["left"] + batch["more"]["right"])
+
+
+class Around(nn.Module):
+    """A function of modules and one tensor."""
+
+    def __init__(self, function: Callable[[Any, Tensor], Any], **modules: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.function(self, x)
 
 
 class Several(OneDict):
@@ -120,18 +134,17 @@ class OneRecord(OneDict):
 def test_structures_of_inputs(model: nn.Module, given: Any, names: tuple[str, ...]) -> None:
     net = prepare(model.eval(), given).eval()
     assert net.inputs.names == names
-    expected = model.fc(a + (a if given == (a, a) else b)) if isinstance(given, tuple) and len(given) == 2 else None
+    left, right = (leaf for _, leaf in leaves(given) if isinstance(leaf, Tensor))
+    torch.testing.assert_close(float_run(net, given)[0], model.get_submodule("fc")(left + right))
     y = net(given)
-    if expected is not None:
-        torch.testing.assert_close(float_run(net, given)[0], expected)
-    left, right = (given if isinstance(given, tuple) and len(given) == 2 else (a, b))
     assert torch.equal(net({names[0]: left, names[1]: right}), y)
     assert torch.equal(net((left, right)), y)
 
 
 def test_an_only_input_by_name() -> None:
     net = prepare(Model(lambda m, x: m.fc(x), fc=nn.Linear(3, 2)).eval(), {"x": a}).eval()
-    assert net.inputs.names == ("x",) and net.input_shape == (3,)
+    assert net.inputs.names == ("x",)
+    assert net.input_shape == (3,)
     assert torch.equal(net(a), net({"x": a}))
     assert prepare(nn.Linear(3, 2), a).inputs.names == ("input",)
 
@@ -173,13 +186,20 @@ def test_examples_that_do_not_fit(given: Any, message: str) -> None:
         prepare(Pair(), given)
 
 
-def test_integers_that_nothing_bounds() -> None:
-    def forward(m: Any, x: Tensor) -> Tensor:
-        y: Tensor = m.fc(x.float())
-        return y
-
-    with pytest.raises(UnsupportedError, match="input 'input' .*nothing bounds"):
-        prepare(Model(forward, fc=nn.Linear(3, 2)), torch.ones(4, 3, dtype=torch.int64))
+def test_integers_become_codes_where_they_become_floats() -> None:
+    """Counts, and a mask: the range of the first is calibrated, as that of other activations."""
+    x = torch.randint(-9, 9, (8, 4), generator=torch.Generator().manual_seed(0))
+    for given, limits in ((x, (-INT32, INT32)), (x > 0, (0, 1))):
+        model = Model(lambda m, x: m.fc(x.float()), fc=nn.Linear(4, 2)).eval()
+        net = prepare(model, given).eval()
+        assert (net.inputs.each[0].lo, net.inputs.each[0].hi) == limits
+        torch.testing.assert_close(float_run(net, given)[0], model(given))
+        torch.testing.assert_close(net(given), model(given), rtol=0.05, atol=0.05)
+    refused: tuple[Callable[[Any, Tensor], Any], ...]
+    refused = (lambda m, x: m.fc((x + 1).float()), lambda m, x: (m.fc(x.float()), x))
+    for taken in refused:
+        with pytest.raises(UnsupportedError, match=r"integers that (the model|it) is given"):
+            prepare(Around(taken, fc=nn.Linear(4, 2)), x)
 
 
 # outputs
@@ -198,9 +218,9 @@ class Record:
 
 
 STRUCTURES: dict[str, tuple[Callable[[Tensor, Tensor], Any], tuple[str, ...]]] = {
-    "tensor": (lambda y, f: y, ("output",)),
-    "one in a tuple": (lambda y, f: (y, None), ("output",)),
-    "one in a dict": (lambda y, f: {"logits": y, "loss": None}, ("logits",)),
+    "tensor": (lambda y, _: y, ("output",)),
+    "one in a tuple": (lambda y, _: (y, None), ("output",)),
+    "one in a dict": (lambda y, _: {"logits": y, "loss": None}, ("logits",)),
     "tuple": (lambda y, f: (y, f), ("0", "1")),
     "dict": (lambda y, f: {"y": y, "f": f}, ("y", "f")),
     "nested": (lambda y, f: {"a": [y, {"b": f}], "n": 3, "s": "text"}, ("a.0", "a.1.b")),
@@ -208,7 +228,7 @@ STRUCTURES: dict[str, tuple[Callable[[Tensor, Tensor], Any], tuple[str, ...]]] =
     "named tuple": (Named, ("scores", "rest")),
     "data class": (Record, ("logits", "features")),
     "data class within": (lambda y, f: [Record(y), (True, f)], ("0.logits", "1.1")),
-    "twice": (lambda y, f: (y, y), ("0", "1")),
+    "twice": (lambda y, _: (y, y), ("0", "1")),
     "tap and views": (lambda y, f: (f, f[:, None], y, y.relu()), ("0", "1", "2", "3")),
 }
 
@@ -221,23 +241,22 @@ def test_structures_of_outputs(name: str) -> None:
     assert tuple(output.name for output in net.outputs) == names
     expected, found = model(*x), net(x)
     assert type(found) is type(expected)
-    if isinstance(expected, Tensor):
-        assert found.shape == expected.shape
-    else:
-        assert str(found)[:9] == str(expected)[:9]
+    assert [path for path, _ in leaves(found)] == [path for path, _ in leaves(expected)]
+    assert [leaf for _, leaf in leaves(found) if not isinstance(leaf, Tensor)] == [
+        leaf for _, leaf in leaves(expected) if not isinstance(leaf, Tensor)
+    ]
     tensors = float_run(net, x)
-    want = [give(model.head(each), each) for each in [model.conv(x[0]).relu()]] if False else None
-    assert want is None and len(tensors) == len(names)
-    flat = [leaf for leaf in torch.utils._pytree.tree_leaves(expected) if isinstance(leaf, Tensor)]
-    for y, e in zip(tensors, flat, strict=False):
+    flat = [leaf for _, leaf in leaves(expected) if isinstance(leaf, Tensor)]
+    for y, e in zip(tensors, flat, strict=True):
         torch.testing.assert_close(y, e, rtol=1e-4, atol=1e-5)
 
 
 def test_an_output_that_is_an_input() -> None:
-    model = Model(lambda m, x: (x, m.fc(x)), fc=nn.Linear(3, 2)).eval()
+    model = Around(lambda m, x: (x, m.fc(x)), fc=nn.Linear(3, 2)).eval()
     net = prepare(model, a).eval()
     same, y = net(a)
-    assert same.shape == a.shape and y.shape == (4, 2)
+    assert same.shape == a.shape
+    assert y.shape == (4, 2)
     assert float((same - a).abs().max()) <= float(net.codes("input").scale) / 2 * 1.001  # it went through its quantizer
 
 
@@ -251,8 +270,8 @@ def test_copies_keep_structures() -> None:
 
 
 BATCHES: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
-    "tuple": lambda i, f, y: (i, f),
-    "dict": lambda i, f, y: {"features": f, "image": i},
+    "tuple": lambda i, f, _: (i, f),
+    "dict": lambda i, f, _: {"features": f, "image": i},
     "dict with labels": lambda i, f, y: {"features": f, "image": i, "labels": y},
     "pair": lambda i, f, y: ((i, f), y),
     "pair of dict": lambda i, f, y: ({"image": i, "features": f}, y),
@@ -292,8 +311,10 @@ def test_the_controller_reads_the_first_inputs_branch() -> None:
 
     class Late(Pair):
         def forward(self, image: Tensor, features: Tensor, scale: Any = None) -> Any:
-            wide = self.more(self.dense(features).relu())
-            return self.head(self.deep(self.conv(image).relu()).relu().mean((2, 3)) + wide)
+            more: Any = self.more
+            wide = more(self.dense(features).relu())
+            y: Tensor = self.head(self.deep(self.conv(image).relu()).relu().mean((2, 3)) + wide)
+            return y
 
     model = Late()
     model.more = nn.Linear(4, 4)
@@ -302,7 +323,8 @@ def test_the_controller_reads_the_first_inputs_branch() -> None:
     assert next(node for node in net.nodes if node.controller).ins == ("conv",)
     assert order.index("choose") < min(order.index("more"), order.index("deep"))
     y, choice = net.route(data())
-    assert y.shape == (6, 3) and set(choice.layers) == set(net.space.chosen)
+    assert y.shape == (6, 3)
+    assert set(choice.layers) == set(net.space.chosen)
 
 
 def test_one_output_where_one_is_needed() -> None:

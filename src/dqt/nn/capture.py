@@ -5,7 +5,6 @@ Nothing is rewritten while it is read; that is the work of :mod:`dqt.nn.passes`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from dqt.nn.calls import in_place, is_float, is_number, module_path, source_line, tensors_of
 from dqt.nn.errors import Obstacle, UnsupportedError
 from dqt.nn.example import Example
 from dqt.nn.export import Exported
 from dqt.nn.finite import check_numbers
 from dqt.nn.folding import Constants
 from dqt.nn.graph import Graph, Node
+from dqt.nn.inputs import Inputs, bounded
 from dqt.nn.operator import handlers, reads_integers, shares_memory
 from dqt.nn.scales import ScaleSpec
 from dqt.nn.structure import dotted
@@ -51,6 +52,7 @@ class Captured:
     without ``requires_grad``, and weights that it holds as buffers.
     """
 
+    inputs: Inputs
     graph: Graph = field(default_factory=lambda: Graph((), ()))
     layers: dict[str, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     norms: dict[str, NormSpec] = field(default_factory=dict)
@@ -68,11 +70,11 @@ class Builder:
 
     def __init__(self, exported: Exported, example: Example) -> None:
         program, names = exported.program, example.inputs.names
-        self.captured = Captured(shapes={one.name: one.shape for one in example.inputs.each})
+        self.captured = Captured(example.inputs, shapes={one.name: one.shape for one in example.inputs.each})
         self.nodes: list[Node] = []
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
-        self.tensors = _tensors(program)
+        self.tensors = tensors_of(program)
         self.constants = Constants(self.tensors)
         self.scales: dict[str, ScaleSpec] = {}
         self.held = self.captured.held
@@ -84,7 +86,7 @@ class Builder:
         self.order = {call: i for i, call in enumerate(self.graph.nodes)}
         self.obstacles: list[Obstacle] = []
         self.lost: set[fx.Node] = set()
-        self.bounds: dict[str, tuple[int, int]] = {}
+        self.bounds: dict[str, int] = {}
         self.inputs = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
         for placeholder, name in zip(self.inputs, names, strict=True):
             self.values[placeholder], self.memory[placeholder] = name, placeholder
@@ -98,13 +100,13 @@ class Builder:
             UnsupportedError: names everything that cannot be captured.
         """
         for call in self.graph.nodes:
-            if call.op == "call_function" and (call.users or _in_place(call)) and not _is_number(call):
+            if call.op == "call_function" and (call.users or in_place(call)) and not is_number(call):
                 self._capture(call)
         outputs = self._outputs()
         if self.obstacles:
             raise UnsupportedError.of(self.obstacles)
-        inputs = tuple(self.values[placeholder] for placeholder in self.inputs)
-        self.captured.graph = Graph(tuple(self.nodes), outputs, self.scales, inputs)
+        self.captured.inputs = bounded(self.captured.inputs, self.bounds)
+        self.captured.graph = Graph(tuple(self.nodes), outputs, self.scales, self.captured.inputs.names)
         return self.captured
 
     def _capture(self, call: fx.Node) -> None:
@@ -128,8 +130,10 @@ class Builder:
     def _check_integers(self, call: fx.Node) -> None:
         """Refuse arithmetic on integers that are given, such as tokens: they have no scale."""
         given = [each for each in call.all_input_nodes if each in self.values and isinstance(each.meta["val"], Tensor)]
-        if str(call.target) not in reads_integers() and not all(_floats(each) for each in given):
-            raise self.unsupported(call, "computes with integers that the model is given: make floats of them (.float())")
+        if str(call.target) not in reads_integers() and not all(is_float(each) for each in given):
+            raise self.unsupported(
+                call, "computes with integers that the model is given: make floats of them (.float())"
+            )
 
     def _stand_in(self, call: fx.Node) -> None:
         """A name for the result of an operator that is not captured, or none where its shape says nothing."""
@@ -149,7 +153,7 @@ class Builder:
         found = []
         for path, result in zip(self.result.paths, results, strict=True):
             name = dotted(path)
-            if result in self.values and _floats(result):
+            if result in self.values and is_float(result):
                 found.append(self.values[result])
             elif result in self.values:
                 why = f"the model returns integers that it is given ({name}): return them outside of the prepared part"
@@ -163,12 +167,12 @@ class Builder:
     def _remember(self, call: fx.Node) -> None:
         """Note whose memory the result has; after an in-place operator, whoever reads its operand reads the result."""
         changed = call.args[0] if call.args else None
-        shares = _in_place(call) or str(call.target) in shares_memory()
+        shares = in_place(call) or str(call.target) in shares_memory()
         if not isinstance(changed, fx.Node) or changed not in self.memory or not shares:
             self.memory[call] = call
             return
         self.memory[call] = self.memory[changed]
-        if not _in_place(call):
+        if not in_place(call):
             return
         old = self.values[changed]
         for alias in [n for n in self.values if self.memory[n] is self.memory[changed]]:
@@ -192,6 +196,14 @@ class Builder:
         if isinstance(arg, fx.Node) and arg in self.values:
             return self.values[arg]
         raise self.unsupported(call, "has an operand that is a constant or a parameter, not an activation")
+
+    def bound(self, call: fx.Node, arg: Any, most: int) -> str:
+        """The name of an operand of integers, such as tokens; from now on they must lie in ``[0, most]``."""
+        value = name = self.value(call, arg)
+        while (node := next((n for n in self.nodes if n.out == name), None)) is not None:
+            name = node.ins[0]
+        self.bounds[name] = min(most, self.bounds.get(name, most))
+        return value
 
     def tensor(self, call: fx.Node, arg: Any, leaf: str = "weight") -> tuple[str, Tensor]:
         """Name and value of a parameter or buffer that is used here and nowhere else, or of what is computed from some.
@@ -304,37 +316,3 @@ class Builder:
         """An error that names the operator, the module path and the source line."""
         module = module_path(call) or "the model's forward"
         return UnsupportedError.of([Obstacle(f"{why}.", str(call.target), module, source_line(call), ADVICE)])
-
-
-def module_path(call: fx.Node) -> str:
-    """The user's path of the module whose forward made this node, such as ``layer1.0``."""
-    stack = call.meta.get("nn_module_stack") or {}
-    paths = [str(path) for path, _ in stack.values()]
-    return paths[-1].removeprefix("L['self']").removeprefix(".") if paths else ""
-
-
-def source_line(call: fx.Node) -> str:
-    """``At file:line: code`` of the user's own frame."""
-    frames = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', call.meta.get("stack_trace") or "")
-    own = [frame for frame in frames if "/torch/nn/" not in frame[0]] or frames
-    return f"At {own[-1][0]}:{own[-1][1]}: `{own[-1][2].strip()}`." if own else ""
-
-
-def _tensors(program: torch.export.ExportedProgram) -> dict[str, tuple[str, Tensor]]:
-    signature = program.graph_signature
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    state = {**dict(program.named_buffers()), **dict(program.named_parameters()), **program.constants}
-    names |= signature.inputs_to_lifted_tensor_constants
-    return {key: (name, state[name]) for key, name in names.items()}
-
-
-def _floats(call: fx.Node) -> bool:
-    return bool(call.meta["val"].dtype.is_floating_point)
-
-
-def _is_number(call: fx.Node) -> bool:
-    return not isinstance(call.meta.get("val"), (Tensor, tuple, list))
-
-
-def _in_place(call: fx.Node) -> bool:
-    return str(call.target).split(".")[1].endswith("_") if str(call.target).startswith("aten.") else False

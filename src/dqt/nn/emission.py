@@ -79,6 +79,11 @@ class Emission:
         self.values[name] = Value(name, shape, codes.scale, codes.zero, codes.hi == WIDE_LIMIT)
         return name
 
+    def codes(self, value: str) -> Codes:
+        """How the integers of a value of the network stand for reals in the program."""
+        held = self.values[self.names[value]]
+        return Codes(held.step, held.zero, *held.interval(self.net.space.master))
+
     def source(self, node: Node, index: int = 0) -> str:
         """The program's name of an operand."""
         return self.names[node.ins[index]]

@@ -62,7 +62,9 @@ class Example:
 
 def _input(name: str, x: Tensor) -> Input:
     shape = tuple(x.shape[1:])
-    return Input(name, shape) if x.is_floating_point() else Input(name, shape, "integer", 0, 0)
+    if x.is_floating_point():
+        return Input(name, shape)
+    return Input(name, shape, "integer", 0, int(x.dtype == torch.bool))
 
 
 def _arguments(model: nn.Module, given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

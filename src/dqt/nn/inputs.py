@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor
 
+from dqt.arith.bounds import INT32
 from dqt.arith.errors import InputError
 from dqt.nn.structure import dotted, leaves
 
@@ -133,6 +134,15 @@ class Inputs:
         if len(self.each) == 1 or isinstance(batch[0], Mapping | tuple | list):
             return batch[0] if not isinstance(batch[0], Mapping) else self.of_batch(batch[0])
         return batch[: len(self.each)]
+
+
+def bounded(inputs: Inputs, most: Mapping[str, int]) -> Inputs:
+    """The inputs, with what is known of their integers: ``[0, most]`` by name; any int32 elsewhere."""
+    made = []
+    for one in inputs.each:
+        limits = (0, most[one.name]) if one.name in most else (-INT32, INT32)
+        made.append(replace(one, lo=limits[0], hi=limits[1]) if one.kind == "integer" and not one.hi else one)
+    return replace(inputs, each=tuple(made))
 
 
 def aliases_of(names: Sequence[str], *others: Sequence[str]) -> dict[str, int]:

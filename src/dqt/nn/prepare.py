@@ -73,7 +73,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     edge_width = config.edge_width or config.master
     space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
     outputs = named_outputs(exported.result, captured.graph.outputs)
-    net = Net(config, space, nodes, example.inputs, outputs, exported.result)
+    net = Net(config, space, nodes, captured.inputs, outputs, exported.result)
     _fill(net, captured, plans)
     net.to(example.tensors[0].device)
     set_ranges(net.eval(), [example.tensors])

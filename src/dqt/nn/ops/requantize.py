@@ -1,4 +1,4 @@
-"""Integers of a finer or another scale as codes: what layers read where a value is an int32 output, or an input, too."""
+"""Integers of another scale as codes: of inputs that are integers, and of int32 outputs that are read as well."""
 
 from __future__ import annotations
 

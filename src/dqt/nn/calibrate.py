@@ -270,7 +270,7 @@ def _set_statistics(norm: Norm, values: Sequence[Tensor]) -> None:
 
 def _axis(node: Node) -> int:
     """Where a layer's output channels lie."""
-    return 1 if node.kind == "conv" else -1
+    return -1 if node.kind == "linear" else 1
 
 
 def _mean(values: Iterable[Tensor], axis: int) -> Tensor:

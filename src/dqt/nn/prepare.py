@@ -21,8 +21,9 @@ from dqt.nn.export import export, unwrapped
 from dqt.nn.graph import first_and_last
 from dqt.nn.guards import outside_inference_mode
 from dqt.nn.hooks import Uncalled
-from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
+from dqt.nn.layers import LAYERS, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
+from dqt.nn.operator import operators
 from dqt.nn.outputs import named_outputs
 from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
@@ -106,9 +107,9 @@ def _layers(captured: Captured) -> tuple[Layer, ...]:
     for node in captured.graph.nodes:
         if node.layer:
             weight = captured.layers[node.layer][0]
-            outputs, inputs = math.prod(node.shape), math.prod(captured.shapes[node.ins[0]])
-            macs, edge = outputs * weight[0].numel(), node.layer in edges
-            layers.append(Layer(node.layer, macs, weight.numel(), inputs, outputs, edge))
+            counts = operators()[node.kind].counts
+            macs, inputs, outputs = counts(node, tuple(weight.shape), captured.shapes[node.ins[0]])
+            layers.append(Layer(node.layer, macs, weight.numel(), inputs, outputs, node.layer in edges))
     if not layers:
         raise UnsupportedError("the model has no convolution and no linear layer: there is nothing to quantize")
     return tuple(layers)
@@ -143,7 +144,7 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             weight, bias = plans.layers[node.layer] if plans and own else captured.layers[node.layer]
             widths = (c.master,) if own else c.widths
             args = (node.layer, weight, bias, c.master, widths, c.weight_clip)
-            place(net, node.layer, Conv(*args, **node.attrs) if node.kind == "conv" else Linear(*args))
+            place(net, node.layer, LAYERS[node.kind](*args, **node.attrs))
         if node.kind == "constant":
             place(net, node.attrs["path"], Held(*captured.held[node.attrs["path"]]))
         if node.norm in captured.graph.scales:

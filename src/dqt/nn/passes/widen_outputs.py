@@ -17,7 +17,7 @@ def widen_outputs(graph: Graph) -> Graph:
 
 def _widened(graph: Graph, value: str) -> Graph:
     while (node := graph.producer(value)) is not None and _ends(graph, node):
-        if node.kind in ("conv", "linear") and node.edge == "signed":
+        if node.layer and node.edge == "signed":
             return graph.with_node(node, replace(node, edge="wide"))
         if not operators()[node.kind].moves:
             break

@@ -44,3 +44,11 @@ def is_number(call: fx.Node) -> bool:
 def in_place(call: fx.Node) -> bool:
     """Whether a call changes its first operand."""
     return str(call.target).split(".")[1].endswith("_") if str(call.target).startswith("aten.") else False
+
+
+def shape_of(call: fx.Node) -> str:
+    """The shape of a call's tensor, or of the first of its tensors, in words: the batch is N."""
+    held = call.meta["val"]
+    sizes = tuple((held if isinstance(held, Tensor) else held[0]).shape)
+    names = {str(symbol) for d in sizes if isinstance(d, torch.SymInt) for symbol in d.node.expr.free_symbols}
+    return re.sub("|".join(names) or "$^", "N", str(sizes))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from dqt.nn.calls import in_place, is_float, is_number, module_path, source_line, tensors_of
+from dqt.nn.calls import in_place, is_float, is_number, module_path, shape_of, source_line, tensors_of
 from dqt.nn.errors import Obstacle, UnsupportedError
 from dqt.nn.example import Example
 from dqt.nn.export import Exported
@@ -21,6 +21,8 @@ from dqt.nn.folding import Constants
 from dqt.nn.graph import Graph, Node
 from dqt.nn.inputs import Inputs, bounded
 from dqt.nn.operator import handlers, reads_integers, shares_memory
+from dqt.nn.ops.constant import add_constant
+from dqt.nn.placement import Placement, Placements
 from dqt.nn.scales import ScaleSpec
 from dqt.nn.structure import dotted
 
@@ -75,7 +77,6 @@ class Builder:
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
         self.tensors = tensors_of(program)
-        self.constants = Constants(self.tensors)
         self.scales: dict[str, ScaleSpec] = {}
         self.held = self.captured.held
         self.trained = {name for name, parameter in program.named_parameters() if parameter.requires_grad}
@@ -88,10 +89,13 @@ class Builder:
         self.lost: set[fx.Node] = set()
         self.bounds: dict[str, int] = {}
         self.inputs = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
+        self.batch = self.inputs[0].meta["val"].shape[0].node.expr
+        self.constants = Constants(self.tensors, self.batch)
+        self.placements = Placements(self.constants.number, self.unsupported)
         for placeholder, name in zip(self.inputs, names, strict=True):
             self.values[placeholder], self.memory[placeholder] = name, placeholder
+            self.placements.put(placeholder, Placement())
         self.first = names[0]
-        self.batch = self.inputs[0].meta["val"].shape[0].node.expr
 
     def build(self) -> Captured:
         """Run the handler of every operator; check the outputs.
@@ -154,7 +158,7 @@ class Builder:
         for path, result in zip(self.result.paths, results, strict=True):
             name = dotted(path)
             if result in self.values and is_float(result):
-                found.append(self.values[result])
+                found.append(self.value(result, result))
             elif result in self.values:
                 why = f"the model returns integers that it is given ({name}): return them outside of the prepared part"
                 self.obstacles.append(Obstacle(why))
@@ -188,11 +192,25 @@ class Builder:
         return call.args[index] if index < len(call.args) else call.kwargs.get(name, default)
 
     def value(self, call: fx.Node, arg: Any) -> str:
-        """The name of an operand.
+        """The name of an operand whose first dimension is the batch, alone.
 
         Raises:
-            UnsupportedError: it is a number, a parameter or a constant.
+            UnsupportedError: it is a number, a parameter or a constant, or its batch stands elsewhere.
         """
+        name = self.operand(call, arg)
+        if not self.placements.of(arg).plain:
+            raise self.unsupported(call, f"reads a tensor of shape {shape_of(arg)}: its first dimension must be the batch, alone")
+        return name
+
+    def operand(self, call: fx.Node, arg: Any) -> str:
+        """The name of an operand wherever its batch stands (``placements``); a constant has it for every sample.
+
+        Raises:
+            UnsupportedError: it is a number or a parameter.
+        """
+        if isinstance(arg, fx.Node) and arg not in self.values and self.constants.of(arg) is not None:
+            if self.placements.sized(arg):
+                self.values[arg], self.memory[arg] = add_constant(self, call, arg, self.shape(arg)), arg
         if isinstance(arg, fx.Node) and arg in self.values:
             return self.values[arg]
         raise self.unsupported(call, "has an operand that is a constant or a parameter, not an activation")
@@ -236,16 +254,12 @@ class Builder:
             )
 
     def shape(self, call: fx.Node) -> tuple[int, ...]:
-        """The node's shape without the batch.
+        """The shape of the node's value, without the batch.
 
         Raises:
-            UnsupportedError: the batch is not its first dimension, or other dimensions are not fixed.
+            UnsupportedError: the node has no samples, mixes them, or other dimensions are not fixed.
         """
-        shape = tuple(call.meta["val"].shape)
-        first = isinstance(shape[0], torch.SymInt) and shape[0].node.expr == self.batch if shape else False
-        if not first or not all(isinstance(d, int) for d in shape[1:]):
-            raise self.unsupported(call, f"gives shape {tuple(shape)}: the batch must stay the first dimension, alone")
-        return shape[1:]
+        return self.placements.shape(call)
 
     def note_frozen(self, path: str, **tensors: str | None) -> None:
         """Remember which tensors of the module at ``path`` the model does not train; each is given by its own name."""

@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from dqt.nn.graph import Node
 from dqt.nn.operator import Handler
 from dqt.nn.ops.constant import add_constant
+from dqt.nn.placement import Placement
 from dqt.nn.scales import ScaleSpec
 from dqt.program.ops.table import Table
 
@@ -45,11 +46,17 @@ def append_binary(b: Builder, call: fx.Node, kind: str, first: Any, second: Any)
             return _with_constant(b, call, kind, (first, second), i)
     if kind == "div":
         return b.add(call, "multiply", [_name(b, call, first), _reciprocal(b, call, second)])
-    return b.add(call, kind, [_name(b, call, first), _name(b, call, second)])
+    ins = [_name(b, call, first), _name(b, call, second)]
+    placed = {_beside(b, call, each) for each in (first, second) if isinstance(each, fx.Node)}
+    if len(placed) > 1:
+        raise b.unsupported(call, "reads two tensors whose batches stand in different dimensions, which mixes samples")
+    if placed:
+        b.placements.put(call, *placed)
+    return b.add(call, kind, ins)
 
 
 def _name(b: Builder, call: fx.Node, x: Any) -> str:
-    return x if isinstance(x, str) else b.value(call, x)
+    return x if isinstance(x, str) else b.operand(call, x)
 
 
 def _reciprocal(b: Builder, call: fx.Node, x: Any) -> str:
@@ -65,25 +72,38 @@ def _with_constant(b: Builder, call: fx.Node, kind: str, operands: tuple[Any, An
     assert c is not None
     if kind == "div" and which == 0:
         return append_binary(b, call, "multiply", operands[0], _reciprocal(b, call, x))
-    shape = b.captured.shapes[_name(b, call, x)]
-    if by_channel(c, shape):
+    value = _name(b, call, x)
+    whole = _whole(b, call, c, x)
+    if c.numel() == 1 or by_channel(whole, b.captured.shapes[value]):
         return append_scale(b, call, x, operands[which], *_affine(kind, c.double(), first=which == 0))
     if kind == "div" and b.trains(operands[which]):
         raise b.unsupported(call, "divides by a parameter that the model trains, and that differs within a channel")
-    if c.dim() > len(shape) and c.shape[0] != 1:
-        raise b.unsupported(call, f"has a constant operand of shape {list(c.shape)}, one for each sample of a batch")
-    own = tuple(c.shape[max(0, c.dim() - len(shape)) :])
-    whole = (1,) * (len(shape) - len(own)) + own  # it broadcasts from the right; the batch stands before
     held = add_constant(b, call, operands[which], whole, change=torch.reciprocal if kind == "div" else None)
-    values = [_name(b, call, x), held]
+    values = [value, held]
     return b.add(call, "multiply" if kind == "div" else kind, values[:: -1 if which == 0 else 1])
 
 
-def by_channel(c: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether a constant is one number, or one for each channel: dimension 1 of ``[N, *shape]``."""
-    whole = (1,) * (1 + len(shape) - c.dim()) + tuple(c.shape)
-    alone = all(d == 1 for i, d in enumerate(whole) if i != 1)
-    return c.numel() == 1 or (len(shape) > 0 and len(whole) == 1 + len(shape) and alone and whole[1] == shape[0])
+def _beside(b: Builder, call: fx.Node, x: Any) -> Placement:
+    """Where the batch of an operand stands among the dimensions of the result: they are aligned from the right."""
+    if not isinstance(x, fx.Node):
+        return b.placements.of(call)
+    return b.placements.of(x).shifted(call.meta["val"].dim() - x.meta["val"].dim())
+
+
+def _whole(b: Builder, call: fx.Node, c: Tensor, x: Any) -> tuple[int, ...]:
+    """The shape of a constant beside the value of ``x``: it broadcasts from the right, and holds for every sample."""
+    placed = _beside(b, call, x)
+    b.placements.put(call, placed)
+    sizes = (1,) * (call.meta["val"].dim() - c.dim()) + tuple(c.shape)
+    if sizes[placed.dim] not in (1, placed.before * placed.after):
+        raise b.unsupported(call, f"has a constant operand of shape {list(c.shape)}, one for each sample of a batch")
+    extra = placed.extra if sizes[placed.dim] > 1 else (1,) * len(placed.extra)
+    return (*sizes[: placed.dim], *extra, *sizes[placed.dim + 1 :])
+
+
+def by_channel(whole: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a constant has one number for each channel: of the first dimension of ``shape``, the batch left out."""
+    return len(shape) > 0 and whole == (shape[0], *(1,) * (len(shape) - 1))
 
 
 def _affine(kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from dqt.nn.graph import Node
 from dqt.nn.integers import rescale
 from dqt.nn.moves import reshaped
 from dqt.nn.operator import Operator
+from dqt.nn.placement import Placement
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.program.ops.concat import Concat
@@ -25,25 +27,46 @@ if TYPE_CHECKING:
 
 
 def _concat(b: Builder, call: fx.Node) -> str:
-    axis, values = _joined(b, call)
-    return values[0] if len(values) == 1 else b.add(call, "concat", values, attrs={"axis": axis})
+    values, placed, dim = _operands(b, call)
+    if dim == placed.dim:
+        return _along_batch(b, call, values)
+    return _joined(b, call, values, placed.axis(dim))
 
 
 def _stack(b: Builder, call: fx.Node) -> str:
     """Values joined along a dimension that they do not have."""
-    axis, values = _joined(b, call)
-    shape = b.captured.shapes[values[0]]
-    rows = [reshaped(b, call, value, (*shape[:axis], 1, *shape[axis:])) for value in values]
-    return rows[0] if len(rows) == 1 else b.add(call, "concat", rows, attrs={"axis": axis})
+    values, placed, dim = _operands(b, call)
+    placed = replace(placed, dim=placed.dim + (dim <= placed.dim))
+    b.placements.put(call, placed)
+    axis, shape = placed.axis(dim), b.captured.shapes[values[0]]
+    return _joined(b, call, [reshaped(b, call, value, (*shape[:axis], 1, *shape[axis:])) for value in values], axis)
 
 
-def _joined(b: Builder, call: fx.Node) -> tuple[int, list[str]]:
-    """Along which dimension, 0 the first after the batch, and what."""
+def _joined(b: Builder, call: fx.Node, values: list[str], axis: int | None) -> str:
+    return values[0] if len(values) == 1 else b.add(call, "concat", values, attrs={"axis": axis})
+
+
+def _operands(b: Builder, call: fx.Node) -> tuple[list[str], Placement, int]:
+    """What is joined, where the batches stand, and the dimension of the model's tensor along which it is."""
     operands: Sequence[Any] = call.args[0]  # type: ignore[assignment]
-    axis = int(b.arg(call, 1, "dim", 0)) % len(call.meta["val"].shape)
-    if axis == 0:
-        raise b.unsupported(call, "joins along the batch")
-    return axis - 1, [b.value(call, operand) for operand in operands]
+    values = [b.operand(call, operand) for operand in operands]
+    placed = {b.placements.of(operand) for operand in operands}
+    dim = int(b.arg(call, 1, "dim", 0)) % call.meta["val"].dim()
+    first = b.placements.of(operands[0])
+    if len(placed) > 1 and not all(p == replace(first, before=p.before) and dim == p.dim for p in placed):
+        raise b.unsupported(call, "joins tensors whose batches stand in different dimensions, or are counted differently")
+    return values, first, dim
+
+
+def _along_batch(b: Builder, call: fx.Node, values: list[str]) -> str:
+    """Batches one after the other: each sample of the result has one of each."""
+    parts, placed = [], [b.placements.of(operand) for operand in call.args[0]]  # type: ignore[union-attr, arg-type]
+    axis = placed[0].dim
+    for value, p in zip(values, placed, strict=True):
+        shape = b.captured.shapes[value]
+        parts.append(value if p.before > 1 else reshaped(b, call, value, (*shape[:axis], 1, *shape[axis:])))
+    b.placements.put(call, replace(placed[0], before=sum(p.before for p in placed)))
+    return _joined(b, call, parts, axis)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

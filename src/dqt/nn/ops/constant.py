@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, fx
 
 from dqt.nn.graph import Node
-from dqt.nn.moves import on_two
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-
-
-def _made(b: Builder, call: fx.Node) -> str:
-    """Zeros, or another number, in a tensor that has as many samples as the batch."""
-    shape, samples = b.shape(call), on_two(b, call)
-    if not samples.is_floating_point():
-        raise b.unsupported(call, f"makes {samples.dtype} for each sample; only floats can be values of a network")
-    return _append(b, call, None, samples[0].reshape(shape), trains=False)
 
 
 def add_constant(
@@ -40,16 +31,12 @@ def add_constant(
     tensor = b.constants.of(arg)
     assert tensor is not None
     tensor = tensor if change is None else change(tensor)
-    return _append(b, call, arg, tensor.reshape(shape), trains=b.trains(arg))
-
-
-def _append(b: Builder, call: fx.Node, arg: Any, tensor: Tensor, *, trains: bool) -> str:
-    path = b.scale_path(call, arg)
-    b.held[path] = (tensor, trains)
+    path, trains = b.scale_path(call, arg), b.trains(arg)
+    b.held[path] = (tensor.reshape(shape), trains)
     if trains:
         b.claim(call, arg)
     edge = "unsigned" if float(tensor.min()) >= 0 and not trains else "signed"
-    return b.add(call, "constant", [b.first], path, edge=edge, shape=tuple(tensor.shape), attrs={"path": path})
+    return b.add(call, "constant", [b.first], path, edge=edge, shape=shape, attrs={"path": path})
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -64,7 +51,4 @@ def _emit(e: Emission, node: Node) -> None:
     e.append(Constant(e.result(node), q.clamp(codes.lo, codes.hi).to(torch.uint8).numpy()))
 
 
-MADE = ("zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full")
-OPERATOR = Operator(
-    kind="constant", fake=_fake, emit=_emit, aten=dict.fromkeys((f"aten.{name}.default" for name in MADE), _made)
-)
+OPERATOR = Operator(kind="constant", fake=_fake, emit=_emit)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _same(b: Builder, call: fx.Node) -> str:
-    return b.value(call, call.args[0])
+    return b.operand(call, call.args[0])
 
 
 def _cast(b: Builder, call: fx.Node) -> str:

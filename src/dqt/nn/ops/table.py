@@ -121,7 +121,7 @@ def _clamp_between(b: Builder, call: fx.Node, low: Any, high: Any) -> str:
     if least == 0 and most > 0:
         return relu(b, call, most)
     attrs = {"function": "hardtanh", "args": (least, most)}
-    return b.add(call, "table", [b.value(call, call.args[0])], attrs=attrs)
+    return b.add(call, "table", [b.operand(call, call.args[0])], attrs=attrs)
 
 
 def _table(function: str) -> Handler:
@@ -129,7 +129,7 @@ def _table(function: str) -> Handler:
         values = [*call.args[1:], *call.kwargs.values()]
         edge = "unsigned" if function in POSITIVE else "signed"
         attrs = {"function": function, "args": tuple(v for v in values if v is not None)}
-        return b.add(call, "table", [b.value(call, call.args[0])], edge=edge, attrs=attrs)
+        return b.add(call, "table", [b.operand(call, call.args[0])], edge=edge, attrs=attrs)
 
     return handler
 

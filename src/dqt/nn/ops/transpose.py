@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 
 def _transpose(b: Builder, call: fx.Node) -> str:
-    x = b.value(call, call.args[0])
-    order = _order(call, 1 + len(b.captured.shapes[x]))
-    if order[:1] not in ([], [0]):
-        raise b.unsupported(call, "moves the batch, which must stay the first dimension")
-    if order == sorted(order):
+    """Where only the batch moves, no element does: the value has it first in any case."""
+    x, old = b.operand(call, call.args[0]), call.args[0]
+    assert isinstance(old, fx.Node)
+    placed, axes = b.placements.of(old).permuted(_order(call, old.meta["val"].dim()))
+    b.placements.put(call, placed)
+    if axes == tuple(sorted(axes)):
         return x
-    return b.keep(call, "transpose", axes=tuple(d - 1 for d in order[1:]))
+    return b.add(call, "transpose", [x], edge="same", attrs={"axes": axes})
 
 
 def _pixel_shuffle(b: Builder, call: fx.Node) -> str:

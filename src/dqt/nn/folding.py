@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx
 
 ONE, TWO = 1, 2
+SHAPED = ("empty", "full", "ones", "zeros")
 
 
 class Constants:
@@ -55,14 +56,15 @@ class Constants:
 
     def fold(self, call: fx.Node) -> bool:
         """Compute ``call`` if all that it reads is constant, and keep its value; whether it was so."""
-        if call.op != "call_function" or _is_random(call) or not all(map(self._known, call.all_input_nodes)):
+        read = [each for each in call.all_input_nodes if not (each is call.args[0] and _reads_a_shape(call))]
+        if call.op != "call_function" or _is_random(call) or not all(map(self.known, read)):
             return False
         if not isinstance(call.meta.get("val"), (Tensor, tuple, list)):
             return False
         one = self._computed(call, ONE)
-        alone = all(self._same(each) for each in call.all_input_nodes)
+        alone = all(map(self._same, call.all_input_nodes))
         self._folded[call] = {ONE: one, TWO: one if alone else self._computed(call, TWO)}
-        self._sources[call] = frozenset().union(*(self.sources(each) for each in call.all_input_nodes))
+        self._sources[call] = frozenset().union(*(self.sources(each) for each in read))
         return True
 
     def number(self, arg: Any, samples: int = ONE) -> Any:
@@ -80,27 +82,38 @@ class Constants:
         return kind(found)
 
     def _computed(self, call: fx.Node, samples: int) -> Any:
-        args: Any = fx.map_arg(call.args, lambda each: self._value(each, samples))
-        kwargs: Any = fx.map_arg(call.kwargs, lambda each: self._value(each, samples))
+        args: Any = fx.map_arg(call.args, lambda each: self.value(each, samples))
+        kwargs: Any = fx.map_arg(call.kwargs, lambda each: self.value(each, samples))
         target: Any = call.target
         with torch.no_grad():
             return target(*args, **kwargs)
 
-    def _known(self, call: fx.Node) -> bool:
+    def known(self, call: fx.Node) -> bool:
+        """Whether a node is constant, if only for a batch of a known size."""
         return call in self._folded or call.name in self.tensors or self.number(call) is not None
 
     def _same(self, call: fx.Node) -> bool:
-        """Whether a known node has one value, whatever the batch."""
+        """Whether a node has one value, whatever the batch."""
         if call in self._folded:
             return self._folded[call][ONE] is self._folded[call][TWO]
-        return call.name in self.tensors or self.number(call, ONE) == self.number(call, TWO)
+        return call.name in self.tensors or (self.known(call) and self.number(call, ONE) == self.number(call, TWO))
 
-    def _value(self, call: fx.Node, samples: int) -> Any:
+    def value(self, call: fx.Node, samples: int) -> Any:
+        """The value of a known node for a batch of ``samples``, one or two; of another, a tensor of its shape."""
         if call in self._folded:
             return self._folded[call][samples]
         if call.name in self.tensors:
             return self.tensors[call.name][1].detach().clone()  # an in-place operator may change what it reads
+        held = call.meta["val"]
+        if isinstance(held, Tensor):
+            return torch.empty([self.number(d, samples) for d in held.shape], dtype=held.dtype)
         return self.number(call, samples)
+
+
+def _reads_a_shape(call: fx.Node) -> bool:
+    """Whether an operator makes a constant of the shape or the type of its first operand, whatever that holds."""
+    name = str(call.target).removeprefix("aten.").split(".")[0]
+    return name.endswith("_like") and name.removesuffix("_like") in SHAPED or name.removeprefix("new_") in SHAPED
 
 
 def _is_random(call: fx.Node) -> bool:

@@ -7,12 +7,14 @@ on the elements' own numbers (:func:`sources`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx
+
+from dqt.nn.placement import Placement
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
@@ -62,7 +64,8 @@ def moved(b: Builder, call: fx.Node) -> str:
     Raises:
         UnsupportedError: it moves elements from sample to sample, or makes new ones.
     """
-    return placed(b, call, b.value(call, call.args[0]), sources(b, call))
+    x, where = b.operand(call, call.args[0]), sources(b, call)
+    return placed(b, call, x, where)
 
 
 def placed(b: Builder, call: fx.Node, x: str, where: Tensor) -> str:
@@ -93,58 +96,70 @@ def _by_axis(where: Tensor, shape: Shape) -> list[list[int]] | None:
 def sources(b: Builder, call: fx.Node) -> Tensor:
     """For each element of the result of ``call``, which element of its first operand it is, of one sample; int64.
 
+    Where the batch stands in the result is recorded.
+
     Raises:
         UnsupportedError: see :func:`moved`.
     """
-    shape = b.captured.shapes[b.value(call, call.args[0])]
+    source = call.args[0]
+    assert isinstance(source, fx.Node)
+    shape = b.captured.shapes[b.operand(call, source)]
     count = math.prod(shape)
     numbers = torch.arange(2 * count, dtype=torch.float64).reshape(2, *shape)
-    where = on_two(b, call, numbers).long()
-    by_sample = len(where) == 2 and where.dim() > 1 and bool((where[1] - where[0] == count).all())
-    if not by_sample or int(where[0].max()) >= count or int(where[0].min()) < 0:
-        raise b.unsupported(call, "moves elements from one sample of the batch to another")
-    return where[0]
+    result = on_two(b, call, b.placement(source).outer(numbers)).long()
+    for placement in _possible(b, call, b.placement(source)):
+        first, second = placement.inner(result)
+        if int(first.min()) >= 0 and int(first.max()) < count and torch.equal(second - first, torch.full_like(first, count)):
+            b.placements.put(call, placement)
+            return first
+    raise b.unsupported(call, "moves elements from one sample of the batch to another")
 
 
-def on_two(b: Builder, call: fx.Node, first: Tensor | None = None) -> Tensor:
-    """What ``call`` computes for a batch of two samples; activations among its operands are zeros.
+def _possible(b: Builder, call: fx.Node, before: Placement) -> Iterator[Placement]:
+    """Where the batch may stand in the result of ``call``: first, counted as it was in the operand."""
+    found = b.placements.sizes(call.meta["val"])
+    if found is not None:
+        sizes, dim = found
+        ways = [Placement(dim, n, sizes[dim] // n) for n in range(1, sizes[dim] + 1) if sizes[dim] % n == 0]
+        yield from sorted(ways, key=lambda each: each.before != before.before)
 
-    Args:
-        first: in the place of the first operand.
+
+def on_two(b: Builder, call: fx.Node, first: Tensor) -> Tensor:
+    """What ``call`` computes for a batch of two samples, with ``first`` in the place of its first operand.
+
+    Other activations among its operands are zeros.
     """
 
     def value(arg: fx.Node) -> Any:
-        constant = b.constants.of(arg)
-        if constant is not None:
-            return constant
+        if b.constants.known(arg):
+            return b.constants.value(arg, 2)
         held = arg.meta["val"]
-        if isinstance(held, Tensor) and not held.is_floating_point():
+        if not held.is_floating_point():
             raise b.unsupported(call, f"reads indices or a mask, {arg.name}, that are computed from the input")
-        if isinstance(held, torch.SymInt):
-            return int(held.node.expr.subs({b.batch: 2}))
-        return torch.zeros([2 if not isinstance(d, int) else d for d in held.shape], dtype=held.dtype)
+        return torch.zeros([b.constants.number(d, 2) for d in held.shape], dtype=held.dtype)
 
-    args: Any = fx.map_arg(call.args if first is None else call.args[1:], value)
+    args: Any = fx.map_arg(call.args[1:], value)
     kwargs: Any = fx.map_arg(call.kwargs, value)
     target: Any = call.target
     with torch.no_grad():
-        result: Tensor = target(*args, **kwargs) if first is None else target(first, *args, **kwargs)
+        result: Tensor = target(first, *args, **kwargs)
     return result
 
 
 def kept_axes(b: Builder, call: fx.Node, dim: Any) -> tuple[Shape, Shape]:
-    """The dimensions ``dim`` of ATen that a reduction goes over, 0 the first after the batch, ascending (``None`` or
-    none: all), and the shape of its operand with 1 along each.
+    """The axes of the value, 0 the first after the batch, that a reduction over the dimensions ``dim`` of ATen goes over,
+    ascending (``None`` or none: all), and the shape of its operand with 1 along each.
 
     Raises:
         UnsupportedError: it reduces the batch.
     """
-    shape = b.captured.shapes[b.value(call, call.args[0])]
-    dims = [dim] if isinstance(dim, int) else list(dim or [])
-    whole = {int(d) % (1 + len(shape)) for d in dims} or set(range(1 + len(shape)))
-    if 0 in whole:
+    source = call.args[0]
+    assert isinstance(source, fx.Node)
+    shape = b.captured.shapes[b.operand(call, source)]
+    dims = [dim] if isinstance(dim, int) else list(dim or range(source.meta["val"].dim()))
+    if any(int(d) % source.meta["val"].dim() == b.placement(source).dim for d in dims):
         raise b.unsupported(call, "reduces over the batch")
-    axes = tuple(sorted(d - 1 for d in whole))
+    axes = tuple(sorted({b.axis(call, source, int(d)) for d in dims}))
     return axes, tuple(1 if i in axes else d for i, d in enumerate(shape))
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import fx
 
 from dqt.nn.graph import Node
-from dqt.nn.moves import moved, on_two, placed, taken
+from dqt.nn.moves import moved, taken
 from dqt.nn.operator import Operator
-from dqt.nn.ops.constant import add_constant
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.program.ops.gather import Gather
@@ -21,21 +20,6 @@ if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
-
-
-def _repeat(b: Builder, call: fx.Node) -> str:
-    """Of a constant, at least once for each sample; of an activation, along other dimensions than the batch."""
-    constant = b.constants.of(call.args[0])
-    if constant is None:
-        return moved(b, call)
-    shape = b.shape(call)
-    samples = on_two(b, call, torch.arange(constant.numel(), dtype=torch.float64).reshape(constant.shape)).long()
-    if not torch.equal(samples[0], samples[1]):
-        raise b.unsupported(call, "makes a constant that differs from one sample of the batch to another")
-    if constant.numel() == samples[0].numel():
-        return add_constant(b, call, call.args[0], shape)
-    whole = (1,) * (len(shape) - constant.dim()) + tuple(constant.shape)
-    return placed(b, call, add_constant(b, call, call.args[0], whole[len(whole) - len(shape) :]), samples[0])
 
 
 def _nearest(b: Builder, call: fx.Node) -> str:
@@ -77,9 +61,8 @@ OPERATOR = Operator(
     fake=_fake,
     emit=_emit,
     aten={
-        **dict.fromkeys(COPIES, moved),
+        **dict.fromkeys((*COPIES, *VIEWS, "aten.repeat.default"), moved),
         **dict.fromkeys(NEAREST, _nearest),
-        **dict.fromkeys((*VIEWS, "aten.repeat.default"), _repeat),
     },
     moves=True,
     shares_memory=frozenset(VIEWS),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _amax(b: Builder, call: fx.Node) -> str:
-    x = b.value(call, call.args[0])
+    x = b.operand(call, call.args[0])
     axes, shape = kept_axes(b, call, b.arg(call, 1, "dim"))
     largest = b.add(call, "max", [x], edge="same", attrs={"axes": axes}, shape=shape)
     return without(b, call, largest, axes, keep=bool(b.arg(call, 2, "keepdim", False)))

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 def _glu(b: Builder, call: fx.Node) -> str:
     """One half of the channels, multiplied by the sigmoid of the other."""
-    x, axis = b.value(call, call.args[0]), int(b.arg(call, 1, "dim", -1)) % len(call.meta["val"].shape) - 1
-    if axis < 0:
-        raise b.unsupported(call, "divides the batch")
+    x = b.operand(call, call.args[0])
+    axis = b.axis(call, call.args[0], int(b.arg(call, 1, "dim", -1)))  # type: ignore[arg-type]
     half = b.captured.shapes[x][axis] // 2
     first, second = (taken(b, call, x, axis, range(i * half, (i + 1) * half)) for i in (0, 1))
     attrs = {"function": "sigmoid", "args": ()}

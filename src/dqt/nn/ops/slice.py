@@ -67,7 +67,7 @@ def _part(b: Builder, call: fx.Node) -> str:
     parent, index = call.args
     assert isinstance(parent, fx.Node)
     if index == 0 and str(parent.target) not in PARTS:
-        return b.value(call, parent)
+        return b.operand(call, parent)
     if str(parent.target) not in PARTS or not isinstance(index, int):
         raise b.unsupported(call, "takes one of several results, which is no value of the network")
     at, drop = PARTS[str(parent.target)]
@@ -91,7 +91,9 @@ def _samples(b: Builder, call: fx.Node, source: fx.Node, cut: tuple[int, int]) -
     return _cut(b, call, source, placed.dim, (first, last, 1), drop=last - first == 1)
 
 
-def _cut(b: Builder, call: fx.Node, source: fx.Node, axis: int, cut: tuple[int, int, int], *, drop: bool = False) -> str:
+def _cut(
+    b: Builder, call: fx.Node, source: fx.Node, axis: int, cut: tuple[int, int, int], *, drop: bool = False
+) -> str:
     """Append ``source[..., start:stop:step, ...]`` along ``axis``; ``drop``: the axis, which then has one element."""
     x = b.operand(call, source)
     shape = b.captured.shapes[x]

@@ -138,7 +138,7 @@ def _pow(b: Builder, call: fx.Node) -> str:
     exponent = float(b.arg(call, 1, "exponent"))
     edge = "signed" if exponent % 2 == 1 else "unsigned"
     attrs = {"function": "pow", "args": (exponent,)}
-    return b.add(call, "table", [b.value(call, call.args[0])], edge=edge, attrs=attrs)
+    return b.add(call, "table", [b.operand(call, call.args[0])], edge=edge, attrs=attrs)
 
 
 def _base(b: Builder, call: fx.Node) -> str:
@@ -147,7 +147,7 @@ def _base(b: Builder, call: fx.Node) -> str:
     if base <= 0:
         raise b.unsupported(call, f"takes powers of {base}; the base must be above 0")
     attrs = {"function": "base", "args": (base,)}
-    return b.add(call, "table", [b.value(call, call.args[1])], edge="unsigned", attrs=attrs)
+    return b.add(call, "table", [b.operand(call, call.args[1])], edge="unsigned", attrs=attrs)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

@@ -1,7 +1,7 @@
 """Take real models through prepare, calibrate, lower and every way to run them; record what becomes of each.
 
-Each model runs in a process of its own, within a time limit. The record is written after each, and models that it has are
-left out, so that the script goes on where it was interrupted.
+Each model runs in a process of its own, within a time limit. The record is written after each, and models that it has
+are left out, so that the script goes on where it was interrupted.
 
 python -m bench.models                      every model that the record lacks
 python -m bench.models timm/ written/vit    those whose names begin so, again
@@ -60,11 +60,13 @@ def measured(name: str, limit: float) -> dict[str, Any]:
     """The row of a model."""
     command = [sys.executable, "-W", "ignore", "-m", "bench.models.measure", name]
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=limit, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
         lines, why = done.stdout.splitlines(), f"the process ended with {done.returncode}: {done.stderr.strip()[-200:]}"
     except subprocess.TimeoutExpired as error:
         lines, why = (error.stdout or b"").decode().splitlines(), f"took more than {limit:g} s"
-    row: dict[str, Any] = next((json.loads(line) for line in reversed(lines) if line.startswith("{")), {"stage": "import"})
+    row: dict[str, Any] = next(
+        (json.loads(line) for line in reversed(lines) if line.startswith("{")), {"stage": "import"}
+    )
     if row["stage"] != "through" and "obstacles" not in row:
         row |= {"obstacles": [why], "crashed": True}
     return row | {"date": datetime.now(UTC).strftime("%Y-%m-%d")}
@@ -74,7 +76,9 @@ def said(name: str, row: dict[str, Any]) -> str:
     """A line of a row."""
     seconds = sum(value for key, value in row.items() if key.endswith("_s"))
     if row["stage"] == "through":
-        return f"{name}: through, cosine {row['cosine_8']} and {row['cosine_4']}, {seconds:.0f} s, {row['peak_mib']} MiB"
+        return (
+            f"{name}: through, cosine {row['cosine_8']} and {row['cosine_4']}, {seconds:.0f} s, {row['peak_mib']} MiB"
+        )
     return f"{name}: {row['stage']}, {seconds:.0f} s: {row['obstacles'][0][:200]} ({len(row['obstacles'])})"
 
 

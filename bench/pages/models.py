@@ -12,7 +12,9 @@ from bench.markdown import table
 RECORD = "models.json"
 SOURCES = ("torchvision", "timm", "transformers", "written")
 STAGES = ("prepare", "calibrate", "lower", "interpret_8", "run_8")
-OPERATOR = re.compile(r"^(?P<name>[\w.<> -]+?)(\.default)? in (?P<place>the model's forward|\S+) (?P<why>.*?)(\. At |\. Replace |$)")
+OPERATOR = re.compile(
+    r"^(?P<name>[\w.<> -]+?)(\.default)? in (?P<place>the model's forward|\S+) (?P<why>.*?)(\. At |\. Replace |$)"
+)
 
 
 def blocks() -> dict[str, str]:
@@ -31,13 +33,25 @@ def summary(rows: dict[str, Any]) -> str:
         for source in SOURCES
         if (found := [row for name, row in rows.items() if name.startswith(f"{source}/")])
     ]
-    return f"{sum(row['stage'] == 'through' for row in rows.values())} of {len(rows)} models go through: {', '.join(counts)}"
+    through = sum(row["stage"] == "through" for row in rows.values())
+    return f"{through} of {len(rows)} models go through: {', '.join(counts)}"
 
 
 def models(rows: dict[str, Any], source: str) -> str:
     """The table of one source."""
-    heads = ("model", "", "parameters", "operators", "cosine, 8 bits", "4 bits", *(s.split("_")[0] for s in STAGES), "peak MiB")
-    return table(heads, (_line(name.removeprefix(source), row) for name, row in rows.items() if name.startswith(source)), left=2)
+    heads = (
+        "model",
+        "",
+        "parameters",
+        "operators",
+        "cosine, 8 bits",
+        "4 bits",
+        *(s.split("_")[0] for s in STAGES),
+        "peak MiB",
+    )
+    return table(
+        heads, (_line(name.removeprefix(source), row) for name, row in rows.items() if name.startswith(source)), left=2
+    )
 
 
 def _line(name: str, row: dict[str, Any]) -> tuple[str, ...]:

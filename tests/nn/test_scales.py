@@ -65,7 +65,7 @@ CASES: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Any], list[str
     "from a constant": (lambda m, x: torch.arange(6.0) - m.conv(x), {}, ["Conv", "Constant", "Add"]),
     "a token for every sample": (lambda m, x: torch.cat([m.t.expand(x.shape[0], -1, -1, -1), m.conv(x)], 2)[:, :, :6],
                                  {"t": nn.Parameter(torch.randn(1, 4, 1, 6))},
-                                 ["Constant", "Conv", "Rescale", "Rescale", "Concat", "Slice"]),
+                                 ["Conv", "Constant", "Rescale", "Rescale", "Concat", "Slice"]),
     "weight norm": (lambda m, x: m.c(x), {"c": nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))}, ["Conv"]),
     "without gradient": (without_gradient, {}, ["Conv", "Rescale"]),
 }  # fmt: skip

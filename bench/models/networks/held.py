@@ -1,4 +1,4 @@
-"""Networks that nobody runs while the library is worked on: how many go through at the first try says what is covered."""
+"""Networks that nobody runs while the library is worked on: how many go through at the first try shows the coverage."""
 
 from __future__ import annotations
 
@@ -62,7 +62,12 @@ def alibi_encoder() -> Case:
         x = x + m.out(y.transpose(1, 2).flatten(2))
         return m.head(F.normalize(x.mean(1), p=2, dim=1))
 
-    parts = {"embed": nn.Embedding(40, 16), "norm": nn.LayerNorm(16), "qkv": nn.Linear(16, 48), "out": nn.Linear(16, 16)}
+    parts = {
+        "embed": nn.Embedding(40, 16),
+        "norm": nn.LayerNorm(16),
+        "qkv": nn.Linear(16, 48),
+        "out": nn.Linear(16, 16),
+    }
     return Case(Written(forward, **parts, head=nn.Linear(16, 3)), (tokens(7, 40),))
 
 
@@ -72,7 +77,14 @@ def gated_residual_table() -> Case:
         h = m.norm(m.skip(x) + F.glu(m.gate(m.second(h)), -1))
         return m.mean(h).squeeze(-1), F.softplus(m.spread(h)).squeeze(-1)
 
-    layers = {"first": (9, 12), "second": (12, 12), "gate": (12, 24), "skip": (5, 12), "mean": (12, 1), "spread": (12, 1)}
+    layers = {
+        "first": (9, 12),
+        "second": (12, 12),
+        "gate": (12, 24),
+        "skip": (5, 12),
+        "mean": (12, 1),
+        "spread": (12, 1),
+    }
     parts = {name: nn.Linear(*sizes) for name, sizes in layers.items()}
     return Case(Written(forward, **parts, norm=nn.LayerNorm(12)), (floats(5), floats(4)))
 

@@ -31,12 +31,14 @@ def tcn() -> Case:
 
     first = nn.ModuleList(nn.Conv1d(4 if i == 0 else 8, 8, 3, dilation=2**i) for i in range(3))
     second = nn.ModuleList(nn.Conv1d(8, 8, 3, dilation=2**i) for i in range(3))
-    return Case(Written(forward, first=first, second=second, skip=nn.Conv1d(4, 8, 1), head=nn.Linear(8, 3)), (floats(4, 40),))
+    return Case(
+        Written(forward, first=first, second=second, skip=nn.Conv1d(4, 8, 1), head=nn.Linear(8, 3)), (floats(4, 40),)
+    )
 
 
 def wavenet() -> Case:
     def forward(m: Any, x: Tensor) -> Tensor:
-        x, skips = m.stem(x), 0
+        x, skips = m.stem(x), torch.zeros(1)
         for filtered, gate, skip in zip(m.filters, m.gates, m.skips, strict=True):
             z = torch.tanh(filtered(x)) * torch.sigmoid(gate(x))
             skips = skips + skip(z)
@@ -147,7 +149,10 @@ def ft_transformer() -> Case:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True, activation="gelu")
     scale = {"weight": nn.Parameter(torch.randn(10, 16)), "bias": nn.Parameter(torch.randn(10, 16))}
     body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-    return Case(Written(forward, **scale, token=nn.Parameter(torch.randn(1, 1, 16)), body=body, head=nn.Linear(16, 1)), (floats(10),))
+    return Case(
+        Written(forward, **scale, token=nn.Parameter(torch.randn(1, 1, 16)), body=body, head=nn.Linear(16, 1)),
+        (floats(10),),
+    )
 
 
 def dlrm() -> Case:
@@ -158,7 +163,11 @@ def dlrm() -> Case:
         i, j = torch.tril_indices(3, 3, -1)
         return torch.sigmoid(m.top(torch.cat([dense, products[:, i, j]], 1)))
 
-    parts = {"bottom": mlp(5, 16, 8), "tables": nn.ModuleList(nn.Embedding(9, 8) for _ in range(2)), "top": mlp(11, 8, 1)}
+    parts = {
+        "bottom": mlp(5, 16, 8),
+        "tables": nn.ModuleList(nn.Embedding(9, 8) for _ in range(2)),
+        "top": mlp(11, 8, 1),
+    }
     return Case(Written(forward, **parts), (floats(5), tokens(2, 9)))
 
 
@@ -232,7 +241,9 @@ def transformer_encoder() -> Case:
 
     body = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32), 2, enable_nested_tensor=False)
     position = nn.Parameter(torch.randn(9, 16) * 0.1)
-    return Case(Written(forward, embed=nn.Linear(6, 16), body=body, position=position, head=nn.Linear(16, 4)), (floats(9, 6),))
+    return Case(
+        Written(forward, embed=nn.Linear(6, 16), body=body, position=position, head=nn.Linear(16, 4)), (floats(9, 6),)
+    )
 
 
 def transformer_decoder() -> Case:
@@ -241,7 +252,9 @@ def transformer_decoder() -> Case:
         return m.head(m.body(m.embed(words), memory, tgt_mask=mask))
 
     body = nn.TransformerDecoder(nn.TransformerDecoderLayer(16, 2, 32, batch_first=True), 1)
-    return Case(Written(forward, embed=nn.Embedding(20, 16), body=body, head=nn.Linear(16, 20)), (tokens(7, 20), floats(5, 16)))
+    return Case(
+        Written(forward, embed=nn.Embedding(20, 16), body=body, head=nn.Linear(16, 20)), (tokens(7, 20), floats(5, 16))
+    )
 
 
 class CausalAttention(nn.Module):
@@ -276,7 +289,14 @@ def _gpt(*, fused: bool, tied: bool = False) -> Case:
 
     def each() -> nn.ModuleDict:
         attention = CausalAttention(16, 2, 8, fused=fused)
-        return nn.ModuleDict({"attention": attention, "mlp": mlp(16, 64, 16, act=nn.GELU), "n1": nn.LayerNorm(16), "n2": nn.LayerNorm(16)})
+        return nn.ModuleDict(
+            {
+                "attention": attention,
+                "mlp": mlp(16, 64, 16, act=nn.GELU),
+                "n1": nn.LayerNorm(16),
+                "n2": nn.LayerNorm(16),
+            }
+        )
 
     head = nn.Linear(16, 40, bias=False)
     embedding = nn.Embedding(40, 16)
@@ -414,8 +434,16 @@ def conformer() -> Case:
 
     ff = {n: nn.Sequential(nn.LayerNorm(16), *mlp(16, 32, 16, act=nn.SiLU)) for n in ("ff1", "ff2")}
     norms = {n: nn.LayerNorm(16) for n in ("n1", "n2", "n3")}
-    convs = {"point": nn.Conv1d(16, 32, 1), "depth": nn.Conv1d(16, 16, 5, padding=2, groups=16), "back": nn.Conv1d(16, 16, 1)}
-    parts = {"attention": nn.MultiheadAttention(16, 2, batch_first=True), "bn": nn.BatchNorm1d(16), "head": nn.Linear(16, 8)}
+    convs = {
+        "point": nn.Conv1d(16, 32, 1),
+        "depth": nn.Conv1d(16, 16, 5, padding=2, groups=16),
+        "back": nn.Conv1d(16, 16, 1),
+    }
+    parts = {
+        "attention": nn.MultiheadAttention(16, 2, batch_first=True),
+        "bn": nn.BatchNorm1d(16),
+        "head": nn.Linear(16, 8),
+    }
     return Case(Written(forward, **ff, **norms, **convs, **parts), (floats(10, 16),))
 
 
@@ -465,7 +493,9 @@ def tied_autoencoder() -> Case:
 
 def tied_two_layers() -> Case:
     layer = nn.Linear(8, 8)
-    return Case(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(8, 2)), (floats(5),))
+    return Case(
+        nn.Sequential(nn.Linear(5, 8), nn.ReLU(), layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(8, 2)), (floats(5),)
+    )
 
 
 def streaming_attention_mask() -> Case:
@@ -474,7 +504,9 @@ def streaming_attention_mask() -> Case:
         return m.head(scores.softmax(-1) @ m.v(x))
 
     valid = (torch.arange(7) < torch.tensor([[7], [5], [3]])).float()
-    return Case(Written(forward, **{n: nn.Linear(16, 16) for n in "qkv"}, head=nn.Linear(16, 4)), (floats(7, 16), valid))
+    return Case(
+        Written(forward, **{n: nn.Linear(16, 16) for n in "qkv"}, head=nn.Linear(16, 4)), (floats(7, 16), valid)
+    )
 
 
 def scalar_output() -> Case:
@@ -496,7 +528,8 @@ def positional_image() -> Case:
 
 assert BATCH == 3
 NETWORKS: tuple[Maker, ...] = (
-    m5, tcn, wavenet, keyword_spotting, gru_voice, lstm_classifier, lstm_seq_first, lstm_bidirectional, lstm_cell, rnn_tanh,
+    m5, tcn, wavenet, keyword_spotting, gru_voice, lstm_classifier, lstm_seq_first, lstm_bidirectional, lstm_cell,
+    rnn_tanh,
     tabular, tabular_embeddings, resnet_mlp, ft_transformer, dlrm, two_towers, pointnet, pointnet_transform, deep_sets,
     graph_conv, attention_seq_first, attention_batch_first, transformer_encoder, transformer_decoder, nano_gpt,
     nano_gpt_fused_tied, vit, window_attention, mixer, nonlocal_block, axial_attention, einsum_attention, rotary_llama,

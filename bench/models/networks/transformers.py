@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -49,10 +50,7 @@ def _library() -> Any:
 
 def _made(name: str, settings: dict[str, Any], inputs: Callable[[], Any], **options: Any) -> Case:
     library = _library()
-    kind = name
-    for ending in ("ForSequenceClassification", "ForImageClassification", "ForSemanticSegmentation", "ForTokenClassification",
-                   "ForCausalLM", "LMHeadModel", "ForMaskedLM", "EncoderModel", "ForCTC", "VisionModel", "TextModel", "Model"):  # fmt: skip
-        kind = kind.removesuffix(ending)
+    kind = re.sub(r"(For[A-Z]\w*|LMHeadModel|EncoderModel|Model)$", "", name)
     made = getattr(library, options.pop("config", f"{kind}Config"))(**{"return_dict": True, **settings})
     return Case(getattr(library, name)(made).eval(), (inputs(),))
 

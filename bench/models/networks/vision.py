@@ -93,8 +93,12 @@ def ssd() -> Case:
     def forward(m: Any, x: Tensor) -> dict[str, Tensor]:
         features = [m.a(x)]
         features.append(m.b(features[0]))
-        boxes = [head(f).permute(0, 2, 3, 1).reshape(f.shape[0], -1, 4) for head, f in zip(m.box, features, strict=True)]
-        score = [head(f).permute(0, 2, 3, 1).reshape(f.shape[0], -1, 5) for head, f in zip(m.cls, features, strict=True)]
+        boxes = [
+            head(f).permute(0, 2, 3, 1).reshape(f.shape[0], -1, 4) for head, f in zip(m.box, features, strict=True)
+        ]
+        score = [
+            head(f).permute(0, 2, 3, 1).reshape(f.shape[0], -1, 5) for head, f in zip(m.cls, features, strict=True)
+        ]
         return {"boxes": torch.cat(boxes, 1), "scores": torch.cat(score, 1).softmax(-1)}
 
     heads = {n: nn.ModuleList([conv(16, 2 * k), conv(32, 2 * k)]) for n, k in (("box", 4), ("cls", 5))}
@@ -124,7 +128,9 @@ def dncnn() -> Case:
     def forward(m: Any, x: Tensor) -> Tensor:
         return x - m.noise(x)
 
-    return Case(Written(forward, noise=nn.Sequential(conv(1, 16), nn.ReLU(), block(16, 16), conv(16, 1))), (image(24, 1),))
+    return Case(
+        Written(forward, noise=nn.Sequential(conv(1, 16), nn.ReLU(), block(16, 16), conv(16, 1))), (image(24, 1),)
+    )
 
 
 def autoencoder() -> Case:
@@ -159,7 +165,9 @@ def cbam() -> Case:
         return m.head(x.mean((2, 3)))
 
     squeeze = nn.Sequential(conv(16, 4, 1), nn.ReLU(), conv(4, 16, 1))
-    return Case(Written(forward, stem=block(3, 16), mlp=squeeze, spatial=conv(2, 1, 7), head=nn.Linear(16, 5)), (image(),))
+    return Case(
+        Written(forward, stem=block(3, 16), mlp=squeeze, spatial=conv(2, 1, 7), head=nn.Linear(16, 5)), (image(),)
+    )
 
 
 def fpn() -> Case:
@@ -183,7 +191,9 @@ def aspp() -> Case:
 
     branches = nn.ModuleList(block(16, 8, padding=d, dilation=d) for d in (1, 2, 4))
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(16, 8, 1), nn.ReLU())
-    return Case(Written(forward, stem=block(3, 16, stride=4), branches=branches, pool=pool, head=conv(32, 4, 1)), (image(),))
+    return Case(
+        Written(forward, stem=block(3, 16, stride=4), branches=branches, pool=pool, head=conv(32, 4, 1)), (image(),)
+    )
 
 
 def group_norm_resnet() -> Case:
@@ -197,7 +207,14 @@ def group_norm_resnet() -> Case:
 
 
 def instance_norm_style() -> Case:
-    down = conv(3, 8), nn.InstanceNorm2d(8, affine=True), nn.ReLU(), conv(8, 16, stride=2), nn.InstanceNorm2d(16), nn.ReLU()
+    down = (
+        conv(3, 8),
+        nn.InstanceNorm2d(8, affine=True),
+        nn.ReLU(),
+        conv(8, 16, stride=2),
+        nn.InstanceNorm2d(16),
+        nn.ReLU(),
+    )
     up = nn.Upsample(scale_factor=2), nn.ReflectionPad2d(1), conv(16, 3, padding=0)
     return Case(nn.Sequential(*down, *up), (image(16),))
 
@@ -263,7 +280,9 @@ def convnet_3d() -> Case:
         return m.head(m.body(x).mean((2, 3, 4)))
 
     layers = nn.Conv3d(1, 8, 3, padding=1), nn.BatchNorm3d(8), nn.ReLU(), nn.MaxPool3d(2), nn.Conv3d(8, 16, 3)
-    return Case(Written(forward, body=nn.Sequential(*layers, nn.ReLU()), head=nn.Linear(16, 5)), (torch.randn(3, 1, 8, 8, 8),))
+    return Case(
+        Written(forward, body=nn.Sequential(*layers, nn.ReLU()), head=nn.Linear(16, 5)), (torch.randn(3, 1, 8, 8, 8),)
+    )
 
 
 def time_distributed() -> Case:
@@ -273,7 +292,9 @@ def time_distributed() -> Case:
         return m.head(y.view(n, t, -1).flatten(1))
 
     frames = torch.stack([image(16, 1), image(16, 1).flip(2), image(16, 1).flip(3), image(16, 1).mT], 1)
-    return Case(Written(forward, body=nn.Sequential(block(1, 8, stride=2), block(8, 8)), head=nn.Linear(32, 5)), (frames,))
+    return Case(
+        Written(forward, body=nn.Sequential(block(1, 8, stride=2), block(8, 8)), head=nn.Linear(32, 5)), (frames,)
+    )
 
 
 def video_transformer() -> Case:
@@ -285,7 +306,11 @@ def video_transformer() -> Case:
 
     layer = {n: nn.TransformerEncoderLayer(16, 2, 32, batch_first=True) for n in ("space", "time")}
     frames = torch.stack([image(16), image(16).flip(2)], 1)
-    parts = {"patch": nn.Conv2d(3, 16, 4, 4), "position": nn.Parameter(torch.randn(1, 16, 16) * 0.1), "head": nn.Linear(16, 5)}
+    parts = {
+        "patch": nn.Conv2d(3, 16, 4, 4),
+        "position": nn.Parameter(torch.randn(1, 16, 16) * 0.1),
+        "head": nn.Linear(16, 5),
+    }
     return Case(Written(forward, **parts, **layer), (frames,))
 
 
@@ -300,6 +325,7 @@ def grid_sampler() -> Case:
 NETWORKS: tuple[Maker, ...] = (
     unet_transposed, unet_bilinear, unet_bilinear_corners, unet_nearest, unet_sized, yolo, yolo_decoded, ssd,
     superresolution, edsr, dncnn, autoencoder, vae_encoder, dcgan, cbam, fpn, aspp, group_norm_resnet,
-    instance_norm_style, weight_norm_net, spectral_norm_net, prelu_net, activations_net, siamese, two_inputs, dict_output,
+    instance_norm_style, weight_norm_net, spectral_norm_net, prelu_net, activations_net, siamese, two_inputs,
+    dict_output,
     recurrent_conv, convnet_3d, time_distributed, video_transformer, grid_sampler,
 )  # fmt: skip

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from dqt.nn.calls import in_place, is_float, is_number, module_path, shape_of, source_line, tensors_of
@@ -158,7 +157,10 @@ class Builder:
         for path, result in zip(self.result.paths, results, strict=True):
             name = dotted(path)
             if result in self.values and is_float(result):
-                found.append(self.value(result, result))
+                found.append(self.values[result])
+                if not self.placements.of(result).plain:
+                    why = f"the model returns a tensor of shape {shape_of(result)} ({name or 'output'})"
+                    self.obstacles.append(Obstacle(f"{why}: its first dimension must be the batch, alone"))
             elif result in self.values:
                 why = f"the model returns integers that it is given ({name}): return them outside of the prepared part"
                 self.obstacles.append(Obstacle(why))
@@ -199,7 +201,9 @@ class Builder:
         """
         name = self.operand(call, arg)
         if not self.placements.of(arg).plain:
-            raise self.unsupported(call, f"reads a tensor of shape {shape_of(arg)}: its first dimension must be the batch, alone")
+            raise self.unsupported(
+                call, f"reads a tensor of shape {shape_of(arg)}: its first dimension must be the batch, alone"
+            )
         return name
 
     def operand(self, call: fx.Node, arg: Any) -> str:
@@ -208,9 +212,9 @@ class Builder:
         Raises:
             UnsupportedError: it is a number or a parameter.
         """
-        if isinstance(arg, fx.Node) and arg not in self.values and self.constants.of(arg) is not None:
-            if self.placements.sized(arg):
-                self.values[arg], self.memory[arg] = add_constant(self, call, arg, self.shape(arg)), arg
+        constant = isinstance(arg, fx.Node) and arg not in self.values and self.constants.of(arg) is not None
+        if constant and self.placements.sized(arg):
+            self.values[arg], self.memory[arg] = add_constant(self, call, arg, self.shape(arg)), arg
         if isinstance(arg, fx.Node) and arg in self.values:
             return self.values[arg]
         raise self.unsupported(call, "has an operand that is a constant or a parameter, not an activation")

@@ -1,7 +1,7 @@
 """What is constant at inference: numbers, parameters, buffers, and whatever the model computes from these alone.
 
-A model may compute a constant for each sample of a batch, such as the zeros of a first state or a mask. Such a constant is
-computed for a batch of one and for a batch of two; it stands for one sample if all samples have the same.
+A model may compute a constant for each sample of a batch, such as the zeros of a first state or a mask. Such a constant
+is computed for a batch of one and for a batch of two; it stands for one sample if all samples have the same.
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ class Constants:
         found = held.node.expr.subs({self.batch: samples})
         if found.free_symbols:
             return None
-        kind = next(kind for of, kind in ((torch.SymInt, int), (torch.SymFloat, float), (torch.SymBool, bool)) if isinstance(held, of))
+        kind = next(
+            kind
+            for of, kind in ((torch.SymInt, int), (torch.SymFloat, float), (torch.SymBool, bool))
+            if isinstance(held, of)
+        )
         return kind(found)
 
     def _computed(self, call: fx.Node, samples: int) -> Any:
@@ -113,7 +117,7 @@ class Constants:
 def _reads_a_shape(call: fx.Node) -> bool:
     """Whether an operator makes a constant of the shape or the type of its first operand, whatever that holds."""
     name = str(call.target).removeprefix("aten.").split(".")[0]
-    return name.endswith("_like") and name.removesuffix("_like") in SHAPED or name.removeprefix("new_") in SHAPED
+    return (name.endswith("_like") and name.removesuffix("_like") in SHAPED) or name.removeprefix("new_") in SHAPED
 
 
 def _is_random(call: fx.Node) -> bool:
@@ -121,7 +125,7 @@ def _is_random(call: fx.Node) -> bool:
 
 
 def _equal_for_all(one: Tensor, two: Tensor) -> bool:
-    """Whether ``two`` is ``one`` for each of two samples, which may be counted before or after others in a dimension."""
+    """Whether ``two`` is ``one`` for each of two samples, which a dimension may count before or after others."""
     if one is two or (one.shape == two.shape and torch.equal(one, two)):
         return True
     longer = [dim for dim, (a, b) in enumerate(zip(one.shape, two.shape, strict=True)) if a != b]
@@ -130,7 +134,7 @@ def _equal_for_all(one: Tensor, two: Tensor) -> bool:
     (dim,) = longer
     length = one.shape[dim]
     for before in (each for each in range(1, length + 1) if length % each == 0):
-        samples = two.unflatten(dim, (before, 2, length // before)).unbind(dim + 1)
+        samples = two.reshape(*one.shape[:dim], before, 2, length // before, *one.shape[dim + 1 :]).unbind(dim + 1)
         if all(torch.equal(sample.reshape(one.shape), one) for sample in samples):
             return True
     return math.prod(one.shape) == 0

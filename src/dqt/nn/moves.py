@@ -106,10 +106,14 @@ def sources(b: Builder, call: fx.Node) -> Tensor:
     shape = b.captured.shapes[b.operand(call, source)]
     count = math.prod(shape)
     numbers = torch.arange(2 * count, dtype=torch.float64).reshape(2, *shape)
-    result = on_two(b, call, b.placement(source).outer(numbers)).long()
-    for placement in _possible(b, call, b.placement(source)):
+    result = on_two(b, call, b.placements.of(source).outer(numbers)).long()
+    for placement in _possible(b, call, b.placements.of(source)):
         first, second = placement.inner(result)
-        if int(first.min()) >= 0 and int(first.max()) < count and torch.equal(second - first, torch.full_like(first, count)):
+        if (
+            int(first.min()) >= 0
+            and int(first.max()) < count
+            and torch.equal(second - first, torch.full_like(first, count))
+        ):
             b.placements.put(call, placement)
             return first
     raise b.unsupported(call, "moves elements from one sample of the batch to another")
@@ -117,11 +121,9 @@ def sources(b: Builder, call: fx.Node) -> Tensor:
 
 def _possible(b: Builder, call: fx.Node, before: Placement) -> Iterator[Placement]:
     """Where the batch may stand in the result of ``call``: first, counted as it was in the operand."""
-    found = b.placements.sizes(call.meta["val"])
-    if found is not None:
-        sizes, dim = found
-        ways = [Placement(dim, n, sizes[dim] // n) for n in range(1, sizes[dim] + 1) if sizes[dim] % n == 0]
-        yield from sorted(ways, key=lambda each: each.before != before.before)
+    sizes, dim = b.placements.batched(call)
+    ways = [Placement(dim, n, sizes[dim] // n) for n in range(1, sizes[dim] + 1) if sizes[dim] % n == 0]
+    yield from sorted(ways, key=lambda each: each.before != before.before)
 
 
 def on_two(b: Builder, call: fx.Node, first: Tensor) -> Tensor:
@@ -147,8 +149,10 @@ def on_two(b: Builder, call: fx.Node, first: Tensor) -> Tensor:
 
 
 def kept_axes(b: Builder, call: fx.Node, dim: Any) -> tuple[Shape, Shape]:
-    """The axes of the value, 0 the first after the batch, that a reduction over the dimensions ``dim`` of ATen goes over,
-    ascending (``None`` or none: all), and the shape of its operand with 1 along each.
+    """The axes that a reduction over ATen's dimensions ``dim`` goes over, and its operand's shape with 1 along each.
+
+    Args:
+        dim: ``None`` or none: all. Axes are dimensions of the value, 0 the first after the batch; they ascend.
 
     Raises:
         UnsupportedError: it reduces the batch.
@@ -157,9 +161,9 @@ def kept_axes(b: Builder, call: fx.Node, dim: Any) -> tuple[Shape, Shape]:
     assert isinstance(source, fx.Node)
     shape = b.captured.shapes[b.operand(call, source)]
     dims = [dim] if isinstance(dim, int) else list(dim or range(source.meta["val"].dim()))
-    if any(int(d) % source.meta["val"].dim() == b.placement(source).dim for d in dims):
+    if any(int(d) % source.meta["val"].dim() == b.placements.of(source).dim for d in dims):
         raise b.unsupported(call, "reduces over the batch")
-    axes = tuple(sorted({b.axis(call, source, int(d)) for d in dims}))
+    axes = tuple(sorted({b.placements.axis(call, source, int(d)) for d in dims}))
     return axes, tuple(1 if i in axes else d for i, d in enumerate(shape))
 
 

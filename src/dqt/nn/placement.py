@@ -83,7 +83,8 @@ class Placement:
 
     def inner(self, tensor: Tensor) -> Tensor:
         """The value ``[N, ...]`` of a tensor of the model."""
-        parts = tensor.unflatten(self.dim, (self.before, -1, self.after)).movedim(self.dim + 1, 0)
+        parts = tensor.reshape(*tensor.shape[: self.dim], self.before, -1, self.after, *tensor.shape[self.dim + 1 :])
+        parts = parts.movedim(self.dim + 1, 0)
         return parts.reshape(len(parts), *self.shape(tuple(tensor.shape)))
 
     def outer(self, value: Tensor) -> Tensor:

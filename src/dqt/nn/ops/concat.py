@@ -54,7 +54,9 @@ def _operands(b: Builder, call: fx.Node) -> tuple[list[str], Placement, int]:
     dim = int(b.arg(call, 1, "dim", 0)) % call.meta["val"].dim()
     first = b.placements.of(operands[0])
     if len(placed) > 1 and not all(p == replace(first, before=p.before) and dim == p.dim for p in placed):
-        raise b.unsupported(call, "joins tensors whose batches stand in different dimensions, or are counted differently")
+        raise b.unsupported(
+            call, "joins tensors whose batches stand in different dimensions, or are counted differently"
+        )
     return values, first, dim
 
 

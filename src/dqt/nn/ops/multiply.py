@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def _glu(b: Builder, call: fx.Node) -> str:
     """One half of the channels, multiplied by the sigmoid of the other."""
     x = b.operand(call, call.args[0])
-    axis = b.axis(call, call.args[0], int(b.arg(call, 1, "dim", -1)))  # type: ignore[arg-type]
+    axis = b.placements.axis(call, call.args[0], int(b.arg(call, 1, "dim", -1)))  # type: ignore[arg-type]
     half = b.captured.shapes[x][axis] // 2
     first, second = (taken(b, call, x, axis, range(i * half, (i + 1) * half)) for i in (0, 1))
     attrs = {"function": "sigmoid", "args": ()}

@@ -36,7 +36,7 @@ def _pad(b: Builder, call: fx.Node) -> str:
     pairs = [(0, 0)] * len(shape)
     for dim, pair in enumerate(zip(amounts[0::2], amounts[1::2], strict=True), start=1):
         if pair != (0, 0):
-            pairs[b.axis(call, source, -dim)] = pair
+            pairs[b.placements.axis(call, source, -dim)] = pair
     return _zeros(b, call, pairs) if mode == "constant" else _copies(b, call, pairs, mode)
 
 

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 def _reshape(b: Builder, call: fx.Node) -> str:
     x, old = b.operand(call, call.args[0]), call.args[0]
     assert isinstance(old, fx.Node)
-    new = b.placements.sizes(call.meta["val"])
-    placed = new and b.placements.of(old).reshaped(b.placements.sizes(old), *new)
-    if not placed:
+    placed = b.placements.of(old).reshaped(b.placements.sizes(old), *b.placements.batched(call))
+    if placed is None:
         raise b.unsupported(call, "mixes the samples of the batch with other dimensions")
     b.placements.put(call, placed)
     return x if b.shape(call) == b.captured.shapes[x] else b.add(call, "reshape", [x], edge="same")

@@ -46,7 +46,9 @@ def _select(b: Builder, call: fx.Node) -> str:
 def _narrow(b: Builder, call: fx.Node) -> str:
     source, dim = _source(b, call)
     first = int(b.arg(call, 2, "start")) % b.placements.sizes(source)[dim]
-    return _cut(b, call, source, b.placements.axis(call, source, dim), (first, first + int(b.arg(call, 3, "length")), 1))
+    return _cut(
+        b, call, source, b.placements.axis(call, source, dim), (first, first + int(b.arg(call, 3, "length")), 1)
+    )
 
 
 def _source(b: Builder, call: fx.Node, index: int = 1) -> tuple[fx.Node, int]:
@@ -59,7 +61,9 @@ def _source(b: Builder, call: fx.Node, index: int = 1) -> tuple[fx.Node, int]:
 
 def _parts(b: Builder, call: fx.Node) -> str:
     """Several parts of one value: each is cut where it is taken."""
-    return b.operand(call, call.args[0])
+    source, _ = _source(b, call, PARTS[str(call.target)][0])
+    b.placements.put(call, b.placements.of(source))
+    return b.operand(call, source)
 
 
 def _part(b: Builder, call: fx.Node) -> str:
@@ -85,7 +89,7 @@ def _samples(b: Builder, call: fx.Node, source: fx.Node, cut: tuple[int, int]) -
     if (first, last) == (0, placed.before * placed.after):
         b.placements.put(call, placed)
         return b.operand(call, source)
-    if placed.after > 1 or b.placements.sizes(call.meta["val"]) is None:
+    if placed.after > 1 or not b.placements.sized(call):
         raise b.unsupported(call, "divides the batch")
     b.placements.put(call, replace(placed, before=last - first))
     return _cut(b, call, source, placed.dim, (first, last, 1), drop=last - first == 1)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from dqt.nn.calls import in_place, is_float, is_number, module_path, shape_of, source_line, tensors_of
 from dqt.nn.errors import Obstacle, UnsupportedError
@@ -19,14 +19,13 @@ from dqt.nn.finite import check_numbers
 from dqt.nn.folding import Constants
 from dqt.nn.graph import Graph, Node
 from dqt.nn.inputs import Inputs, bounded
+from dqt.nn.names import Names
 from dqt.nn.operator import handlers, reads_integers, shares_memory
 from dqt.nn.ops.constant import add_constant
 from dqt.nn.placement import Placement, Placements
 from dqt.nn.scales import ScaleSpec
 from dqt.nn.structure import dotted
 
-OWN_NAMES = ("edges", "controller")
-"""Modules that a prepared network has beside the user's."""
 ADVICE = (
     "Replace it by supported operators (docs/guide/your-model.md lists them), or leave that part outside the prepared "
     "model."
@@ -44,11 +43,18 @@ class NormSpec:
     momentum: float
     eps: float
 
+    def same(self, other: NormSpec) -> bool:
+        """Whether it is the norm of the same module: it has the same statistics in the same memory."""
+        ours, theirs = ((s.mean, s.var, s.weight, s.bias) for s in (self, other))
+        places = [tuple(0 if t is None else t.data_ptr() for t in each) for each in (ours, theirs)]
+        return places[0] == places[1] and self.eps == other.eps
+
 
 @dataclass
 class Captured:
     """The network as nodes, and the tensors that its layers and norms start from.
 
+    ``uses``: parameter of the model -> path and name of each tensor that it becomes, or that is computed from it.
     ``frozen``: names of tensors among these, such as ``conv1.weight``, that the model does not train: parameters
     without ``requires_grad``, and weights that it holds as buffers.
     """
@@ -60,6 +66,7 @@ class Captured:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     held: dict[str, tuple[Tensor, bool]] = field(default_factory=dict)
+    uses: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
 
 class Builder:
@@ -79,9 +86,7 @@ class Builder:
         self.scales: dict[str, ScaleSpec] = {}
         self.held = self.captured.held
         self.trained = {name for name, parameter in program.named_parameters() if parameter.requires_grad}
-        self.names: dict[str, int] = dict.fromkeys(names, 1)
-        self.paths: set[str] = set()
-        self.used: dict[int, str] = {}
+        self.made: dict[tuple[fx.Node, tuple[int, ...]], str] = {}
         self.graph, self.result = program.graph, exported.result
         self.order = {call: i for i, call in enumerate(self.graph.nodes)}
         self.obstacles: list[Obstacle] = []
@@ -91,6 +96,8 @@ class Builder:
         self.batch = self.inputs[0].meta["val"].shape[0].node.expr
         self.constants = Constants(self.tensors, self.batch)
         self.placements = Placements(self.constants.number, self.unsupported)
+        self.names = Names(self.constants, names)
+        self.fresh, self.path = self.names.fresh, self.names.path
         for placeholder, name in zip(self.inputs, names, strict=True):
             self.values[placeholder], self.memory[placeholder] = name, placeholder
             self.placements.put(placeholder, Placement())
@@ -228,7 +235,7 @@ class Builder:
         return value
 
     def tensor(self, call: fx.Node, arg: Any, leaf: str = "weight") -> tuple[str, Tensor]:
-        """Name and value of a parameter or buffer that is used here and nowhere else, or of what is computed from some.
+        """Name and value of a parameter or buffer, or of what is computed from some.
 
         Args:
             leaf: how a module calls it, where it has no name of its own.
@@ -236,26 +243,17 @@ class Builder:
         tensor = self.constants.of(arg)
         if tensor is None or not isinstance(arg, fx.Node):
             raise self.unsupported(call, f"has a {leaf} that is computed from the input, not a parameter of the model")
-        name = self.constants.name(arg) or self._computed_name(call, arg, leaf)
+        name = self.names.of(call, arg, leaf)
         if self.trains(arg):
             self.trained.add(name)
         check_numbers(name, tensor)
-        self._claim(call, name, tensor)
-        self.claim(call, arg)
         return name, tensor
 
-    def claim(self, call: fx.Node, arg: fx.Node) -> None:
-        """What the model trains belongs to one operator: two that compute from it would no longer be tied."""
-        values = dict(self.tensors.values())
-        for name in sorted(self.constants.sources(arg) & self.trained):
-            self._claim(call, name, values[name])
-
-    def _claim(self, call: fx.Node, name: str, tensor: Tensor) -> None:
-        earlier = self.used.setdefault(tensor.data_ptr() or id(tensor), f"{name} in {call.name}")
-        if earlier != f"{name} in {call.name}":
-            raise self.unsupported(
-                call, f"shares its weight {name!r} with another layer ({earlier}): each layer needs a weight of its own"
-            )
+    def use(self, arg: Any, path: str, leaf: str) -> None:
+        """Note where the parameters go that ``arg`` is computed from: into a tensor of the module at ``path``."""
+        for name in sorted(self.constants.sources(arg)) if isinstance(arg, fx.Node) else ():
+            if isinstance(self.names.tensors[name], nn.Parameter):
+                self.captured.uses.setdefault(self.names.all(name)[0], []).append((path, leaf))
 
     def shape(self, call: fx.Node) -> tuple[int, ...]:
         """The shape of the node's value, without the batch.
@@ -270,12 +268,6 @@ class Builder:
         frozen = {leaf for leaf, name in tensors.items() if name is not None and name not in self.trained}
         self.captured.frozen |= {f"{path}.{leaf}" for leaf in frozen}
 
-    def _computed_name(self, call: fx.Node, arg: fx.Node, leaf: str) -> str:
-        """A name for a weight that the model computes: that of its module, or of what it is computed from."""
-        sources = sorted(self.constants.sources(arg))
-        common = sources[0].partition(".parametrizations.")[0].rpartition(".weight")[0] if sources else ""
-        return ".".join(part for part in (module_path(call) or common, leaf) if part)
-
     def trains(self, arg: Any) -> bool:
         """Whether the model trains a constant operand, or something that it is computed from."""
         return isinstance(arg, fx.Node) and not self.trained.isdisjoint(self.constants.sources(arg))
@@ -284,38 +276,6 @@ class Builder:
         """Where the module of a constant operand goes: where the model has it, or below the operator's own name."""
         name = self.constants.name(constant)
         return self.path(name or ".".join(part for part in (module_path(call), call.name, "scale") if part))
-
-    def path(self, name: str) -> str:
-        """Where the module of the parameter ``name`` goes: ``layer1.0.conv1.weight`` -> ``layer1.0.conv1``.
-
-        Raises:
-            UnsupportedError: a module of that name stands beside the user's.
-        """
-        path, _, leaf = name.rpartition(".")
-        path = (path or self._root()) if leaf in ("weight", "running_mean") else name
-        if path.split(".")[0] in OWN_NAMES:
-            raise UnsupportedError(
-                f"the model has a submodule named {path.split('.')[0]!r}, a name that dqt uses: rename it"
-            )
-        base, count = path, 0
-        while path in self.paths:
-            count += 1
-            path = f"{base}_{count}"
-        self.paths.add(path)
-        return path
-
-    def _root(self) -> str:
-        """A name for the module of a parameter that the model itself holds."""
-        name, taken = "model", {name.split(".")[0] for name, _ in self.tensors.values()}
-        while name in taken:
-            name += "_"
-        return name
-
-    def fresh(self, base: str) -> str:
-        """A name that no other value has."""
-        count = self.names.get(base, 0)
-        self.names[base] = count + 1
-        return self.fresh(f"{base}_{count}") if count else base
 
     def add(self, call: fx.Node, kind: str, ins: Sequence[str], name: str = "", **fields: Any) -> str:
         """Append a node that computes ``call``."""

@@ -127,10 +127,8 @@ def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor,
     if not bool(torch.isfinite(gain).all() and torch.isfinite(bias).all()):
         raise b.unsupported(call, "has a constant operand that is not finite, or a divisor of 0")
     path = b.scale_path(call, constant)
-    trained = frozenset[str]()
-    if b.trains(constant):
-        trained = frozenset({made})
-        b.claim(call, constant)
+    trained = frozenset({made} if b.trains(constant) else ())
+    b.use(constant, path, made)
     b.scales[path] = ScaleSpec(gain.reshape(-1), bias.reshape(-1), trained)
     name = _name(b, call, x)
     return b.add(call, "affine", [name], norm=path, shape=b.captured.shapes[name])

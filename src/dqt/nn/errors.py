@@ -72,6 +72,10 @@ class HookWarning(UserWarning):
     """Hooks that will not run, or are not part of the prepared network; says which, and where to register them."""
 
 
+class TieWarning(UserWarning):
+    """A parameter that the model uses in two forms, which the network cannot keep tied in training; says where."""
+
+
 class CalibrationError(ValueError):
     """Ranges that are missing, or data that cannot give them."""
 

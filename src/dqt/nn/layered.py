@@ -42,6 +42,8 @@ def add_layer(
     path = b.path(name)
     b.captured.layers[path] = (turned(weight), bias_value)
     b.note_frozen(path, weight=name, bias=bias_name)
+    b.use(call.args[1], path, "weight")
+    b.use(bias, path, "bias")
     return b.add(call, kind, [x], path, layer=path, attrs=attrs)
 
 

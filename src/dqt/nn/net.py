@@ -99,7 +99,7 @@ class Net(nn.Module):
 
     def get_submodule(self, target: str) -> nn.Module:
         """The module at a path, as the model had it; also where the path begins with the name of a method of ours."""
-        module = self._find(target) if target else self
+        module = self.find(target) if target else self
         return super().get_submodule(target) if module is None else module
 
     @property
@@ -208,12 +208,13 @@ class Net(nn.Module):
 
     def layer(self, name: str) -> WidthLayer:
         """The layer of a node."""
-        module = self._find(name)
+        module = self.find(name)
         if not isinstance(module, WidthLayer) or module.name != name:
             raise _replaced(name, module)
         return module
 
-    def _find(self, path: str) -> nn.Module | None:
+    def find(self, path: str) -> nn.Module | None:
+        """The module at a path, ``None`` if there is none."""
         module: nn.Module | None = self
         for name in path.split("."):
             module = module._modules.get(name) if module is not None else None
@@ -223,14 +224,14 @@ class Net(nn.Module):
         """What a node multiplies by and adds, if it does: a batch norm, or constants."""
         if not path:
             return None
-        module = self._find(path)
+        module = self.find(path)
         if not isinstance(module, Norm | Scale):
             raise _replaced(path, module)
         return module
 
     def held(self, path: str) -> Tensor:
         """A tensor that is the same for every sample."""
-        module = self._find(path)
+        module = self.find(path)
         assert isinstance(module, Held)
         return module.value
 

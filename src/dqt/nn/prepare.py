@@ -28,6 +28,7 @@ from dqt.nn.outputs import named_outputs
 from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
 from dqt.nn.scales import Held, Scale
+from dqt.nn.ties import tie
 
 DEFAULT_MOMENTUM = 0.1
 
@@ -51,7 +52,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
         in training mode stays so.
 
     Raises:
-        UnsupportedError: an operator, a shared weight or a control flow that cannot be quantized, a parameter that is
+        UnsupportedError: an operator or a control flow that cannot be quantized, a parameter that is
             not finite, or an example that is no batch of floats.
         InputError: ``model`` is no module, or prepared already.
 
@@ -138,6 +139,7 @@ def _controller(captured: Captured, config: Config, example: Example, layers: tu
 def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
     c = net.config
     chosen = set(net.space.chosen) if c.norm == "per_width" else set()  # edges run at one width, and learn there
+    normed: set[str] = set()
     for node in net.nodes:
         if node.layer:
             own = plans is not None and node.layer in plans.layers
@@ -149,9 +151,11 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             place(net, node.attrs["path"], Held(*captured.held[node.attrs["path"]]))
         if node.norm in captured.graph.scales:
             place(net, node.norm, Scale(captured.graph.scales[node.norm]))
-        elif node.norm:
+        elif node.norm and node.norm not in normed:
+            normed.add(node.norm)
             s = captured.norms[node.norm]
-            widths = c.widths if node.layer in chosen else (c.master,)
+            layers = {other.layer for other in net.nodes if other.norm == node.norm}  # several where it is called again
+            widths = c.widths if layers & chosen else (c.master,)
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
             place(net, node.norm, norm)
         if node.edge in ("relu", "unsigned", "signed"):
@@ -162,6 +166,7 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
         if one.kind == "float":
             net.edges[edge_key(one.name)] = Edge(one.name, kind, c.master, math.prod(one.shape), c.momentum)
     _freeze(net, captured.frozen)
+    tie(net, captured.uses)
 
 
 def _freeze(net: Net, frozen: set[str]) -> None:

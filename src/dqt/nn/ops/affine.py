@@ -30,9 +30,14 @@ def _batch_norm(b: Builder, call: fx.Node) -> str:
     name, mean_value = b.tensor(call, mean)
     check_variance(*b.tensor(call, var), float(eps))  # type: ignore[arg-type]
     (w_name, w), (v_name, v) = (b.tensor(call, p) if p is not None else (None, None) for p in (weight, bias))
+    spec = NormSpec(w, v, mean_value, b.tensor(call, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
+    earlier = [path for path, known in b.captured.norms.items() if known.same(spec)]
+    if earlier:  # a module that is called again
+        return _by_channel(b, call, earlier[0])
     path = b.path(name)
     b.note_frozen(path, weight=w_name, bias=v_name)
-    spec = NormSpec(w, v, mean_value, b.tensor(call, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
+    b.use(weight, path, "weight")
+    b.use(bias, path, "bias")
     b.captured.norms[path] = spec
     return _by_channel(b, call, path)
 

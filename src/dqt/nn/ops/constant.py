@@ -28,15 +28,19 @@ def add_constant(
     Args:
         change: what becomes of it first; not of what the model trains.
     """
+    if change is None and (arg, shape) in b.made:
+        return b.made[arg, shape]
     tensor = b.constants.of(arg)
     assert tensor is not None
     tensor = tensor if change is None else change(tensor)
     path, trains = b.scale_path(call, arg), b.trains(arg)
     b.held[path] = (tensor.reshape(shape), trains)
-    if trains:
-        b.claim(call, arg)
+    b.use(arg, path, "value")
     edge = "unsigned" if float(tensor.min()) >= 0 and not trains else "signed"
-    return b.add(call, "constant", [b.first], path, edge=edge, shape=shape, attrs={"path": path})
+    value = b.add(call, "constant", [b.first], path, edge=edge, shape=shape, attrs={"path": path})
+    if change is None and isinstance(arg, fx.Node):
+        b.made[arg, shape] = value
+    return value
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

@@ -45,6 +45,7 @@ class Decoder {
     void take(const Fields& f, const char* name, LayerIndex& to) { to = {layer(f, f.text(name))}; }
     void take(const Fields& f, const char* name, LayerIndices& to);
     void take(const Fields& f, const char* name, int64_t& to) { to = f.integer(name); }
+    void take(const Fields& f, const char* name, bool& to) { to = f.flag(name); }
     void take(const Fields& f, const char* name, Numbers& to) { to = f.integers(name); }
     void take(const Fields& f, const char* name, Text& to) { to = f.text(name); }
     template <size_t count>

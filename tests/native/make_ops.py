@@ -62,7 +62,7 @@ def _type(cls: type[Operator], name: str, hint: Any) -> str:
         return "Operand" if hint is str else "Operands"
     if get_origin(hint) is tuple and set(get_args(hint)) <= {int, Ellipsis}:
         return "Numbers" if Ellipsis in get_args(hint) else f"Integers<{len(get_args(hint))}>"
-    found = {int: "int64_t", str: INDICES.get(name, "Text"), tuple[str, ...]: INDICES.get(name)}.get(hint)
+    found = {int: "int64_t", bool: "bool", str: INDICES.get(name, "Text"), tuple[str, ...]: INDICES.get(name)}.get(hint)
     if found is None:
         raise TypeError(f"{cls.__name__}.{name}: {hint} has no form in C++; give it one here and in csrc/ir/decode.cc")
     return found

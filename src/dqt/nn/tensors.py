@@ -54,6 +54,9 @@ class TensorArrays:
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.maximum(a, b)
 
+    def total(self, q: Tensor, axes: tuple[int, ...]) -> Tensor:
+        return q.sum(axes, keepdim=True, dtype=torch.int64)
+
     def largest(self, q: Tensor, axes: tuple[int, ...]) -> Tensor:
         return q.amax(axes, keepdim=True)
 

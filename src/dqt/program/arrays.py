@@ -71,6 +71,10 @@ class Arrays(Protocol):
         """The larger, element by element."""
         ...
 
+    def total(self, q: Array, axes: tuple[int, ...]) -> Array:
+        """The sum along ``axes``, which are 1 long afterwards, int64."""
+        ...
+
     def largest(self, q: Array, axes: tuple[int, ...]) -> Array:
         """The largest along ``axes``, which are 1 long afterwards."""
         ...
@@ -138,6 +142,9 @@ class NumpyArrays:
 
     def maximum(self, a: Array, b: Array) -> Array:
         return np.maximum(a, b)
+
+    def total(self, q: Array, axes: tuple[int, ...]) -> Array:
+        return q.sum(axes, dtype=np.int64, keepdims=True)
 
     def largest(self, q: Array, axes: tuple[int, ...]) -> Array:
         return q.max(axes, keepdims=True)

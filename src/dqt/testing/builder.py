@@ -24,11 +24,13 @@ from dqt.program.ops.gather import Gather
 from dqt.program.ops.linear import Linear
 from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.mean import Mean
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
 from dqt.program.ops.quantize import Quantize
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import Slice
 from dqt.program.ops.table import Table
 from dqt.program.ops.transpose import Transpose
@@ -206,6 +208,25 @@ class Builder:
         out = self.value((c, *counts), zero=zero)
         m, offset = k["m"].reshape(shape), k["c"].reshape(shape)
         self.ops.append(AvgPool(x, out, rows, columns, m, offset, k["shift"], **self.clamp()))
+        return out
+
+    def mean(self, x: str, axes: Shape) -> str:
+        """The mean or the sum along some axes, which stay, 1 long."""
+        shape, zero, divides = self.values[x].shape, self.either(), bool(self.rng.integers(2))
+        area = int(np.prod([shape[axis] for axis in axes]))
+        k = self.rows(self.top * area, 1, zero, wide=False, single=True)
+        m = int(k["m"][0, 0])
+        m = m * area - int(np.sign(m)) * int(self.rng.integers(area // 2 + 1)) if divides else m
+        out = self.value(tuple(1 if i in axes else d for i, d in enumerate(shape)), zero=zero)
+        self.ops.append(Mean(x, out, axes, divides, m, int(k["c"][0, 0]), k["shift"], **self.clamp()))
+        return out
+
+    def resize(self, x: str, size: tuple[int, int], steps: tuple[int, int, int, int], *, corners: bool) -> str:
+        """An image in another size, by linear interpolation; see ``Resize``."""
+        c, *sides = self.values[x].shape
+        found = (size[i] or sides[i] * steps[2 * i + 1] // steps[2 * i] for i in (0, 1))
+        out = self.value((c, *found), like=x)
+        self.ops.append(Resize(x, out, size, steps, corners))
         return out
 
     def table(self, x: str) -> str:

@@ -270,7 +270,7 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "no layer": (lambda _, x: torch.relu(x), "no convolution and no linear layer"),
     "rolled batch": (lambda m, x: m.a(x).roll(1, 0), "moves elements from one sample of the batch to another"),
     "padding of ones": (lambda m, x: m.a(F.pad(x, (1, 1), value=1.0)), "only zeros can be added"),
-    "channel mean": (lambda m, x: m.a(x).mean(1), r"averages over dimensions \[1\]"),
+    "batch mean": (lambda m, x: m.a(x) - m.a(x).mean(0, keepdim=True), "reduces over the batch"),
     "batch statistics": (lambda m, x: F.batch_norm(m.a(x), None, None, training=True), "no running statistics"),
 }
 

@@ -88,9 +88,11 @@ def _version(name: str) -> str | None:
         return None
 
 
-def write(name: str, *, settings: dict[str, Any], results: dict[str, Any], checks: Sequence[Check]) -> bool:
-    """Print targets, write the record (:func:`place_of`); whether every target is met."""
-    for check in checks:
+def write(
+    name: str, *, settings: dict[str, Any], results: dict[str, Any], checks: Sequence[Check], quiet: bool = False
+) -> bool:
+    """Print targets (not if ``quiet``), write the record (:func:`place_of`); whether every target is met."""
+    for check in () if quiet else checks:
         mark = "met   " if check.met else "MISSED"
         print(f"{mark} {check.what}: {check.value:.6g} (target {check.relation} {check.target:g})")
     RESULTS.mkdir(exist_ok=True)
@@ -99,7 +101,8 @@ def write(name: str, *, settings: dict[str, Any], results: dict[str, Any], check
     document = {"bench": name, "machine": here, "settings": settings, "targets": targets, "results": results}
     path = place_of(name, here)
     write_file(path, rows(document), "\n")
-    print(f"wrote {path.relative_to(RESULTS.parent.parent)}", flush=True)
+    if not quiet:
+        print(f"wrote {path.relative_to(RESULTS.parent.parent)}", flush=True)
     return all(check.met for check in checks)
 
 

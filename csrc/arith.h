@@ -45,4 +45,33 @@ static inline int32_t dqt_requantize(int64_t acc, int64_t m, int64_t c, int shif
     return (int32_t)dqt_clamp((acc * m + c) >> shift, lo, hi);
 }
 
+/* The multiplier of a mean over `area` elements, from that of a sum. Equation 30; the quotient is floored. */
+static inline int64_t dqt_area_multiplier(int64_t m, int64_t area) {
+    const int64_t n = m + area / 2, q = n / area;
+    return q - (n % area < 0);
+}
+
+/* The inputs that an interpolated output lies between, and the weight of the second. Equation 31; `above / below` is the
+   distance from one output to the next. */
+typedef struct {
+    int64_t first, second, weight;
+} dqt_place;
+
+static inline dqt_place dqt_neighbours(int64_t i, int64_t inputs, int64_t outputs, int64_t above, int64_t below,
+                                       int corners) {
+    const int64_t at = corners ? i * (inputs - 1) : (2 * i + 1) * above - below, p = at < 0 ? 0 : at;
+    const int64_t unit = !corners ? 2 * below : outputs > 1 ? outputs - 1 : 1, last = inputs - 1, down = p / unit;
+    dqt_place place;
+    place.first = down < last ? down : last;
+    place.second = place.first < last ? place.first + 1 : last;
+    place.weight = dqt_clamp(((p - place.first * unit) * 2048 + unit / 2) / unit, 0, 2048);
+    return place;
+}
+
+/* 2^11 times the number between two, and an interpolated integer from 2^22 times its value. Equations 32 and 33. */
+static inline int64_t dqt_between(int64_t first, int64_t second, int64_t weight) {
+    return first * 2048 + (second - first) * weight;
+}
+static inline int64_t dqt_resized(int64_t total) { return (total + (1 << 21)) >> 22; }
+
 #endif

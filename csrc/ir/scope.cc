@@ -78,6 +78,18 @@ void check_real_zero(const Scope& scope, const Value& value) {
             ", so no real zero at the lowest width");
 }
 
+Shape check_axes(const Value& x, const Numbers& axes) {
+    const auto rank = static_cast<int64_t>(x.shape.size());
+    bool legal = !axes.empty();
+    for (size_t i = 0; i < axes.size(); ++i) {
+        legal = legal && axes[i] >= 0 && axes[i] < rank && (i == 0 || axes[i - 1] < axes[i]);
+    }
+    require(legal, "axes ", shown(axes), ", need some of 0 to ", rank - 1, ", ascending");
+    Shape shape = x.shape;
+    for (const int64_t axis : axes) shape[static_cast<size_t>(axis)] = 1;
+    return shape;
+}
+
 Integers<2> check_windows(const Value& x, const Integers<2>& kernel, const Integers<2>& stride,
                           const Integers<4>& padding, const Integers<2>& dilation) {
     require(x.shape.size() == 3, "reads ", shown(x.name), " of shape ", shown(x.shape), ", need (C, H, W)");

@@ -50,6 +50,9 @@ void check_range(const char* name, const List& numbers, int64_t least) {
     }
 }
 
+// Dimensions that an operator reduces, ascending; the shape of `x` with 1 along each.
+Shape check_axes(const Value& x, const Numbers& axes);
+
 // Output rows and columns of sliding windows over a (C, H, W) value.
 Integers<2> check_windows(const Value& x, const Integers<2>& kernel, const Integers<2>& stride,
                           const Integers<4>& padding, const Integers<2>& dilation);

@@ -15,11 +15,11 @@ class Walk {
   public:
     int64_t at[K] = {};
 
-    // strides[k][d]: bytes between neighbours of tensor k along dimension d.
-    template <class Strides>
-    Walk(std::span<const int64_t> shape, const Strides (&strides)[K]) {
+    // strides[k][d]: bytes between neighbours of tensor k along dimension d. Only along those that `picks` names.
+    template <class Strides, class Picks = bool (*)(size_t)>
+    Walk(std::span<const int64_t> shape, const Strides (&strides)[K], const Picks& picks = [](size_t) { return true; }) {
         for (size_t d = 0; d < shape.size(); ++d) {
-            if (shape[d] == 1) continue;
+            if (shape[d] == 1 || !picks(d)) continue;
             Dimension& to = dimensions_[count_++];
             to.length = shape[d];
             for (size_t k = 0; k < K; ++k) to.stride[k] = strides[k][d];

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dqt.lower.emit import lower
     from dqt.nn.calibrate import calibrate
     from dqt.nn.config import Config, Controller
-    from dqt.nn.errors import CalibrationWarning, HookWarning, UnsupportedError
+    from dqt.nn.errors import CalibrationWarning, HookWarning, TieWarning, UnsupportedError
     from dqt.nn.prepare import prepare
     from dqt.program.cascade import calibrate_cascade
     from dqt.program.cost import cost
@@ -46,6 +46,7 @@ __all__ = [
     "Recipe",
     "Runtime",
     "RuntimeUnavailableError",
+    "TieWarning",
     "UnsupportedError",
     "__version__",
     "calibrate",
@@ -76,6 +77,7 @@ _HOME = {
     "Recipe": "dqt.train.recipe",
     "Runtime": "dqt.runtime.runtime",
     "RuntimeUnavailableError": "dqt.runtime.runtime",
+    "TieWarning": "dqt.nn.errors",
     "UnsupportedError": "dqt.nn.errors",
     "calibrate": "dqt.nn.calibrate",
     "calibrate_cascade": "dqt.program.cascade",

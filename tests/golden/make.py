@@ -23,9 +23,12 @@ from dqt.arith.affine import (
     multiply,
     multiply_constants,
 )
-from dqt.arith.bounds import dot_bound, general_bits
-from dqt.arith.fixed import choose_shift, multiplier, offset, requantize
+from dqt.arith.bounds import activation_product_bound, dot_bound, general_bits
+from dqt.arith.fixed import area_multiplier, choose_shift, multiplier, offset, requantize
 from dqt.arith.nested import code_floor, code_nearest, midpoints, narrow_activation, narrow_weight
+from dqt.arith.powers import power_table, powers, probabilities, row_factor
+from dqt.arith.resize import between, neighbours, resized
+from dqt.arith.roots import energy, inverse_root, normalize, root_table
 
 HERE = Path(__file__).parent
 Inputs = dict[str, Any]
@@ -49,6 +52,34 @@ def run_bound(weight: list[list[int]], x_lo: int, x_hi: int) -> Inputs:
     return {"lo": bound.lo.tolist(), "hi": bound.hi.tolist(), "bits": bound.bits}
 
 
+def run_norm(v: list[int], epsilon: int, *, center: bool) -> Inputs:
+    """A row through equations 22 to 24."""
+    row = ints(v)
+    total = row.sum() * center
+    w = energy((row * row).sum(), total, len(row), epsilon)
+    r, doublings = inverse_root(w, root_table())
+    result = normalize(row * len(row) - total, r, doublings)
+    return {"w": int(w), "r": int(r), "doublings": int(doublings), "normalized": result.tolist()}
+
+
+def run_softmax(q: list[int], m: int, shift: int, levels: int) -> Inputs:
+    """A row through equations 25 to 29."""
+    row = ints(q)
+    power = powers(row.max() - row, m, shift, len(row), power_table())
+    factor = row_factor(power.sum(), len(row), levels)
+    return {"powers": power.tolist(), "factor": int(factor), "y": probabilities(power, factor, len(row)).tolist()}
+
+
+def run_resize(q: list[list[int]], shape: list[int], steps: list[int], *, corners: bool) -> Any:
+    """Rows and columns through equations 31 to 33."""
+    acc = ints(q)  # type: ignore[arg-type]
+    for axis in (0, 1):
+        step = (steps[2 * axis], steps[2 * axis + 1])
+        first, second, weight = neighbours(acc.shape[axis], shape[axis], step, corners=corners)
+        acc = between(acc.take(first, axis), acc.take(second, axis), weight[:, None] if axis == 0 else weight)
+    return resized(acc).tolist()
+
+
 FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "code_floor": (3, lambda q, n, b: code_floor(ints(q), n, b).tolist()),
     "narrow_weight": (4, lambda q, n, b, h: narrow_weight(ints(q), n, b, h).tolist()),
@@ -58,12 +89,23 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "dot_from_codes": (7, lambda cw, cx, **k: dot_from_codes(ints(cw), ints(cx), **k).tolist()),
     "requantize": (8, lambda acc, m, c, shift, lo, hi: requantize(ints(acc), m, c, shift, lo, hi).tolist()),
     "scale": (9, run_scale),
+    "area_multiplier": (30, area_multiplier),
+    "neighbours": (
+        31,
+        lambda i, o, step, corners: [a.tolist() for a in neighbours(i, o, tuple(step), corners=corners)],
+    ),
+    "resize": (33, run_resize),
     "add_constants": (11, lambda *steps: asdict(add_constants(*steps))),
     "add": (11, lambda q1, q2, k, lo, hi: add(ints(q1), ints(q2), AddConstants(**k), lo, hi).tolist()),
     "multiply_constants": (12, lambda *steps: asdict(multiply_constants(*steps))),
     "multiply": (12, lambda q1, q2, k, lo, hi: multiply(ints(q1), ints(q2), MultiplyConstants(**k), lo, hi).tolist()),
     "general_bits": (13, general_bits),
     "dot_bound": (14, run_bound),
+    "activation_product_bound": (21, lambda a, b, count: list(activation_product_bound(tuple(a), tuple(b), count))),
+    "norm": (24, run_norm),
+    "inverse_root": (23, lambda w: [part.tolist() for part in inverse_root(ints(w), root_table())]),
+    "power_table": (26, lambda: power_table().tolist()),
+    "softmax": (29, run_softmax),
 }
 """Name in a vector file -> equation, function of the case's inputs."""
 
@@ -96,6 +138,8 @@ def fixed_cases() -> Iterator[tuple[str, Any]]:
         acc = rng.integers(-(2**31), 2**31, size=16).tolist()
         m, c = int(rng.integers(-half + 1, half)), int(rng.integers(-(2**61), 2**61))
         yield "requantize", {"acc": acc, "m": m, "c": c, "shift": shift, "lo": -(2**23) + 1, "hi": 2**23 - 1}
+    for m, area in ((half - 1, 1), (10, 4), (9, 4), (11, 4), (-10, 4), (-9, 4), (2**62, 12544), (7, 15), (7, 14)):
+        yield "area_multiplier", {"m": m, "area": area}  # ties up, just below and above; the divisor above the number
     for scales in ([0.25, 0.001], [0.5 - 2.0**-32], [0.5], [1.0, 3.75], [0.0], [2.0**30 - 0.5]):
         yield "scale", {"scales": scales, "bias": [0.0, -1.5, 0.2501], "zero": 128}
 
@@ -121,6 +165,53 @@ def bounds_cases() -> Iterator[tuple[str, Any]]:
     weight = [[-128, 127, 0, 5], [1, 2, 3, 4], [-1, -2, -3, -4]]
     for x_lo, x_hi in ((0, 255), (-128, 127), (0, 0)):
         yield "dot_bound", {"weight": weight, "x_lo": x_lo, "x_hi": x_hi}
+    for a, b in (((0, 255), (0, 255)), ((-128, 127), (0, 255)), ((-128, 127), (-64, 191))):
+        yield "activation_product_bound", {"a": a, "b": b, "count": 197}
+
+
+def roots_cases() -> Iterator[tuple[str, Any]]:
+    rng = np.random.default_rng(22)
+    first = [1, 2, 3, 4, 5, 2**30 - 1, 2**30, 2**31, 2**60 - 1, 2**60, 2**61, 2**62 - 1]
+    ends = [v for i in range(32, 128) for v in (i << 55, ((i + 1) << 55) - 1)]  # of every interval of the table
+    yield "inverse_root", {"w": first + ends}
+    for center in (True, False):
+        yield "norm", {"v": [7], "epsilon": 0, "center": center}  # a row of one: no deviation, or only itself
+        yield "norm", {"v": [0, 0, 0], "epsilon": 0, "center": center}  # 0 / 0 is 0
+        yield "norm", {"v": [5, 5, 5, 5], "epsilon": 43, "center": center}
+        yield "norm", {"v": [-(2**15) + 1, 2**15 - 1] * 4, "epsilon": 1 << 32, "center": center}
+        for low, high, count in ((0, 256, 9), (-128, 128, 16), (-32767, 32768, 33), (-(2**25), 2**25, 60)):
+            v = rng.integers(low, high, size=count).tolist()
+            yield "norm", {"v": v, "epsilon": int(rng.integers(0, 2**34)), "center": center}
+
+
+def powers_cases() -> Iterator[tuple[str, Any]]:
+    rng = np.random.default_rng(23)
+    yield "power_table", {}
+    for levels in (255, 15, 1, 32767):
+        yield "softmax", {"q": [3], "m": 2**30, "shift": 20, "levels": levels}
+        yield "softmax", {"q": [9, 9, 9, 9], "m": 2**30, "shift": 20, "levels": levels}
+        yield "softmax", {"q": [0, 255, 254, 128], "m": 1477 << 16, "shift": 16, "levels": levels}
+        yield "softmax", {"q": [-(2**31) + 1, 2**31 - 1, 0], "m": 2**31 - 1, "shift": 32, "levels": levels}
+        for count, spread in ((5, 40), (64, 300), (257, 20000)):
+            q = rng.integers(-spread, spread + 1, size=count).tolist()
+            yield "softmax", {"q": q, "m": int(rng.integers(2**29, 2**31)), "shift": 26, "levels": levels}
+
+
+def resize_cases() -> Iterator[tuple[str, Any]]:
+    rng = np.random.default_rng(24)
+    for inputs, outputs, step in ((4, 8, (0, 0)), (3, 7, (0, 0)), (7, 3, (0, 0)), (1, 4, (0, 0)), (5, 7, (2, 3))):
+        for corners in (False, True):
+            yield "neighbours", {"i": inputs, "o": outputs, "step": step, "corners": corners}
+    for shape, steps in (
+        ((6, 8), (0, 0, 0, 0)),
+        ((6, 8), (1, 2, 1, 2)),
+        ((5, 3), (0, 0, 0, 0)),
+        ((4, 11), (2, 3, 3, 7)),
+    ):
+        for low, high in ((0, 256), (-(2**31) + 1, 2**31)):
+            for corners in (False, True):
+                q = rng.integers(low, high, size=(3, 4)).tolist()
+                yield "resize", {"q": q, "shape": shape, "steps": steps, "corners": corners}
 
 
 FILES: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
@@ -128,6 +219,9 @@ FILES: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
     "fixed.json": fixed_cases,
     "affine.json": affine_cases,
     "bounds.json": bounds_cases,
+    "resize.json": resize_cases,
+    "roots.json": roots_cases,
+    "powers.json": powers_cases,
 }
 
 

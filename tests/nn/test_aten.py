@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from operator import getitem
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dqt.lower.emit import lower
+from dqt.nn.example import Example
 from dqt.nn.export import export
 from dqt.nn.operator import handlers
 from dqt.nn.run import Run
@@ -51,6 +53,16 @@ def alone(*args: Any) -> Call:
     return lambda op, m, x: op(m.before(x), *args)
 
 
+def upward(*args: Any) -> Call:
+    """The operator on numbers above 1."""
+    return lambda op, m, x: op(m.before(x).square() + 1, *args)
+
+
+def less() -> Call:
+    """The operator on numbers near 0."""
+    return lambda op, m, x: op(m.before(x) / 4)
+
+
 def item(index: int, *args: Any) -> Call:
     """One of the operator's results."""
     return lambda op, m, x: op(m.before(x), *args)[index]
@@ -59,6 +71,31 @@ def item(index: int, *args: Any) -> Call:
 def two(op: Any, m: Around, x: Tensor) -> Tensor:
     result: Tensor = op(m.before(x), m.other(x))
     return result
+
+
+def joining(op: Any, m: Around, x: Tensor) -> Tensor:
+    result: Tensor = op([m.before(x), m.other(x)], -1)
+    return result
+
+
+def joined(number: tuple[float, ...], op: Any, m: Around, x: Tensor) -> Tensor:
+    """Made by the operator from a shape, beside the first layer's result."""
+    return torch.cat([m.before(x), op([x.shape[0], 1, *x.shape[2:]], *number)], 1)
+
+
+def created(number: tuple[float, ...], op: Any, m: Around, x: Tensor) -> Tensor:
+    """Made by the operator from a tensor and a shape."""
+    return torch.cat([m.before(x), op(x, [x.shape[0], 1, *x.shape[2:]], *number)], 1)
+
+
+def beside(*number: float) -> Call:
+    """Made by the operator as large as the first layer's result, beside that."""
+    return lambda op, m, x: torch.cat([m.before(x), op(m.other(x), *number)], 2)
+
+
+def solid(x: Tensor) -> Tensor:
+    """An image as one of three dimensions of space."""
+    return x.reshape(-1, 2, 2, *x.shape[2:])
 
 
 def both(name: str, call: Call) -> dict[str, Call]:
@@ -70,6 +107,10 @@ CASES: dict[str, Call] = {
     "aten.conv2d.default": lambda op, m, x: op(m.before(x), m.w, m.b, [1, 2], [0, 1], [2, 1], 2),
     "aten.conv1d.padding": lambda op, m, x: op(m.before(x), m.w, None, [1], "same", [2], 2),
     "aten.conv2d.padding": lambda op, m, x: op(m.before(x), m.w, None, [2, 2], "valid", [1, 1], 2),
+    "aten.conv3d.default": lambda op, m, x: op(solid(m.before(x)), torch.stack([m.w, m.w.flip(0)], 2), m.b, [1, 2, 1]),
+    "aten.conv3d.padding": lambda op, m, x: op(solid(m.before(x)), m.w.unsqueeze(2), None, [1, 1, 1], "same"),
+    "aten.conv_transpose1d.default": lambda op, m, x: op(m.before(x), m.w, m.b[:2], [3], [1], [1]),
+    "aten.conv_transpose2d.input": lambda op, m, x: op(m.before(x), m.w, None, [2, 1], [1, 2], [1, 0], 2, [1, 2]),
     "aten.linear.default": lambda op, m, x: op(m.before(x), m.mix),
     "aten.batch_norm.default": lambda op, m, x: op(m.before(x), None, m.b, m.mean, m.var, False, 0.1, 1e-5, False),
     **both("relu.default", alone()),
@@ -98,31 +139,72 @@ CASES: dict[str, Call] = {
     **both("sin.default", alone()),
     **both("cos.default", alone()),
     **both("erf.default", alone()),
+    **both("erfc.default", alone()),
+    **both("tan.default", less()),
+    **both("atan.default", alone()),
+    **both("sinh.default", less()),
+    **both("cosh.default", alone()),
+    **both("asinh.default", alone()),
+    **both("expm1.default", less()),
+    **both("exp2.default", alone()),
+    **both("rrelu.default", alone()),
+    **both("sqrt.default", upward()),
+    **both("rsqrt.default", upward()),
+    **both("log.default", upward()),
+    **both("log2.default", upward()),
+    **both("log10.default", upward()),
+    **both("log1p.default", upward()),
+    **both("reciprocal.default", upward()),
+    "aten.pow.Tensor_Scalar": upward(-1.5),
+    "aten.pow_.Scalar": alone(2),
+    "aten.pow.Scalar": lambda op, m, x: op(0.5, m.before(x)),
     **both("clamp.default", alone(-0.5, 0.25)),
     **both("clamp_min.default", alone(-0.25)),
     **both("clamp_max.default", alone(0.25)),
-    **both("add.Tensor", two),
+    **both("add.Tensor", lambda op, m, x: op(m.before(x), m.other(x), alpha=-1.5)),
     **both("sub.Tensor", two),
     **both("mul.Tensor", two),
     "aten.rsub.Scalar": alone(0.75),
     "aten.rsub.Tensor": two,
-    **both("div.Tensor", alone(-0.75)),
+    "aten.div.Tensor": lambda op, m, x: op(op(m.before(x), m.other(x).square() + 2), torch.linspace(1, 2, 9)[:, None]),
+    "aten.div_.Tensor": alone(-0.75),
     **both("neg.default", alone()),
+    "aten.amax.default": alone([-1, 1]),
+    "aten.max.dim": item(0, 2, True),
+    "aten.glu.default": alone(1),
     "aten.expand.default": lambda op, m, x: m.before(x) + op(m.token, [x.shape[0], -1, -1, -1]),
-    "aten.cat.default": lambda op, m, x: op([m.before(x), m.other(x)], -1),
+    "aten.expand_as.default": lambda op, m, x: 1.0 * op(m.other(x)[..., :1], torch.cat([x, x[:, :1]], 1)),
+    **{
+        f"aten.{name}.default": partial(joined, sizes)
+        for name, sizes in {"zeros": (), "ones": (), "full": (0.3,)}.items()
+    },
+    **{f"aten.{name}.default": beside() for name in ("zeros_like", "ones_like")},
+    "aten.full_like.default": beside(-0.3),
+    **{f"aten.{name}.default": partial(created, sizes) for name, sizes in {"new_zeros": (), "new_ones": ()}.items()},
+    "aten.new_full.default": partial(created, (0.3,)),
+    **{f"aten.{name}.default": joining for name in ("cat", "concat", "concatenate", "stack")},
+    "aten.max_pool3d.default": lambda op, m, x: op(solid(m.before(x)), 2, [1, 2, 3], [1, 1, 0], [1, 2, 1], True),
+    "aten.adaptive_max_pool1d.default": item(0, [4]),
+    "aten.adaptive_max_pool2d.default": item(0, [4, 8]),
+    "aten.adaptive_max_pool3d.default": lambda op, m, x: op(solid(m.before(x)), [1, 4, 3])[0],
     "aten.max_pool1d.default": alone([3], [2], [1], [1], True),
     "aten.max_pool2d.default": alone([2, 3], [2, 2], [1, 1], [1, 1], True),
     "aten.avg_pool1d.default": alone([3], [2], [1], True, False),
     "aten.avg_pool2d.default": alone([3, 2], [2, 3], [1, 0], True, True, 5),
     "aten.adaptive_avg_pool1d.default": alone([4]),
     "aten.adaptive_avg_pool2d.default": alone([3, 5]),
-    "aten.mean.dim": alone([-1, 2]),
+    "aten.mean.dim": lambda op, m, x: op(op(m.before(x), [1]).unsqueeze(1) * m.other(x), [-1, 2]),
+    "aten.sum.dim_IntList": alone([-3, 3], True),
+    "aten.upsample_linear1d.vec": alone(None, False, [2.0]),
+    "aten.upsample_bilinear2d.vec": lambda op, m, x: op(op(m.before(x), [17, 5], True, None), None, False, [1.5, 4.0]),
+    "aten.upsample_trilinear3d.vec": lambda op, m, x: op(solid(m.before(x)), None, False, [2.0, 3.0, 2.0]),
     "aten.flatten.using_ints": alone(2),
     "aten.reshape.default": lambda op, m, x: op(m.before(x), [x.shape[0], 2, -1]),
     "aten.view.default": lambda op, m, x: op(m.before(x), [x.shape[0], -1]),
     "aten.squeeze.dim": lambda op, m, x: op(m.before(x)[:, :1], 1),
     "aten.squeeze.dims": lambda op, m, x: op(m.before(x)[:, :1, :1], [1, 2]),
     "aten.unsqueeze.default": alone(2),
+    "aten.unflatten.int": alone(1, [2, -1]),
     "aten.slice.Tensor": alone(-1, 1, -1, 2),
     "aten.select.int": alone(-1, -2),
     "aten.narrow.default": alone(1, -3, 2),
@@ -143,8 +225,27 @@ CASES: dict[str, Call] = {
     "aten.moveaxis.int": alone(-1, 1),
     "aten.moveaxis.intlist": alone([1, 2], [2, 3]),
     "aten.mT.default": alone(),
+    "aten.pixel_shuffle.default": alone(2),
+    "aten.pixel_unshuffle.default": lambda op, m, x: op(m.before(x)[:, :, :8], 2),
+    "aten.channel_shuffle.default": alone(2),
+    "aten.flip.default": alone([1, -1]),
+    "aten.roll.default": alone([2, -1], [1, 3]),
+    "aten.rot90.default": alone(1, [2, 3]),
+    "aten.index.Tensor": lambda op, m, x: op(m.before(x), [None, None, torch.tensor([3, 0]), torch.tensor([1, 5])]),
+    "aten.index_select.default": lambda op, m, x: op(m.before(x), 1, torch.tensor([2, 2, 0])),
+    "aten.tile.default": alone([2, 1, 1]),
+    "aten.repeat.default": lambda op, m, x: op(m.before(x), [1, 2, 1, 1]) + op(m.token, [x.shape[0], 2, 1, 1]),
+    "aten.repeat_interleave.self_int": alone(2, 1),
+    "aten.unfold.default": alone(2, 3, 2),
+    "aten.diagonal.default": alone(0, -2, -1),
+    "aten.upsample_nearest1d.vec": alone([17], None),
+    "aten.upsample_nearest2d.vec": alone(None, [2.0, 1.5]),
+    "aten.upsample_nearest3d.vec": lambda op, m, x: op(solid(m.before(x)), None, [2.0, 3.0, 1.0]),
+    "aten._upsample_nearest_exact1d.vec": alone(None, [1.7]),
+    "aten._upsample_nearest_exact2d.vec": alone([13, 5], None),
+    "aten._upsample_nearest_exact3d.vec": lambda op, m, x: op(solid(m.before(x)), None, [2.0, 0.5, 1.0]),
     "aten.pad.default": alone([1, 0, 2, 1, 0, 1]),
-    "aten.constant_pad_nd.default": alone([0, 2]),
+    "aten.constant_pad_nd.default": alone([0, 2, -1, 1]),
     **both("dropout.default", alone(0.5, False)),
     **both("feature_dropout.default", alone(0.5, False)),
     "aten.alias.default": alone(),
@@ -159,8 +260,13 @@ CASES: dict[str, Call] = {
 }
 
 
+MADE = {f"aten.{name}.default" for name in ("zeros", "ones", "full", "new_zeros", "new_ones", "new_full")}
+MADE |= {f"aten.{name}_like.default" for name in ("zeros", "ones", "full")}
+"""Operators that make constants: they are folded, and no handler sees them."""
+
+
 def test_every_operator_has_a_case() -> None:
-    assert set(CASES) == set(handlers())
+    assert set(CASES) - MADE == set(handlers())
 
 
 def model_of(target: str) -> tuple[Around, tuple[int, ...]]:
@@ -175,7 +281,7 @@ def model_of(target: str) -> tuple[Around, tuple[int, ...]]:
 @pytest.mark.parametrize("target", CASES)
 def test_operator(target: str) -> None:
     model, shape = model_of(target)
-    graph = export(model, torch.randn(2, *shape)).graph
+    graph = export(model, Example.of(model, torch.randn(2, *shape))).program.graph
     seen = {str(node.target) for node in graph.nodes}
     same = {"aten.contiguous.default", "aten.alias.default", "aten.detach.default", "aten.detach_.default"}
     assert target in seen or (target in same and not seen & {"aten.copy_.default"}), seen

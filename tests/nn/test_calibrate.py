@@ -35,7 +35,7 @@ def net_and_data(**options: Any) -> tuple[Net, Tensor]:
 def layer_means(net: Net, x: Tensor, b: int) -> dict[str, Tensor]:
     """Mean of every layer's output before its batch norm, at uniform width ``b`` of the whole network."""
     run = Run(dict(uniform(net.space, b).items_))
-    values, means = {INPUT: net.read(x, run)}, {}
+    values, means = net.read(x, run), {}
     for node in net.nodes:
         ins = [values[name] for name in node.ins]
         if node.layer:
@@ -176,7 +176,7 @@ def test_twice_is_once() -> None:
         ([torch.zeros(0, 3, 8, 8)], InputError, "N >= 1"),
         ([torch.zeros(2, 3, 8, 8, dtype=torch.int64)], InputError, "floating-point"),
         ([np.zeros((2, 3, 8, 8))], InputError, "type ndarray"),
-        ([{"image": torch.zeros(2, 3, 8, 8)}], InputError, "type dict"),
+        ([{"image": torch.zeros(2, 3, 8, 8)}], InputError, "unknown input 'image': this network takes 'input'"),
     ],
 )
 def test_data_that_cannot_serve(data: Any, error: type[Exception], message: str) -> None:

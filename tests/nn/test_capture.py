@@ -243,31 +243,34 @@ def other_way(m: Any, x: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
-    "operator": (lambda m, x: m.b(torch.tan(m.a(x))), r"aten\.tan\.default in the model's forward is not among"),
+    "operator": (lambda m, x: m.b(torch.sort(m.a(x))[0]), r"aten\.sort\.default in the model's forward is not among"),
     "nested": (lambda m, x: m.deep(x), r"aten\.softmax\.int in deep\.1 .*At .*`return F\.softmax"),
     "constant": (lambda m, x: m.b(torch.maximum(m.a(x), torch.ones(4, 1, 1))), r"aten\.maximum\.default"),
     "constants joined": (lambda m, x: torch.cat([m.a(x), torch.ones(len(x), 3, 6, 6)]), "constant|batch"),
-    "parameter": (lambda m, x: m.b(m.a(x) * m.b.weight[0, 0, 0, 0]), "shares its weight 'b.weight'"),
-    "alpha": (lambda m, x: m.b(torch.add(m.a(x), x, alpha=2)), "scales an operand"),
-    "shared layer": (lambda m, x: m.a(m.a(x)), r"shares its weight 'a\.weight' with another layer"),
-    "tied weights": (lambda m, x: m.b(F.conv2d(m.a(x), m.b.weight, padding=1)), "shares its weight"),
-    "computed weight": (lambda m, x: F.conv2d(m.b(x), m.b.weight * 2), r"shares its weight 'b\.weight'"),
+    "alpha": (lambda m, x: m.b(torch.rsub(m.a(x), x, alpha=2)), "scales an operand"),
     "branch on data": (branch, "control flow depends on its data"),
     "batch in a shape": (fixed_batch, "does not accept every batch size"),
     "batch at the end": (other_way, "does not accept every batch size"),
-    "batch merged": (lambda m, x: m.one(m.a(x).reshape(-1, 6)), "the batch must stay the first dimension, alone"),
-    "batch mixed": (lambda m, x: m.fc(m.a(x).flatten(1)).flatten(0), "the batch must stay the first dimension"),
-    "batch transposed": (lambda m, x: m.a(x).transpose(0, 1), "moves the batch"),
-    "batch permuted": (lambda m, x: m.a(x).permute(1, 0, 2, 3), "moves the batch"),
+    "batch merged": (
+        lambda m, x: m.one(m.a(x).reshape(-1, 6)),
+        r"returns a tensor of shape \(24\*N, 3\).*the batch, alone",
+    ),
+    "batch in the middle": (lambda m, x: m.a(x).transpose(0, 1), r"returns a tensor of shape \(4, N, 6, 6\)"),
+    "batch mixed": (
+        lambda m, x: m.fc(m.a(x).transpose(0, 1).reshape(-1, 144)),
+        "does not accept every batch|mixes the samples of the batch",
+    ),
+    "batch reduced": (lambda m, x: m.b(m.a(x).amax(0, keepdim=True)), "reduces over the batch"),
     "batch sliced": (lambda m, x: m.a(x)[1:], "slices the batch|batch"),
     "batch joined": (lambda m, x: torch.cat([m.a(x), x]), "the batch|batch size"),
-    "two outputs": (lambda m, x: (m.a(x), m.b(x)), "returns 2 values"),
-    "nothing": (lambda _, x: x, "does nothing"),
+    "nothing": (lambda _, x: x, "no convolution and no linear layer"),
+    "no tensor": (lambda m, x: m.a(x).shape[0], "returns a size of its input"),
+    "an object": (lambda m, x: torch.distributions.Bernoulli(logits=m.a(x)), "an object of type Bernoulli"),
+    "a parameter, too": (lambda m, x: (m.a(x), m.b.weight), "output '1' does not depend on the input"),
     "no layer": (lambda _, x: torch.relu(x), "no convolution and no linear layer"),
-    "reflection": (lambda m, x: m.a(F.pad(x, (1, 1, 1, 1), "reflect")), "only zeros can be added"),
+    "rolled batch": (lambda m, x: m.a(x).roll(1, 0), "moves elements from one sample of the batch to another"),
     "padding of ones": (lambda m, x: m.a(F.pad(x, (1, 1), value=1.0)), "only zeros can be added"),
-    "cropping": (lambda m, x: m.a(F.pad(x, (-1, 1))), "only zeros can be added"),
-    "channel mean": (lambda m, x: m.a(x).mean(1), r"averages over dimensions \[1\]"),
+    "batch mean": (lambda m, x: m.a(x) - m.a(x).mean(0, keepdim=True), "reduces over the batch"),
     "batch statistics": (lambda m, x: F.batch_norm(m.a(x), None, None, training=True), "no running statistics"),
 }
 
@@ -287,6 +290,41 @@ def test_refused(case: str) -> None:
     assert len(str(caught.value)) < 900
 
 
+class Block(nn.Module):
+    """Two operators that no program has, and one that the batch forbids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.digamma(self.conv(x))
+        return torch.lgamma(x).relu()
+
+
+def test_all_obstacles_are_one_error() -> None:
+    """Each once, with the first place and the others; what only follows from one is none of its own."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.c(m.b(m.a(x)))
+        y: Tensor = torch.special.i0(m.d(x.sort(0)[0]))
+        return y
+
+    with pytest.raises(UnsupportedError) as caught:
+        prepare(Model(forward, a=Block(), b=Block(), c=Block(), d=conv()), torch.randn(2, 4, 6, 6))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "4 obstacles in the model:"
+    assert lines[1].startswith("- aten.digamma.default in a is not among the operators that can be quantized. At ")
+    assert lines[1].endswith("(Also in b, c.)")
+    assert [line.split()[1] for line in lines[1:]] == [
+        "aten.digamma.default", "aten.lgamma.default", "aten.sort.default", "aten.special_i0.default",
+    ]  # fmt: skip
+    found = [(each.operator, each.module) for each in caught.value.obstacles]
+    assert found[:2] == [("aten.digamma.default", "a"), ("aten.lgamma.default", "a")]
+    assert len(found) == 3 * 2 + 2
+    assert all("test_capture.py" in each.line and "your-model.md" in each.advice for each in caught.value.obstacles)
+
+
 class Two(nn.Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return x + y
@@ -300,7 +338,7 @@ class Two(nn.Module):
         (torch.zeros(4), "no batch dimension"),
         (torch.full((2, 4, 6, 6), float("nan")), "NaN or infinity"),
         (torch.full((2, 4, 6, 6), float("inf")), "NaN or infinity"),
-        ((torch.zeros(2, 4, 6, 6), torch.zeros(2, 4, 6, 6)), "one float tensor"),
+        ((torch.zeros(2, 4, 6, 6), torch.zeros(2, 4, 6, 6)), r"are 2 values, and the model's forward takes \(input"),
         ("picture.png", "one float tensor"),
         (torch.zeros(2, 3, 6, 6), "cannot capture the model"),  # channels
     ],
@@ -313,6 +351,8 @@ def test_example_inputs_that_cannot_be(example: Any, message: str) -> None:
 def test_a_model_of_two_inputs() -> None:
     with pytest.raises(UnsupportedError, match=r"cannot capture.*y"):
         prepare(Two(), torch.randn(2, 4))
+    with pytest.raises(UnsupportedError, match=r"name 'x', 'z', and the model's forward takes \(x, y\)"):
+        prepare(Two(), {"x": torch.randn(2, 4), "z": torch.randn(2, 4)})
 
 
 def test_a_controller_with_nothing_to_choose() -> None:

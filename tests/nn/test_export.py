@@ -20,6 +20,7 @@ from dqt.arith.errors import InputError
 from dqt.lower.emit import lower
 from dqt.nn.calibrate import calibrate
 from dqt.nn.errors import CalibrationError, HookWarning, UnsupportedError
+from dqt.nn.example import Example
 from dqt.nn.export import export, unwrapped
 from dqt.nn.prepare import prepare
 from dqt.testing.networks import unsettle
@@ -226,7 +227,7 @@ def test_a_copy_shares_the_tensors() -> None:
     """A model larger than half of the memory can be prepared: of its parameters there is no second copy to export."""
     model = body()
     places = {t.data_ptr() for t in model.parameters()}
-    program = export(model, example())
+    program = export(model, Example.of(model, example())).program
     assert {t.data_ptr() for t in program.parameters()} == places
 
 
@@ -392,9 +393,9 @@ def test_what_is_not_prepared_is_named(name: str) -> None:
         (torch.rand(0, 1, 6, 6), r"of shape \(0, 1, 6, 6\) are empty"),
         (torch.zeros(2, 1, 6, 6, dtype=torch.uint8), r"are torch\.uint8; need floats, .* x\.float\(\) / 255"),
         (np.zeros((2, 1, 6, 6), np.float32), r"type ndarray; need one float tensor .* torch\.from_numpy\(x\)"),
-        ((torch.rand(2, 1, 6, 6), torch.rand(2)), "are 2 values; need one float tensor"),
+        ((torch.rand(2, 1, 6, 6), torch.rand(2, 1)), r"are 2 values, and the model's forward takes \(input"),
         (None, "type NoneType; need one float tensor"),
-        ({"x": torch.rand(2, 1, 6, 6)}, "type dict; need one float tensor"),
+        ({"x": torch.rand(2, 1, 6, 6)}, r"name 'x', and the model's forward takes \(input"),
         (torch.full((2, 1, 6, 6), torch.nan), "contain NaN or infinity"),
     ],
 )

@@ -190,7 +190,7 @@ def test_dropout_is_noise_in_training_alone() -> None:
     assert not torch.equal(net(x, 5), net(x, 5))
     step = next(s for s in net.nodes if s.kind == "dropout" and s.attrs["whole"])
     run = Run({}, batch_statistics=True)
-    dropped = net.fake_node(step, [net.read(x, run).like(torch.ones(6, 8, 8, 8))], run).raw
+    dropped = net.fake_node(step, [net.read(x, run)["input"].like(torch.ones(6, 8, 8, 8))], run).raw
     assert set(dropped.flatten(2).mean(2).flatten().tolist()) == {0.0, 2.0}  # whole channels
 
 

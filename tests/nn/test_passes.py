@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dqt.nn.capture import Builder
+from dqt.nn.example import Example
 from dqt.nn.export import export
 from dqt.nn.graph import INPUT, Graph, Node
 from dqt.nn.passes import rewritten
@@ -37,7 +38,7 @@ def node(kind: str, out: str, *ins: str, shape: tuple[int, ...] = IMAGE, **field
 
 
 def graph(*nodes: Node, output: str = "") -> Graph:
-    return Graph(nodes, output or nodes[-1].out)
+    return Graph(nodes, (output or nodes[-1].out,))
 
 
 def text(lines: str) -> str:
@@ -150,7 +151,8 @@ def test_from_capture_to_what_is_prepared() -> None:
     x = torch.randn(2, 3, 8, 8)
     model = nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True),
                           nn.Conv2d(4, 2, 1), nn.Flatten())  # fmt: skip
-    captured = Builder(export(model, x), x).build().graph
+    example = Example.of(model, x)
+    captured = Builder(export(model, example), example).build().graph
     kinds = [each.kind for each in captured.nodes]
     assert kinds == ["pad", "conv", "affine", "relu", "conv", "reshape"]
     assert {each.edge for each in captured.nodes if each.layer} == {"signed"}
@@ -159,4 +161,4 @@ def test_from_capture_to_what_is_prepared() -> None:
         ("conv", "relu", "2"), ("conv", "wide", ""), ("reshape", "same", ""),
     ]  # fmt: skip
     assert after.nodes[0].attrs["padding"] == (1, 1, 1, 1)
-    assert after.output == captured.output
+    assert after.outputs == captured.outputs

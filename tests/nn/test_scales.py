@@ -65,7 +65,7 @@ CASES: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Any], list[str
     "from a constant": (lambda m, x: torch.arange(6.0) - m.conv(x), {}, ["Conv", "Constant", "Add"]),
     "a token for every sample": (lambda m, x: torch.cat([m.t.expand(x.shape[0], -1, -1, -1), m.conv(x)], 2)[:, :, :6],
                                  {"t": nn.Parameter(torch.randn(1, 4, 1, 6))},
-                                 ["Constant", "Conv", "Rescale", "Rescale", "Concat", "Slice"]),
+                                 ["Conv", "Constant", "Rescale", "Rescale", "Concat", "Slice"]),
     "weight norm": (lambda m, x: m.c(x), {"c": nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))}, ["Conv"]),
     "without gradient": (without_gradient, {}, ["Conv", "Rescale"]),
 }  # fmt: skip
@@ -112,12 +112,8 @@ def test_a_weight_that_is_computed_trains_under_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("forward", "held", "said"),
     [
-        (lambda m, x: m.conv(x) / m.p, {"p": torch.rand(4, 6, 6)}, "divides by numbers that differ within a channel"),
-        (lambda m, x: m.conv(x).expand(-1, 4, 6, 6) + m.conv(x)[:, :1].expand(-1, 4, -1, -1), {}, "repeats values"),
+        (lambda m, x: m.conv(x) / m.p, {"p": nn.Parameter(torch.rand(4, 6, 6))}, "a parameter that the model trains"),
         (lambda m, x: m.conv(x) / 0.0, {}, "a divisor of 0"),
-        (lambda m, x: 1.0 / m.conv(x), {}, "aten.reciprocal.default"),
-        (lambda m, x: m.conv(x) / m.other(x), {}, "divides by an activation"),
-        (lambda m, x: torch.sub(m.conv(x), m.other(x), alpha=2), {}, r"scales an operand \(alpha\)"),
         (lambda m, x: m.conv(x).long().float(), {}, "casts to torch.int64"),
     ],
 )
@@ -130,7 +126,7 @@ def test_fold_scales() -> None:
     spec = ScaleSpec(torch.tensor([2.0]), torch.tensor([1.0, 3.0]))
     other = ScaleSpec(torch.tensor([1.0, -4.0]), torch.tensor([0.5]))
     nodes = (Node("affine", "a", (INPUT,), (2, 4), norm="a"), Node("affine", "b", ("a",), (2, 4), norm="b"))
-    after = fold_scales(Graph(nodes, "b", {"a": spec, "b": other}))
+    after = fold_scales(Graph(nodes, ("b",), {"a": spec, "b": other}))
     assert str(after) == "b = affine(input) norm=b\nreturn b"
     x = torch.randn(3, 2, 4)
     expected = Scale(other)(Scale(spec)(x, 8), 8)
@@ -144,5 +140,5 @@ def test_scales_that_stay(trained: frozenset[str]) -> None:
     nodes = (Node("affine", "a", (INPUT,), (2, 4), norm="a"), Node("affine", "b", ("a",), (2, 4), norm="b"))
     if not trained:
         nodes = (*nodes, Node("add", "c", ("a", "b"), (2, 4)))  # type: ignore[assignment]
-    before = Graph(nodes, nodes[-1].out, {"a": spec, "b": spec})
+    before = Graph(nodes, (nodes[-1].out,), {"a": spec, "b": spec})
     assert fold_scales(before) == before

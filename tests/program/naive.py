@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
 from itertools import product
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,17 @@ from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.gather import Gather
 from dqt.program.ops.linear import Linear
+from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.mean import Mean
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
 from dqt.program.ops.quantize import Quantize
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import Slice
 from dqt.program.ops.table import Table
 from dqt.program.ops.transpose import Transpose
@@ -177,6 +183,48 @@ class Naive:
 
     def transpose(self, op: Transpose, data: dict[str, Tensor]) -> Tensor:
         return {tuple(i[axis] for axis in op.axes): q for i, q in data[op.x].items()}
+
+    def gather(self, op: Gather, data: dict[str, Tensor]) -> Tensor:
+        where = {i: (*i[: op.axis], int(op.indices[i[op.axis]]), *i[op.axis + 1 :]) for i in self.indices(op.out)}
+        return {i: data[op.x][j] for i, j in where.items()}
+
+    def over(self, op: Any, data: dict[str, Tensor]) -> dict[Index, list[int]]:
+        """What each element of the result of a reduction reads."""
+        read: dict[Index, list[int]] = {}
+        for i, q in data[op.x].items():
+            read.setdefault(tuple(0 if axis in op.axes else p for axis, p in enumerate(i)), []).append(q)
+        return read
+
+    def max(self, op: Max, data: dict[str, Tensor]) -> Tensor:
+        return {i: max(read) for i, read in self.over(op, data).items()}
+
+    def mean(self, op: Mean, data: dict[str, Tensor]) -> Tensor:
+        zero, out = self.values[op.x].zero, dict[Index, int]()
+        for i, read in self.over(op, data).items():
+            half = Fraction(op.m, len(read)) + Fraction(len(read) // 2, len(read))
+            k = floor(half) if op.divides else op.m
+            out[i] = self.rounded(op, sum(q - zero for q in read), k, op.c)
+        return out
+
+    def place(self, op: Resize, axis: int, i: int) -> list[tuple[int, int]]:
+        """The inputs that an output lies between along rows (0) or columns (1), and their weights of 2048."""
+        inputs, outputs = self.values[op.x].shape[1 + axis], self.values[op.out].shape[1 + axis]
+        above, below = op.steps[2 * axis], op.steps[2 * axis + 1]
+        step = Fraction(above, below) if above else Fraction(inputs, outputs)
+        at = max((i + Fraction(1, 2)) * step - Fraction(1, 2), Fraction(0))
+        if op.corners:
+            at = Fraction(i * (inputs - 1), max(outputs - 1, 1))
+        first = min(floor(at), inputs - 1)
+        weight = min(floor((at - first) * 2048 + Fraction(1, 2)), 2048)
+        return [(first, 2048 - weight), (min(first + 1, inputs - 1), weight)]
+
+    def resize(self, op: Resize, data: dict[str, Tensor]) -> Tensor:
+        out: Tensor = {}
+        for c, i, j in self.indices(op.out):
+            taps = product(self.place(op, 0, i), self.place(op, 1, j))
+            acc = sum(data[op.x][c, y, x] * down * across for (y, down), (x, across) in taps)
+            out[c, i, j] = (acc + 2**21) // 2**22
+        return out
 
     def pad(self, op: Pad, data: dict[str, Tensor]) -> Tensor:
         zero = self.values[op.x].zero

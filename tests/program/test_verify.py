@@ -22,13 +22,17 @@ from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.gather import Gather
 from dqt.program.ops.linear import Linear
+from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.mean import Mean
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
 from dqt.program.ops.quantize import Quantize
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import Slice
 from dqt.program.ops.table import Table
 from dqt.program.ops.transpose import Transpose
@@ -51,6 +55,8 @@ def sample() -> Program:
     x = b.concat([b.binary(Add, x, b.rescale(x))] * 2)
     x = b.slice(b.pad(b.table(x), (0, 1, 0), (0, 0, 1)), (0, 0, 0), (8, 3, 3), (3, 1, 1))
     x = b.transpose(b.binary(Add, x, b.constant((3, 1, 3))), (1, 2, 0))
+    x = b.resize(b.max(b.gather(x, 1, (2, 0, 0, 1)), (0, 2)), (0, 2), (1, 2, 0, 0), corners=False)
+    x = b.mean(x, (1, 2))
     return b.build(b.linear(b.flatten(x), 3, wide=True), choices=(2, 8))
 
 
@@ -113,6 +119,15 @@ def table_of_a_number(_: Program) -> Mapping[str, Any]:
     values = (*b.values.values(), replace(b.values[x], name="v3"))
     ops = (*b.ops, Table(x, "v3", np.zeros(256, dtype=np.uint8)), Dequantize("v3"))
     return {"space": Space(8, b.widths, 8, tuple(b.layers)), "values": values, "ops": ops, "input_shape": (2,)}
+
+
+def resize_of_a_row(_: Program) -> Mapping[str, Any]:
+    """A resize that reads no image."""
+    b = Builder(3, (2, 3))
+    b.linear("v0", 2)
+    values = (*b.values.values(), replace(b.values["v0"], name="v2"))
+    ops = (*b.ops, Resize("v0", "v2", (4, 4), (0,) * 4, corners=False), Dequantize("v2"))
+    return {"space": Space(8, b.widths, 8, tuple(b.layers)), "values": values, "ops": ops, "input_shape": (2, 3)}
 
 
 def put(index: Any, value: int) -> Callable[[Any], Any]:
@@ -244,6 +259,37 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "transpose step": (result(Transpose, step=0.3), "another step or zero"),
     "transpose shape": (result(Transpose, shape=(8, 3, 3)), "its output has shape"),
     "slice zero": (result(Slice, step=0.3), "another step or zero"),
+    "gather axis": (op(Gather, axis=3), "axis 3, need 0 to 2"),
+    "gather before": (op(Gather, axis=-1), "axis -1, need 0 to 2"),
+    "gather nothing": (op(Gather, indices=lambda i: i[:0]), "indices: shape"),
+    "gather beyond": (op(Gather, indices=put(1, 3)), r"an index is not in \[0, 2\], the places of v\d+ along axis 1"),
+    "gather below": (op(Gather, indices=put(0, -1)), "an index is not in"),
+    "gather square": (op(Gather, indices=lambda i: i.reshape(2, 2)), r"indices of shape \(2, 2\), need \[count\]"),
+    "gather step": (result(Gather, step=0.3), "another step or zero"),
+    "gather shape": (result(Gather, shape=(3, 3, 3)), "its output has shape"),
+    "max of nothing": (op(Max, axes=()), "need some of 0 to 2, ascending"),
+    "max twice": (op(Max, axes=(1, 1)), "need some of 0 to 2, ascending"),
+    "max descending": (op(Max, axes=(2, 0)), "need some of 0 to 2, ascending"),
+    "max negative": (op(Max, axes=(-1, 2)), "need some of 0 to 2, ascending"),
+    "max beyond": (op(Max, axes=(0, 2**40)), "need some of 0 to 2, ascending"),
+    "max step": (result(Max, step=0.3), "another step or zero"),
+    "mean of nothing": (op(Mean, axes=()), "need some of 0 to 2, ascending"),
+    "mean descending": (op(Mean, axes=(2, 1)), "need some of 0 to 2, ascending"),
+    "mean shape": (result(Mean, shape=(1,)), "its output has shape"),
+    "mean shift": (op(Mean, shift=0), "shift 0, need 1 to 32"),
+    "mean clamp": (op(Mean, hi=256), "does not lie in"),
+    "mean divides by a number": (op(Mean, divides=1), "divides: a value of type int, need bool"),
+    "mean multiplier": (op(Mean, divides=True, m=2**31 * 16), "the multiplier of 16 elements reaches 2147483648"),
+    "sum multiplier": (op(Mean, divides=False, m=-(2**31)), "the multiplier of 16 elements reaches 2147483648"),
+    "mean of 64 bits": (op(Mean, divides=True, m=2**62 + 1), "m reaches 4611686018427387905"),
+    "mean overflows": (op(Mean, c=HUGE), "acc \\* m \\+ c of 16 elements reaches"),
+    "resize of a row": (resize_of_a_row, r"reads v0 of shape \(2, 3\), need \(C, H, W\)"),
+    "resize to nothing": (op(Resize, size=(0, 0)), "need a size, or a step a / b"),
+    "resize by nothing": (op(Resize, steps=(1, 0, 0, 0)), "need a size, or a step a / b"),
+    "resize below": (op(Resize, size=(0, -1)), "size \\(0, -1\\), need 0 to"),
+    "resize beyond": (op(Resize, steps=(1, 2, 2**25, 1)), "steps .* need 0 to"),
+    "resize shape": (op(Resize, size=(3, 2)), "its output has shape"),
+    "resize step": (result(Resize, step=0.3), "another step or zero"),
     "pad dims": (op(Pad, before=(0, 1)), "one pair for each dimension"),
     "pad negative": (op(Pad, after=(0, 0, -1)), "after"),
     "pad step": (result(Pad, step=0.3), "another step or zero"),

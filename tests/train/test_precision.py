@@ -31,9 +31,9 @@ def inputs_read() -> Iterator[list[tuple[Tensor, Tensor]]]:
     read = Net.read
 
     def watched(self: Net, x: Tensor, run: Any) -> Any:
-        signal = read(self, x, run)
-        seen.append((signal.raw.detach(), signal.codes(8).detach()))
-        return signal
+        signals = read(self, x, run)
+        seen.append((signals[INPUT].raw.detach(), signals[INPUT].codes(8).detach()))
+        return signals
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Net, "read", watched)

@@ -58,6 +58,15 @@ def dot_bound(weight: npt.NDArray[np.signedinteger[Any]], x_lo: int, x_hi: int) 
     return Bound(lo=positive * x_lo + negative * x_hi, hi=positive * x_hi + negative * x_lo)
 
 
+def activation_product_bound(a: tuple[int, int], b: tuple[int, int], count: int) -> tuple[int, int]:
+    """Bound of a sum of ``count`` products of integers in ``a`` with integers in ``b`` (equation 21).
+
+    Every partial sum, in any order, lies in the same interval, which includes 0.
+    """
+    corners = [p * q for p in a for q in b]
+    return min(0, count * min(corners)), max(0, count * max(corners))
+
+
 def product_fits(
     lo: npt.NDArray[np.int64], hi: npt.NDArray[np.int64], m: npt.NDArray[np.int32], c: npt.NDArray[np.int64]
 ) -> bool:

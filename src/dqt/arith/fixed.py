@@ -42,6 +42,14 @@ def multiplier(scale: Any, shift: int) -> npt.NDArray[np.int32]:
     return np.rint(np.asarray(scale, dtype=np.float64) * 2.0**shift).astype(np.int32)
 
 
+def area_multiplier(m: int, area: int) -> int:
+    """``floor((m + floor(area / 2)) / area)``: the multiplier of a mean, from that of a sum (equation 30).
+
+    An integer rule, so that means over dimensions whose size is known only in the run have one on every platform.
+    """
+    return (m + area // 2) // area
+
+
 def offset(bias: Any, zero: int, shift: int) -> npt.NDArray[np.int64]:
     """``c = round(bias * 2^S) + 2^(S-1) + zero * 2^S``: bias (output steps), rounding and zero point in one (eq. 10).
 

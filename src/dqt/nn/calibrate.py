@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import torch
 from rich.progress import Progress
@@ -16,9 +16,10 @@ from dqt.nn import diagnose
 from dqt.nn.diagnose import Finding
 from dqt.nn.errors import CalibrationError, CalibrationWarning
 from dqt.nn.finite import check_finite
-from dqt.nn.graph import INPUT, Node, needed_for
+from dqt.nn.graph import Node, needed_for
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.hooks import is_hooked
+from dqt.nn.inputs import Input
 from dqt.nn.layered import product
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.modes import evaluating
@@ -27,7 +28,8 @@ from dqt.nn.observers import Extent, Observer, clip_of, extent_of, middle, weigh
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Run, controller_widths
 
-Batches = list[Tensor]
+Batches: TypeAlias = Sequence[tuple[Tensor, ...]]
+"""The inputs of a network, in order, batch by batch."""
 
 
 def calibrate(
@@ -42,7 +44,8 @@ def calibrate(
     What the data or the model lack is warned about in words (:mod:`dqt.nn.diagnose`), and kept in ``net.findings``.
 
     Args:
-        batches: of inputs, or (inputs, labels) pairs, whose labels are not read.
+        batches: of inputs, as a call of the network takes them; or (inputs, labels) pairs, or dicts that hold more than
+            the inputs: labels are not read.
         observer: how a clip is found, also the input's: the least squared error, a percentile, or the largest value.
             The first two leave outliers out: samples whose peak is many times that of nearly all others.
         correct_bias: make each layer's mean at each width that of the float model (Nagel et al., 2019).
@@ -99,18 +102,25 @@ def _inputs(net: Net, batches: Iterable[Any]) -> Batches:
     if not isinstance(batches, Iterable) or isinstance(batches, torch.nn.Module):
         found = type(batches).__name__
         raise CalibrationError(f"calibration data of type {found}: pass batches of inputs, a DataLoader or one tensor")
-    device = next(net.parameters()).device
-    inputs = [(batch[0] if isinstance(batch, (tuple, list)) else batch) for batch in batches]
+    inputs = [net.inputs.take(net.inputs.of_batch(batch)) for batch in batches]
     if not inputs:
         raise CalibrationError("no calibration data: pass at least one batch of inputs (a few hundred samples)")
-    for i, x in enumerate(inputs):
-        net.check_input(x)
-        if not bool(torch.isfinite(x.float()).all()):  # a float64 may be beyond float32
-            raise CalibrationError(f"calibration batch {i} contains NaN or infinity")
-    if not net.config.input_signed and min(float(x.min()) for x in inputs) < 0:
-        raise CalibrationError("the input has negative values, but Config(input_signed=False) promises none")
-    inputs = [x.to(device, torch.float32) for x in inputs]
-    return [x.clone() if x.is_inference() else x for x in inputs]
+    device = next(net.parameters()).device
+    return [_checked(net, given, i, device) for i, given in enumerate(inputs)]
+
+
+def _checked(net: Net, given: tuple[Tensor, ...], batch: int, device: torch.device) -> tuple[Tensor, ...]:
+    found = []
+    for one, x in zip(net.inputs.each, given, strict=True):
+        if one.kind == "integer":
+            one.check_values(x)
+        elif not bool(torch.isfinite(x.float()).all()):  # a float64 may be beyond float32
+            raise CalibrationError(f"calibration batch {batch} contains NaN or infinity")
+        elif not net.config.input_signed and float(x.min()) < 0:
+            raise CalibrationError("the input has negative values, but Config(input_signed=False) promises none")
+        moved = x.to(device, torch.float32 if one.kind == "float" else torch.int64)
+        found.append(moved.clone() if moved.is_inference() else moved)
+    return tuple(found)
 
 
 def _layers(net: Net) -> list[WidthLayer]:
@@ -133,7 +143,7 @@ def _progress(show: bool, total: int) -> Iterator[Callable[[], None]]:
 @torch.no_grad()
 def set_ranges(
     net: Net,
-    inputs: Batches,
+    inputs: Sequence[Any],
     observer: Observer = "max",
     untouched: Sequence[Norm] = (),
     findings: list[Finding] | None = None,
@@ -146,7 +156,7 @@ def set_ranges(
         the mean output ``[out]`` of every layer, before its batch norm.
     """
     means: dict[str, Tensor] = {}
-    b = middle(net.config.widths)
+    b, inputs = middle(net.config.widths), [net.inputs.take(x) for x in inputs]
 
     def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
         if node.kind == "choose":
@@ -166,21 +176,36 @@ def set_ranges(
             findings.extend(diagnose.of_node(net, node, ins, signals, extent))
         return signals
 
-    edge = net.edge_of(INPUT)
-    extent = _set_range(edge, inputs, observer, net.space.edge_width, strays=True)
-    if findings is not None:
-        findings.extend(diagnose.of_input(inputs, extent))
-    _walk(net, _saturated([Signal(x, edge, False) for x in inputs], extent), visit)
+    first = _signals(net, inputs, quantized=False)
+    for name, signals in first.items():
+        if signals[0].edge is not None:
+            values = [signal.raw for signal in signals]
+            extent = _set_range(signals[0].edge, values, observer, net.space.edge_width, strays=True)
+            if findings is not None:
+                findings.extend(diagnose.of_input(name, values, extent))
+            first[name] = _saturated(signals, extent)
+    _walk(net, first, visit)
     return means
 
 
+def _signals(net: Net, inputs: Batches, *, quantized: bool = True) -> dict[str, list[Signal]]:
+    """Every input, batch by batch."""
+    columns = zip(net.inputs.each, zip(*inputs, strict=True), strict=True)
+    edges = {one.name: net.edge_of(one.name) for one in net.inputs.each if one.kind == "float"}
+    return {one.name: [Signal(_typed(one, x), edges.get(one.name), quantized) for x in xs] for one, xs in columns}
+
+
+def _typed(one: Input, x: Tensor) -> Tensor:
+    return x.float() if one.kind == "float" else x
+
+
 @torch.no_grad()
-def set_controller_ranges(net: Net, inputs: Batches, observer: Observer = "mse") -> None:
+def set_controller_ranges(net: Net, inputs: Sequence[Any], observer: Observer = "mse") -> None:
     """Set the ranges of the controller's own edges, and the statistics of a norm of its that has seen no data; the
     network keeps its own.
 
     Args:
-        inputs: float ``[N, *input_shape]`` on the network's device, at least one batch.
+        inputs: batches as a call of the network takes them, on its device, at least one.
         observer: as in :func:`calibrate`.
     """
     own = {node.out for node in net.nodes if node.controller}
@@ -201,13 +226,14 @@ def set_controller_ranges(net: Net, inputs: Batches, observer: Observer = "mse")
             _set_range(net.edge_of(node.out), [s.master for s in signals], observer, middle(net.config.widths))
         return signals
 
-    edge = net.edge_of(INPUT)
-    _walk(net, [Signal(x, edge) for x in inputs], visit)
+    _walk(net, _signals(net, [net.inputs.take(x) for x in inputs]), visit)
 
 
-def _walk(net: Net, first: list[Signal], visit: Callable[[Node, list[list[Signal]]], list[Signal]]) -> None:
-    """Every node on every batch before the next node: what is found at one node serves the ones after it."""
-    values = {INPUT: first}
+def _walk(net: Net, values: dict[str, list[Signal]], visit: Callable[[Node, list[list[Signal]]], list[Signal]]) -> None:
+    """Every node on every batch before the next node: what is found at one node serves the ones after it.
+
+    ``values``: the inputs; the others come to it while they are needed.
+    """
     for node, dead in zip(net.nodes, net._dead, strict=True):
         values[node.out] = visit(node, [values[name] for name in node.ins])
         for name in dead:
@@ -244,7 +270,7 @@ def _set_statistics(norm: Norm, values: Sequence[Tensor]) -> None:
 
 def _axis(node: Node) -> int:
     """Where a layer's output channels lie."""
-    return 1 if node.kind == "conv" else -1
+    return -1 if node.kind == "linear" else 1
 
 
 def _mean(values: Iterable[Tensor], axis: int) -> Tensor:
@@ -290,5 +316,4 @@ def _correct(net: Net, inputs: Batches, means: dict[str, Tensor], b: int) -> Non
             layer.correction[layer.widths.index(b)] += means[node.layer] - got
         return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
 
-    edge = net.edge_of(INPUT)
-    _walk(net, [Signal(x, edge) for x in inputs], visit)
+    _walk(net, _signals(net, inputs), visit)

@@ -5,24 +5,31 @@ Nothing is rewritten while it is read; that is the work of :mod:`dqt.nn.passes`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, fx
-from torch.utils._pytree import tree_unflatten
+from torch import Tensor, fx, nn
 
-from dqt.nn.errors import UnsupportedError
+from dqt.nn.calls import in_place, is_float, is_number, module_path, shape_of, source_line, tensors_of
+from dqt.nn.errors import Obstacle, UnsupportedError
+from dqt.nn.example import Example
+from dqt.nn.export import Exported
 from dqt.nn.finite import check_numbers
 from dqt.nn.folding import Constants
-from dqt.nn.graph import INPUT, Graph, Node, Structure
-from dqt.nn.operator import handlers, shares_memory
+from dqt.nn.graph import Graph, Node
+from dqt.nn.inputs import Inputs, bounded
+from dqt.nn.names import Names
+from dqt.nn.operator import handlers, reads_integers, shares_memory
+from dqt.nn.ops.constant import add_constant
+from dqt.nn.placement import Placement, Placements
 from dqt.nn.scales import ScaleSpec
+from dqt.nn.structure import dotted
 
-OWN_NAMES = ("edges", "controller")
-"""Modules that a prepared network has beside the user's."""
+ADVICE = (
+    "Replace it by supported operators (docs/guide/your-model.md lists them), or leave that part outside the prepared "
+    "model."
+)
 
 
 @dataclass(frozen=True)
@@ -36,23 +43,30 @@ class NormSpec:
     momentum: float
     eps: float
 
+    def same(self, other: NormSpec) -> bool:
+        """Whether it is the norm of the same module: it has the same statistics in the same memory."""
+        ours, theirs = ((s.mean, s.var, s.weight, s.bias) for s in (self, other))
+        places = [tuple(0 if t is None else t.data_ptr() for t in each) for each in (ours, theirs)]
+        return places[0] == places[1] and self.eps == other.eps
+
 
 @dataclass
 class Captured:
     """The network as nodes, and the tensors that its layers and norms start from.
 
+    ``uses``: parameter of the model -> path and name of each tensor that it becomes, or that is computed from it.
     ``frozen``: names of tensors among these, such as ``conv1.weight``, that the model does not train: parameters
     without ``requires_grad``, and weights that it holds as buffers.
     """
 
-    input_shape: tuple[int, ...]
-    graph: Graph = field(default_factory=lambda: Graph((), INPUT))
+    inputs: Inputs
+    graph: Graph = field(default_factory=lambda: Graph((), ()))
     layers: dict[str, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     norms: dict[str, NormSpec] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     held: dict[str, tuple[Tensor, bool]] = field(default_factory=dict)
-    structure: Structure | None = None
+    uses: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
 
 class Builder:
@@ -62,65 +76,116 @@ class Builder:
     it: ``memory`` says which nodes share one.
     """
 
-    def __init__(self, program: torch.export.ExportedProgram, example: Tensor) -> None:
-        self.captured = Captured(tuple(example.shape[1:]))
+    def __init__(self, exported: Exported, example: Example) -> None:
+        program, names = exported.program, example.inputs.names
+        self.captured = Captured(example.inputs, shapes={one.name: one.shape for one in example.inputs.each})
         self.nodes: list[Node] = []
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
-        self.tensors = _tensors(program)
-        self.constants = Constants(self.tensors)
+        self.tensors = tensors_of(program)
         self.scales: dict[str, ScaleSpec] = {}
         self.held = self.captured.held
         self.trained = {name for name, parameter in program.named_parameters() if parameter.requires_grad}
-        self.names: dict[str, int] = {INPUT: 1}
-        self.paths: set[str] = set()
-        self.used: dict[int, str] = {}
-        self.graph, self.returned = program.graph, program.call_spec.out_spec
+        self.made: dict[tuple[fx.Node, tuple[int, ...]], str] = {}
+        self.graph, self.result = program.graph, exported.result
         self.order = {call: i for i, call in enumerate(self.graph.nodes)}
-        placeholders = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
-        if len(placeholders) != 1:
-            raise UnsupportedError(f"the model takes {len(placeholders)} tensors; it must take one")
-        self.input = placeholders[0]
-        self.values[self.input], self.memory[self.input] = INPUT, self.input
-        self.captured.shapes[INPUT] = self.captured.input_shape
+        self.obstacles: list[Obstacle] = []
+        self.lost: set[fx.Node] = set()
+        self.bounds: dict[str, int] = {}
+        self.inputs = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
+        self.batch = self.inputs[0].meta["val"].shape[0].node.expr
+        self.constants = Constants(self.tensors, self.batch)
+        self.placements = Placements(self.constants.number, self.unsupported)
+        self.names = Names(self.constants, names)
+        self.fresh, self.path = self.names.fresh, self.names.path
+        for placeholder, name in zip(self.inputs, names, strict=True):
+            self.values[placeholder], self.memory[placeholder] = name, placeholder
+            self.placements.put(placeholder, Placement())
+        self.first = names[0]
 
     def build(self) -> Captured:
-        """Run the handler of every operator; check the output."""
+        """Run the handler of every operator; check the outputs.
+
+        Raises:
+            UnsupportedError: names everything that cannot be captured.
+        """
         for call in self.graph.nodes:
-            if call.op == "call_function" and (call.users or _in_place(call)) and not _is_number(call):
-                if self.constants.fold(call):
-                    continue
-                handler = handlers().get(str(call.target))
-                if handler is None:
-                    raise self.unsupported(call, "is not among the operators that can be quantized")
-                self.values[call] = handler(self, call)
-                self._remember(call)
-        output = self.values.get(self._result(), INPUT)
-        if output == INPUT:
-            raise UnsupportedError("the model does nothing to its input")
-        self.captured.graph = Graph(tuple(self.nodes), output, self.scales)
+            if call.op == "call_function" and (call.users or in_place(call)) and not is_number(call):
+                self._capture(call)
+        outputs = self._outputs()
+        if self.obstacles:
+            raise UnsupportedError.of(self.obstacles)
+        self.captured.inputs = bounded(self.captured.inputs, self.bounds)
+        self.captured.graph = Graph(tuple(self.nodes), outputs, self.scales, self.captured.inputs.names)
         return self.captured
 
-    def _result(self) -> fx.Node:
-        """The node that the model returns, alone or in a structure, which is kept."""
+    def _capture(self, call: fx.Node) -> None:
+        """Append the nodes of one operator, or note what is wrong with it and go on."""
+        if self.constants.fold(call):
+            return
+        handler = handlers().get(str(call.target))
+        try:
+            if handler is None:
+                raise self.unsupported(call, "is not among the operators that can be quantized")
+            if not self.lost.isdisjoint(call.all_input_nodes):
+                self.lost.add(call)
+                return
+            self._check_integers(call)
+            self.values[call] = handler(self, call)
+            self._remember(call)
+        except UnsupportedError as error:
+            self.obstacles += error.obstacles or [Obstacle(str(error))]
+            self._stand_in(call)
+
+    def _check_integers(self, call: fx.Node) -> None:
+        """Refuse arithmetic on integers that are given, such as tokens: they have no scale."""
+        given = [each for each in call.all_input_nodes if each in self.values and isinstance(each.meta["val"], Tensor)]
+        if str(call.target) not in reads_integers() and not all(is_float(each) for each in given):
+            raise self.unsupported(
+                call, "computes with integers that the model is given: make floats of them (.float())"
+            )
+
+    def _stand_in(self, call: fx.Node) -> None:
+        """A name for the result of an operator that is not captured, or none where its shape says nothing."""
+        try:
+            shape = self.shape(call) if isinstance(call.meta["val"], Tensor) else None
+        except UnsupportedError:
+            shape = None
+        if shape is None or not self.lost.isdisjoint(call.all_input_nodes):
+            self.lost.add(call)
+            return
+        self.values[call], self.memory[call] = self.fresh(call.name), call
+        self.captured.shapes[self.values[call]] = shape
+
+    def _outputs(self) -> tuple[str, ...]:
+        """The values that the model returns, in order."""
         (results,) = next(n for n in self.graph.nodes if n.op == "output").args
-        tensors = [i for i, result in enumerate(results) if isinstance(result, fx.Node)]
-        if len(tensors) != 1:
-            raise UnsupportedError(f"the model returns {len(tensors)} values; it must return one tensor")
-        (index,) = tensors
-        if self.returned is not None and not self.returned.is_leaf():
-            leaves = [torch.empty(0) if i == index else result for i, result in enumerate(results)]
-            self.captured.structure = Structure(tree_unflatten(leaves, self.returned), index)
-        return results[index]
+        found = []
+        for path, result in zip(self.result.paths, results, strict=True):
+            name = dotted(path)
+            if result in self.values and is_float(result):
+                found.append(self.values[result])
+                if not self.placements.of(result).plain:
+                    why = f"the model returns a tensor of shape {shape_of(result)} ({name or 'output'})"
+                    self.obstacles.append(Obstacle(f"{why}: its first dimension must be the batch, alone"))
+            elif result in self.values:
+                why = f"the model returns integers that it is given ({name}): return them outside of the prepared part"
+                self.obstacles.append(Obstacle(why))
+            elif result not in self.lost:
+                what = f"its output {name!r}" if name else "its output"
+                why = f"{what} does not depend on the input: return it outside of the prepared model"
+                self.obstacles.append(Obstacle(f"the model returns a constant; {why}"))
+        return tuple(found)
 
     def _remember(self, call: fx.Node) -> None:
         """Note whose memory the result has; after an in-place operator, whoever reads its operand reads the result."""
-        changed = call.args[0]
-        if not isinstance(changed, fx.Node) or not (_in_place(call) or str(call.target) in shares_memory()):
+        changed = call.args[0] if call.args else None
+        shares = in_place(call) or str(call.target) in shares_memory()
+        if not isinstance(changed, fx.Node) or changed not in self.memory or not shares:
             self.memory[call] = call
             return
         self.memory[call] = self.memory[changed]
-        if not _in_place(call):
+        if not in_place(call):
             return
         old = self.values[changed]
         for alias in [n for n in self.values if self.memory[n] is self.memory[changed]]:
@@ -136,17 +201,41 @@ class Builder:
         return call.args[index] if index < len(call.args) else call.kwargs.get(name, default)
 
     def value(self, call: fx.Node, arg: Any) -> str:
-        """The name of an operand.
+        """The name of an operand whose first dimension is the batch, alone.
 
         Raises:
-            UnsupportedError: it is a number, a parameter or a constant.
+            UnsupportedError: it is a number, a parameter or a constant, or its batch stands elsewhere.
         """
+        name = self.operand(call, arg)
+        if not self.placements.of(arg).plain:
+            raise self.unsupported(
+                call, f"reads a tensor of shape {shape_of(arg)}: its first dimension must be the batch, alone"
+            )
+        return name
+
+    def operand(self, call: fx.Node, arg: Any) -> str:
+        """The name of an operand wherever its batch stands (``placements``); a constant has it for every sample.
+
+        Raises:
+            UnsupportedError: it is a number or a parameter.
+        """
+        constant = isinstance(arg, fx.Node) and arg not in self.values and self.constants.of(arg) is not None
+        if constant and self.placements.sized(arg):
+            self.values[arg], self.memory[arg] = add_constant(self, call, arg, self.shape(arg)), arg
         if isinstance(arg, fx.Node) and arg in self.values:
             return self.values[arg]
         raise self.unsupported(call, "has an operand that is a constant or a parameter, not an activation")
 
+    def bound(self, call: fx.Node, arg: Any, most: int) -> str:
+        """The name of an operand of integers, such as tokens; from now on they must lie in ``[0, most]``."""
+        value = name = self.value(call, arg)
+        while (node := next((n for n in self.nodes if n.out == name), None)) is not None:
+            name = node.ins[0]
+        self.bounds[name] = min(most, self.bounds.get(name, most))
+        return value
+
     def tensor(self, call: fx.Node, arg: Any, leaf: str = "weight") -> tuple[str, Tensor]:
-        """Name and value of a parameter or buffer that is used here and nowhere else, or of what is computed from some.
+        """Name and value of a parameter or buffer, or of what is computed from some.
 
         Args:
             leaf: how a module calls it, where it has no name of its own.
@@ -154,50 +243,30 @@ class Builder:
         tensor = self.constants.of(arg)
         if tensor is None or not isinstance(arg, fx.Node):
             raise self.unsupported(call, f"has a {leaf} that is computed from the input, not a parameter of the model")
-        name = self.constants.name(arg) or self._computed_name(call, arg, leaf)
+        name = self.names.of(call, arg, leaf)
         if self.trains(arg):
             self.trained.add(name)
         check_numbers(name, tensor)
-        self._claim(call, name, tensor)
-        self.claim(call, arg)
         return name, tensor
 
-    def claim(self, call: fx.Node, arg: fx.Node) -> None:
-        """What the model trains belongs to one operator: two that compute from it would no longer be tied."""
-        values = dict(self.tensors.values())
-        for name in sorted(self.constants.sources(arg) & self.trained):
-            self._claim(call, name, values[name])
-
-    def _claim(self, call: fx.Node, name: str, tensor: Tensor) -> None:
-        earlier = self.used.setdefault(tensor.data_ptr() or id(tensor), f"{name} in {call.name}")
-        if earlier != f"{name} in {call.name}":
-            raise self.unsupported(
-                call, f"shares its weight {name!r} with another layer ({earlier}): each layer needs a weight of its own"
-            )
+    def use(self, arg: Any, path: str, leaf: str) -> None:
+        """Note where the parameters go that ``arg`` is computed from: into a tensor of the module at ``path``."""
+        for name in sorted(self.constants.sources(arg)) if isinstance(arg, fx.Node) else ():
+            if isinstance(self.names.tensors[name], nn.Parameter):
+                self.captured.uses.setdefault(self.names.all(name)[0], []).append((path, leaf))
 
     def shape(self, call: fx.Node) -> tuple[int, ...]:
-        """The node's shape without the batch.
+        """The shape of the node's value, without the batch.
 
         Raises:
-            UnsupportedError: the batch is not its first dimension, or other dimensions are not fixed.
+            UnsupportedError: the node has no samples, mixes them, or other dimensions are not fixed.
         """
-        shape = tuple(call.meta["val"].shape)
-        batch = self.input.meta["val"].shape[0].node.expr
-        first = isinstance(shape[0], torch.SymInt) and shape[0].node.expr == batch if shape else False
-        if not first or not all(isinstance(d, int) for d in shape[1:]):
-            raise self.unsupported(call, f"gives shape {tuple(shape)}: the batch must stay the first dimension, alone")
-        return shape[1:]
+        return self.placements.shape(call)
 
     def note_frozen(self, path: str, **tensors: str | None) -> None:
         """Remember which tensors of the module at ``path`` the model does not train; each is given by its own name."""
         frozen = {leaf for leaf, name in tensors.items() if name is not None and name not in self.trained}
         self.captured.frozen |= {f"{path}.{leaf}" for leaf in frozen}
-
-    def _computed_name(self, call: fx.Node, arg: fx.Node, leaf: str) -> str:
-        """A name for a weight that the model computes: that of its module, or of what it is computed from."""
-        sources = sorted(self.constants.sources(arg))
-        common = sources[0].partition(".parametrizations.")[0].rpartition(".weight")[0] if sources else ""
-        return ".".join(part for part in (module_path(call) or common, leaf) if part)
 
     def trains(self, arg: Any) -> bool:
         """Whether the model trains a constant operand, or something that it is computed from."""
@@ -208,41 +277,9 @@ class Builder:
         name = self.constants.name(constant)
         return self.path(name or ".".join(part for part in (module_path(call), call.name, "scale") if part))
 
-    def path(self, name: str) -> str:
-        """Where the module of the parameter ``name`` goes: ``layer1.0.conv1.weight`` -> ``layer1.0.conv1``.
-
-        Raises:
-            UnsupportedError: a module of that name stands beside the user's.
-        """
-        path, _, leaf = name.rpartition(".")
-        path = (path or self._root()) if leaf in ("weight", "running_mean") else name
-        if path.split(".")[0] in OWN_NAMES:
-            raise UnsupportedError(
-                f"the model has a submodule named {path.split('.')[0]!r}, a name that dqt uses: rename it"
-            )
-        base, count = path, 0
-        while path in self.paths:
-            count += 1
-            path = f"{base}_{count}"
-        self.paths.add(path)
-        return path
-
-    def _root(self) -> str:
-        """A name for the module of a parameter that the model itself holds."""
-        name, taken = "model", {name.split(".")[0] for name, _ in self.tensors.values()}
-        while name in taken:
-            name += "_"
-        return name
-
-    def fresh(self, base: str) -> str:
-        """A name that no other value has."""
-        count = self.names.get(base, 0)
-        self.names[base] = count + 1
-        return self.fresh(f"{base}_{count}") if count else base
-
     def add(self, call: fx.Node, kind: str, ins: Sequence[str], name: str = "", **fields: Any) -> str:
         """Append a node that computes ``call``."""
-        shape = fields.pop("shape", None) or self.shape(call)
+        shape = fields.pop("shape") if "shape" in fields else self.shape(call)
         base = name or ".".join(part for part in (module_path(call), call.name) if part)
         node = Node(kind, self.fresh(base), tuple(ins), shape, **fields)
         self.nodes.append(node)
@@ -255,38 +292,5 @@ class Builder:
 
     def unsupported(self, call: fx.Node, why: str) -> UnsupportedError:
         """An error that names the operator, the module path and the source line."""
-        path = module_path(call) or "the model's forward"
-        return UnsupportedError(
-            f"{call.target} in {path} {why}. {source_line(call)} Replace it by supported operators "
-            f"(docs/guide/your-model.md lists them), or leave that part outside the prepared model."
-        )
-
-
-def module_path(call: fx.Node) -> str:
-    """The user's path of the module whose forward made this node, such as ``layer1.0``."""
-    stack = call.meta.get("nn_module_stack") or {}
-    paths = [str(path) for path, _ in stack.values()]
-    return paths[-1].removeprefix("L['self']").removeprefix(".") if paths else ""
-
-
-def source_line(call: fx.Node) -> str:
-    """``At file:line: code`` of the user's own frame."""
-    frames = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', call.meta.get("stack_trace") or "")
-    own = [frame for frame in frames if "/torch/nn/" not in frame[0]] or frames
-    return f"At {own[-1][0]}:{own[-1][1]}: `{own[-1][2].strip()}`." if own else ""
-
-
-def _tensors(program: torch.export.ExportedProgram) -> dict[str, tuple[str, Tensor]]:
-    signature = program.graph_signature
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    state = {**dict(program.named_buffers()), **dict(program.named_parameters()), **program.constants}
-    names |= signature.inputs_to_lifted_tensor_constants
-    return {key: (name, state[name]) for key, name in names.items()}
-
-
-def _is_number(call: fx.Node) -> bool:
-    return not isinstance(call.meta.get("val"), (Tensor, tuple, list))
-
-
-def _in_place(call: fx.Node) -> bool:
-    return str(call.target).split(".")[1].endswith("_") if str(call.target).startswith("aten.") else False
+        module = module_path(call) or "the model's forward"
+        return UnsupportedError.of([Obstacle(f"{why}.", str(call.target), module, source_line(call), ADVICE)])

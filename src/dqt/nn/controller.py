@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dqt.arith.plan import Layer
 from dqt.nn.config import Controller
-from dqt.nn.graph import INPUT, Node
+from dqt.nn.graph import Graph, Node, needed_for
 
 HIDDEN, NORM, LOGITS = "controller.hidden", "controller.norm", "controller.logits"
 SHARE = 0.01
@@ -18,17 +18,16 @@ SHARE = 0.01
 
 @dataclass(frozen=True)
 class Plans:
-    """A controller to be built: its nodes, where they go, and the weights it starts from."""
+    """A controller to be built: the network's nodes with its own among them, and the weights it starts from."""
 
     nodes: tuple[Node, ...]
-    after: int
     layers: dict[str, tuple[Tensor, Tensor]]
 
 
 def plan_controller(
-    spec: Controller, choices: int, nodes: list[Node], shapes: dict[str, tuple[int, ...]], chosen: int, parameters: int
+    spec: Controller, choices: int, graph: Graph, shapes: dict[str, tuple[int, ...]], chosen: int, parameters: int
 ) -> Plans:
-    """Steps of a controller for ``chosen`` layers with ``choices`` widths each.
+    """A controller for ``chosen`` layers with ``choices`` widths each, in the middle of the network's nodes.
 
     Its hidden layer has a batch norm: what it reads differs little from sample to sample beside its mean, and without
     the norm it learns the mean alone, which is one plan for every input.
@@ -36,10 +35,10 @@ def plan_controller(
     Args:
         parameters: of the model; the hidden layer takes at most 1 % of them unless its size is given.
     """
-    stem = next(i for i, node in enumerate(nodes) if node.layer)
-    read = nodes[stem].out if spec.reads == "stem" else INPUT
-    shape = shapes[read]
-    positive = spec.reads == "stem" and nodes[stem].edge in ("relu", "unsigned")
+    stem = stem_of(graph)
+    read = stem.out if spec.reads == "stem" else graph.inputs[0]
+    shape, before = shapes[read], needed_for(graph.nodes, (read,))
+    positive = spec.reads == "stem" and stem.edge in ("relu", "unsigned")
     made: list[Node] = []
     if len(shape) > 1:
         grid = tuple(min(spec.grid, size) for size in shape[1:])
@@ -59,7 +58,18 @@ def plan_controller(
         Node("choose", "controller.choice", (LOGITS,), (logits,), edge="same", controller=True),
     ]
     layers = {HIDDEN: _start(hidden, features), LOGITS: _start(logits, hidden)}
-    return Plans(tuple(made), 0 if spec.reads == "input" else stem + 1, layers)
+    first = [node for node in graph.nodes if node.out in before]
+    return Plans((*first, *made, *(node for node in graph.nodes if node.out not in before)), layers)
+
+
+def stem_of(graph: Graph) -> Node:
+    """The layer whose result a controller may read: the first on the way from the first input, with none before it."""
+    starts = []
+    for layer in [node for node in graph.nodes if node.layer]:
+        needed = needed_for(graph.nodes, layer.ins)
+        if not any(node.layer and node.out in needed for node in graph.nodes):
+            starts.append((graph.inputs[0] not in needed, layer))
+    return min(starts, key=lambda start: start[0])[1]
 
 
 def _start(out: int, features: int) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,12 @@ It can so be trained on features that were computed once, without a pass through
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dqt.nn.graph import INPUT, needed_for
+from dqt.nn.graph import needed_for
 from dqt.nn.net import CONTROLLER, Net, edge_key
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run, controller_widths, edge_widths
@@ -20,13 +21,12 @@ PREFIXES = (CONTROLLER, f"edges.{edge_key(CONTROLLER)}")
 
 
 @torch.no_grad()
-def controller_features(net: Net, x: Tensor) -> Tensor:
+def controller_features(net: Net, x: Any) -> Tensor:
     """What the controller's first layer reads, float32 ``[N, features]``, in evaluation and without gradient."""
-    net.check_input(x)
     first = next(node for node in net.nodes if node.controller and node.layer)
     run = Run(edge_widths(net.space))
     needed = needed_for(net.nodes, first.ins)
-    values = {INPUT: net.read(x, run)}
+    values = net.read(x, run)
     for node in net.nodes:
         if node.out in needed:
             values[node.out] = net.fake_node(node, [values[name] for name in node.ins], run)

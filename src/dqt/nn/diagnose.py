@@ -91,15 +91,15 @@ def sentences(findings: Sequence[Finding]) -> list[str]:
 # where findings are made
 
 
-def of_input(batches: Sequence[Tensor], extent: Extent) -> list[Finding]:
-    """Of the network's input, ``[N, ...]`` batches."""
+def of_input(name: str, batches: Sequence[Tensor], extent: Extent) -> list[Finding]:
+    """Of an input of the network, ``[N, ...]`` batches."""
     if extent.largest <= TINY:
-        return [_dead(INPUT, "its ranges mean nothing: calibrate on real inputs")]
-    found = _outlier(INPUT, extent)
+        return [_dead(name, "its ranges mean nothing: calibrate on real inputs")]
+    found = _outlier(name, extent)
     low, high = min(float(x.min()) for x in batches), max(float(x.max()) for x in batches)
     if low == high and sum(x.numel() for x in batches) > 1:
         advice = "no range inside of the network means anything: calibrate on real inputs"
-        found.append(Finding("constant", INPUT, f"calibration saw one value alone, {low:.6g}", low, advice))
+        found.append(Finding("constant", name, f"calibration saw one value alone, {low:.6g}", low, advice))
     return found
 
 
@@ -125,7 +125,7 @@ def of_node(
         found += _reads(net, node, ins[0], lowest) + of_weights(layer, lowest)
     elif node.kind == "affine":
         found += _channels(net, node, ins[0])
-    return found + (_output(net, node, signals) if node is net.nodes[-1] else [])
+    return found + (_output(net, node, signals) if node.out in [output.value for output in net.outputs] else [])
 
 
 def _output(net: Net, node: Node, signals: Sequence[Signal]) -> list[Finding]:
@@ -192,7 +192,8 @@ def _reads(net: Net, node: Node, ins: Sequence[Signal], lowest: int) -> list[Fin
     edge = ins[0].edge
     if edge is None or not float(max(x.master.abs().max() for x in ins)) > TINY:
         return []
-    return _channels(net, node, ins) + _tail(edge, ins, lowest) + _blind(edge, ins, lowest)
+    found = _channels(net, node, ins) + _tail(edge, ins, lowest)
+    return found + _blind(edge, ins, lowest, edge.name in net.inputs.names)
 
 
 def _tail(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
@@ -211,7 +212,7 @@ def _tail(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
     return [Finding("tail", edge.name, what, unused, advice)]
 
 
-def _blind(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
+def _blind(edge: Edge, ins: Sequence[Signal], lowest: int, is_input: bool) -> list[Finding]:
     """Whether nearly every value falls into the code of zero. A few dozen samples of each batch tell it."""
     alive = lost = 0
     for x in ins:
@@ -226,7 +227,7 @@ def _blind(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
     advice = (
         f"a few large values (range {float(edge.clip):.4g}) take its codes: clip them, or keep its reader at more bits"
     )
-    if edge.name == INPUT:
+    if is_input:
         few = f"a few large values (range {float(edge.clip):.4g}) take its codes"
         advice = f"{few}: look for samples in another unit, broken pixels or columns, and clip or rescale them"
     return [Finding("blind", edge.name, what, part, advice)]
@@ -238,7 +239,7 @@ def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
     if edge is None:
         return []
     axis = ins[0].raw.dim() - 1 if node.kind == "linear" else 1
-    sizes = _sizes(ins, axis, offset=edge.name == INPUT)
+    sizes = _sizes(ins, axis, offset=edge.name in net.inputs.names)
     codes = sizes / edge.scale()
     enough = FEW_CODES * 2.0 ** (edge.n - 8)
     few = (codes < enough) & (sizes > 0)
@@ -246,7 +247,7 @@ def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
         return []
     variance = _variance([x.master.transpose(axis, -1).flatten(0, -2) for x in ins])
     lost = _lost(net, node, variance, variance.clamp_max(float(edge.scale()) ** 2 / 12) * few)
-    if lost < (LOST_INPUT if edge.name == INPUT else LOST_INSIDE):
+    if lost < (LOST_INPUT if edge.name in net.inputs.names else LOST_INSIDE):
         return []
     least = int(torch.where(few, codes, float("inf")).argmin())
     reader = node.layer or node.norm
@@ -256,7 +257,7 @@ def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
         "it is lost"
     )
     advice = "scale its channels to one size in the model: smaller gains before it, larger weights after it"
-    if edge.name == INPUT:
+    if edge.name in net.inputs.names:
         advice = "standardize the columns before the network, instead of in its first norm or layer"
     return [Finding("channels", edge.name, what, lost, advice)]
 

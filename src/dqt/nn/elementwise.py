@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from dqt.nn.graph import Node
 from dqt.nn.operator import Handler
 from dqt.nn.ops.constant import add_constant
+from dqt.nn.placement import Placement
 from dqt.nn.scales import ScaleSpec
 from dqt.program.ops.table import Table
 
@@ -24,60 +25,97 @@ def binary(kind: str) -> Handler:
     """What appends an operator on two values, or on a value and a constant."""
 
     def handler(b: Builder, call: fx.Node) -> str:
-        if float(call.kwargs.get("alpha", 1)) != 1:  # type: ignore[arg-type]
-            raise b.unsupported(call, "scales an operand (alpha)")
-        return append_binary(b, call, kind, call.args[0], call.args[1])
+        second: Any = call.args[1]
+        alpha = float(call.kwargs.get("alpha", 1))  # type: ignore[arg-type]
+        if alpha != 1:
+            second = append_binary(b, call, "multiply", second, alpha)
+        return append_binary(b, call, kind, call.args[0], second)
 
     return handler
 
 
 def append_binary(b: Builder, call: fx.Node, kind: str, first: Any, second: Any) -> str:
-    """Append ``first (kind) second``: "add", "sub", "multiply" or "div", of which one operand may be constant."""
+    """Append ``first (kind) second``: "add", "sub", "multiply" or "div".
+
+    Args:
+        first, second: nodes of the graph, names of values, or numbers; one may be constant.
+    """
     constants = [b.constants.of(each) for each in (first, second)]
     for i, c in enumerate(constants):
         if c is not None:
             return _with_constant(b, call, kind, (first, second), i)
     if kind == "div":
-        raise b.unsupported(call, "divides by an activation")
-    return b.add(call, kind, [b.value(call, first), b.value(call, second)])
+        return b.add(call, "multiply", [_name(b, call, first), _reciprocal(b, call, second)])
+    ins = [_name(b, call, first), _name(b, call, second)]
+    placed = {_beside(b, call, each) for each in (first, second) if isinstance(each, fx.Node)}
+    if len(placed) > 1:
+        raise b.unsupported(call, "reads two tensors whose batches stand in different dimensions, which mixes samples")
+    if placed:
+        b.placements.put(call, *placed)
+    return b.add(call, kind, ins)
+
+
+def _name(b: Builder, call: fx.Node, x: Any) -> str:
+    return x if isinstance(x, str) else b.operand(call, x)
+
+
+def _reciprocal(b: Builder, call: fx.Node, x: Any) -> str:
+    """Append the table of ``1 / x``."""
+    name = _name(b, call, x)
+    attrs = {"function": "reciprocal", "args": ()}
+    return b.add(call, "table", [name], shape=b.captured.shapes[name], attrs=attrs)
 
 
 def _with_constant(b: Builder, call: fx.Node, kind: str, operands: tuple[Any, Any], which: int) -> str:
     """Append an operator of whose ``operands`` the one at ``which`` is constant."""
     c, x = b.constants.of(operands[which]), operands[1 - which]
     assert c is not None
-    shape = b.captured.shapes[b.value(call, x)]
-    if by_channel(c, shape):
-        return append_scale(b, call, x, operands[which], *_affine(b, call, kind, c.double(), first=which == 0))
-    if kind == "div":
-        raise b.unsupported(call, "divides by numbers that differ within a channel")
-    if c.dim() > len(shape) and c.shape[0] != 1:
+    if kind == "div" and which == 0:
+        return append_binary(b, call, "multiply", operands[0], _reciprocal(b, call, x))
+    value = _name(b, call, x)
+    whole = _whole(b, call, c, x)
+    if c.numel() == 1 or by_channel(whole, b.captured.shapes[value]):
+        return append_scale(b, call, x, operands[which], *_affine(kind, c.double(), first=which == 0))
+    if kind == "div" and b.trains(operands[which]):
+        raise b.unsupported(call, "divides by a parameter that the model trains, and that differs within a channel")
+    held = add_constant(b, call, operands[which], whole, change=torch.reciprocal if kind == "div" else None)
+    values = [value, held]
+    return b.add(call, "multiply" if kind == "div" else kind, values[:: -1 if which == 0 else 1])
+
+
+def _beside(b: Builder, call: fx.Node, x: Any) -> Placement:
+    """Where the batch of an operand stands among the dimensions of the result: they are aligned from the right."""
+    if not isinstance(x, fx.Node):
+        return b.placements.of(call)
+    return b.placements.of(x).shifted(call.meta["val"].dim() - x.meta["val"].dim())
+
+
+def _whole(b: Builder, call: fx.Node, c: Tensor, x: Any) -> tuple[int, ...]:
+    """The shape of a constant beside the value of ``x``: it broadcasts from the right, and holds for every sample."""
+    placed = _beside(b, call, x)
+    b.placements.put(call, placed)
+    sizes = (1,) * (call.meta["val"].dim() - c.dim()) + tuple(c.shape)
+    if sizes[placed.dim] not in (1, placed.before * placed.after):
         raise b.unsupported(call, f"has a constant operand of shape {list(c.shape)}, one for each sample of a batch")
-    own = tuple(c.shape[max(0, c.dim() - len(shape)) :])
-    whole = (1,) * (len(shape) - len(own)) + own  # it broadcasts from the right; the batch stands before
-    values = [b.value(call, x), add_constant(b, call, operands[which], whole)]
-    return b.add(call, kind, values[:: -1 if which == 0 else 1])
+    extra = placed.extra if sizes[placed.dim] > 1 else (1,) * len(placed.extra)
+    return (*sizes[: placed.dim], *extra, *sizes[placed.dim + 1 :])
 
 
-def by_channel(c: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether a constant is one number, or one for each channel: dimension 1 of ``[N, *shape]``."""
-    whole = (1,) * (1 + len(shape) - c.dim()) + tuple(c.shape)
-    alone = all(d == 1 for i, d in enumerate(whole) if i != 1)
-    return c.numel() == 1 or (len(shape) > 0 and len(whole) == 1 + len(shape) and alone and whole[1] == shape[0])
+def by_channel(whole: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a constant has one number for each channel: of the first dimension of ``shape``, the batch left out."""
+    return len(shape) > 0 and whole == (shape[0], *(1,) * (len(shape) - 1))
 
 
-def _affine(b: Builder, call: fx.Node, kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
+def _affine(kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
     """``gain * x + bias`` for a constant ``c``, and which of the two it makes."""
     one, none = torch.ones_like(c), torch.zeros_like(c)
     if kind == "multiply":
         return c, none, "gain"
-    if kind == "div" and not first:
+    if kind == "div":
         return 1.0 / c, none, "gain"
     if kind == "add":
         return one, c, "bias"
-    if kind == "sub":
-        return (-one, c, "bias") if first else (one, -c, "bias")
-    raise b.unsupported(call, "divides by an activation")
+    return (-one, c, "bias") if first else (one, -c, "bias")
 
 
 def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor, bias: Tensor, made: str) -> str:
@@ -89,12 +127,11 @@ def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor,
     if not bool(torch.isfinite(gain).all() and torch.isfinite(bias).all()):
         raise b.unsupported(call, "has a constant operand that is not finite, or a divisor of 0")
     path = b.scale_path(call, constant)
-    trained = frozenset[str]()
-    if b.trains(constant):
-        trained = frozenset({made})
-        b.claim(call, constant)
+    trained = frozenset({made} if b.trains(constant) else ())
+    b.use(constant, path, made)
     b.scales[path] = ScaleSpec(gain.reshape(-1), bias.reshape(-1), trained)
-    return b.add(call, "affine", [b.value(call, x)], norm=path)
+    name = _name(b, call, x)
+    return b.add(call, "affine", [name], norm=path, shape=b.captured.shapes[name])
 
 
 def emit_table(e: Emission, node: Node, function: Callable[..., Tensor], args: Sequence[Any]) -> None:

@@ -56,8 +56,11 @@ class Emission:
         self.net = net
         self.values: dict[str, Value] = {}
         self.ops: list[Operator] = []
-        codes = self.define(self.fresh("input.codes"), net.input_shape, net.codes(INPUT))
-        self.names = {INPUT: codes}
+        if len(net.inputs.each) > 1 or len(net.outputs) > 1:
+            raise UnsupportedError("a program has one input and one output")
+        (one,) = net.inputs.each
+        codes = self.define(self.fresh("input.codes"), one.shape, net.codes(one.name))
+        self.names = {one.name: codes}
         self.append(Quantize(INPUT, codes, *plain_gain(self.values[codes].scale), 0))
 
     def append(self, op: Operator) -> None:
@@ -74,6 +77,11 @@ class Emission:
         """Declare a value; ``codes`` says how its integers stand for reals."""
         self.values[name] = Value(name, shape, codes.scale, codes.zero, codes.lo, codes.hi)
         return name
+
+    def codes(self, value: str) -> Codes:
+        """How the integers of a value of the network stand for reals in the program."""
+        held = self.values[self.names[value]]
+        return Codes(held.scale, held.zero, held.lo, held.hi)
 
     def source(self, node: Node, index: int = 0) -> str:
         """The program's name of an operand."""
@@ -122,8 +130,9 @@ class Emission:
 
     def finish(self, info: Mapping[str, Any]) -> Program:
         """The verified program."""
-        self.append(Dequantize(self.names[self.net.nodes[-1].out], OUTPUT))
-        inputs = (Input(INPUT, self.net.input_shape),)
+        (one,) = self.net.inputs.each
+        self.append(Dequantize(self.names[self.net.outputs[0].value], OUTPUT))
+        inputs = (Input(INPUT, one.shape),)
         return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), inputs, dict(info))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -31,25 +31,25 @@ class Exact:
     """What an exact run gave.
 
     Attributes:
-        output: float32 ``[N, ...]``, dequantized.   codes: int32 of the same shape, before that.
+        outputs: float32 ``[N, ...]`` each, dequantized.   codes: int32 of the first, before that.
         choice: what the controller chose, under "auto".
     """
 
-    output: Tensor
+    outputs: tuple[Tensor, ...]
     codes: Tensor
     choice: Choice | None
 
 
 @_disable_dynamo  # integers of NumPy among tensors: torch.compile leaves the exact run as it is
 @torch.no_grad()
-def run_exact(net: Net, x: Tensor, plan: Plan | Literal["auto"]) -> Exact:
+def run_exact(net: Net, x: Any, plan: Plan | Literal["auto"]) -> Exact:
     """The integers that ``dqt.interpret`` gives for the program of ``net``, computed in torch.
 
     Raises:
         InputError: ``x`` has another shape or dtype, or holds a NaN or an infinity.
     """
-    net.check_input(x)
-    x = x.float()
+    given = net.inputs.take(x)
+    x = given[0].float()
     if not bool(torch.isfinite(x).all()):
         raise InputError("the input contains NaN or infinity, or a number beyond float32")
     warn_unheard(net)
@@ -58,7 +58,7 @@ def run_exact(net: Net, x: Tensor, plan: Plan | Literal["auto"]) -> Exact:
     codes = run.outputs[OUTPUT].int()
     choice = _choice(program, run.chosen) if plan == AUTO else None
     out = run.value(program.output)
-    return Exact((codes - out.zero).float() * float(np.float32(out.scale)), codes, choice)
+    return Exact(((codes - out.zero).float() * float(np.float32(out.scale)),), codes, choice)
 
 
 def _choice(program: Program, chosen: dict[str, Tensor]) -> Choice:
@@ -67,18 +67,20 @@ def _choice(program: Program, chosen: dict[str, Tensor]) -> Choice:
 
 
 @_disable_dynamo
-def run_cascade(net: Net, x: Tensor, cascade: Cascade) -> Tensor:
+def run_cascade(net: Net, x: Any, cascade: Cascade) -> tuple[Tensor, ...]:
     """Low width first, unsure samples again: the margin of the two largest integers decides. float32 ``[N, classes]``.
 
     Raises:
         InputError: as :func:`run_exact`.   PlanError: the output is not a vector of two or more.
     """
-    output, rows = None, torch.arange(len(x), device=x.device)
+    (given,) = net.inputs.take(x)
+    output, rows = None, torch.arange(len(given), device=given.device)
     for b, threshold in zip(cascade.widths, (*cascade.margins, None), strict=True):
         plan = resolve(net.space, b)
         assert isinstance(plan, Plan)
-        found = run_exact(net, x[rows], plan)
-        output = found.output if output is None else output.index_copy(0, rows, found.output)
+        found = run_exact(net, given[rows], plan)
+        (y,) = found.outputs
+        output = y if output is None else output.index_copy(0, rows, y)
         if threshold is None:
             break
         unsure = torch.from_numpy(margins(found.codes.cpu().numpy()) <= threshold)
@@ -86,4 +88,4 @@ def run_cascade(net: Net, x: Tensor, cascade: Cascade) -> Tensor:
         if not len(rows):
             break
     assert output is not None
-    return output
+    return (output,)

@@ -16,8 +16,9 @@ import threading
 import traceback
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TextIO, cast
 
@@ -25,7 +26,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from dqt.nn.errors import HookWarning, UnsupportedError
+from dqt.nn.example import PLAIN, Example, mismatch
 from dqt.nn.hooks import is_torchs
+from dqt.nn.structure import Structure, dotted, leaves
 
 WRAPPERS = {
     "torch.nn.parallel.data_parallel.DataParallel": "module",
@@ -54,34 +57,89 @@ def _name_of(model: nn.Module) -> str:
     return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
-def export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+@dataclass(frozen=True)
+class Exported:
+    """What torch.export gave: the inference graph, whose inputs are the tensors of the example in order.
+
+    Attributes:
+        result: what the model returns its tensors in; they are the outputs of the graph, in order.
+    """
+
+    program: torch.export.ExportedProgram
+    result: Structure
+
+
+def export(model: nn.Module, example: Example) -> Exported:
     """The inference graph of ``model`` with a free batch dimension.
 
     Raises:
-        UnsupportedError: torch.export cannot capture it.
+        UnsupportedError: torch.export cannot capture it, or it returns something else than tensors.
     """
     with _LOCKS["export"]:
         twin = _twin(model)
         if twin is not None:
-            program = _exported(twin, example)
-            if not _reads_the_original(program, model):
-                return program
+            found = _exported(twin, example)
+            if not _reads_the_original(found.program, model):
+                return found
         return _exported_itself(model, example)
 
 
-def _exported(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    batch = example if example.shape[0] > 1 else torch.cat([example, example])
+def _exported(model: nn.Module, example: Example) -> Exported:
+    tensors = tuple(x.clone() if len(x) > 1 else torch.cat([x, x]) for x in example.tensors)
     shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
-    shapes[batch] = {0: torch.export.Dim("batch", min=1)}  # by the tensor: however forward names what it takes
+    batch = torch.export.Dim("batch", min=1)
+    for tensor in tensors:
+        shapes[tensor] = {0: batch}
+    flat = _Flat(model, example)
     try:
-        with _quiet():
-            program = torch.export.export(model, (batch,), dynamic_shapes=shapes, strict=False)
+        with _quiet(), flat:
+            program = torch.export.export(model, tensors, dynamic_shapes=shapes, strict=False)
             _inline(program.graph_module)
-            return program
     except MemoryError:
         raise
     except Exception as error:  # torch.export raises many types, some of them private
         raise UnsupportedError(_capture_failure(error, model, example)) from error
+    return Exported(program, flat.structure())
+
+
+class _Flat:
+    """While it is entered, ``model.forward`` takes the example's tensors one by one, and returns tensors alone.
+
+    torch.export itself takes and returns only structures that it was told of.
+    """
+
+    def __init__(self, model: nn.Module, example: Example) -> None:
+        self.model, self.example, self.result = model, example, None
+        self.own, self.forward = vars(model).get("forward"), model.forward
+
+    def __enter__(self) -> None:
+        vars(self.model)["forward"] = self._flat
+
+    def __exit__(self, *_: object) -> None:
+        del vars(self.model)["forward"]
+        if self.own is not None:
+            vars(self.model)["forward"] = self.own
+
+    def _flat(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        args, kwargs = self.example.arguments(tensors)
+        self.result = self.forward(*args, **kwargs)
+        return tuple(leaf for _, leaf in leaves(self.result) if isinstance(leaf, Tensor))
+
+    def structure(self) -> Structure:
+        """What the model returned its tensors in.
+
+        Raises:
+            UnsupportedError: no tensor, or something that is neither a tensor nor the same for every input.
+        """
+        found = [(dotted(path) or "output", leaf) for path, leaf in leaves(self.result)]
+        for name, leaf in found:
+            if not isinstance(leaf, (Tensor, *PLAIN)):
+                size = isinstance(leaf, torch.SymInt)
+                what = "a size of its input" if size else f"an object of type {type(leaf).__name__}"
+                raise UnsupportedError(f"the model returns {what} ({name}): return it outside of the prepared part")
+        if not any(isinstance(leaf, Tensor) for _, leaf in found):
+            raise UnsupportedError("the model returns no tensor")
+        return Structure.of(self.result)
 
 
 def _inline(module: fx.GraphModule) -> None:
@@ -110,7 +168,7 @@ def _region(call: fx.Node) -> int | None:
     return next((place for place, graph in enumerate(graphs) if graph), None)
 
 
-def _exported_itself(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+def _exported_itself(model: nn.Module, example: Example) -> Exported:
     """For a model that has no copy of its own: functions that refer to its modules from outside, or that cannot be."""
     training = [(module, module.training) for module in model.modules()]
     try:
@@ -222,7 +280,7 @@ def _where(error: BaseException) -> str:
     return f" At {own[-1].filename}:{own[-1].lineno}: `{own[-1].line}`" if own and own[-1].line else ""
 
 
-def _capture_failure(error: Exception, model: nn.Module, example: Tensor) -> str:
+def _capture_failure(error: Exception, model: nn.Module, example: Example) -> str:
     text = str(error).strip() or type(error).__name__
     first = text.splitlines()[0][:300] + _where(error)
     if re.search(
@@ -232,12 +290,15 @@ def _capture_failure(error: Exception, model: nn.Module, example: Tensor) -> str
             f"the model's control flow depends on its data, so there is no one graph: {first} "
             "(move the condition out of forward, or prepare the part without it)"
         )
-    shape = tuple(example.shape)
-    if not _runs(model, example) and _runs(model, example[None]):
+    shape = tuple(example.tensors[0].shape)
+    if not _runs(model, example, example.tensors) and _runs(model, example, [x[None] for x in example.tensors]):
         return (
             f"example_inputs of shape {shape} have no batch dimension: the model takes {('N', *shape)}, "
             "so pass x[None], or a batch of samples"
         )
+    given = [*example.call.form[0], None][0]
+    if isinstance(given, dict | tuple | list) and not _runs(model, example, example.tensors):
+        return f"{mismatch(model, given)}: {first}"
     if re.search(r"batch|Constraints violated|specializ", text):
         return (
             f"the model does not accept every batch size: {_plain(first)} (use x.shape[0] or flatten(1), not a number; "
@@ -251,10 +312,11 @@ def _plain(text: str) -> str:
     return re.sub(r" ?For more information, run with TORCH_LOGS=\S+", "", text)
 
 
-def _runs(model: nn.Module, x: Tensor) -> bool:
+def _runs(model: nn.Module, example: Example, tensors: Sequence[Tensor]) -> bool:
+    args, kwargs = example.arguments(tensors)
     try:
         with torch.no_grad():
-            model(x)
+            model(*args, **kwargs)
     except Exception:  # whatever the user's model raises
         return False
     return True

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
-
 from dqt.nn.scales import ScaleSpec
 
 INPUT = "input"
+"""The name of the only input, unless the user gave it another."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +55,32 @@ class Graph:
     """A network between two passes (:mod:`dqt.nn.passes`): its nodes in order, each value defined before it is read.
 
     Attributes:
-        output: the value that the network returns.
-        scales: name of a multiply-add by constants (:attr:`Step.norm`) -> its constants.
+        outputs: the values that the network returns, in order; one may stand there twice, or be an input.
+        scales: name of a multiply-add by constants (:attr:`Node.norm`) -> its constants.
+        inputs: the values that it is given.
     """
 
     nodes: tuple[Node, ...]
-    output: str
+    outputs: tuple[str, ...]
     scales: Mapping[str, ScaleSpec] = field(default_factory=dict)
+    inputs: tuple[str, ...] = (INPUT,)
 
     def producer(self, value: str) -> Node | None:
-        """The node that defines ``value``; ``None`` of the network's input."""
+        """The node that defines ``value``; ``None`` of an input of the network."""
         return next((node for node in self.nodes if node.out == value), None)
 
     def readers(self, value: str) -> list[Node | None]:
-        """The nodes that read ``value``, one for each time; ``None`` stands for whoever reads the network's output."""
+        """The nodes that read ``value``, one for each time; ``None`` stands for whoever reads it as an output."""
         found: list[Node | None] = [node for node in self.nodes for name in node.ins if name == value]
-        return [*found, None] if value == self.output else found
+        return [*found, *[None for name in self.outputs if name == value]]
 
     def with_node(self, old: Node, new: Node) -> Graph:
         """``new`` in the place of ``old``; who read the result of ``old`` reads that of ``new``."""
         nodes = tuple(new if node is old else _reading(node, old.out, new.out) for node in self.nodes)
-        return replace(self, nodes=nodes, output=new.out if self.output == old.out else self.output)
+        return replace(self, nodes=nodes, outputs=self._outputs(old.out, new.out))
+
+    def _outputs(self, old: str, new: str) -> tuple[str, ...]:
+        return tuple(new if name == old else name for name in self.outputs)
 
     def with_scale(self, name: str, spec: ScaleSpec) -> Graph:
         """Other constants under a name."""
@@ -98,11 +101,11 @@ class Graph:
         gone = second if into is first else first
         graph = self.with_node(into, replace(kept, **changes))
         nodes = tuple(_reading(node, gone.out, kept.out) for node in graph.nodes if node.out != gone.out)
-        return replace(graph, nodes=nodes, output=kept.out if graph.output == gone.out else graph.output)
+        return replace(graph, nodes=nodes, outputs=graph._outputs(gone.out, kept.out))
 
     def __str__(self) -> str:
         lines = [f"{node.out} = {node}" for node in self.nodes]
-        return "\n".join([*lines, f"return {self.output}"])
+        return "\n".join([*lines, f"return {', '.join(self.outputs)}"])
 
 
 def _reading(node: Node, old: str, new: str) -> Node:
@@ -110,28 +113,9 @@ def _reading(node: Node, old: str, new: str) -> Node:
     return replace(node, ins=tuple(new if name == old else name for name in node.ins)) if old in node.ins else node
 
 
-@dataclass(frozen=True)
-class Structure:
-    """What a model returns its one tensor in: a dict, a tuple, a data class that torch.utils._pytree knows.
-
-    Attributes:
-        form: the structure with an empty tensor in the tensor's place (data classes may leave out ``None``).
-        index: which of its leaves that is.
-    """
-
-    form: Any
-    index: int
-
-    def around(self, y: Tensor) -> Any:
-        """The structure, with ``y`` in its place."""
-        leaves, spec = tree_flatten(self.form)
-        leaves[self.index] = y
-        return tree_unflatten(leaves, spec)
-
-
-def last_uses(nodes: tuple[Node, ...]) -> tuple[tuple[str, ...], ...]:
-    """For each node, the values that no later node reads."""
-    seen: set[str] = {nodes[-1].out}
+def last_uses(nodes: tuple[Node, ...], outputs: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """For each node, the values that no later node reads and that are no output."""
+    seen = set(outputs)
     dead: list[tuple[str, ...]] = []
     for node in reversed(nodes):
         dead.append(tuple(name for name in dict.fromkeys(node.ins) if name not in seen))
@@ -146,3 +130,13 @@ def needed_for(nodes: tuple[Node, ...], values: Iterable[str]) -> set[str]:
         if node.out in needed:
             needed.update(node.ins)
     return needed
+
+
+def first_and_last(graph: Graph) -> set[str]:
+    """The layers at the edges: the first that each input reaches, and the last that each output comes from."""
+    layers = [node for node in graph.nodes if node.layer]
+    reached = {node.out: needed_for(graph.nodes, (node.out,)) for node in layers}
+    first = (next((node for node in layers if name in reached[node.out]), None) for name in graph.inputs)
+    behind = (needed_for(graph.nodes, (value,)) for value in graph.outputs)
+    last = (next((node for node in reversed(layers) if node.out in needed), None) for needed in behind)
+    return {node.layer for node in (*first, *last) if node is not None}

@@ -90,11 +90,13 @@ def layer_integers(net: Net, node: Node) -> LayerIntegers:
         ValueError: a constant does not fit.
     """
     layer, source = net.layer(node.layer), net.codes(node.ins[0])
-    weight = layer.codes().cpu().numpy()
+    weight = layer.fold.filters(layer.codes()).contiguous().cpu().numpy()
     bounds = accumulator_bounds(weight, layer.n, layer.widths, source.zero)
     unit = _double(layer.scale()) * source.scale
     affine = [layer.gain_and_bias(net.affine(node.norm), b) for b in layer.widths]
     gain, bias = (np.stack([_double(part) for part in parts]) for parts in zip(*affine, strict=True))
+    copies = len(weight) // len(unit)  # filters of each output channel
+    unit, gain, bias = (np.repeat(part, copies, axis=-1) for part in (unit, gain, bias))
     edge = net.edge(node)
     out = edge_codes(edge) if edge is not None else _wide_codes(bounds, unit * gain, bias)
     scale = gain * unit / out.scale

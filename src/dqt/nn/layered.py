@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -23,14 +23,27 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def add_layer(b: Builder, call: fx.Node, kind: str, x: str, attrs: dict[str, Any]) -> str:
-    """Append the node of a layer that reads ``x``: its weight is argument 1, its bias argument 2."""
+def add_layer(
+    b: Builder,
+    call: fx.Node,
+    kind: str,
+    x: str,
+    attrs: dict[str, Any],
+    turned: Callable[[Tensor], Tensor] = lambda weight: weight,
+) -> str:
+    """Append the node of a layer that reads ``x``: its weight is argument 1, its bias argument 2.
+
+    Args:
+        turned: the model's weight -> ``[out, in / groups, ...]``.
+    """
     name, weight = b.tensor(call, call.args[1])
     bias = b.arg(call, 2, "bias")
     bias_name, bias_value = (None, None) if bias is None else b.tensor(call, bias, "bias")
     path = b.path(name)
-    b.captured.layers[path] = (weight, bias_value)
+    b.captured.layers[path] = (turned(weight), bias_value)
     b.note_frozen(path, weight=name, bias=bias_name)
+    b.use(call.args[1], path, "weight")
+    b.use(bias, path, "bias")
     return b.add(call, kind, [x], path, layer=path, attrs=attrs)
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqt.arith.nested import weight_midpoints
 from dqt.nn import fake
+from dqt.nn.folds import Deep, Flipped, Fold, Phases
 from dqt.nn.scales import Scale
 
 TINY = 1e-12
 WeightClip = Literal["learned", "statistic"]
+LAYER_ITSELF = Fold()
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -29,6 +30,7 @@ class WidthLayer(nn.Module):
     Attributes:
         clip: ``[out]``, per output channel; ``node = clip / ((2^n - 1) / 2)``.
         correction: ``[widths, out]``, added to the layer's output at each width (bias correction of calibration).
+        fold: how the filters lie in the program.
     """
 
     clip: Tensor
@@ -42,12 +44,13 @@ class WidthLayer(nn.Module):
         n: int,
         widths: Sequence[int],
         clip: WeightClip,
+        fold: Fold = LAYER_ITSELF,
     ) -> None:
         super().__init__()
         self.name, self.n, self.widths = name, n, tuple(widths)
         self.weight = nn.Parameter(_own(weight))
         self.bias = nn.Parameter(_own(bias)) if bias is not None else None
-        self.shape = tuple(weight.shape)
+        self.shape, self.fold = tuple(weight.shape), fold
         self.learned = clip == "learned"
         start = self._largest()
         if self.learned:
@@ -56,7 +59,7 @@ class WidthLayer(nn.Module):
             self.register_buffer("clip", start)
         self.register_buffer("correction", torch.zeros(len(self.widths), weight.shape[0], dtype=torch.float32))
         for b in self.widths:
-            h = torch.from_numpy(weight_midpoints(n, b, tuple(weight.shape))).float()
+            h = fold.midpoints(n, b, self.shape).float()
             self.register_buffer(f"midpoint_{b}", h, persistent=False)
         self.gradient_scale = 1.0 / math.sqrt(weight[0].numel() * ((1 << (n - 1)) - 1))
 
@@ -127,12 +130,66 @@ class Conv(WidthLayer):
         return run(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
+class Conv3d(WidthLayer):
+    """3-d convolution. ``padding``: (front, back, top, bottom, left, right)."""
+
+    def __init__(
+        self, name: str, weight: Tensor, bias: Tensor | None, n: int, widths: Sequence[int], clip: WeightClip,
+        *, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
+    ) -> None:  # fmt: skip
+        super().__init__(name, weight, bias, n, widths, clip, Deep())
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolution; padding adds zeros."""
+        front, back, top, bottom, left, right = self.padding
+        padding = (front, top, left)
+        if padding != (back, bottom, right):
+            x, padding = F.pad(x, (left, right, top, bottom, front, back)), (0, 0, 0)
+        return F.conv3d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+
+class ConvTranspose(WidthLayer):
+    """1-d or 2-d transposed convolution. Its weight is ``[out, in / groups, ...]``, as a convolution's."""
+
+    def __init__(
+        self, name: str, weight: Tensor, bias: Tensor | None, n: int, widths: Sequence[int], clip: WeightClip,
+        *, stride: tuple[int, ...], padding: tuple[int, ...], output_padding: tuple[int, ...],
+        dilation: tuple[int, ...], groups: int,
+    ) -> None:  # fmt: skip
+        super().__init__(name, weight, bias, n, widths, clip, fold_of(tuple(weight.shape[2:]), stride, dilation))
+        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+        self.dilation, self.groups = dilation, groups
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Transposed convolution."""
+        parts = weight.reshape(self.groups, -1, *weight.shape[1:]).transpose(1, 2)
+        run = F.conv_transpose2d if len(self.stride) == 2 else F.conv_transpose1d
+        given = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return run(x, parts.reshape(-1, *parts.shape[2:]), bias, *given)
+
+
+def fold_of(kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Phases | Flipped:
+    """How the filters of a transposed convolution lie: by phases where these have as many taps each."""
+    even = all(k % s == 0 and d == 1 for k, s, d in zip(kernel, stride, dilation, strict=True))
+    return Phases(stride) if even else Flipped()
+
+
 class Linear(WidthLayer):
     """Matrix product over the last dimension."""
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Matrix product."""
         return F.linear(x, weight, bias)
+
+
+LAYERS: Mapping[str, Callable[..., WidthLayer]] = {
+    "conv": Conv,
+    "conv3d": Conv3d,
+    "conv_transpose": ConvTranspose,
+    "linear": Linear,
+}
+"""Kind of a node -> its layer."""
 
 
 class NormSet(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,16 @@ from dqt.arith.plan import AUTO, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
 from dqt.nn.exact import run_cascade, run_exact
-from dqt.nn.graph import INPUT, Node, Structure, last_uses
+from dqt.nn.graph import Node, last_uses
+from dqt.nn.inputs import Input, Inputs
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
+from dqt.nn.outputs import Output
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Choice, Run, controller_widths, edge_widths
 from dqt.nn.scales import Held, Scale
 from dqt.nn.served import Served
+from dqt.nn.structure import Structure
 from dqt.program.program import Program
 
 if TYPE_CHECKING:
@@ -42,28 +45,36 @@ class Net(nn.Module):
 
     Attributes:
         config: what it was prepared with.   space: the plans it accepts.   nodes: its operators in order.
-        shapes: of every value, without the batch.   input_shape: of one sample.
-        structure: what the model returns its tensor in; ``None``: the tensor alone.
+        inputs: what it takes, by name.   outputs: name and value of what it gives, in order.
+        shapes: of every value, without the batch.   structure: what the model returns its tensors in.
         output_dtype: of what a call returns; parameters and arithmetic are float32, whatever the network was cast to.
         findings: what the last calibration warned about; not a part of the state.
     """
 
-    def __init__(self, config: Config, space: Space, nodes: Iterable[Node], input_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        space: Space,
+        nodes: Iterable[Node],
+        inputs: Inputs,
+        outputs: Sequence[Output],
+        structure: Structure,
+    ) -> None:
         super().__init__()
-        self.config, self.space, self.nodes, self.input_shape = config, space, tuple(nodes), input_shape
-        self.shapes = {INPUT: input_shape} | {node.out: node.shape for node in self.nodes}
-        self.owners = _edge_owners(self.nodes)
+        self.config, self.space, self.nodes, self.inputs = config, space, tuple(nodes), inputs
+        self.outputs, self.structure = tuple(outputs), structure
+        self.shapes = {one.name: one.shape for one in inputs.each} | {node.out: node.shape for node in self.nodes}
+        self.owners = _edge_owners(inputs.names, self.nodes)
         self._wide = {node.out for node in self.nodes if node.edge == "wide"}
         self.edges = nn.ModuleDict()
         self.ready: Tensor
         self.register_buffer("ready", torch.tensor(False))
         self.findings: tuple[Finding, ...] = ()
-        self._dead = last_uses(self.nodes)
+        self._dead = last_uses(self.nodes, [output.value for output in self.outputs])
         self._fake = {node.out: operators()[node.kind].fake for node in self.nodes}
         readers = [(name, bool(node.layer)) for node in self.nodes for name in node.ins]
         self._shared = {name for name, _ in readers if {(name, True), (name, False)} <= set(readers)}
         self._served = Served()
-        self.structure: Structure | None = None
         self.output_dtype = torch.float32
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Net:
@@ -88,7 +99,7 @@ class Net(nn.Module):
 
     def get_submodule(self, target: str) -> nn.Module:
         """The module at a path, as the model had it; also where the path begins with the name of a method of ours."""
-        module = self._find(target) if target else self
+        module = self.find(target) if target else self
         return super().get_submodule(target) if module is None else module
 
     @property
@@ -107,11 +118,12 @@ class Net(nn.Module):
         """Whether ranges come from data (``dqt.calibrate``) and not from the example input alone."""
         return bool(self.ready)
 
-    def forward(self, x: Tensor, plan: PlanLike = None, *, exact: bool = False) -> Any:
+    def forward(self, x: Any, plan: PlanLike = None, *, exact: bool = False) -> Any:
         """The network at the widths of ``plan``.
 
         Args:
-            x: float ``[N, *input_shape]``.
+            x: float ``[N, *input_shape]``; of a network with several inputs a dict by name, a tuple in order, or the
+                structure of the example. An input of integers takes integers.
             plan: a width, a mapping, a :class:`dqt.Plan`, ``"auto"``, or (exact alone) a :class:`dqt.Cascade`;
                 default: the master width.
             exact: ``True``: the program's own integers, dequantized once: equal to ``dqt.interpret`` to the bit, on
@@ -121,32 +133,45 @@ class Net(nn.Module):
             float32 ``[N, ...]``, in the structure that the model returned it in (such as ``{"logits": y}``).
 
         Raises:
-            InputError: shape or dtype do not fit; in an exact run also NaN or infinity.
+            InputError: names, shape or dtype do not fit; in an exact run also NaN or infinity.
             PlanError: the plan does not fit.
             UnsupportedError: an exact run, but a parameter is not finite; names it.
         """
-        y = self.tensor(x, plan, exact=exact).to(self.output_dtype)
-        return y if self.structure is None else self.structure.around(y)
+        return self.structure.around([y.to(self.output_dtype) for y in self.tensors(x, plan, exact=exact)])
 
-    def tensor(self, x: Tensor, plan: PlanLike = None, *, exact: bool = False) -> Tensor:
-        """The tensor alone of :meth:`forward`, float32, whatever structure the model returns it in."""
+    def tensors(self, x: Any, plan: PlanLike = None, *, exact: bool = False) -> tuple[Tensor, ...]:
+        """The outputs alone of :meth:`forward`, float32, in the order of ``outputs``."""
         fixed = resolve(self.space, plan)
         if isinstance(fixed, Cascade):
             if not exact:
                 raise InputError("a cascade decides on integer outputs: call with exact=True")
             return run_cascade(self, x, fixed)
         if fixed == AUTO:
-            return self.route(x, exact=exact)[0]
+            return self.routed(x, exact=exact)[0]
         assert isinstance(fixed, Plan)
         if exact:
-            return run_exact(self, x, fixed).output
-        return self._run(
+            return run_exact(self, x, fixed).outputs
+        return self.run(
             x, Run(dict(fixed.items_) | controller_widths(self.space), batch_statistics=self.training), False
         )
 
-    def route(
-        self, x: Tensor, temperature: float | None = None, noise: Tensor | None = None, *, exact: bool = False
-    ) -> tuple[Tensor, Choice]:
+    def tensor(self, x: Any, plan: PlanLike = None, *, exact: bool = False) -> Tensor:
+        """The only output of :meth:`forward`, float32, whatever structure the model returns it in.
+
+        Raises:
+            InputError: the network has several.
+        """
+        return self._only(self.tensors(x, plan, exact=exact))
+
+    def _only(self, outputs: tuple[Tensor, ...]) -> Tensor:
+        if len(outputs) == 1:
+            return outputs[0]
+        names = ", ".join(repr(output.name) for output in self.outputs)
+        raise InputError(f"the network has {len(outputs)} outputs ({names}), where one is needed")
+
+    def routed(
+        self, x: Any, temperature: float | None = None, noise: Tensor | None = None, *, exact: bool = False
+    ) -> tuple[tuple[Tensor, ...], Choice]:
         """Each sample at the widths that the controller chooses for it.
 
         Args:
@@ -154,18 +179,25 @@ class Net(nn.Module):
             noise: Gumbel noise ``[N, chosen layers, choices]``; ``None``: none, so the argmax is taken.
 
         Returns:
-            float32 output ``[N, ...]``, and the choice.
+            the outputs, float32 ``[N, ...]`` each, and the choice.
         """
         resolve(self.space, AUTO)
         if exact:
             found = run_exact(self, x, AUTO)
             assert found.choice is not None
-            return found.output, found.choice
+            return found.outputs, found.choice
         widths = edge_widths(self.space) | controller_widths(self.space)
         run = Run(widths, batch_statistics=self.training, temperature=temperature, noise=noise)
-        y = self._run(x, run, True)
+        y = self.run(x, run, True)
         assert run.choice is not None
         return y, run.choice
+
+    def route(
+        self, x: Any, temperature: float | None = None, noise: Tensor | None = None, *, exact: bool = False
+    ) -> tuple[Tensor, Choice]:
+        """:meth:`routed` of a network with one output: that output, and the choice."""
+        y, choice = self.routed(x, temperature, noise, exact=exact)
+        return self._only(y), choice
 
     def clips(self) -> dict[str, Tensor]:
         """Every clip and range by name, detached: ``[out]`` for weights (``<layer>.weight``), 0-d for activations."""
@@ -176,12 +208,13 @@ class Net(nn.Module):
 
     def layer(self, name: str) -> WidthLayer:
         """The layer of a node."""
-        module = self._find(name)
+        module = self.find(name)
         if not isinstance(module, WidthLayer) or module.name != name:
             raise _replaced(name, module)
         return module
 
-    def _find(self, path: str) -> nn.Module | None:
+    def find(self, path: str) -> nn.Module | None:
+        """The module at a path, ``None`` if there is none."""
         module: nn.Module | None = self
         for name in path.split("."):
             module = module._modules.get(name) if module is not None else None
@@ -191,14 +224,14 @@ class Net(nn.Module):
         """What a node multiplies by and adds, if it does: a batch norm, or constants."""
         if not path:
             return None
-        module = self._find(path)
+        module = self.find(path)
         if not isinstance(module, Norm | Scale):
             raise _replaced(path, module)
         return module
 
     def held(self, path: str) -> Tensor:
         """A tensor that is the same for every sample."""
-        module = self._find(path)
+        module = self.find(path)
         assert isinstance(module, Held)
         return module.value
 
@@ -223,29 +256,45 @@ class Net(nn.Module):
 
     # running
 
-    def check_input(self, x: Tensor) -> None:
-        """Raise :class:`InputError` unless ``x`` is float ``[N, *input_shape]``, N >= 1."""
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(f"input of type {kind}: need a floating-point tensor, as the float model took it")
-        if tuple(x.shape[1:]) != self.input_shape or x.dim() != len(self.input_shape) + 1 or x.shape[0] == 0:
-            need = ", ".join(map(str, self.input_shape))
-            alone = ": it has no batch dimension, pass x[None]" if tuple(x.shape) == self.input_shape else ""
-            raise InputError(f"input of shape {tuple(x.shape)}: this network takes (N, {need}), N >= 1{alone}")
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample of the only input.
 
-    def _run(self, x: Tensor, run: Run, routed: bool) -> Tensor:
-        self.check_input(x)
-        values = {INPUT: self.read(x, run)}
+        Raises:
+            InputError: the network has several.
+        """
+        if len(self.inputs.each) > 1:
+            raise InputError(
+                f"the network has {len(self.inputs.each)} inputs ({self.inputs.listed}), where one is needed"
+            )
+        return self.inputs.each[0].shape
+
+    def check_input(self, x: Any) -> None:
+        """Raise :class:`InputError` unless ``x`` holds every input, ``[N, *shape]`` each, N >= 1."""
+        self.inputs.take(x)
+
+    def run(self, x: Any, run: Run, routed: bool) -> tuple[Tensor, ...]:
+        """The outputs of one differentiable pass, float32; ``routed``: with the controller."""
+        values = self.read(x, run)
         for node, dead in zip(self.nodes, self._dead, strict=True):
             if routed or not node.controller:
                 values[node.out] = self.fake_node(node, [values[name] for name in node.ins], run)
             for name in dead:
                 values.pop(name, None)
-        return values[self.nodes[-1].out].master.float()
+        return tuple(values[output.value].master.float() for output in self.outputs)
 
-    def read(self, x: Tensor, run: Run) -> Signal:
-        """The input as a signal."""
-        x, edge = x.float(), self.edge_of(INPUT)
+    def _run(self, x: Any, run: Run, routed: bool) -> Tensor:
+        return self._only(self.run(x, run, routed))
+
+    def read(self, x: Any, run: Run) -> dict[str, Signal]:
+        """The inputs as signals, by name."""
+        given = zip(self.inputs.each, self.inputs.take(x), strict=True)
+        return {one.name: self._read(one, tensor, run) for one, tensor in given}
+
+    def _read(self, one: Input, x: Tensor, run: Run) -> Signal:
+        if one.kind == "integer":
+            return Signal(x, None, run.quantized)
+        x, edge = x.float(), self.edge_of(one.name)
         if run.batch_statistics and edge.training:
             edge.observe(x)
         return Signal(x, edge, run.quantized)
@@ -292,8 +341,8 @@ def edge_key(name: str) -> str:
     return f"{key}/" if hasattr(nn.ModuleDict, key) or key == "training" else key
 
 
-def _edge_owners(nodes: tuple[Node, ...]) -> dict[str, str]:
-    owners = {INPUT: INPUT}
+def _edge_owners(inputs: Iterable[str], nodes: tuple[Node, ...]) -> dict[str, str]:
+    owners = {name: name for name in inputs}
     for node in nodes:
         owners[node.out] = owners[node.ins[0]] if node.edge == "same" else node.out
     return owners

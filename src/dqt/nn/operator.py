@@ -6,6 +6,7 @@ and which instructions of a program it becomes; what those compute in integers s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,6 +34,16 @@ Emit: TypeAlias = "Callable[[Emission, Node], None]"
 """Appends the instructions of one node, with constants from the network's real parameters."""
 
 
+Counts: TypeAlias = "Callable[[Node, tuple[int, ...], tuple[int, ...]], tuple[int, int, int]]"
+"""Of a layer: its node, and the shapes of weight and input -> MACs, inputs and outputs of its instruction."""
+
+
+def dense(node: Node, weight: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A layer whose instruction reads and defines what its node does."""
+    outputs = math.prod(node.shape)
+    return outputs * math.prod(weight[1:]), math.prod(shape), outputs
+
+
 @dataclass(frozen=True)
 class Operator:
     """One operator of a prepared network.
@@ -43,8 +54,10 @@ class Operator:
         own_edge: its result becomes codes of an edge of its own, so that a ReLU after it can be that edge's clamp.
         keeps_sign: its result is never negative where its operands never are.
         moves: in evaluation it only moves values: behind the last layer it keeps int32 outputs as they are.
+        reads_integers: its operands may be integers as they are, such as tokens; what moves values may, too.
         shares_memory: names of ``aten`` whose result may share the memory of the operand, so that changing one in place
             may change the other.
+        counts: of a layer that has a width.
     """
 
     kind: str
@@ -54,7 +67,9 @@ class Operator:
     own_edge: bool = False
     keeps_sign: bool = False
     moves: bool = False
+    reads_integers: bool = False
     shares_memory: frozenset[str] = frozenset()
+    counts: Counts = dense
 
 
 @cache
@@ -69,6 +84,13 @@ def operators() -> Mapping[str, Operator]:
 def handlers() -> Mapping[str, Handler]:
     """ATen operator -> what appends its nodes: all that can be captured."""
     return {name: handler for each in operators().values() for name, handler in each.aten.items()}
+
+
+@cache
+def reads_integers() -> frozenset[str]:
+    """ATen operators whose operands may be integers."""
+    takes = (each for each in operators().values() if each.moves or each.reads_integers)
+    return frozenset(name for each in takes for name in each.aten)
 
 
 @cache

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Layer, Space
@@ -18,15 +16,19 @@ from dqt.nn.capture import Builder, Captured, NormSpec
 from dqt.nn.config import Config
 from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller
 from dqt.nn.errors import UnsupportedError
+from dqt.nn.example import Example
 from dqt.nn.export import export, unwrapped
-from dqt.nn.graph import INPUT, Node
+from dqt.nn.graph import first_and_last
 from dqt.nn.guards import outside_inference_mode
 from dqt.nn.hooks import Uncalled
-from dqt.nn.layers import Conv, Linear, Norm, WidthLayer
+from dqt.nn.layers import LAYERS, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
+from dqt.nn.operator import operators
+from dqt.nn.outputs import named_outputs
 from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
 from dqt.nn.scales import Held, Scale
+from dqt.nn.ties import tie
 
 DEFAULT_MOMENTUM = 0.1
 
@@ -36,11 +38,12 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     """Capture ``model`` and make it trainable and servable at every width.
 
     Args:
-        model: any module that torch.export can capture, with one float tensor in and one out. It is not changed, and
-            may run in other threads meanwhile. What is wrapped around it (``DataParallel``, ``torch.compile`` and the
-            like) is taken off: names are those of the model inside.
-        example_inputs: a tensor ``[N, ...]`` as the model takes it, or a tuple of that one tensor. Fixes every
-            dimension but the batch, and gives first ranges.
+        model: any module that torch.export can capture. It is not changed, and may run in other threads meanwhile. What
+            is wrapped around it (``DataParallel``, ``torch.compile`` and the like) is taken off: names are those of the
+            model inside.
+        example_inputs: a tensor ``[N, ...]`` as the model takes it; for several, a tuple of the arguments of forward,
+            or a dict by name. Fixes every dimension but the batch, and gives first ranges. Inputs are called as the
+            parameters of forward are; what else is among them (``None``, flags) becomes a part of the network.
         config: widths and how they are trained; default ``Config()``.
 
     Returns:
@@ -49,7 +52,7 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
         in training mode stays so.
 
     Raises:
-        UnsupportedError: an operator, a shared weight or a control flow that cannot be quantized, a parameter that is
+        UnsupportedError: an operator or a control flow that cannot be quantized, a parameter that is
             not finite, or an example that is no batch of floats.
         InputError: ``model`` is no module, or prepared already.
 
@@ -59,26 +62,23 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     config = Config() if config is None else config
     if not isinstance(config, Config):
         raise InputError(f"the config is a {type(config).__name__}: pass dqt.Config(widths=(2, 4, 8), ...)")
-    model, example = _model(model), _example(example_inputs)
-    captured = Builder(export(model, example), example).build()
+    model = _model(model)
+    example = Example.of(model, example_inputs)
+    exported = export(model, example)
+    captured = Builder(exported, example).build()
     _set_momentum(captured, model)
     captured.graph = rewritten(captured.graph, input_signed=config.input_signed)
-    nodes = list(captured.graph.nodes)
-    layer_steps = [node for node in nodes if node.layer]
-    if not layer_steps:
-        raise UnsupportedError("the model has no convolution and no linear layer: there is nothing to quantize")
-    layers = _layers(captured, layer_steps)
-    plans = _controller(captured, config, nodes, layers)
-    if plans is not None:
-        nodes[plans.after : plans.after] = plans.nodes
+    layers = _layers(captured)
+    plans = _controller(captured, config, example, layers)
+    nodes = captured.graph.nodes if plans is None else plans.nodes
     own = controller_layers(plans) if plans else ()
     edge_width = config.edge_width or config.master
     space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
-    net = Net(config, space, nodes, captured.input_shape)
-    net.structure = captured.structure
+    outputs = named_outputs(exported.result, captured.graph.outputs)
+    net = Net(config, space, nodes, captured.inputs, outputs, exported.result)
     _fill(net, captured, plans)
-    net.to(example.device)
-    set_ranges(net.eval(), [example.float()])
+    net.to(example.tensors[0].device)
+    set_ranges(net.eval(), [example.tensors])
     return _in_modes_of(model, net)
 
 
@@ -95,32 +95,6 @@ def _model(model: Any) -> nn.Module:
     return model
 
 
-def _example(example_inputs: Any) -> Tensor:
-    example = example_inputs
-    if isinstance(example, (tuple, list)) and len(example) == 1:
-        example = example[0]
-    if not isinstance(example, Tensor):
-        kind = (
-            f"{len(example)} values"
-            if isinstance(example, (tuple, list))
-            else f"a value of type {type(example).__name__}"
-        )
-        advice = ": pass torch.from_numpy(x)" if isinstance(example, np.ndarray) else ""
-        raise UnsupportedError(f"example_inputs are {kind}; need one float tensor [N, ...], or a tuple of it{advice}")
-    shape = tuple(example.shape)
-    if not example.is_floating_point():
-        raise UnsupportedError(
-            f"example_inputs are {example.dtype}; need floats, as the model takes them: pixels, say, as x.float() / 255"
-        )
-    if example.dim() < 2:
-        raise UnsupportedError(f"example_inputs of shape {shape} have no batch dimension: pass x[None], [N, ...]")
-    if not example.numel():
-        raise UnsupportedError(f"example_inputs of shape {shape} are empty: pass [N, ...] with one sample or more")
-    if not bool(torch.isfinite(example.float()).all()):
-        raise UnsupportedError("example_inputs contain NaN or infinity, or a number beyond float32")
-    return example.detach().clone() if example.is_inference() else example.detach()
-
-
 def _set_momentum(captured: Captured, model: nn.Module) -> None:
     """A cumulative average (``momentum=None``), which evaluation cannot tell from a frozen one, follows at 0.1."""
     modules = dict(model.named_modules())
@@ -129,26 +103,34 @@ def _set_momentum(captured: Captured, model: nn.Module) -> None:
             captured.norms[path] = replace(spec, momentum=DEFAULT_MOMENTUM)
 
 
-def _layers(captured: Captured, nodes: Sequence[Node]) -> tuple[Layer, ...]:
-    layers = []
-    for node in nodes:
-        weight = captured.layers[node.layer][0]
-        outputs, inputs = math.prod(node.shape), math.prod(captured.shapes[node.ins[0]])
-        edge = node is nodes[0] or node is nodes[-1]
-        layers.append(Layer(node.layer, outputs * weight[0].numel(), weight.numel(), inputs, outputs, edge))
+def _layers(captured: Captured) -> tuple[Layer, ...]:
+    layers, edges = [], first_and_last(captured.graph)
+    for node in captured.graph.nodes:
+        if node.layer:
+            weight = captured.layers[node.layer][0]
+            counts = operators()[node.kind].counts
+            macs, inputs, outputs = counts(node, tuple(weight.shape), captured.shapes[node.ins[0]])
+            layers.append(Layer(node.layer, macs, weight.numel(), inputs, outputs, node.layer in edges))
+    if not layers:
+        raise UnsupportedError("the model has no convolution and no linear layer: there is nothing to quantize")
     return tuple(layers)
 
 
-def _controller(captured: Captured, config: Config, nodes: list[Node], layers: tuple[Layer, ...]) -> Plans | None:
+def _controller(captured: Captured, config: Config, example: Example, layers: tuple[Layer, ...]) -> Plans | None:
     if config.controller is None:
         return None
+    first = example.inputs.each[0]
+    if config.controller.reads == "input" and first.kind == "integer":
+        raise UnsupportedError(
+            f'the controller reads the input {first.name!r}, which holds integers: pass Controller(reads="stem")'
+        )
     chosen = sum(not layer.edge for layer in layers)
     if not chosen:
         raise UnsupportedError(
             "the model has no layer between its first and its last: a controller has nothing to choose"
         )
     parameters = sum(layer.weights for layer in layers)
-    plans = plan_controller(config.controller, len(config.choices), nodes, captured.shapes, chosen, parameters)
+    plans = plan_controller(config.controller, len(config.choices), captured.graph, captured.shapes, chosen, parameters)
     hidden = len(plans.layers[HIDDEN][0])
     captured.norms[NORM] = NormSpec(None, None, torch.zeros(hidden), torch.ones(hidden), 0.1, 1e-5)
     return plans
@@ -157,28 +139,34 @@ def _controller(captured: Captured, config: Config, nodes: list[Node], layers: t
 def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
     c = net.config
     chosen = set(net.space.chosen) if c.norm == "per_width" else set()  # edges run at one width, and learn there
+    normed: set[str] = set()
     for node in net.nodes:
         if node.layer:
             own = plans is not None and node.layer in plans.layers
             weight, bias = plans.layers[node.layer] if plans and own else captured.layers[node.layer]
             widths = (c.master,) if own else c.widths
             args = (node.layer, weight, bias, c.master, widths, c.weight_clip)
-            place(net, node.layer, Conv(*args, **node.attrs) if node.kind == "conv" else Linear(*args))
+            place(net, node.layer, LAYERS[node.kind](*args, **node.attrs))
         if node.kind == "constant":
             place(net, node.attrs["path"], Held(*captured.held[node.attrs["path"]]))
         if node.norm in captured.graph.scales:
             place(net, node.norm, Scale(captured.graph.scales[node.norm]))
-        elif node.norm:
+        elif node.norm and node.norm not in normed:
+            normed.add(node.norm)
             s = captured.norms[node.norm]
-            widths = c.widths if node.layer in chosen else (c.master,)
+            layers = {other.layer for other in net.nodes if other.norm == node.norm}  # several where it is called again
+            widths = c.widths if layers & chosen else (c.master,)
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
             place(net, node.norm, norm)
         if node.edge in ("relu", "unsigned", "signed"):
             kind, features = cast("Kind", node.edge), math.prod(node.shape)
             net.edges[edge_key(node.out)] = Edge(node.out, kind, c.master, features, c.momentum, node.cap)
     kind = "signed" if c.input_signed else "unsigned"
-    net.edges[edge_key(INPUT)] = Edge(INPUT, kind, c.master, math.prod(net.input_shape), c.momentum)
+    for one in net.inputs.each:
+        if one.kind == "float":
+            net.edges[edge_key(one.name)] = Edge(one.name, kind, c.master, math.prod(one.shape), c.momentum)
     _freeze(net, captured.frozen)
+    tie(net, captured.uses)
 
 
 def _freeze(net: Net, frozen: set[str]) -> None:

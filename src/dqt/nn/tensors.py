@@ -54,6 +54,12 @@ class TensorArrays:
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.maximum(a, b)
 
+    def total(self, q: Tensor, axes: tuple[int, ...]) -> Tensor:
+        return q.sum(axes, keepdim=True, dtype=torch.int64)
+
+    def largest(self, q: Tensor, axes: tuple[int, ...]) -> Tensor:
+        return q.amax(axes, keepdim=True)
+
     def look_up(self, table: Tensor, q: Tensor, axis: int = 0) -> Tensor:
         return table[q.long()] if axis == 0 else table.index_select(axis, q.long())
 

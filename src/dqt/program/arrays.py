@@ -71,6 +71,14 @@ class Arrays(Protocol):
         """The larger, element by element."""
         ...
 
+    def total(self, q: Array, axes: tuple[int, ...]) -> Array:
+        """The sum along ``axes``, which are 1 long afterwards, int64."""
+        ...
+
+    def largest(self, q: Array, axes: tuple[int, ...]) -> Array:
+        """The largest along ``axes``, which are 1 long afterwards."""
+        ...
+
     def look_up(self, table: Array, q: Array, axis: int = 0) -> Array:
         """``table[q]``, or with ``axis`` its slices at the indices ``q``, one-dimensional."""
         ...
@@ -134,6 +142,12 @@ class NumpyArrays:
 
     def maximum(self, a: Array, b: Array) -> Array:
         return np.maximum(a, b)
+
+    def total(self, q: Array, axes: tuple[int, ...]) -> Array:
+        return q.sum(axes, dtype=np.int64, keepdims=True)
+
+    def largest(self, q: Array, axes: tuple[int, ...]) -> Array:
+        return q.max(axes, keepdims=True)
 
     def look_up(self, table: Array, q: Array, axis: int = 0) -> Array:
         return table.take(q, axis)

@@ -68,6 +68,13 @@ def check_range(name: str, numbers: tuple[int, ...], least: int) -> None:
     require(all(least <= k <= MAX_DIM for k in numbers), f"{name} {numbers}, need {least} to {MAX_DIM}")
 
 
+def check_axes(x: Value, axes: Shape) -> Shape:
+    """Dimensions of ``x`` that an operator reduces, ascending; the shape of ``x`` with 1 along each."""
+    ascending = axes == tuple(sorted(set(axes))) and set(axes) <= set(range(len(x.shape)))
+    require(ascending and len(axes) > 0, f"axes {axes}, need some of 0 to {len(x.shape) - 1}, ascending")
+    return tuple(1 if i in axes else d for i, d in enumerate(x.shape))
+
+
 def check_windows(x: Value, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape) -> tuple[int, int]:
     """Output rows and columns of sliding windows over a ``(C, H, W)`` value."""
     require(len(x.shape) == 3, f"reads {x.name} of shape {x.shape}, need (C, H, W)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +20,11 @@ from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.gather import Gather
 from dqt.program.ops.linear import Linear
+from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
+from dqt.program.ops.mean import Mean
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
 from dqt.program.ops.quantize import Quantize, plain_gain
@@ -28,6 +32,7 @@ from dqt.program.ops.read import Read
 from dqt.program.ops.recall import Recall
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape, reshaped
+from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import END, Slice
 from dqt.program.ops.store import Store
 from dqt.program.ops.table import Table
@@ -274,6 +279,25 @@ class Builder:
         self.ops.append(AvgPool(x, out, rows, columns, m, offset, k["shift"], **self.clamp(integers)))
         return out
 
+    def mean(self, x: str, axes: Shape) -> str:
+        """The mean or the sum along some axes, which stay, 1 long."""
+        shape, zero, divides = self.values[x].shape, self.either(), bool(self.rng.integers(2))
+        area = int(np.prod([shape[axis] for axis in axes]))
+        k = self.rows(self.values[x].reach * area, 1, zero, integers=False, single=True)
+        m = int(k["m"][0, 0])
+        m = m * area - int(np.sign(m)) * int(self.rng.integers(area // 2 + 1)) if divides else m
+        out = self.value(tuple(1 if i in axes else d for i, d in enumerate(shape)), zero=zero)
+        self.ops.append(Mean(x, out, axes, divides, m, int(k["c"][0, 0]), k["shift"], **self.clamp()))
+        return out
+
+    def resize(self, x: str, size: tuple[int, int], steps: tuple[int, int, int, int], *, corners: bool) -> str:
+        """An image in another size, by linear interpolation; see ``Resize``."""
+        c, *sides = self.values[x].shape
+        found = (size[i] or sides[i] * steps[2 * i + 1] // steps[2 * i] for i in (0, 1))
+        out = self.value((c, *found), like=x)
+        self.ops.append(Resize(x, out, size, steps, corners))
+        return out
+
     def table(self, x: str) -> str:
         """A random table from codes to codes."""
         out = self.value(self.values[x].shape, zero=self.either())
@@ -310,6 +334,20 @@ class Builder:
         """The same codes with dimensions in another order."""
         out = self.value(tuple(self.values[x].shape[axis] for axis in axes), like=x)
         self.ops.append(Transpose(x, out, axes))
+        return out
+
+    def gather(self, x: str, axis: int, indices: Sequence[int]) -> str:
+        """Elements along an axis, picked by index."""
+        shape = list(self.values[x].shape)
+        shape[axis] = len(indices)
+        out = self.value(tuple(shape), like=x)
+        self.ops.append(Gather(x, out, axis, np.array(indices, dtype=np.int32)))
+        return out
+
+    def max(self, x: str, axes: Shape) -> str:
+        """The largest along some axes, which stay, 1 long."""
+        out = self.value(tuple(1 if i in axes else d for i, d in enumerate(self.values[x].shape)), like=x)
+        self.ops.append(Max(x, out, axes))
         return out
 
     def pad(self, x: str, before: Shape, after: Shape) -> str:

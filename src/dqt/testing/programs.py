@@ -64,7 +64,7 @@ def random_layer(b: Builder, x: str) -> str:
 def random_instruction(b: Builder, x: str) -> str:
     """Append an instruction without weights that reads codes ``x`` of shape ``(C, H, W)``; its result is codes too."""
     channels, height, width = b.values[x].shape
-    kind = int(b.rng.integers(11))
+    kind = int(b.rng.integers(15))
     if kind == 0:
         return b.binary(Add, x, b.rescale(x))
     if kind == 1:
@@ -85,7 +85,7 @@ def random_instruction(b: Builder, x: str) -> str:
         return b.binary(Add, b.constant((channels, 1, width)), x)
     if kind == 9:
         return b.rescale(random_integers(b, b.rescale(x, integers=random_interval(b))))
-    return b.transpose(x, random_axes(b, 3))
+    return random_other(b, x)
 
 
 def random_interval(b: Builder) -> Integers:
@@ -114,6 +114,44 @@ def random_integers(b: Builder, x: str) -> str:
     if kind == 6:
         return b.binary(Add, b.rescale(x), x, integers=random_interval(b))
     return b.transpose(x, random_axes(b, 3))
+
+
+def random_other(b: Builder, x: str) -> str:
+    """Append an instruction that moves codes, reduces dimensions, or gives an image another size."""
+    kind = int(b.rng.integers(5))
+    if kind == 0:
+        return random_gather(b, x)
+    if kind == 1:
+        return b.binary(Add, b.max(x, some_axes(b, 3)), x)
+    if kind == 2:
+        return b.binary(Add, b.mean(x, some_axes(b, 3)), x)
+    if kind == 3:
+        return random_resize(b, x)
+    return b.transpose(x, random_axes(b, 3))
+
+
+def random_gather(b: Builder, x: str) -> str:
+    """Append elements of ``x`` along any dimension, in runs and out of order, some of them never."""
+    axis = int(b.rng.integers(len(b.values[x].shape)))
+    length = b.values[x].shape[axis]
+    first, step = int(b.rng.integers(length)), int(b.rng.choice([-1, 1, 2]))
+    run = [i for i in range(first, first + 3 * step, step) if 0 <= i < length]
+    return b.gather(x, axis, [*run, *(int(i) for i in b.rng.integers(0, length, 3))])
+
+
+def random_resize(b: Builder, x: str) -> str:
+    """Append an image in another size, which is given, or follows from a factor, or both."""
+    rows, columns = (int(d) for d in b.rng.integers(1, 8, 2))
+    steps = [(0, 0), (1, 2), (2, 3), (5, 7)]
+    size, (down, across) = (rows, columns), (steps[int(i)] for i in b.rng.integers(4, size=2))
+    if down[0] and across[0] and b.rng.integers(2):
+        size = (0, 0) if min(b.values[x].shape[1:]) > 1 else (rows, 0)
+    return b.resize(x, size, (*down, *across), corners=bool(b.rng.integers(2)))
+
+
+def some_axes(b: Builder, count: int) -> tuple[int, ...]:
+    """One dimension or more of so many, ascending."""
+    return tuple(sorted(random_axes(b, count)[: int(b.rng.integers(1, count + 1))]))
 
 
 def random_axes(b: Builder, count: int) -> tuple[int, ...]:

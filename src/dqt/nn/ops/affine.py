@@ -30,11 +30,32 @@ def _batch_norm(b: Builder, call: fx.Node) -> str:
     name, mean_value = b.tensor(call, mean)
     check_variance(*b.tensor(call, var), float(eps))  # type: ignore[arg-type]
     (w_name, w), (v_name, v) = (b.tensor(call, p) if p is not None else (None, None) for p in (weight, bias))
+    spec = NormSpec(w, v, mean_value, b.tensor(call, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
+    earlier = [path for path, known in b.captured.norms.items() if known.same(spec)]
+    if earlier:  # a module that is called again
+        return _by_channel(b, call, earlier[0])
     path = b.path(name)
     b.note_frozen(path, weight=w_name, bias=v_name)
-    spec = NormSpec(w, v, mean_value, b.tensor(call, var)[1], float(momentum), float(eps))  # type: ignore[arg-type]
+    b.use(weight, path, "weight")
+    b.use(bias, path, "bias")
     b.captured.norms[path] = spec
-    return b.add(call, "affine", [b.value(call, call.args[0])], path, norm=path)
+    return _by_channel(b, call, path)
+
+
+def _by_channel(b: Builder, call: fx.Node, path: str) -> str:
+    """Append a batch norm over dimension 1 of the model's tensor, which is moved to the front of the value for it."""
+    source = call.args[0]
+    x = b.operand(call, source)
+    axis = b.placements.axis(call, source, 1)  # type: ignore[arg-type]
+    shape = b.captured.shapes[x]
+    if axis == 0:
+        return b.add(call, "affine", [x], path, norm=path)
+    order = (axis, *(i for i in range(len(shape)) if i != axis))
+    first = tuple(shape[i] for i in order)
+    moved = b.add(call, "transpose", [x], edge="same", shape=first, attrs={"axes": order})
+    normed = b.add(call, "affine", [moved], path, norm=path, shape=first)
+    back = tuple(order.index(i) for i in range(len(shape)))
+    return b.add(call, "transpose", [normed], edge="same", attrs={"axes": back})
 
 
 def _neg(b: Builder, call: fx.Node) -> str:

@@ -1,4 +1,4 @@
-"""Average pooling: windows, adaptive windows, and the mean over space."""
+"""Average pooling: windows, and adaptive windows."""
 
 from __future__ import annotations
 
@@ -41,20 +41,6 @@ def _avg_pool(b: Builder, call: fx.Node) -> str:
 
 def _adaptive_pool(b: Builder, call: fx.Node) -> str:
     return b.add(call, "avg_pool", [b.value(call, call.args[0])], attrs={"adaptive": b.shape(call)[1:]})
-
-
-def _mean(b: Builder, call: fx.Node) -> str:
-    x = b.value(call, call.args[0])
-    shape = b.captured.shapes[x]
-    axes: Any = b.arg(call, 1, "dim")
-    rank = len(shape) + 1
-    dims = {int(d) % rank for d in ([axes] if isinstance(axes, int) else axes or [])}
-    if rank < 3 or dims != set(range(2, rank)):
-        raise b.unsupported(call, f"averages over dimensions {sorted(dims)}; only all the spatial ones can be")
-    pooled = b.add(call, "avg_pool", [x], attrs={"adaptive": (1,) * (rank - 2)}, shape=(shape[0], *(1,) * (rank - 2)))
-    if b.arg(call, 2, "keepdim", False):
-        return pooled
-    return b.add(call, "reshape", [pooled], edge="same")
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -123,7 +109,6 @@ OPERATOR = Operator(
         "aten.avg_pool2d.default": _avg_pool,
         "aten.adaptive_avg_pool1d.default": _adaptive_pool,
         "aten.adaptive_avg_pool2d.default": _adaptive_pool,
-        "aten.mean.dim": _mean,
     },
     own_edge=True,
     keeps_sign=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import fx
 
 from dqt.nn.graph import Node
 from dqt.nn.integers import rescale
+from dqt.nn.moves import reshaped
 from dqt.nn.operator import Operator
+from dqt.nn.placement import Placement
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.program.ops.concat import Concat
@@ -24,11 +27,48 @@ if TYPE_CHECKING:
 
 
 def _concat(b: Builder, call: fx.Node) -> str:
+    values, placed, dim = _operands(b, call)
+    if dim == placed.dim:
+        return _along_batch(b, call, values)
+    return _joined(b, call, values, placed.axis(dim))
+
+
+def _stack(b: Builder, call: fx.Node) -> str:
+    """Values joined along a dimension that they do not have."""
+    values, placed, dim = _operands(b, call)
+    placed = replace(placed, dim=placed.dim + (dim <= placed.dim))
+    b.placements.put(call, placed)
+    axis, shape = placed.axis(dim), b.captured.shapes[values[0]]
+    return _joined(b, call, [reshaped(b, call, value, (*shape[:axis], 1, *shape[axis:])) for value in values], axis)
+
+
+def _joined(b: Builder, call: fx.Node, values: list[str], axis: int | None) -> str:
+    return values[0] if len(values) == 1 else b.add(call, "concat", values, attrs={"axis": axis})
+
+
+def _operands(b: Builder, call: fx.Node) -> tuple[list[str], Placement, int]:
+    """What is joined, where the batches stand, and the dimension of the model's tensor along which it is."""
     operands: Sequence[Any] = call.args[0]  # type: ignore[assignment]
-    axis = int(b.arg(call, 1, "dim", 0)) % len(call.meta["val"].shape)
-    if axis == 0:
-        raise b.unsupported(call, "joins along the batch")
-    return b.add(call, "concat", [b.value(call, operand) for operand in operands], attrs={"axis": axis - 1})
+    values = [b.operand(call, operand) for operand in operands]
+    placed = {b.placements.of(operand) for operand in operands}
+    dim = int(b.arg(call, 1, "dim", 0)) % call.meta["val"].dim()
+    first = b.placements.of(operands[0])
+    if len(placed) > 1 and not all(p == replace(first, before=p.before) and dim == p.dim for p in placed):
+        raise b.unsupported(
+            call, "joins tensors whose batches stand in different dimensions, or are counted differently"
+        )
+    return values, first, dim
+
+
+def _along_batch(b: Builder, call: fx.Node, values: list[str]) -> str:
+    """Batches one after the other: each sample of the result has one of each."""
+    parts, placed = [], [b.placements.of(operand) for operand in call.args[0]]  # type: ignore[union-attr, arg-type]
+    axis = placed[0].dim
+    for value, p in zip(values, placed, strict=True):
+        shape = b.captured.shapes[value]
+        parts.append(value if p.before > 1 else reshaped(b, call, value, (*shape[:axis], 1, *shape[axis:])))
+    b.placements.put(call, replace(placed[0], before=sum(p.before for p in placed)))
+    return _joined(b, call, parts, axis)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -48,5 +88,13 @@ def _emit(e: Emission, node: Node) -> None:
 
 
 OPERATOR = Operator(
-    kind="concat", fake=_fake, emit=_emit, aten={"aten.cat.default": _concat}, own_edge=True, keeps_sign=True
+    kind="concat",
+    fake=_fake,
+    emit=_emit,
+    aten={
+        **dict.fromkeys(("aten.cat.default", "aten.concat.default", "aten.concatenate.default"), _concat),
+        "aten.stack.default": _stack,
+    },
+    own_edge=True,
+    keeps_sign=True,
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx
 
-from dqt.nn.graph import INPUT, Node
+from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -20,25 +20,27 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
-def _expand(b: Builder, call: fx.Node) -> str:
-    """A constant that is repeated for every sample, and along no other dimension."""
-    tensor = b.constants.of(call.args[0])
-    shape = b.shape(call)
-    if tensor is None or tensor.numel() != torch.Size(shape).numel():
-        raise b.unsupported(call, "repeats values; only a constant can be, once for each sample")
-    return add_constant(b, call, call.args[0], shape)
+def add_constant(
+    b: Builder, call: fx.Node, arg: Any, shape: tuple[int, ...], change: Callable[[Tensor], Tensor] | None = None
+) -> str:
+    """Append the constant operand ``arg`` as a value of ``shape``, without the batch.
 
-
-def add_constant(b: Builder, call: fx.Node, arg: Any, shape: tuple[int, ...]) -> str:
-    """Append the constant operand ``arg`` as a value of ``shape``, without the batch."""
+    Args:
+        change: what becomes of it first; not of what the model trains.
+    """
+    if change is None and (arg, shape) in b.made:
+        return b.made[arg, shape]
     tensor = b.constants.of(arg)
     assert tensor is not None
-    path = b.scale_path(call, arg)
-    b.held[path] = (tensor.reshape(shape), b.trains(arg))
-    if b.trains(arg):
-        b.claim(call, arg)
-    edge = "unsigned" if float(tensor.min()) >= 0 and not b.trains(arg) else "signed"
-    return b.add(call, "constant", [INPUT], path, edge=edge, shape=shape, attrs={"path": path})
+    tensor = tensor if change is None else change(tensor)
+    path, trains = b.scale_path(call, arg), b.trains(arg)
+    b.held[path] = (tensor.reshape(shape), trains)
+    b.use(arg, path, "value")
+    edge = "unsigned" if float(tensor.min()) >= 0 and not trains else "signed"
+    value = b.add(call, "constant", [b.first], path, edge=edge, shape=shape, attrs={"path": path})
+    if change is None and isinstance(arg, fx.Node):
+        b.made[arg, shape] = value
+    return value
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -53,4 +55,4 @@ def _emit(e: Emission, node: Node) -> None:
     e.append(Constant(e.result(node), q.clamp(codes.lo, codes.hi).to(torch.int32).numpy(), ()))
 
 
-OPERATOR = Operator(kind="constant", fake=_fake, emit=_emit, aten={"aten.expand.default": _expand})
+OPERATOR = Operator(kind="constant", fake=_fake, emit=_emit)

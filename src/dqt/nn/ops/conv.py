@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import fx
 
@@ -11,7 +11,7 @@ from dqt.nn.emission import two
 from dqt.nn.graph import Node
 from dqt.nn.layered import add_layer, fake_layer
 from dqt.nn.operator import Operator
-from dqt.nn.window import geometry
+from dqt.nn.window import geometry, padded
 from dqt.program.ops.conv import Conv
 
 if TYPE_CHECKING:
@@ -24,29 +24,29 @@ def _conv(b: Builder, call: fx.Node) -> str:
     dims = weight.dim() - 2
     stride = geometry(b.arg(call, 3, "stride", 1), dims)
     dilation = geometry(b.arg(call, 5, "dilation", 1), dims)
-    padding = _padding(b.arg(call, 4, "padding", 0), tuple(weight.shape[2:]), dilation)
+    padding = padded(b.arg(call, 4, "padding", 0), tuple(weight.shape[2:]), dilation)
     x = b.value(call, call.args[0])
     groups = int(b.arg(call, 6, "groups", 1))
     return add_layer(b, call, "conv", x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
 
 
-def _padding(value: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
-    if value == "valid":
-        return (0,) * (2 * len(kernel))
-    if value == "same":
-        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
-        return tuple(v for total in totals for v in (total // 2, total - total // 2))
-    return tuple(v for p in geometry(value, len(kernel)) for v in (p, p))
-
-
 def _emit(e: Emission, node: Node) -> None:
     a, k = node.attrs, integers.layer_integers(e.net, node)
     x, out, flatten = e.image(node, k.out)
-    weight = k.weight if k.weight.ndim == 4 else k.weight[:, :, None, :]
     padding = a["padding"] if len(a["padding"]) == 4 else (0, 0, *a["padding"])
-    shape = (two(a["stride"], 1), padding, two(a["dilation"], 1), a["groups"])
-    e.append(Conv(node.layer, x, out, weight, k.m, k.c, k.shift, k.out.lo, k.out.hi, *shape))
+    append_conv(e, node, k, (x, out), two(a["stride"], 1), padding, two(a["dilation"], 1))
     flatten()
+
+
+def append_conv(
+    e: Emission, node: Node, k: integers.LayerIntegers, names: tuple[str, str],
+    stride: tuple[int, int], padding: tuple[int, int, int, int], dilation: tuple[int, int],
+) -> None:  # fmt: skip
+    """Append the instruction of a convolution that reads and defines the values ``names``."""
+    weight = k.weight if k.weight.ndim == 4 else k.weight[:, :, None, :]
+    (x, out), groups = names, node.attrs["groups"]
+    constants = (weight, k.m, k.c, k.shift, k.out.lo, k.out.hi)
+    e.append(Conv(node.layer, x, out, *constants, stride, padding, dilation, groups))
 
 
 OPERATOR = Operator(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def _dropout(b: Builder, call: fx.Node) -> str:
     p = float(b.arg(call, 1, "p", 0.5))
     whole = "feature" in str(call.target)  # Dropout2d drops channels
-    return b.keep(call, "dropout", p=p, whole=whole) if p > 0 else b.value(call, call.args[0])
+    x = b.value(call, call.args[0]) if whole else b.operand(call, call.args[0])
+    return b.add(call, "dropout", [x], edge="same", attrs={"p": p, "whole": whole}) if p > 0 else x
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

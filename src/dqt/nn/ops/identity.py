@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import fx
 
 from dqt.nn.graph import Node
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
 
 
 def _same(b: Builder, call: fx.Node) -> str:
-    return b.value(call, call.args[0])
+    return b.operand(call, call.args[0])
 
 
 def _cast(b: Builder, call: fx.Node) -> str:
-    """Between floating types: what a network computes in is integers, whatever the model was in."""
-    kinds = [call.meta["val"].dtype, *(each.meta["val"].dtype for each in call.all_input_nodes)]
-    if not all(kind.is_floating_point for kind in kinds):
-        raise b.unsupported(call, f"casts to {kinds[0]}")
-    return _same(b, call)
+    """Between floating types nothing: a network computes in integers, whatever the model did. Integers become codes."""
+    to, kind = (each.meta["val"].dtype for each in (call, call.all_input_nodes[0]))
+    if to == kind or (to.is_floating_point and kind.is_floating_point):
+        return _same(b, call)
+    if not to.is_floating_point:
+        raise b.unsupported(call, f"casts to {to}")
+    edge = "unsigned" if kind == torch.bool else "signed"
+    return b.add(call, "requantize", [b.value(call, call.args[0])], edge=edge)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

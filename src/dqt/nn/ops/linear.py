@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def _linear(b: Builder, call: fx.Node) -> str:
-    return add_layer(b, call, "linear", b.value(call, call.args[0]), {})
+    x = b.operand(call, call.args[0])
+    b.placements.axis(call, call.args[0], -1)  # type: ignore[arg-type]
+    return add_layer(b, call, "linear", x, {})
 
 
 def _emit(e: Emission, node: Node) -> None:

@@ -1,8 +1,8 @@
-"""Max pooling in one and two dimensions."""
+"""Max pooling in one to three dimensions, with windows of a size or into a number of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import fx
 
 from dqt.nn.emission import two
 from dqt.nn.graph import Node
+from dqt.nn.moves import reshaped, taken
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -22,17 +23,51 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
+Geometry = Mapping[str, tuple[int, ...]]
+
+
 def _max_pool(b: Builder, call: fx.Node) -> str:
-    dims = len(b.shape(call)) - 1
-    kernel = geometry(call.args[1], dims)
-    attrs = {
+    sides = b.shape(call)[1:]
+    kernel = geometry(call.args[1], len(sides))
+    given = {
         "kernel": kernel,
-        "stride": geometry(b.arg(call, 2, "stride") or kernel, dims),
-        "padding": geometry(b.arg(call, 3, "padding", 0), dims),
-        "dilation": geometry(b.arg(call, 4, "dilation", 1), dims),
-        "ceil": bool(b.arg(call, 5, "ceil_mode", False)),
+        "stride": b.arg(call, 2, "stride") or kernel,
+        "padding": b.arg(call, 3, "padding", 0),
+        "dilation": b.arg(call, 4, "dilation", 1),
     }
-    return b.keep(call, "max_pool", **attrs)
+    windows = {name: geometry(value, len(sides)) for name, value in given.items()}
+    return _pooled(b, call, b.value(call, call.args[0]), windows, sides, ceil=bool(b.arg(call, 5, "ceil_mode", False)))
+
+
+def _adaptive(b: Builder, call: fx.Node) -> str:
+    """Windows of unequal length become equally long: the last element of a short one is there twice."""
+    x = b.value(call, call.args[0])
+    shape, lengths = b.captured.shapes[x], list[int]()
+    sides = geometry(call.args[1], len(shape) - 1)
+    for axis, (count, size) in enumerate(zip(sides, shape[1:], strict=True), start=1):
+        ends = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+        length = max(last - first for first, last in ends)
+        taps = [min(first + i, last - 1) for first, last in ends for i in range(length)]
+        x, lengths = taken(b, call, x, axis, taps), [*lengths, length]
+    kernel, ones = tuple(lengths), (1,) * len(sides)
+    windows = {"kernel": kernel, "stride": kernel, "padding": (0,) * len(sides), "dilation": ones}
+    return _pooled(b, call, x, windows, sides)
+
+
+def _pooled(b: Builder, call: fx.Node, x: str, windows: Geometry, sides: tuple[int, ...], *, ceil: bool = False) -> str:
+    """Append the pooling of ``x`` into ``sides``. In three dimensions: over height and width, then over depth."""
+    channels, *rest = b.captured.shapes[x]
+    if len(sides) < 3:
+        attrs = {**windows, "ceil": ceil}
+        return b.add(call, "max_pool", [x], edge="same", attrs=attrs, shape=(channels, *sides))
+    image = reshaped(b, call, x, (channels * rest[0], *rest[1:]))
+    flat = {name: value[1:] for name, value in windows.items()}
+    image = _pooled(b, call, image, flat, sides[1:], ceil=ceil)
+    column = reshaped(b, call, image, (channels, rest[0], sides[1] * sides[2]))
+    alone = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
+    deep = {name: (value[0], alone[name]) for name, value in windows.items()}
+    column = _pooled(b, call, column, deep, (sides[0], sides[1] * sides[2]), ceil=ceil)
+    return reshaped(b, call, column, (channels, *sides))
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -63,5 +98,8 @@ OPERATOR = Operator(
     kind="max_pool",
     fake=_fake,
     emit=_emit,
-    aten=dict.fromkeys(("aten.max_pool1d.default", "aten.max_pool2d.default"), _max_pool),
+    aten={
+        **{f"aten.max_pool{dims}d.default": _max_pool for dims in (1, 2, 3)},
+        **{f"aten.adaptive_max_pool{dims}d.default": _adaptive for dims in (1, 2, 3)},
+    },
 )

@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from torch import fx
+
 from dqt.arith.affine import multiply_constants
 from dqt.nn.elementwise import binary
 from dqt.nn.graph import Node
+from dqt.nn.moves import taken
 from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.program.ops.multiply import Multiply
 
 if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
+
+
+def _glu(b: Builder, call: fx.Node) -> str:
+    """One half of the channels, multiplied by the sigmoid of the other."""
+    x = b.operand(call, call.args[0])
+    axis = b.placements.axis(call, call.args[0], int(b.arg(call, 1, "dim", -1)))  # type: ignore[arg-type]
+    half = b.captured.shapes[x][axis] // 2
+    first, second = (taken(b, call, x, axis, range(i * half, (i + 1) * half)) for i in (0, 1))
+    attrs = {"function": "sigmoid", "args": ()}
+    gate = b.add(call, "table", [second], edge="unsigned", shape=b.captured.shapes[second], attrs=attrs)
+    return b.add(call, "multiply", [first, gate])
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -34,7 +49,7 @@ OPERATOR = Operator(
     kind="multiply",
     fake=_fake,
     emit=_emit,
-    aten=in_place_too("mul.Tensor", binary("multiply")),
+    aten={**in_place_too("mul.Tensor", binary("multiply")), "aten.glu.default": _glu},
     own_edge=True,
     keeps_sign=True,
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def relu(b: Builder, call: fx.Node, cap: float = math.inf) -> str:
     """Append ``min(max(x, 0), cap)``."""
-    return b.add(call, "relu", [b.value(call, call.args[0])], edge="relu", cap=cap)
+    return b.add(call, "relu", [b.operand(call, call.args[0])], edge="relu", cap=cap)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

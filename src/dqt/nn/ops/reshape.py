@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 
 
 def _reshape(b: Builder, call: fx.Node) -> str:
-    x = b.value(call, call.args[0])
-    return x if b.shape(call) == b.captured.shapes[x] else b.keep(call, "reshape")
+    x, old = b.operand(call, call.args[0]), call.args[0]
+    assert isinstance(old, fx.Node)
+    placed = b.placements.of(old).reshaped(b.placements.sizes(old), *b.placements.batched(call))
+    if placed is None:
+        raise b.unsupported(call, "mixes the samples of the batch with other dimensions")
+    b.placements.put(call, placed)
+    return x if b.shape(call) == b.captured.shapes[x] else b.add(call, "reshape", [x], edge="same")
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -40,6 +45,7 @@ NAMES = (
     "aten.squeeze.dim",
     "aten.squeeze.dims",
     "aten.unsqueeze.default",
+    "aten.unflatten.int",
 )
 OPERATOR = Operator(
     kind="reshape",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import fx
 
@@ -20,64 +21,92 @@ if TYPE_CHECKING:
 
 
 def _slice(b: Builder, call: fx.Node) -> str:
-    dim, length = _along(b, call)
     start, stop, step = b.arg(call, 2, "start"), b.arg(call, 3, "end"), int(b.arg(call, 4, "step", 1))
-    if dim == 0:
-        if start in (None, 0) and step == 1 and stop in (None, 2**63 - 1):
-            return b.value(call, call.args[0])
+    source, dim = _source(b, call)
+    length = b.placements.sizes(source)[dim]
+    ends = [b.constants.number(each) for each in (0 if start is None else start, 2**63 - 1 if stop is None else stop)]
+    if None in ends:
+        raise b.unsupported(call, "is cut at a place that is computed from the input")
+    first, last, step = slice(ends[0], ends[1], step).indices(length)
+    if dim != b.placements.of(source).dim:
+        return _cut(b, call, source, b.placements.axis(call, source, dim), (first, last, step))
+    whole = start in (None, 0) and stop in (None, 2**63 - 1) and step == 1
+    fixed = [each for each in (start, stop) if isinstance(each, int) and 0 < each < 2**63 - 1]
+    if not whole and (fixed or step != 1):
         raise b.unsupported(call, "slices the batch")
-    first, last, _ = slice(start, stop).indices(length)
-    return _cut(b, call, call.args[0], dim, (first, last, step))
+    return _samples(b, call, source, (first, last))
 
 
 def _select(b: Builder, call: fx.Node) -> str:
-    dim, length = _along(b, call)
-    index = int(b.arg(call, 2, "index")) % length
-    return _cut(b, call, call.args[0], dim, (index, index + 1, 1), drop=True)
+    source, dim = _source(b, call)
+    index = int(b.arg(call, 2, "index")) % b.placements.sizes(source)[dim]
+    return _cut(b, call, source, b.placements.axis(call, source, dim), (index, index + 1, 1), drop=True)
 
 
 def _narrow(b: Builder, call: fx.Node) -> str:
-    dim, length = _along(b, call)
-    first = int(b.arg(call, 2, "start")) % length
-    return _cut(b, call, call.args[0], dim, (first, first + int(b.arg(call, 3, "length")), 1))
+    source, dim = _source(b, call)
+    first = int(b.arg(call, 2, "start")) % b.placements.sizes(source)[dim]
+    return _cut(
+        b, call, source, b.placements.axis(call, source, dim), (first, first + int(b.arg(call, 3, "length")), 1)
+    )
 
 
-def _along(b: Builder, call: fx.Node, index: int = 1) -> tuple[int, int]:
-    """The dimension that a call works along, 0 is the batch, and its length (of the batch: 1)."""
-    shape = (1, *b.captured.shapes[b.value(call, call.args[0])])
-    dim = int(b.arg(call, index, "dim", 0)) % len(shape)
-    return dim, shape[dim]
+def _source(b: Builder, call: fx.Node, index: int = 1) -> tuple[fx.Node, int]:
+    """What a call takes a part of, and the dimension of the model's tensor that it works along."""
+    source = call.args[0]
+    b.operand(call, source)
+    assert isinstance(source, fx.Node)
+    return source, int(b.arg(call, index, "dim", 0)) % source.meta["val"].dim()
 
 
 def _parts(b: Builder, call: fx.Node) -> str:
     """Several parts of one value: each is cut where it is taken."""
-    return b.value(call, call.args[0])
+    source, _ = _source(b, call, PARTS[str(call.target)][0])
+    b.placements.put(call, b.placements.of(source))
+    return b.operand(call, source)
 
 
 def _part(b: Builder, call: fx.Node) -> str:
-    """One of the parts that an operator such as ``chunk`` gives."""
+    """One of the parts that an operator such as ``chunk`` gives, or the first result of one such as ``max``."""
     parent, index = call.args
-    if not isinstance(parent, fx.Node) or str(parent.target) not in PARTS or not isinstance(index, int):
-        raise b.unsupported(call, "takes one of several results")
+    assert isinstance(parent, fx.Node)
+    if index == 0 and str(parent.target) not in PARTS:
+        return b.operand(call, parent)
+    if str(parent.target) not in PARTS or not isinstance(index, int):
+        raise b.unsupported(call, "takes one of several results, which is no value of the network")
     at, drop = PARTS[str(parent.target)]
-    dim, length = _along(b, parent, at)
-    sizes = [1] * length if drop else [int(part.shape[dim]) for part in parent.meta["val"]]
-    first = sum(sizes[:index])
-    return _cut(b, call, parent, dim, (first, first + sizes[index], 1), drop=drop)
+    source, dim = _source(b, parent, at)
+    lengths = [b.constants.number(1 if drop else part.shape[dim]) for part in parent.meta["val"]]
+    first = sum(lengths[:index])
+    if dim == b.placements.of(source).dim and not drop:
+        return _samples(b, call, source, (first, first + lengths[index]))
+    return _cut(b, call, source, b.placements.axis(call, source, dim), (first, first + lengths[index], 1), drop=drop)
 
 
-def _cut(b: Builder, call: fx.Node, arg: Any, dim: int, cut: tuple[int, int, int], *, drop: bool = False) -> str:
-    """Append ``arg[..., start:stop:step, ...]`` along ``dim``; ``drop``: the dimension, which then has one element."""
-    x = b.value(call, arg)
-    shape = b.captured.shapes[x]
-    if dim == 0:
+def _samples(b: Builder, call: fx.Node, source: fx.Node, cut: tuple[int, int]) -> str:
+    """Append a part of the batches that were joined one after the other: for a batch of one, those of ``cut``."""
+    placed, (first, last) = b.placements.of(source), cut
+    if (first, last) == (0, placed.before * placed.after):
+        b.placements.put(call, placed)
+        return b.operand(call, source)
+    if placed.after > 1 or not b.placements.sized(call):
         raise b.unsupported(call, "divides the batch")
-    if cut != (0, shape[dim - 1], 1):
+    b.placements.put(call, replace(placed, before=last - first))
+    return _cut(b, call, source, placed.dim, (first, last, 1), drop=last - first == 1)
+
+
+def _cut(
+    b: Builder, call: fx.Node, source: fx.Node, axis: int, cut: tuple[int, int, int], *, drop: bool = False
+) -> str:
+    """Append ``source[..., start:stop:step, ...]`` along ``axis``; ``drop``: the axis, which then has one element."""
+    x = b.operand(call, source)
+    shape = b.captured.shapes[x]
+    if cut != (0, shape[axis], 1):
         starts, stops, steps = [0] * len(shape), list(shape), [1] * len(shape)
-        starts[dim - 1], stops[dim - 1], steps[dim - 1] = cut
+        starts[axis], stops[axis], steps[axis] = cut
         attrs = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
-        length = len(range(*cut))
-        x = b.add(call, "slice", [x], edge="same", attrs=attrs, shape=(*shape[: dim - 1], length, *shape[dim:]))
+        shape = (*shape[:axis], len(range(*cut)), *shape[axis + 1 :])
+        x = b.add(call, "slice", [x], edge="same", attrs=attrs, shape=shape)
     return b.add(call, "reshape", [x], edge="same") if drop else x
 
 

@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from dqt.nn.net import Net
 
 
+LEAST = 1e-6
+"""The smallest magnitude that a root, a logarithm or a reciprocal is taken of: at 0 they are infinite."""
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    """``x ** exponent``, finite everywhere: of what is no number, the power of the smallest magnitude."""
+    if exponent.is_integer() and exponent >= 0:
+        return x.pow(int(exponent))
+    size = x.abs() if exponent.is_integer() else x
+    power = size.clamp_min(LEAST).pow(exponent)
+    return power.copysign(x) if exponent % 2 == 1 else power
+
+
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "hardtanh": lambda x, low=-1.0, high=1.0: x.clamp(low, high),
     "hardswish": F.hardswish,
@@ -47,15 +60,49 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sin": torch.sin,
     "cos": torch.cos,
     "erf": torch.erf,
+    "erfc": torch.erfc,
+    "tan": torch.tan,
+    "atan": torch.atan,
+    "sinh": torch.sinh,
+    "cosh": torch.cosh,
+    "asinh": torch.asinh,
+    "expm1": torch.expm1,
+    "exp2": torch.exp2,
+    "sqrt": lambda x: x.clamp_min(LEAST).sqrt(),
+    "rsqrt": lambda x: x.clamp_min(LEAST).rsqrt(),
+    "log": lambda x: x.clamp_min(LEAST).log(),
+    "log2": lambda x: x.clamp_min(LEAST).log2(),
+    "log10": lambda x: x.clamp_min(LEAST).log10(),
+    "log1p": lambda x: x.clamp_min(LEAST - 1).log1p(),
+    "reciprocal": lambda x: x.abs().clamp_min(LEAST).reciprocal().copysign(x),
+    "rrelu": lambda x, lower=1 / 8, upper=1 / 3, *_: F.leaky_relu(x, (lower + upper) / 2),
+    "pow": lambda x, exponent: _power(x, float(exponent)),
+    "base": lambda x, base: torch.exp(x * math.log(base)),
 }
 """Name -> function of a real tensor and the constants of the operator."""
-POSITIVE = {"sigmoid", "hardsigmoid", "softplus", "abs", "square", "exp"}
+POSITIVE = {
+    "sigmoid",
+    "hardsigmoid",
+    "softplus",
+    "abs",
+    "square",
+    "exp",
+    "erfc",
+    "cosh",
+    "exp2",
+    "sqrt",
+    "rsqrt",
+    "base",
+}
 """Functions whose results are never negative."""
 IN_PLACE = (
     "hardswish", "hardsigmoid", "silu", "gelu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "celu", "mish",
-    "threshold", "abs", "square", "exp", "sin", "cos", "erf",
+    "threshold", "abs", "square", "exp", "sin", "cos", "erf", "erfc", "tan", "atan", "sinh", "cosh", "asinh", "expm1",
+    "exp2", "sqrt", "rsqrt", "log", "log2", "log10", "log1p", "reciprocal", "rrelu",
 )  # fmt: skip
 """Functions that ATen has in place, too."""
+OWN = {"hardtanh", "pow", "base"}
+"""Functions whose ATen operators have handlers of their own."""
 
 
 def _hardtanh(b: Builder, call: fx.Node) -> str:
@@ -74,7 +121,7 @@ def _clamp_between(b: Builder, call: fx.Node, low: Any, high: Any) -> str:
     if least == 0 and most > 0:
         return relu(b, call, most)
     attrs = {"function": "hardtanh", "args": (least, most)}
-    return b.add(call, "table", [b.value(call, call.args[0])], attrs=attrs)
+    return b.add(call, "table", [b.operand(call, call.args[0])], attrs=attrs)
 
 
 def _table(function: str) -> Handler:
@@ -82,9 +129,25 @@ def _table(function: str) -> Handler:
         values = [*call.args[1:], *call.kwargs.values()]
         edge = "unsigned" if function in POSITIVE else "signed"
         attrs = {"function": function, "args": tuple(v for v in values if v is not None)}
-        return b.add(call, "table", [b.value(call, call.args[0])], edge=edge, attrs=attrs)
+        return b.add(call, "table", [b.operand(call, call.args[0])], edge=edge, attrs=attrs)
 
     return handler
+
+
+def _pow(b: Builder, call: fx.Node) -> str:
+    exponent = float(b.arg(call, 1, "exponent"))
+    edge = "signed" if exponent % 2 == 1 else "unsigned"
+    attrs = {"function": "pow", "args": (exponent,)}
+    return b.add(call, "table", [b.operand(call, call.args[0])], edge=edge, attrs=attrs)
+
+
+def _base(b: Builder, call: fx.Node) -> str:
+    """A number to the power of a value."""
+    base = float(b.arg(call, 0, "self"))
+    if base <= 0:
+        raise b.unsupported(call, f"takes powers of {base}; the base must be above 0")
+    attrs = {"function": "base", "args": (base,)}
+    return b.add(call, "table", [b.operand(call, call.args[1])], edge="unsigned", attrs=attrs)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -110,6 +173,8 @@ OPERATOR = Operator(
             for function in IN_PLACE
             for name, each in in_place_too(f"{function}.default", _table(function)).items()
         },
-        **{f"aten.{function}.default": _table(function) for function in FUNCTIONS.keys() - {"hardtanh", *IN_PLACE}},
+        **dict.fromkeys(("aten.pow.Tensor_Scalar", "aten.pow_.Scalar"), _pow),
+        "aten.pow.Scalar": _base,
+        **{f"aten.{function}.default": _table(function) for function in FUNCTIONS.keys() - {*IN_PLACE, *OWN}},
     },
 )

@@ -16,4 +16,4 @@ def fold_norms(graph: Graph) -> Graph:
 
 def _takes_norm(node: Node) -> bool:
     """Batch norm works on dimension 1, and a linear layer's channels are last."""
-    return bool(node.layer) and not node.norm and (node.kind == "conv" or len(node.shape) == 1)
+    return bool(node.layer) and not node.norm and (node.kind != "linear" or len(node.shape) == 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dqt.nn.graph import INPUT, Graph, Node
+from dqt.nn.graph import Graph, Node
 from dqt.nn.operator import operators
 
 POSITIVE = {"relu", "unsigned"}
@@ -14,9 +14,9 @@ def place_quantizers(graph: Graph, *, input_signed: bool) -> Graph:
     """Sums, products, averages and joins of values that are never negative are never negative.
 
     Args:
-        input_signed: whether the network's input has negative values.
+        input_signed: whether the network's inputs have negative values.
     """
-    positive = set() if input_signed else {INPUT}
+    positive = set() if input_signed else set(graph.inputs)
     nodes: list[Node] = []
     for node in graph.nodes:
         inherits = operators()[node.kind].keeps_sign or node.edge == "same"

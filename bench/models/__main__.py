@@ -1,0 +1,96 @@
+"""Take real models through prepare, calibrate, lower and every way to run them; record what becomes of each.
+
+Each model runs in a process of its own, within a time limit. The record is written after each, and models that it has
+are left out, so that the script goes on where it was interrupted.
+
+python -m bench.models                      every model that the record lacks
+python -m bench.models timm/ written/vit    those whose names begin so, again
+python -m bench.models --stopped            those that did not go through, again
+python -m bench.models --held-out           the networks that are kept out of the work
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.common import Check, machine, place_of, write
+from bench.models.catalog import held_out, models
+from bench.pages.models import histogram
+
+NAME = "models"
+LEAST = 160
+"""Target: models that go through."""
+SOURCES = ("torchvision", "timm", "transformers", "written")
+
+
+def main() -> None:
+    """Run what is to be run."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("names", nargs="*", help="beginnings of names; default: what the record lacks")
+    options.add_argument("--limit", type=float, default=600, help="seconds of each model")
+    options.add_argument("--most", type=int, help="stop after so many models")
+    options.add_argument("--stopped", action="store_true", help="again what did not go through")
+    options.add_argument("--held-out", action="store_true", help="the networks that are kept out of the work")
+    arguments = options.parse_args()
+    path = place_of(NAME, machine())
+    rows = json.loads(path.read_text())["results"] if path.exists() else {}
+    for name in wanted(arguments, rows)[: arguments.most]:
+        rows[name] = measured(name, arguments.limit)
+        save(rows, arguments.limit)
+        print(said(name, rows[name]), flush=True)
+    print("\n".join(f"{len(found):4d}  {what}: {', '.join(found[:4])}" for what, found in histogram(rows)))
+
+
+def wanted(arguments: argparse.Namespace, rows: dict[str, Any]) -> list[str]:
+    """Names of the models to run."""
+    known = list(held_out() if arguments.held_out else models())
+    if arguments.names:
+        return [name for name in known if name.startswith(tuple(arguments.names))]
+    if arguments.stopped:
+        return [name for name in known if name in rows and rows[name]["stage"] != "through"]
+    return [name for name in known if name not in rows]
+
+
+def measured(name: str, limit: float) -> dict[str, Any]:
+    """The row of a model."""
+    command = [sys.executable, "-W", "ignore", "-m", "bench.models.measure", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+        lines, why = done.stdout.splitlines(), f"the process ended with {done.returncode}: {done.stderr.strip()[-200:]}"
+    except subprocess.TimeoutExpired as error:
+        lines, why = (error.stdout or b"").decode().splitlines(), f"took more than {limit:g} s"
+    row: dict[str, Any] = next(
+        (json.loads(line) for line in reversed(lines) if line.startswith("{")), {"stage": "import"}
+    )
+    if row["stage"] != "through" and "obstacles" not in row:
+        row |= {"obstacles": [why], "crashed": True}
+    return row | {"date": datetime.now(UTC).strftime("%Y-%m-%d")}
+
+
+def said(name: str, row: dict[str, Any]) -> str:
+    """A line of a row."""
+    seconds = sum(value for key, value in row.items() if key.endswith("_s"))
+    if row["stage"] == "through":
+        return (
+            f"{name}: through, cosine {row['cosine_8']} and {row['cosine_4']}, {seconds:.0f} s, {row['peak_mib']} MiB"
+        )
+    return f"{name}: {row['stage']}, {seconds:.0f} s: {row['obstacles'][0][:200]} ({len(row['obstacles'])})"
+
+
+def save(rows: dict[str, Any], limit: float) -> None:
+    """Write the record, in the order of the catalog."""
+    order = [*models(), *held_out()]
+    kept = {name: rows[name] for name in order if name in rows}
+    tried = [row for name, row in kept.items() if name in models()]
+    through = sum(row["stage"] == "through" for row in tried)
+    checks = [Check("models through", through, ">=", LEAST)]
+    write(NAME, settings={"limit_s": limit, "threads": 1}, results=kept, checks=checks, quiet=True)
+
+
+if __name__ == "__main__":
+    main()

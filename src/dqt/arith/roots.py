@@ -1,0 +1,75 @@
+"""Normalization in integers: an inverse square root without a division (docs/numerics.md, section 8).
+
+Every function takes NumPy arrays and torch tensors of int64 alike. Nothing here is a float.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dqt.arith.nested import Integers
+
+ENERGY_BITS = 62
+"""An energy, the argument of the square root, lies in ``[1, 2^62)``."""
+ROOT_BITS = 45
+"""An inverse root is ``2^45 / sqrt(w)`` for ``w`` in ``[2^30, 2^32)``: an integer in ``(2^29, 2^30]``."""
+UNIT_BITS = 20
+"""A normalized value is an integer in units of ``2^-20``."""
+EPSILON_BITS = 32
+"""The ``eps`` of a normalization is an integer in units of ``2^-32`` of its input's squared scale."""
+FIRST_BITS = 25
+"""The first guess of an inverse root reads all but the low 25 bits of ``w``."""
+
+
+def root_table() -> npt.NDArray[np.int64]:
+    """First guesses, int64 ``[128]``: entry ``i`` is ``floor(2^31 / sqrt((i + 1/2) * 2^25))`` (equation 23).
+
+    Entries below 32 are never read: ``w >> 25`` is at least 32.
+    """
+    return np.array([isqrt((1 << 38) // (2 * i + 1)) for i in range(128)], dtype=np.int64)
+
+
+def energy(squares: Integers, total: Integers, count: int, epsilon: int) -> Integers:
+    """``max(count * squares - total^2 + E, 1)``: ``count^2`` times variance plus eps (equation 22).
+
+    Args:
+        squares, total: sums of ``v^2`` and of ``v`` over ``count`` integers; ``total`` is 0 for a root mean square.
+        epsilon: in units of ``2^-32``; ``E`` is ``count^2`` times it, rounded half up.
+    """
+    added = (count * count * epsilon + (1 << (EPSILON_BITS - 1))) >> EPSILON_BITS
+    return (squares * count - total * total + added).clip(1, None)
+
+
+def inverse_root(w: Integers, table: Any) -> tuple[Integers, Integers]:
+    """``(r, j)`` with ``r * 2^(j - 60)`` next to ``1 / sqrt(w)``, and ``j`` in ``[0, 30]`` (equation 23).
+
+    The argument is doubled ``2j`` times, until its highest bit is bit 60 or 61; a table of its 7 highest bits gives
+    16 bits of the inverse root, and two steps of Newton's method the rest. The relative error is below ``2^-25``.
+
+    Args:
+        w: in ``[1, 2^62)``.   table: :func:`root_table`, an array of the same library.
+    """
+    doublings = w * 0
+    for k in (16, 8, 4, 2, 1):
+        some = (w < (1 << (ENERGY_BITS - 2 * k))) * k
+        w, doublings = w << (some * 2), doublings + some
+    w = w >> 30
+    three = 3 << 31
+    r = table[w >> FIRST_BITS]
+    r = (r * (three - ((r * r * w) >> 31))) >> 18
+    r = (r * (three - ((((r * r) >> 28) * w) >> 31))) >> 32
+    return r, doublings
+
+
+def normalize(deviation: Integers, r: Integers, doublings: Integers) -> Integers:
+    """``deviation / sqrt(w)`` in units of ``2^-20``, rounded half up, from :func:`inverse_root` of ``w`` (equation 24).
+
+    Args:
+        deviation: ``count * v - total``, in ``(-2^32, 2^32)``.
+    """
+    shift = 2 * UNIT_BITS - doublings
+    return (deviation * r + ((1 << shift) >> 1)) >> shift

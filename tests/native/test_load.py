@@ -212,9 +212,9 @@ ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
     "dims of no name": lambda g: g["inputs"][0].update(dims=["", "", ""]),
     "dims too few": lambda g: g["inputs"][0].update(dims=["", ""]),
     "dims that are not declared": lambda g: g["inputs"][0].update(dims=["", "h", ""]),
-    "a named size": lambda g: g.update(dims=[{"name": "h", "least": 1, "most": 9}]) or named(g, "h"),
-    "a size out of range": lambda g: g.update(dims=[{"name": "h", "least": 6, "most": 9}]) or named(g, "h"),
-    "a size of 0": lambda g: g.update(dims=[{"name": "h", "least": 0, "most": 9}]) or named(g, "h"),
+    "a named size": lambda g: name_height(g, 1),
+    "a size out of range": lambda g: name_height(g, 6),
+    "a size of 0": lambda g: name_height(g, 0),
     "a size of nothing": lambda g: g.update(dims=[{"name": "h", "least": 1, "most": 9}]),
     "a state that nobody stores": lambda g: g["states"].append(
         {"name": "s", "shape": [1], "scale": 1.0, "zero": 0, "lo": 0, "hi": 255, "dims": []}
@@ -234,9 +234,10 @@ ODD: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
-def named(graph: dict[str, Any], name: str) -> None:
+def name_height(graph: dict[str, Any], least: int) -> None:
     """The height of the input gets a name."""
-    graph["inputs"][0]["dims"] = ["", name, ""]
+    graph["dims"] = [{"name": "h", "least": least, "most": 9}]
+    graph["inputs"][0]["dims"] = ["", "h", ""]
 
 
 def graphs() -> Iterator[tuple[str, bytes]]:

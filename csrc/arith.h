@@ -19,8 +19,8 @@ static inline int dqt_nearest(int q, int s, int top) {
     return (code < top ? code : top) * (1 << s);
 }
 
-/* T_b of a weight, of a range 2^-e of the master's, by the midpoint or the nearest rule. Equations 21
-   and 22; with e = 0 the midpoint rule is equation 4. */
+/* T_b of a weight, of a range 2^-e of the master's, by the midpoint or the nearest rule. Equations 34
+   and 35; with e = 0 the midpoint rule is equation 4. */
 static inline int8_t dqt_narrow_weight(int8_t w, int n, int b, int e, bool nearest, int i) {
     const int s = n - b - e, half = 1 << (n - 1 - e);
     const int q = (int)dqt_clamp(w, -half, half - 1);
@@ -33,7 +33,7 @@ static inline uint8_t dqt_narrow_activation(uint8_t q, int n, int s) {
     return (uint8_t)dqt_nearest(q, s, (1 << (n - s)) - 1);
 }
 
-/* T_b of a code whose zero point is a code, of a range 2^-e of the master's around it. Equation 23. */
+/* T_b of a code whose zero point is a code, of a range 2^-e of the master's around it. Equation 36. */
 static inline uint8_t dqt_narrow_range(uint8_t q, int n, int b, int e, int zero) {
     const int start = zero - (zero >> e), inside = (int)dqt_clamp(q - start, 0, (1 << (n - e)) - 1);
     return (uint8_t)(dqt_nearest(inside, n - b - e, (1 << b) - 1) + start);

@@ -34,12 +34,12 @@ def measure(setting: Setting) -> Measured:
     program = _program(setting, x)
     run = Runtime(program, threads=1)
     found = turns({str(b): partial(run, x, b) for b in (AUTO, *WIDTHS)}, 4 * setting.seconds)
-    run(x, AUTO)
+    _, widths = run(x, AUTO, return_widths=True)
     macs = np.array([layer.macs for layer in program.space.layers])
-    shares = {str(b): float((run.widths == b).mean(0) @ macs / macs.sum()) for b in WIDTHS}
+    shares = {str(b): float((widths == b).mean(0) @ macs / macs.sum()) for b in WIDTHS}
     weighted = np.sum([share * np.array(found[b]) for b, share in shares.items()], axis=0)
     over = ratios(found[AUTO], weighted.tolist())
-    mixed = float(np.mean([len(set(column)) > 1 for column in run.widths.T]))
+    mixed = float(np.mean([len(set(column)) > 1 for column in widths.T]))
     controller = _controller(run, program, x)
     results: dict[str, Any] = {
         "network": "resnet20",
@@ -84,7 +84,7 @@ def _logits(program: Program, x: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
     choose = program.choose
     assert choose is not None
     value = next(v for v in program.values if v.name == choose.x)
-    return execute(program, x, AUTO, keep=True).values[choose.x] * value.step
+    return execute(program, x, AUTO, keep=True).values[choose.x] * value.scale
 
 
 def _controller(run: Runtime, program: Program, x: Any) -> dict[str, Any]:

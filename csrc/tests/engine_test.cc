@@ -47,10 +47,10 @@ void* required(size_t size, size_t alignment) {
 
 // Every allocation of the program is counted; posix_memalign is what the engine's buffers are made with. Not inlined: the
 // compiler takes a free() in sight of an operator new for a mistake.
-void* operator new(size_t size) { return required(size, alignof(std::max_align_t)); }
-void* operator new[](size_t size) { return required(size, alignof(std::max_align_t)); }
-void* operator new(size_t size, const std::nothrow_t&) noexcept { return allocated(size, alignof(std::max_align_t)); }
-void* operator new(size_t size, std::align_val_t alignment) { return required(size, static_cast<size_t>(alignment)); }
+[[gnu::noinline]] void* operator new(size_t size) { return required(size, alignof(std::max_align_t)); }
+[[gnu::noinline]] void* operator new[](size_t size) { return required(size, alignof(std::max_align_t)); }
+[[gnu::noinline]] void* operator new(size_t size, const std::nothrow_t&) noexcept { return allocated(size, alignof(std::max_align_t)); }
+[[gnu::noinline]] void* operator new(size_t size, std::align_val_t alignment) { return required(size, static_cast<size_t>(alignment)); }
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete[](void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }

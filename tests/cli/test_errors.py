@@ -171,7 +171,7 @@ def test_files_that_are_no_samples_are_refused(call: Call) -> None:
 
 def test_a_program_without_constants_takes_no_pixels(call: Call) -> None:
     program = dqt.Program.load("net.dqt")
-    bare = dqt.Program(program.space, program.values, program.ops, program.input_shape)
+    bare = dqt.Program(program.space, program.values, program.ops, program.inputs)
     bare.save("bare.dqt")
     refused(call("run", "bare.dqt", "images"), "does not say the mean", "lower with info")
     assert call("run", "bare.dqt", "x.npy").code == 0

@@ -28,7 +28,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def saved(shape: tuple[int, ...], *, outputs: int = CLASSES, **info: Any) -> dqt.Program:
     """A classifier of samples of ``shape`` in net.dqt; its scores differ from sample to sample."""
     b = Builder(5, shape)
-    program = replace(b.build(b.linear(b.flatten("v0"), outputs, wide=True)), info=info)
+    program = replace(b.build(b.linear(b.flatten("v0"), outputs, integers=True)), info=info)
     program.save("net.dqt")
     return program
 

@@ -359,7 +359,7 @@ def test_outputs_may_go_to_standard_output(made: Path, kind: str) -> None:
 
 def test_run_shows_one_number_a_sample(call: Call) -> None:
     b = Builder(1, (4,))
-    program = b.build(b.reshape(b.linear("v0", 1, wide=True), ()))
+    program = b.build(b.reshape(b.linear("v0", 1, integers=True), ()))
     program.save("number.dqt")
     x = inputs(program, 3)
     np.save("three.npy", x)

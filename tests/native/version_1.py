@@ -1,4 +1,4 @@
-"""Files of version 1, made of a program's file: what version 1 could not say is left out, so the integers are others."""
+"""Files of version 1, made of a program: what version 1 could not say is left out, so that the integers are others."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ Graph = dict[str, Any]
 Tensors = dict[str, Any]
 
 
-def version_1(program: Program, change: Callable[[Graph, Tensors], Any] = lambda graph, tensors: None) -> bytes:
-    """The file, with its graph and tensors changed and a digest that fits."""
+def version_1(
+    program: Program,
+    change: str | Callable[[Graph], Any] | None = None,
+    damage: Callable[[Tensors], Any] | None = None,
+) -> bytes:
+    """The file, with a changed graph, or one text in its place, with damaged tensors, and a digest that fits."""
     data = dumps(program)
     graph, tensors = json.loads(header(data)[0]["__metadata__"]["graph"]), load_tensors(data)
     (given,) = graph["inputs"]
@@ -32,8 +36,11 @@ def version_1(program: Program, change: Callable[[Graph, Tensors], Any] = lambda
         "ops": [op_of(op, tensors) for op in graph["ops"]],
         "info": graph["info"],
     }
-    text = change(old, tensors)
-    text = text if isinstance(text, str) else json.dumps(old)
+    if callable(change):
+        change(old)
+    if damage:
+        damage(tensors)
+    text = change if isinstance(change, str) else json.dumps(old)
     head, body = header(save_tensors(tensors))
     meta = {"format": "dqt", "graph": text, "sha256": file.digest(text, tensors), "version": "1"}
     return assemble({"__metadata__": meta, **head}, body)

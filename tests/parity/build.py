@@ -17,7 +17,7 @@ def exact_values(net: Net, x: Tensor, plan: PlanLike = None) -> dict[str, Tensor
     fixed = resolve(net.space, plan)
     assert not isinstance(fixed, Cascade)
     program = net.program()
-    kept = Machine(program, fixed, TensorArrays(x.device)).run(x, keep=True).kept
+    kept = Machine(program, fixed, TensorArrays(x.device)).run({INPUT: x}, keep=True).kept
     values = {INPUT: kept[program.values[0].name].int()}
     for node in net.nodes:
         if node.out in kept:
@@ -29,4 +29,4 @@ def exact_values(net: Net, x: Tensor, plan: PlanLike = None) -> dict[str, Tensor
 
 def scale_of(net: Net, name: str) -> float:
     """The scale of a value of the program."""
-    return next(value.step for value in net.program().values if value.name == name)
+    return next(value.scale for value in net.program().values if value.name == name)

@@ -91,8 +91,8 @@ def test_the_output_keeps_its_resolution(name: str) -> None:
     program = lower(net)
     values = {value.name: value for value in program.values}
     moves = [op for op in program.ops if isinstance(op, Reshape | Slice | Transpose)]
-    assert values[program.ops[-1].reads()[0]].wide
-    assert all(values[op.x].wide == values[op.out].wide for op in moves)
+    assert not values[program.output].coded
+    assert all(values[op.x].coded == values[op.out].coded for op in moves)
 
 
 def test_training_and_evaluation_drop_in_one_place() -> None:

@@ -25,10 +25,13 @@ from dqt.program.ops.mean import Mean
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
 from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.read import Read
+from dqt.program.ops.recall import Recall
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import Slice
+from dqt.program.ops.store import Store
 from dqt.program.ops.table import Table
 from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program
@@ -39,22 +42,35 @@ Pairs = Mapping[str, tuple[int, int]]
 
 
 class Naive:
-    """One sample at a time: ``run`` gives every value as ``{index: integer}``."""
+    """One sample at a time: ``run`` gives every value as ``{index: integer}``; ``stored`` is what it leaves."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.n = program.space.master
         self.values = {v.name: v for v in program.values}
+        self.stored: dict[str, Tensor] = {}
 
-    def run(self, x: Any, pairs: Pairs | None) -> tuple[dict[str, Tensor], dict[str, tuple[int, int]]]:
-        """Values of one sample; ``pairs`` of widths by layer, ``None``: let the program choose."""
+    def run(
+        self, x: Any, pairs: Pairs | None, state: Mapping[str, Tensor] | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, tuple[int, int]]]:
+        """Values of one sample; ``pairs`` of widths by layer, ``None``: let the program choose.
+
+        ``x``: an array, or one for each input by name; ``state``: what the run before stored.
+        """
+        given = x if isinstance(x, Mapping) else {self.program.inputs[0].name: x}
         data: dict[str, Tensor] = {}
         own = dict.fromkeys((layer.name for layer in self.program.space.controller), (self.n, self.n))
         edges = {la.name: (self.program.space.edge_width,) * 2 for la in self.program.space.layers if la.edge}
         widths = {**own, **(edges if pairs is None else pairs)}
         for op in self.program.ops:
             if isinstance(op, Quantize):
-                data[op.out] = self.quantize(op, x)
+                data[op.out] = self.quantize(op, given[op.x])
+            elif isinstance(op, Read):
+                data[op.out] = {i: int(given[op.x][i]) for i in self.indices(op.out)}
+            elif isinstance(op, Recall):
+                data[op.out] = state[op.state] if state else self.start(op)
+            elif isinstance(op, Store):
+                self.stored[op.state] = data[op.x]
             elif isinstance(op, Choose):
                 if pairs is None:
                     widths.update(self.choose(op, data[op.x]))
@@ -72,16 +88,33 @@ class Naive:
 
     def quantize(self, op: Quantize, x: Any) -> Tensor:
         value = self.values[op.out]
-        inverse = np.float32(1 / value.step)
-        codes = {i: round(float(np.float32(x[i]) * inverse)) + value.zero for i in self.indices(op.out)}
-        return {i: min(max(q, 0), self.top()) for i, q in codes.items()}
+        found: Tensor = {}
+        for i in self.indices(op.out):
+            k = i[op.axis] if len(op.gain) > 1 else 0
+            product = np.float32(np.float32(x[i]) * op.gain[k])
+            code = float(np.float32(product + op.bias[k]))
+            found[i] = min(max(round(min(max(code, -1e9), 1e9)) + value.zero, 0), self.top())
+        return found
 
-    def activation(self, q: int, b: int) -> int:
-        width = 2 ** (self.n - b)
-        return min((q + width // 2) // width, 2**b - 1) * width
+    def start(self, op: Recall) -> Tensor:
+        (state,) = (state for state in self.program.states if state.name == op.state)
+        return dict.fromkeys(self.indices(op.out), state.zero)
 
-    def weight(self, q: int, b: int, index: int) -> int:
-        width = 2 ** (self.n - b)
+    def exponent(self, exponents: tuple[int, ...], b: int) -> int:
+        return dict(zip(self.program.space.widths, exponents, strict=True))[b] if exponents else 0
+
+    def activation(self, q: int, b: int, e: int, zero: int) -> int:
+        """``q`` counted from the first code of a range of 2^-e around the zero point, which saturates."""
+        first = zero - zero // 2**e
+        width, inside = 2 ** (self.n - b - e), min(max(q - first, 0), 2 ** (self.n - e) - 1) if e else q - first
+        return min((inside + width // 2) // width, 2**b - 1) * width + first
+
+    def weight(self, op: Conv | Linear, q: int, b: int, index: int) -> int:
+        e = self.exponent(op.weight_exponents, b)
+        width, half = 2 ** (self.n - b - e), 2 ** (self.n - 1 - e)
+        q = min(max(q, -half), half - 1)
+        if op.nearest:
+            return min((q + width // 2) // width, 2 ** (b - 1) - 1) * width
         return q // width * width + (width // 2 - index % 2 if width > 1 else 0)
 
     def rounded(self, op: Any, acc: int, m: Any, c: Any) -> int:
@@ -93,6 +126,7 @@ class Naive:
     def conv(self, op: Conv, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
         x, value, k = data[op.x], self.values[op.x], self.row(op, pair)
         count, depth, high, wide = op.weight.shape
+        e = self.exponent(op.input_exponents, pair[1])
         out: Tensor = {}
         for f, r, s in self.indices(op.out):
             acc = 0
@@ -102,17 +136,18 @@ class Naive:
                 column = s * op.stride[1] - op.padding[2] + v * op.dilation[1]
                 if (channel, row, column) in x:
                     index = u * wide + v if depth == 1 else i
-                    q = self.activation(x[channel, row, column], pair[1]) - value.zero
-                    acc += self.weight(int(op.weight[f, i, u, v]), pair[0], index) * q
+                    q = self.activation(x[channel, row, column], pair[1], e, value.zero) - value.zero
+                    acc += self.weight(op, int(op.weight[f, i, u, v]), pair[0], index) * q
             out[f, r, s] = self.rounded(op, acc, op.m[k, f], op.c[k, f])
         return out
 
     def linear(self, op: Linear, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
         x, zero, k = data[op.x], self.values[op.x].zero, self.row(op, pair)
+        e = self.exponent(op.input_exponents, pair[1])
         out: Tensor = {}
         for *lead, f in self.indices(op.out):
-            taps = ((i, self.activation(x[(*lead, i)], pair[1]) - zero) for i in range(op.weight.shape[1]))
-            acc = sum(self.weight(int(op.weight[f, i]), pair[0], i) * q for i, q in taps)
+            taps = ((i, self.activation(x[(*lead, i)], pair[1], e, zero) - zero) for i in range(op.weight.shape[1]))
+            acc = sum(self.weight(op, int(op.weight[f, i]), pair[0], i) * q for i, q in taps)
             out[(*lead, f)] = self.rounded(op, acc, op.m[k, f], op.c[k, f])
         return out
 
@@ -177,7 +212,8 @@ class Naive:
         return dict(zip(self.indices(op.out), (data[op.x][i] for i in self.indices(op.x)), strict=True))
 
     def slice(self, op: Slice, data: dict[str, Tensor]) -> Tensor:
-        triples = list(zip(op.starts, op.steps, strict=True))
+        starts = (a + d if a < 0 else a for a, d in zip(op.starts, self.values[op.x].shape, strict=True))
+        triples = list(zip(starts, op.steps, strict=True))
         where = {i: tuple(a + k * p for p, (a, k) in zip(i, triples, strict=True)) for i in self.indices(op.out)}
         return {i: data[op.x][j] for i, j in where.items()}
 

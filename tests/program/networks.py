@@ -31,7 +31,14 @@ def random_network(seed: int) -> Program:
     master, *others = (8, 2, 3, 4, 5, 6, 7) if rng.integers(2) else SPACES[int(rng.integers(len(SPACES)))]
     widths = tuple(sorted({master, *others}))
     channels, height, width = (int(rng.choice(some)) for some in ((1, 3, 4, 9), (3, 4, 6, 7), (3, 5, 7)))
-    b = Builder(seed + 1, (channels, height, width), master=master, widths=widths, signed=bool(rng.integers(2)))
+    b = Builder(
+        seed + 1,
+        (channels, height, width),
+        master=master,
+        widths=widths,
+        signed=bool(rng.integers(2)),
+        varied=seed % 2 == 1,
+    )
     kinds = [BLOCKS[i] for i in rng.integers(len(BLOCKS), size=rng.integers(1, 4))]
     x = b.conv("v0", int(rng.choice(COUNTS)))
     choices = tuple(sorted(int(w) for w in rng.choice(widths, int(rng.integers(2, len(widths) + 1)), replace=False)))
@@ -40,7 +47,7 @@ def random_network(seed: int) -> Program:
         x = block(b, kind, x)
     if rng.integers(2):
         x = random_instruction(b, x)
-    return b.build(b.linear(b.flatten(x), 5, wide=bool(rng.integers(4))), choices=choices)
+    return b.build(b.linear(b.flatten(x), 5, integers=bool(rng.integers(4))), choices=choices)
 
 
 def block(b: Builder, kind: str, x: str) -> str:
@@ -53,7 +60,7 @@ def block(b: Builder, kind: str, x: str) -> str:
         return b.binary(Add, *((b.conv(y, count, **geometry), y) if b.rng.integers(2) else (y, b.conv(y, count))))
     if kind == "join":
         left, right = b.conv(x, count, **geometry), b.conv(x, 20)
-        b.values[right] = replace(b.values[right], step=b.values[left].step, zero=b.values[left].zero)
+        b.values[right] = replace(b.values[right], scale=b.values[left].scale, zero=b.values[left].zero)
         return b.concat([left, right])
     if kind == "separable":
         return b.conv(b.conv(x, channels, groups=channels, stride=(1, 2)), count, (1, 1), padding=(0, 0, 0, 0))

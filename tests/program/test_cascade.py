@@ -21,7 +21,7 @@ from dqt.testing import Builder, inputs, random_program
 def classifier() -> Program:
     b = Builder(10, (2, 6, 6))
     x = b.conv(b.conv("v0", 8), 8)
-    return b.build(b.linear(b.flatten(b.conv(x, 2)), 4, wide=True))
+    return b.build(b.linear(b.flatten(b.conv(x, 2)), 4, integers=True))
 
 
 def spent(program: Program, widths: tuple[int, ...], passes: Any) -> float:

@@ -16,6 +16,8 @@ import pytest
 import dqt
 from dqt.arith.errors import InputError, InputRangeWarning
 from dqt.program.evaluate import evaluate, evaluate_widths, run_batches
+from dqt.program.given import Given
+from dqt.program.ops.quantize import Quantize, plain_gain
 from dqt.program.pixels import pixels_to_inputs
 from dqt.program.program import Program, ProgramError
 from dqt.runtime.bench import bench
@@ -26,11 +28,12 @@ SHAPE = (3, 4, 5)
 
 
 def program_of(*, signed: bool = True, info: Any = None) -> Program:
-    """Some layers, and one vector of four scores; the step of the input makes its range 1 wide."""
+    """Some layers, and one vector of four scores; the scale of the input makes its range 1 wide."""
     b = Builder(3, SHAPE, signed=signed)
     built = b.build(b.linear(b.flatten(b.conv("v0", 4)), 4))
-    first = replace(built.values[0], step=1 / 255)
-    return replace(built, values=(first, *built.values[1:]), info=info or {})
+    first, (gain, bias) = replace(built.values[0], scale=1 / 255), plain_gain(1 / 255)
+    ops = (Quantize("input", "v0", gain, bias, 0), *built.ops[1:])
+    return replace(built, values=(first, *built.values[1:]), ops=ops, info=info or {})
 
 
 PIXELS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
@@ -248,10 +251,8 @@ def test_the_warning_counts_samples() -> None:
 
 
 def test_spikes_are_not_counted_each_time_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dqt.program import inputs
-
     looks: list[int] = []
-    monkeypatch.setattr(inputs.Inputs, "_look", lambda _, x: looks.append(len(x)))
+    monkeypatch.setattr(Given, "_look", lambda _self, x, _range: looks.append(len(x)))
     run = dqt.Runtime(program_of(), threads=1)
     for _ in range(160):
         run(samples() * 10)

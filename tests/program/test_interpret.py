@@ -68,14 +68,14 @@ def test_convolution(kernel: Shape, stride: Shape, padding: Shape, dilation: Sha
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 11), (5, 1, 1), (1, 13, 1)])
 def test_one_pixel_one_channel_and_prime_sizes(shape: Shape) -> None:
     b = Builder(4, shape)
-    program = b.build(b.conv(b.conv("v0", 3), 2, wide=True))
+    program = b.build(b.conv(b.conv("v0", 3), 2, integers=True))
     check(program, 2)
     check(program, 8)
 
 
 def test_linear_over_the_last_dimension() -> None:
     b = Builder(5, (3, 2, 7), signed=True)
-    check(b.build(b.linear(b.linear("v0", 4), 3, wide=True)), {"block.0": (2, 3), "block.1": (4, 8)})
+    check(b.build(b.linear(b.linear("v0", 4), 3, integers=True)), {"block.0": (2, 3), "block.1": (4, 8)})
 
 
 @pytest.mark.parametrize("kind", [Add, Multiply])
@@ -137,9 +137,9 @@ def test_a_plan_skips_the_controller() -> None:
 
 
 def test_the_result_does_not_depend_on_slices_blocks_or_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = random_program(16, auto=True)
+    program = random_program(5, auto=True)
     x = inputs(program, 11)
-    plans: tuple[PlanLike, ...] = (None, "auto", Cascade(program.space.widths[-2:], (3000,)))
+    plans: tuple[PlanLike, ...] = (None, "auto", Cascade(program.space.widths[-2:], (7000,)))
     whole = [execute(program, x, plan, keep=True) for plan in plans]
     for samples, block, cores in ((1, 1, 1), (3, 40, 2), (4, 1 << 20, 5)):
         monkeypatch.setattr(interpret, "SLICE_SAMPLES", samples)
@@ -155,7 +155,7 @@ def test_the_result_does_not_depend_on_slices_blocks_or_cores(monkeypatch: pytes
 
 def test_a_product_beyond_float32_is_exact() -> None:
     b = Builder(9, (1200, 1, 1))
-    x = b.conv("v0", 2, (1, 1), padding=(0, 0, 0, 0), wide=True)
+    x = b.conv("v0", 2, (1, 1), padding=(0, 0, 0, 0), integers=True)
     op = b.ops[-1]
     assert isinstance(op, Conv)
     op.weight[:] = 127
@@ -168,7 +168,7 @@ def test_a_product_beyond_float32_is_exact() -> None:
     k = program.ops[1]
     assert isinstance(k, Conv)
     expected = ((acc * k.m[-1].astype(object) + k.c[-1]) >> k.shift).clip(k.lo, k.hi)
-    got = execute(program, (codes * program.values[0].step).astype(np.float32)).codes[0, :, 0, 0]
+    got = execute(program, (codes * program.values[0].scale).astype(np.float32)).codes[0, :, 0, 0]
     assert [int(v) for v in got] == [int(v) for v in expected]
 
 
@@ -176,7 +176,7 @@ def test_dequantized_once() -> None:
     program = random_program(2)
     x = inputs(program, 4)
     out = program.values[-1]
-    expected = (execute(program, x).codes - out.zero).astype(np.float32) * np.float32(out.step)
+    expected = (execute(program, x).codes - out.zero).astype(np.float32) * np.float32(out.scale)
     got = interpret.interpret(program, x)
     assert got.dtype == np.float32
     assert_array_equal(got, expected)
@@ -188,14 +188,14 @@ def test_codes_are_freed_when_nothing_reads_them_and_kept_on_request() -> None:
     assert execute(program, inputs(program, 1)).values == {}
     kept = execute(program, inputs(program, 1), keep=True).values
     assert set(kept) == {value.name for value in program.values}
-    wide = {value.name for value in program.values if value.wide}
+    wide = {value.name for value in program.values if not value.coded}
     assert all(value.dtype == (np.int32 if name in wide else np.uint8) for name, value in kept.items())
 
 
 def classifier() -> Program:
     b = Builder(10, (2, 4, 4))
     x = b.conv(b.conv("v0", 4), 4)
-    return b.build(b.linear(b.flatten(x), 4, wide=True))
+    return b.build(b.linear(b.flatten(x), 4, integers=True))
 
 
 def test_a_cascade_runs_unsure_samples_again() -> None:
@@ -223,7 +223,7 @@ def test_a_margin_equal_to_the_threshold_runs_again() -> None:
 
 def test_a_cascade_needs_a_vector_of_classes() -> None:
     b = Builder(11)
-    program = b.build(b.conv("v0", 2, wide=True))
+    program = b.build(b.conv("v0", 2, integers=True))
     with pytest.raises(PlanError, match=r"two best outputs.*\[1, 2, 7, 5\]"):
         execute(program, inputs(program, 1), Cascade((2, 8), (5,)))
 

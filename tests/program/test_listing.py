@@ -23,7 +23,7 @@ def test_rows_follow_the_instructions() -> None:
 
 def test_the_text_is_exact() -> None:
     b = Builder(1, (2, 4, 4), widths=(2, 3, 8))
-    text = listing(b.build(b.linear(b.flatten(b.conv("v0", 3)), 5, wide=True)))
+    text = listing(b.build(b.linear(b.flatten(b.conv("v0", 3)), 5, integers=True)))
     assert text.splitlines() == [
         "input 2x4x4, master 8 bits, widths 2,3,8, 2 layers",
         "",
@@ -33,7 +33,7 @@ def test_the_text_is_exact() -> None:
         "Conv        block.0  3x4x4   2,3,8*    864       54        19",
         "Reshape     v2       48",
         "Linear      block.1  5       2,3,8*    240      240        20",
-        "Dequantize  v3       5",
+        "Dequantize  output   5",
         "-------------------------------------------------------------",
         "total                                1,104      294        20",
         "",

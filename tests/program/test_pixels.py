@@ -18,7 +18,7 @@ MEAN, STD = [0.25, 0.5, 0.75], [0.5, 0.25, 2.0]
 
 def colour(shape: tuple[int, ...] = (3, 4, 5), channels: int = 3) -> Program:
     b = Builder(1, shape)
-    program = b.build(b.linear(b.flatten("v0"), 2, wide=True))
+    program = b.build(b.linear(b.flatten("v0"), 2, integers=True))
     return replace(program, info={"mean": MEAN[:channels], "std": STD[:channels]})
 
 
@@ -62,7 +62,7 @@ def test_one_channel_may_be_left_out() -> None:
 
 def test_samples_that_are_no_images_have_channels_first() -> None:
     b = Builder(1, (3, 6))
-    program = replace(b.build(b.linear(b.flatten("v0"), 2, wide=True)), info={"mean": MEAN, "std": STD})
+    program = replace(b.build(b.linear(b.flatten("v0"), 2, integers=True)), info={"mean": MEAN, "std": STD})
     samples = pixels(2, 3, 6)
     expected = (samples[:, 1].astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.25)
     assert np.array_equal(pixels_to_inputs(program, samples)[:, 1], expected)

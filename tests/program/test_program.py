@@ -38,7 +38,7 @@ def every_kind() -> tuple[Builder, str]:
     """A program in the making that has an array of every kind."""
     b = Builder(4, (2, 5, 5))
     x = b.table(b.rescale(b.avg_pool(b.conv("v0", 3), (2, 2))))
-    return b, b.linear(b.flatten(x), 3, wide=True)
+    return b, b.linear(b.flatten(x), 3, integers=True)
 
 
 def test_the_makers_arrays_stay_writable_and_apart() -> None:

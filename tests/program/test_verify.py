@@ -29,15 +29,18 @@ from dqt.program.ops.max_pool import MaxPool
 from dqt.program.ops.mean import Mean
 from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.pad import Pad
-from dqt.program.ops.quantize import Quantize
+from dqt.program.ops.quantize import Quantize, plain_gain
+from dqt.program.ops.read import Read
+from dqt.program.ops.recall import Recall
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import Slice
+from dqt.program.ops.store import Store
 from dqt.program.ops.table import Table
 from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program, ProgramError
-from dqt.program.values import Value
+from dqt.program.values import Input, Value
 from dqt.testing import Builder, inputs, random_program
 from tests.program.naive import Naive
 
@@ -46,7 +49,7 @@ Change = Callable[[Program], Mapping[str, Any]]
 
 @cache
 def sample() -> Program:
-    """One instruction of every kind: Quantize .. Dequantize, with a controller."""
+    """One instruction of every kind, with a controller, two inputs and outputs, a state and a named dimension."""
     b = Builder(20, (2, 6, 6))
     x = b.conv("v0", 4)
     b.control(x, 1, (2, 8))
@@ -57,7 +60,13 @@ def sample() -> Program:
     x = b.transpose(b.binary(Add, x, b.constant((3, 1, 3))), (1, 2, 0))
     x = b.resize(b.max(b.gather(x, 1, (2, 0, 0, 1)), (0, 2)), (0, 2), (1, 2, 0, 0), corners=False)
     x = b.mean(x, (1, 2))
-    return b.build(b.linear(b.flatten(x), 3, wide=True), choices=(2, 8))
+    scores = b.linear(b.flatten(x), 3, integers=True)
+    b.dimension("length", 2, 9)
+    tokens = b.tokens("tokens", (3, 1), -5, 400, dims=("length", ""))
+    past = b.state("past", (3, 1), dims=("length", ""))
+    b.store(b.rescale(b.binary(Add, tokens, past), like=past), "past")
+    b.output(b.binary(Add, tokens, b.constant((3, 1), integers=True, dims=("length", "")), integers=True), "tokens")
+    return b.build(scores, choices=(2, 8))
 
 
 def fields(**new: Any) -> Change:
@@ -117,8 +126,9 @@ def table_of_a_number(_: Program) -> Mapping[str, Any]:
     b = Builder(3, (2,))
     x = b.reshape(b.linear("v0", 1), ())
     values = (*b.values.values(), replace(b.values[x], name="v3"))
-    ops = (*b.ops, Table(x, "v3", np.zeros(256, dtype=np.uint8)), Dequantize("v3"))
-    return {"space": Space(8, b.widths, 8, tuple(b.layers)), "values": values, "ops": ops, "input_shape": (2,)}
+    ops = (*b.ops, Table(x, "v3", np.zeros(256, dtype=np.uint8)), Dequantize("v3", "output"))
+    space = Space(8, b.widths, 8, tuple(b.layers))
+    return {"space": space, "values": values, "ops": ops, "inputs": tuple(b.inputs), "states": (), "dims": ()}
 
 
 def resize_of_a_row(_: Program) -> Mapping[str, Any]:
@@ -126,11 +136,12 @@ def resize_of_a_row(_: Program) -> Mapping[str, Any]:
     b = Builder(3, (2, 3))
     b.linear("v0", 2)
     values = (*b.values.values(), replace(b.values["v0"], name="v2"))
-    ops = (*b.ops, Resize("v0", "v2", (4, 4), (0,) * 4, corners=False), Dequantize("v2"))
-    return {"space": Space(8, b.widths, 8, tuple(b.layers)), "values": values, "ops": ops, "input_shape": (2, 3)}
+    ops = (*b.ops, Resize("v0", "v2", (4, 4), (0,) * 4, corners=False), Dequantize("v2", "output"))
+    space = Space(8, b.widths, 8, tuple(b.layers))
+    return {"space": space, "values": values, "ops": ops, "inputs": tuple(b.inputs), "states": (), "dims": ()}
 
 
-def put(index: Any, value: int) -> Callable[[Any], Any]:
+def put(index: Any, value: float) -> Callable[[Any], Any]:
     """A copy of an array with one entry changed."""
 
     def change(array: Any) -> Any:
@@ -141,22 +152,79 @@ def put(index: Any, value: int) -> Callable[[Any], Any]:
     return change
 
 
+def changed(name: str, which: int = 0, **fields: Any) -> Change:
+    """Replace fields of an input, a state or a dimension."""
+
+    def change(program: Program) -> Mapping[str, Any]:
+        parts = list(getattr(program, name))
+        parts[which] = replace(parts[which], **fields)
+        return {name: tuple(parts)}
+
+    return change
+
+
+def spare(name: str) -> Value:
+    """A value that no instruction defines."""
+    return Value(name, (1,), 1.0, 0, 0, 255)
+
+
+def without(kind: type[Any]) -> Change:
+    """Leave out every instruction of a kind."""
+    return lambda p: {"ops": tuple(o for o in p.ops if not isinstance(o, kind))}
+
+
 HUGE = 2**63 - 1
+WIDE: dict[str, Any] = {"zero": 0, "lo": -(2**23) + 1, "hi": 2**23 - 1}
 DEFECTS: dict[str, tuple[Change, str]] = {
     # order and names
-    "no quantize": (lambda p: {"ops": p.ops[1:]}, "one Quantize, as the first"),
-    "no dequantize": (lambda p: {"ops": p.ops[:-1]}, "one Dequantize, as the last"),
-    "no instruction": (fields(ops=()), "one Quantize"),
-    "two dequantize": (lambda p: {"ops": (*p.ops, p.ops[-1])}, "one Dequantize"),
-    "other input": (op(Quantize, x="image"), "reads 'image', need 'input'"),
+    "no quantize": (lambda p: {"ops": p.ops[1:]}, "input input: no instruction reads it"),
+    "no dequantize": (without(Dequantize), "need at least one Dequantize"),
+    "no instruction": (fields(ops=()), "no instruction reads it"),
+    "an output twice": (lambda p: {"ops": (*p.ops, p.ops[-1])}, "outputs: 'output' stands twice"),
+    "other input": (op(Quantize, x="tokens"), "input input: no instruction reads it"),
+    # inputs, states, dimensions
+    "unknown input": (op(Read, x="words"), "input tokens: no instruction reads it"),
+    "no input": (fields(inputs=()), "inputs: need at least one"),
+    "an input twice": (lambda p: {"inputs": (*p.inputs, p.inputs[0])}, "inputs: 'input' stands twice"),
+    "input of another kind": (changed("inputs", 0, kind="text"), "kind 'text', need 'float' or 'integer'"),
+    "floats with an interval": (changed("inputs", 0, hi=3), "a float input has no interval"),
+    "empty interval of tokens": (changed("inputs", 1, lo=401), r"interval \[401, 400\] is empty"),
+    "tokens beyond int32": (changed("inputs", 1, hi=2**31), "is empty or beyond int32"),
+    "integers quantized": (changed("inputs", 0, kind="integer"), "the integer input input: .* takes a float"),
+    "floats read": (changed("inputs", 1, kind="float", lo=0, hi=0), "reads the float input tokens"),
+    "read with another interval": (changed("inputs", 1, hi=399), "must have scale, zero, lo and hi"),
+    "gain of another length": (op(Quantize, gain=np.ones(3, np.float32)), r"gain, bias of shapes \(3,\), \(1,\)"),
+    "gain not finite": (op(Quantize, gain=put(0, np.inf)), "a gain or a bias is not finite"),
+    "axis": (op(Quantize, axis=3), "axis 3, need 0 to 2"),
+    "dims": (changed("inputs", 1, dims=("length",)), r"dims \('length',\), need \(\) or one for each dimension"),
+    "unknown dimension": (changed("inputs", 1, dims=("size", "")), "dimension 'size' is not declared"),
+    "two sizes": (changed("states", 0, shape=(4, 1)), "state past: dimension length is 4 here and 3 before"),
+    "dimension out of range": (changed("dims", 0, least=4), "dimension length is 3, need 4 to 9"),
+    "dimension of nothing": (changed("dims", 0, least=0), "from 0 to 9, need sizes from 1"),
+    "dimension twice": (lambda p: {"dims": p.dims * 2}, "dims: 'length' stands twice"),
+    "dimension of nobody": (lambda p: {"dims": (*p.dims, replace(p.dims[0], name="x"))}, "no input and no state has"),
+    "short constant": (changed("dims", 0, most=10), "data has 9 entries along axis 0, but dimension length may be 10"),
+    "constant of a stranger": (op(Constant, -1, dims=("x", "")), "names the dimension 'x', need one of"),
+    "constant dims": (op(Constant, -1, dims=("length",)), r"need \(\) or one for each dimension"),
+    "unknown state": (fields(states=()), "names the state 'past', need one of"),
+    "state twice": (lambda p: {"states": p.states * 2}, "states: 'past' stands twice"),
+    "never stored": (without(Store), "state past: 0 Store instructions, need one"),
+    "never recalled": (op(Recall, state="other"), "state past: no instruction recalls it"),
+    "recalled too late": (
+        lambda p: {"ops": (*p.ops, Recall("past", "late")), "values": (*p.values, p.states[0].as_value("late"))},
+        "recalls it after op",
+    ),
+    "stored in another shape": (op(Store, x="v0"), "another scale or zero|stores v0 of shape"),
+    "state of another scale": (changed("states", 0, scale=0.3), "another scale, zero or interval than the state"),
+    "state without a start": (changed("states", 0, zero=-1), r"its start, -1, is not in \[0, 255\]"),
     "cycle": (op(Conv, x="v1"), "op 1 Conv 'block.0': reads 'v1' before"),
     "read before definition": (op(Add, a="v14"), r"op \d+ Add 'v\d+': reads 'v14' before"),
     "unknown value": (op(Add, b="nowhere"), "reads 'nowhere' before"),
     "defined twice": (op(Conv, 1, out="v0"), "defines 'v0' a second time"),
     "not declared": (op(Table, out="other"), "defines 'other', but the next declared value is 'v"),
     "declared twice": (lambda p: {"values": (*p.values, p.values[0])}, "no instruction defines"),
-    "never defined": (lambda p: {"values": (*p.values, Value("x", (1,), 1.0, 0))}, r"no instruction defines \['x'\]"),
-    "value named input": (lambda p: {"values": (*p.values, Value("input", (1,), 1.0, 0))}, "'input' is the name"),
+    "never defined": (lambda p: {"values": (*p.values, spare("x"))}, r"no instruction defines \['x'\]"),
+    "value named input": (lambda p: {"values": (*p.values, spare("input"))}, "'input' is the name of an input"),
     "exchanged": (moved(2, 3), "before an instruction defines it"),
     # types
     "float for int": (op(Add, k1=1.0), "k1: a value of type float, need int"),
@@ -172,7 +240,7 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "int16 weight": (op(Conv, weight=lambda w: w.astype(np.int16)), "an array of int16, need an array of int8"),
     "int64 m": (op(Linear, m=lambda m: m.astype(np.int64)), "an array of int64, need an array of int32"),
     "list for array": (op(Table, table=lambda t: t.tolist()), "type list, need an array of uint8"),
-    "a stranger": (lambda p: {"ops": (*p.ops, p.space)}, "op 2.*: Space is not an instruction"),
+    "a stranger": (lambda p: {"ops": (*p.ops, p.space)}, r"op \d+: Space is not an instruction"),
     "ops in a list": (lambda p: {"ops": list(p.ops)}, "need a tuple of instructions"),
     "values in a list": (lambda p: {"values": list(p.values)}, "values: a value of type list"),
     "info with an array": (fields(info={"mean": np.ones(3)}), "info.mean: an array of float64, need plain JSON"),
@@ -180,39 +248,44 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "info with number keys": (fields(info={1: 2}), "a key is not text"),
     "info in a list": (fields(info=[]), "info: need a mapping"),
     # values
-    "zero step": (result(Conv, step=0.0), r"step 0.0 is not in \[2\^-100"),
-    "negative step": (result(Conv, step=-0.1), "step -0.1"),
-    "infinite step": (result(Conv, step=float("inf")), "step: inf, need a finite number"),
-    "step below float32": (result(Conv, step=1e-38), "is not in"),
-    "odd zero": (result(Conv, zero=7), r"value v1: zero 7, need one of \(0, 128\)"),
-    "wide with zero": (result(Linear, -1, zero=128), r"zero 128, need one of \(0,\)"),
+    "zero step": (result(Conv, scale=0.0), r"scale 0.0 is not in \[2\^-100"),
+    "negative step": (result(Conv, scale=-0.1), "scale -0.1"),
+    "infinite step": (result(Conv, scale=float("inf")), "scale: inf, need a finite number"),
+    "step below float32": (result(Conv, scale=1e-38), "is not in"),
+    "odd zero": (result(Conv, zero=7), "zero 7 of v1 is no multiple of 64, so no real zero at the lowest width"),
+    "zero beyond the codes": (result(Conv, zero=256), r"v1 in \[0, 255\] holds no real zero"),
+    "far zero": (result(Quantize, zero=2**15 + 1), "value v0: zero 32769, need -32768 to 32768"),
+    "integers with zero": (result(Linear, -1, zero=128), "zero 128, need 0: only codes have another"),
+    "codes of another width": (result(Conv, hi=127), r"codes of 8 bits lie in \[0, 255\], not in \[0, 127\]"),
+    "empty interval": (result(Add, lo=9, hi=8), r"interval \[9, 8\] is empty"),
+    "interval beyond int32": (result(Add, lo=-(2**31)), "is empty or beyond int32"),
     "no dimension": (result(Conv, shape=()), r"output has shape \(4, 6, 6\), but v1 is declared as \(\)"),
     "no dimension for a table": (table_of_a_number, "reads v2, which has no dimension"),
     "empty dimension": (result(Conv, shape=(0, 6, 6)), "need dimensions in"),
     "absurd dimension": (result(Conv, shape=(2**25, 1, 1)), "need dimensions in"),
     "absurd size": (result(Conv, shape=(2**12, 2**12, 2**12)), "elements, the most is"),
-    "input shape": (fields(input_shape=(2, 6, 5)), r"output has shape \(2, 6, 5\), but v0 is declared as"),
-    "empty input shape": (fields(input_shape=()), "input_shape: shape"),
-    # wide where codes are needed, and the reverse
-    "wide quantize": (result(Quantize, wide=True, zero=0), "writes the wide value v0"),
-    "wide add": (result(Add, wide=True, zero=0), "writes the wide value"),
-    "wide table": (result(Table, wide=True, zero=0), "writes the wide value"),
-    "wide reshape": (result(Reshape, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
-    "wide constant": (result(Constant, wide=True, zero=0), "this operator makes codes alone"),
+    "input shape": (changed("inputs", 0, shape=(2, 6, 5)), r"output has shape \(2, 6, 5\), but v0 is declared as"),
+    "empty input shape": (changed("inputs", 0, shape=()), "input input: shape"),
+    # integers where codes are needed, and the reverse
+    "wide quantize": (result(Quantize, **WIDE), "writes the integers v0"),
+    "wide table": (result(Table, **WIDE), "writes the integers"),
+    "wide reshape": (result(Reshape, **WIDE), "only one of them is codes: this operator keeps them"),
+    "other slice": (result(Slice, lo=-9, hi=300, zero=0), "only one of them is codes"),
+    "constant beyond": (op(Constant, data=put((0, 0, 0), 256)), r"an integer of data is not in \[0, 255\]"),
     "constant shape": (result(Constant, shape=(3, 3, 1)), "its output has shape"),
     "constant of nothing": (op(Constant, data=lambda d: d[:0]), "need dimensions in"),
-    "wide transpose": (result(Transpose, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
-    "wide slice": (result(Slice, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
-    "wide pad": (result(Pad, wide=True, zero=0), "only one of them is wide: this operator keeps them"),
-    "wide read": (result(Conv, 1, wide=True, zero=0), "reads the wide value"),
-    "codes chosen from": (result(Linear, 1, wide=False), "clamp"),
+    "wide transpose": (result(Transpose, **WIDE), "only one of them is codes: this operator keeps them"),
+    "wide slice": (result(Slice, **WIDE), "only one of them is codes: this operator keeps them"),
+    "wide pad": (result(Pad, **WIDE), "only one of them is codes: this operator keeps them"),
+    "wide read": (op(Table, x=lambda _: "v5"), "reads the integers v5: this operator takes codes alone"),
+    "codes chosen from": (result(Linear, 1, lo=0, hi=255), "clamp"),
     # rounding
     "shift 0": (op(Linear, shift=0), "shift 0, need 1 to 32"),
     "shift 33": (op(Rescale, shift=33), "shift 33, need 1 to 32"),
     "lo below": (op(Conv, lo=-1), r"clamp \[-1, "),
     "hi above": (op(AvgPool, hi=256), r"clamp \[.*, 256\] does not lie in \[0, 255\]"),
     "hi below lo": (op(Multiply, lo=9, hi=8), r"clamp \[9, 8\]"),
-    "wide beyond 24 bits": (op(Linear, -1, hi=2**23), "does not lie in"),
+    "integers beyond their interval": (op(Linear, -1, hi=2**23), "does not lie in"),
     # layers
     "flat kernel": (op(Conv, weight=lambda w: w[0]), r"need \[O, I / groups, KH, KW\]"),
     "channels": (op(Conv, 1, groups=1), "1 groups of 2 channels, but the input has 4"),
@@ -234,9 +307,9 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "rescale rows": (op(Rescale, m=np.ones(3, np.int32), c=np.ones(3, np.int64)), r"need one of \(\(1,\), \(4,\)\)"),
     "concat axis": (op(Concat, axis=3), "axis 3, need 0 to 2"),
     "concat nothing": (op(Concat, xs=()), "xs is empty"),
-    "concat shape": (op(Concat, xs=("v1", "v9")), "another step or zero|does not join"),
-    "concat step": (result(Concat, step=0.3), "another step or zero"),
-    "pool step": (result(MaxPool, step=0.3), "another step or zero"),
+    "concat shape": (op(Concat, xs=("v1", "v9")), "another scale or zero|does not join"),
+    "concat step": (result(Concat, scale=0.3), "another scale or zero"),
+    "pool step": (result(MaxPool, scale=0.3), "another scale or zero"),
     "pool padding": (op(MaxPool, padding=(3, 0, 0, 0)), "padding .* alone"),
     "pool kernel": (op(MaxPool, kernel=(0, 3)), "kernel"),
     "empty window": (op(AvgPool, -1, rows=put((0, 1), 0)), "rows: a window is empty"),
@@ -245,8 +318,16 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "window list": (op(AvgPool, -1, rows=lambda r: r.ravel()), r"need \[count, 2\]"),
     "divisors": (op(AvgPool, -1, m=np.ones((3, 1), np.int32)), "m, c of shapes"),
     "short table": (op(Table, table=lambda t: t[:-1]), r"table of shape \(255,\), need \[256\]"),
-    "reshape count": (result(Reshape, -1, shape=(5,)), "different numbers of elements"),
-    "reshape step": (result(Reshape, step=0.3), "another step or zero"),
+    "reshape count": (op(Reshape, -1, shape=(5,)), "different numbers of elements"),
+    "reshape step": (result(Reshape, scale=0.3), "another scale or zero"),
+    "reshape twice": (op(Reshape, -1, shape=(-1, -1)), "has -1 more than once"),
+    "reshape below": (op(Reshape, -1, shape=(-2,)), "need dimensions from -1"),
+    "reshape copies": (op(Reshape, -1, shape=(0, 0, 0, 0)), "copies a dimension that"),
+    "reshape rest": (op(Reshape, -1, shape=(-1, 50)), "different numbers of elements"),
+    "reshape declared": (result(Reshape, -1, shape=(5,)), "is declared as"),
+    "exponents": (op(Conv, weight_exponents=(2, 2, 2, 1)), r"weight_exponents \(2, 2, 2, 1\), need \(\) or one"),
+    "few exponents": (op(Conv, input_exponents=(0, 0)), "input_exponents"),
+    "exponents below": (op(Conv, input_exponents=(0, -1, 0, 0)), "input_exponents"),
     "slice dims": (op(Slice, starts=(0, 0)), "one start, stop and step for each dimension"),
     "slice step": (op(Slice, steps=(0, 1, 1)), "steps"),
     "slice outside": (op(Slice, stops=(9, 3, 3)), "is empty or not inside"),
@@ -256,23 +337,23 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "transpose twice": (op(Transpose, axes=(1, 1, 0)), "need each of 0 to 2 once"),
     "transpose negative": (op(Transpose, axes=(1, -1, 0)), "need each of 0 to 2 once"),
     "transpose beyond": (op(Transpose, axes=(1, 2**40, 0)), "need each of 0 to 2 once"),
-    "transpose step": (result(Transpose, step=0.3), "another step or zero"),
+    "transpose step": (result(Transpose, scale=0.3), "another scale or zero"),
     "transpose shape": (result(Transpose, shape=(8, 3, 3)), "its output has shape"),
-    "slice zero": (result(Slice, step=0.3), "another step or zero"),
+    "slice zero": (result(Slice, scale=0.3), "another scale or zero"),
     "gather axis": (op(Gather, axis=3), "axis 3, need 0 to 2"),
     "gather before": (op(Gather, axis=-1), "axis -1, need 0 to 2"),
     "gather nothing": (op(Gather, indices=lambda i: i[:0]), "indices: shape"),
     "gather beyond": (op(Gather, indices=put(1, 3)), r"an index is not in \[0, 2\], the places of v\d+ along axis 1"),
     "gather below": (op(Gather, indices=put(0, -1)), "an index is not in"),
     "gather square": (op(Gather, indices=lambda i: i.reshape(2, 2)), r"indices of shape \(2, 2\), need \[count\]"),
-    "gather step": (result(Gather, step=0.3), "another step or zero"),
+    "gather step": (result(Gather, scale=0.3), "another scale or zero"),
     "gather shape": (result(Gather, shape=(3, 3, 3)), "its output has shape"),
     "max of nothing": (op(Max, axes=()), "need some of 0 to 2, ascending"),
     "max twice": (op(Max, axes=(1, 1)), "need some of 0 to 2, ascending"),
     "max descending": (op(Max, axes=(2, 0)), "need some of 0 to 2, ascending"),
     "max negative": (op(Max, axes=(-1, 2)), "need some of 0 to 2, ascending"),
     "max beyond": (op(Max, axes=(0, 2**40)), "need some of 0 to 2, ascending"),
-    "max step": (result(Max, step=0.3), "another step or zero"),
+    "max step": (result(Max, scale=0.3), "another scale or zero"),
     "mean of nothing": (op(Mean, axes=()), "need some of 0 to 2, ascending"),
     "mean descending": (op(Mean, axes=(2, 1)), "need some of 0 to 2, ascending"),
     "mean shape": (result(Mean, shape=(1,)), "its output has shape"),
@@ -289,10 +370,10 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "resize below": (op(Resize, size=(0, -1)), "size \\(0, -1\\), need 0 to"),
     "resize beyond": (op(Resize, steps=(1, 2, 2**25, 1)), "steps .* need 0 to"),
     "resize shape": (op(Resize, size=(3, 2)), "its output has shape"),
-    "resize step": (result(Resize, step=0.3), "another step or zero"),
+    "resize step": (result(Resize, scale=0.3), "another scale or zero"),
     "pad dims": (op(Pad, before=(0, 1)), "one pair for each dimension"),
     "pad negative": (op(Pad, after=(0, 0, -1)), "after"),
-    "pad step": (result(Pad, step=0.3), "another step or zero"),
+    "pad step": (result(Pad, scale=0.3), "another scale or zero"),
     # the space and its layers
     "macs": (layers(lambda a: replace(a, macs=a.macs + 1)), "layer block.0: the space states 2593 macs, .* has 2592"),
     "weights": (layers(lambda a: replace(a, weights=1)), "states 1 weights"),
@@ -308,7 +389,7 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "no choose": (lambda p: {"ops": tuple(o for o in p.ops if not isinstance(o, Choose))}, "0 Choose .* need 1"),
     "choose layers": (op(Choose, layers=("block.0",)), "not those of the space"),
     "choose widths": (op(Choose, widths=(2, 4)), r"widths \(2, 4\), but the space's choices are \(2, 8\)"),
-    "choose codes": (op(Choose, x="v1"), "reads v1, which is not wide"),
+    "choose codes": (op(Choose, x="v1"), "reads the codes v1: it takes integers"),
     "choose too late": (moved(6, 7), "comes before the Choose that sets its width"),
     # overflow
     "add overflows": (op(Add, k3=HUGE), r"k1\*a \+ k2\*b \+ k3 reaches"),
@@ -356,7 +437,7 @@ def test_a_table_and_weights_of_a_small_master() -> None:
 
 def test_an_accumulator_beyond_int32_names_channel_and_bound() -> None:
     taps = 2**31 // (127 * 255) + 1  # 66,313 taps of the largest product, the first count that does not fit
-    value, out = Value("v0", (taps,), 1.0, 0), Value("v1", (2,), 1.0, 0, wide=True)
+    value, out = Value("v0", (taps,), 1.0, 0, 0, 255), Value("v1", (2,), 1.0, **WIDE)
     weight = np.zeros((2, taps), np.int8)
     m, c = np.ones((1, 2), np.int32), np.zeros((1, 2), np.int64)
     layer = Linear("fc", "v0", "v1", weight, m, c, 32, -5, 5)
@@ -365,7 +446,8 @@ def test_an_accumulator_beyond_int32_names_channel_and_bound() -> None:
     def build(weight: Any) -> Program:
         fc = replace(layer, weight=weight)
         space = Space(8, (2, 8), 8, (fc.counts(values, edge=True),))
-        return Program(space, (value, out), (Quantize("input", "v0"), fc, Dequantize("v1")), (taps,))
+        ops = (Quantize("input", "v0", *plain_gain(1.0), 0), fc, Dequantize("v1", "output"))
+        return Program(space, (value, out), ops, (Input("input", (taps,)),))
 
     most = weight.copy()
     most[1, : taps - 1] = 127
@@ -384,8 +466,10 @@ def test_the_bound_is_attained_by_the_worst_input(seed: int) -> None:
     weight = rng.integers(-128, 128, (1, 3, 2, 2)).astype(np.int8)
     naive = Naive(random_program(0))
     naive.n = n
+    layer = next(op for op in sample().ops if isinstance(op, Conv))
+    layer = replace(layer, nearest=False, weight_exponents=())
     for b in (2, 3, 5, 8):
-        narrow = [naive.weight(int(weight[0, i, u, v]), b, i) for i, u, v in np.ndindex(3, 2, 2)]
+        narrow = [naive.weight(layer, int(weight[0, i, u, v]), b, i) for i, u, v in np.ndindex(3, 2, 2)]
         bound = layer_bound(weight, n, b, zero)
         low, high = -zero, 255 - zero
         assert int(bound.hi[0]) == sum(w * (high if w > 0 else low) for w in narrow)

@@ -21,7 +21,7 @@ from dqt.testing import Builder, inputs
 def classifier() -> Program:
     b = Builder(10, (2, 6, 6))
     x = b.conv(b.conv("v0", 8), 8)
-    return b.build(b.linear(b.flatten(b.conv(x, 2)), 4, wide=True))
+    return b.build(b.linear(b.flatten(b.conv(x, 2)), 4, integers=True))
 
 
 def test_a_row_counts_right_answers_and_agreement() -> None:

@@ -49,8 +49,6 @@ def test_pickles_and_copies_give_equal_answers(
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(other, protocol)).codes(x, 4), want)
     for other in (copy.copy(run), copy.deepcopy(run), copy.deepcopy([run, run])[0]):
         np.testing.assert_array_equal(other.codes(x[:1], 1), run.codes(x, 1)[:1])
-        assert len(other.widths) == 1
-        assert len(run.widths) == 3
     del run
     np.testing.assert_array_equal(other.codes(x, 4), want)
 

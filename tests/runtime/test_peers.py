@@ -20,6 +20,7 @@ from dqt.runtime.bench import ROUNDS, bench, turns
 from dqt.runtime.peers import PEERS, PeerError, bind, onnx_model
 from dqt.runtime.peers.reals import instructions, layer_of, layer_of_rescale, windows_of
 from dqt.testing import Builder, inputs
+from dqt.testing.draw import Integers
 
 MODULES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino"), "litert": ("ai_edge_litert",)}
 
@@ -27,8 +28,8 @@ MODULES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvin
 class Whole(Builder):
     """A builder whose outputs use the whole range, as those of ``lower`` do; other engines know no other."""
 
-    def clamp(self, *, wide: bool = False) -> dict[str, Any]:
-        return super().clamp(wide=True) if wide else {"lo": 0, "hi": self.top}
+    def clamp(self, integers: Integers = False) -> dict[str, Any]:
+        return super().clamp(integers) if integers else {"lo": 0, "hi": self.top}
 
     def unit_average(self, x: str) -> str:
         """The mean of each channel, with the step of ``x``."""
@@ -37,7 +38,7 @@ class Whole(Builder):
         shift = 24
         m = np.array([[round(2**shift / np.prod(self.values[x].shape[1:]))]], dtype=np.int32)
         zero = self.values[x].zero
-        self.values[name] = replace(self.values[name], step=self.values[x].step, zero=zero)
+        self.values[name] = replace(self.values[name], scale=self.values[x].scale, zero=zero)
         c = np.array([[(zero << shift) + (1 << (shift - 1))]], dtype=np.int64)
         self.ops[-1] = replace(op, m=m, c=c, shift=shift)
         return name
@@ -54,12 +55,12 @@ def residual(seed: int, *, signed: bool = False) -> Program:
     z = b.pad(b.slice(x, (0, 0, 0), (16, 6, 6), (1, 2, 2)), (4, 0, 0), (4, 0, 0))
     x = b.rescale(b.binary(Add, y, z))
     x = b.flatten(b.unit_average(x))
-    return b.build(b.linear(x, 10, wide=True))
+    return b.build(b.linear(x, 10, integers=True))
 
 
 def real(program: Program, name: str, values: Any) -> npt.NDArray[np.float64]:
     value = next(v for v in program.values if v.name == name)
-    return np.asarray(value.step * (values[name].astype(np.float64) - value.zero))
+    return np.asarray(value.scale * (values[name].astype(np.float64) - value.zero))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -74,7 +75,7 @@ def test_the_recovered_layer_is_the_layer(seed: int) -> None:
         if isinstance(op, Linear):
             layer, source, out = layer_of(op, program, values), values[op.x], values[op.out]
             acc = (kept[op.x].astype(np.int64) - source.zero) @ layer.weight.T.astype(np.int64) + layer.bias
-            y = np.clip(np.rint(acc * layer.step * (source.step / out.step)) + out.zero, 0, 255)
+            y = np.clip(np.rint(acc * layer.step * (source.scale / out.scale)) + out.zero, 0, 255)
             assert np.abs(y - kept[op.out]).max() <= 1
             assert (y != kept[op.out]).mean() < 0.05
 
@@ -87,7 +88,7 @@ def test_a_rescaling_is_a_layer_of_one_tap() -> None:
     op: Any = ops[1]
     layer, source, out = layer_of_rescale(op, values), values[op.x], values[op.out]
     acc = (kept[op.x].astype(np.int64) - source.zero) * layer.weight.reshape(-1, 1, 1) + layer.bias.reshape(-1, 1, 1)
-    y = np.clip(np.rint(acc * layer.step.reshape(-1, 1, 1) * (source.step / out.step)) + out.zero, 0, 255)
+    y = np.clip(np.rint(acc * layer.step.reshape(-1, 1, 1) * (source.scale / out.scale)) + out.zero, 0, 255)
     assert np.abs(y - kept[op.out]).max() <= 1
 
 
@@ -103,9 +104,9 @@ def test_a_dead_channel_keeps_its_bias() -> None:
     values = {v.name: v for v in changed.values}
     layer = layer_of(ops[1], changed, values)  # type: ignore[arg-type]
     assert not layer.weight[0].any()
-    bias = int(layer.bias[0]) * float(layer.step[0]) * values[conv.x].step
+    bias = int(layer.bias[0]) * float(layer.step[0]) * values[conv.x].scale
     y, out = interpret(changed, inputs(changed, 1), 8)[0, 0], values[conv.out]
-    np.testing.assert_allclose(y, np.clip(bias, -out.zero * out.step, (255 - out.zero) * out.step), atol=out.step)
+    np.testing.assert_allclose(y, np.clip(bias, -out.zero * out.scale, (255 - out.zero) * out.scale), atol=out.scale)
 
 
 @pytest.mark.parametrize("name", PEERS)

@@ -495,7 +495,7 @@ def test_a_bad_file_is_a_program_error_with_its_path(tmp_path: Path) -> None:
     random_program(4).save(path)
     data = path.read_bytes()
     damaged = {"bytes": b"no file", "cut": data[:-1], "changed": data[:-1] + bytes([data[-1] ^ 1]), "empty": b""}
-    damaged |= {"version": data.replace(b'"version":"1"', b'"version":"9"')}
+    damaged |= {"version": data.replace(b'"version":"2"', b'"version":"9"')}
     for name, bad in damaged.items():
         path.write_bytes(bad)
         with pytest.raises(ProgramError, match=rf"^{re.escape(str(path))}: "):

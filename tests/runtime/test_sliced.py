@@ -21,7 +21,7 @@ SHAPES = [(1021, 1030), (16390, 65), (1024, 1024)]  # inputs, outputs: at least 
 
 def linear(shape: tuple[int, ...], count: int, *, wide: bool = False, seed: int = 3) -> Program:
     b = Builder(seed, shape, widths=WIDTHS, signed=count % 2 == 1)
-    return b.build(b.linear("v0", count, wide=wide))
+    return b.build(b.linear("v0", count, integers=wide))
 
 
 def plan(program: Program, weight: int, activation: int) -> Plan:

@@ -11,7 +11,8 @@ import pytest
 from dqt.program.file import dumps
 from dqt.program.interpret import execute, interpret
 from dqt.program.operator import operators
-from dqt.testing import Builder, extremes, inputs, random_program
+from dqt.program.ops.quantize import Quantize
+from dqt.testing import Builder, extremes, inputs, random_model, random_program
 
 
 def test_the_seed_decides_everything() -> None:
@@ -22,6 +23,7 @@ def test_the_seed_decides_everything() -> None:
 
 def test_every_operator_comes_up() -> None:
     seen = {type(op) for seed in range(40) for op in random_program(seed, auto=bool(seed % 2)).ops}
+    seen |= {type(op) for op in random_model(0).ops}
     assert seen == set(operators().values())
 
 
@@ -29,9 +31,11 @@ def test_every_operator_comes_up() -> None:
 def test_inputs_reach_every_code_and_extremes_only_the_ends(seed: int) -> None:
     program = random_program(seed)
     top = (1 << program.space.master) - 1
-    value, shape = program.values[0], program.input_shape
-    assert value.name == "v0"
-    codes = np.rint(inputs(program, 200) / value.step).astype(int) + value.zero
+    quantize, value, shape = program.ops[0], program.values[0], program.input_shape
+    assert isinstance(quantize, Quantize)
+    axis = tuple(-1 if i == quantize.axis else 1 for i in range(3))
+    gain, bias = quantize.gain.reshape(axis), quantize.bias.reshape(axis)
+    codes = np.rint(inputs(program, 200) * gain + bias).astype(int) + value.zero
     assert codes.min() < 0 < top < codes.max()
     far = extremes(program, 3)
     assert far.shape == (3, *shape)
@@ -42,7 +46,7 @@ def test_inputs_reach_every_code_and_extremes_only_the_ends(seed: int) -> None:
 def test_the_example_of_the_builder() -> None:
     b = Builder(seed=0, shape=(3, 8, 8))
     x = b.conv("v0", 16)
-    x = b.linear(b.flatten(b.avg_pool(x)), 10, wide=True)
+    x = b.linear(b.flatten(b.avg_pool(x)), 10, integers=True)
     program = b.build(x)
     assert interpret(program, inputs(program, 2), 4).shape == (2, 10)
 

@@ -8,6 +8,7 @@
 
 #include "../../arith.h"
 #include "../kernels.h"
+#include "avx512_integers.h"
 #include "plain.h"
 
 namespace dqt {
@@ -249,20 +250,6 @@ __attribute__((noinline)) void store_added(const To& to, const __m512i* bytes, i
     }
 }
 
-template <int V>
-void store_wide(const Block& b, int i, const __m512i* y) {
-    int32_t values[V * LANES];
-    const __m512i lo = _mm512_set1_epi32(b.rounding.lo), hi = _mm512_set1_epi32(b.rounding.hi);
-    for (int v = 0; v < V; ++v)
-        _mm512_storeu_si512(values + v * LANES, _mm512_min_epi32(_mm512_max_epi32(y[v], lo), hi));
-    auto* out = reinterpret_cast<int32_t*>(b.out[i]);
-    for (int v = 0; v < V; ++v)
-        for (int lane = 0; lane < LANES; ++lane) {
-            const int j = column(V, v, lane);
-            if (j < b.stored) out[j] = j < b.columns ? values[v * LANES + lane] : 0;
-        }
-}
-
 // Clamps the bytes of a block's outputs, 64 each, narrows them or adds the residual, and stores them. Not inlined, as above.
 template <int V>
 __attribute__((noinline)) void store_finished(const Block& b, const Bounds& bounds, __m512i* bytes, int rows) {
@@ -307,7 +294,10 @@ template <int V>
 __attribute__((noinline)) void finish_rarely(const Block& b, __m512i (*acc)[V], int rows) {
     for (int v = 0; v < V; ++v) {
         const Factors<> factors(b.rounding, v * LANES);
-        for (int i = 0; i < rows; ++i) acc[i][v] = scaled<true>(acc[i][v], factors, b.rounding);
+        if (b.rounding.shift == 32)
+            for (int i = 0; i < rows; ++i) acc[i][v] = scaled<false>(acc[i][v], factors, b.rounding);
+        else
+            for (int i = 0; i < rows; ++i) acc[i][v] = scaled<true>(acc[i][v], factors, b.rounding);
     }
     if (!b.wide) return store_rows<V>(b, acc, rows);
     for (int i = 0; i < rows; ++i) store_wide<V>(b, i, acc[i]);

@@ -20,7 +20,7 @@ Integers = TypeVar("Integers", bound=Any)
 
 
 def shift_of(n: int, b: int, e: int = 0) -> int:
-    """The shift ``s = n - b - e`` between master width ``n`` and width ``b`` (equation 3; with ``e``, equation 21).
+    """The shift ``s = n - b - e`` between master width ``n`` and width ``b`` (equation 3; with ``e``, equation 34).
 
     Raises:
         ValueError: unless ``1 <= b <= n <= 8`` and ``0 <= e <= min(2, n - b)``.
@@ -84,12 +84,12 @@ def weight_midpoints(n: int, b: int, shape: tuple[int, ...], e: int = 0) -> npt.
 
 
 def saturated_weight(q: Integers, n: int, e: int) -> Integers:
-    """``clamp(q, -2^(n-1-e), 2^(n-1-e) - 1)``: the part of the range that a width reads (equation 21)."""
+    """``clamp(q, -2^(n-1-e), 2^(n-1-e) - 1)``: the part of the range that a width reads (equation 34)."""
     return q.clip(-(1 << (n - 1 - e)), (1 << (n - 1 - e)) - 1) if e else q
 
 
 def narrow_weight(q: Integers, n: int, b: int, h: Any, e: int = 0) -> Integers:
-    """``T_b(q) = ((q >> s) << s) + h_b`` with the midpoint rule (equation 4; with ``e``, equation 21).
+    """``T_b(q) = ((q >> s) << s) + h_b`` with the midpoint rule (equation 4; with ``e``, equation 34).
 
     Signed ``q`` in ``[-2^(n-1), 2^(n-1) - 1]`` stays there, so an int8 stays an int8. ``h``: from :func:`midpoint`.
     """
@@ -98,7 +98,7 @@ def narrow_weight(q: Integers, n: int, b: int, h: Any, e: int = 0) -> Integers:
 
 
 def nearest_weight(q: Integers, n: int, b: int, e: int = 0) -> Integers:
-    """``T_b(q)`` of a signed weight with the nearest rule, which has a zero at every width (equation 22).
+    """``T_b(q)`` of a signed weight with the nearest rule, which has a zero at every width (equation 35).
 
     Ties go up; the last half bin saturates. Result in ``[-2^(n-1-e), 2^(n-1-e) - 2^s]``; dtype of at least 9 bits.
     """
@@ -110,7 +110,7 @@ def nearest_weight(q: Integers, n: int, b: int, e: int = 0) -> Integers:
 def narrow_activation(q: Integers, n: int, b: int, e: int = 0, zero: int = 0) -> Integers:
     """``T_b(q) = code << s`` with the nearest rule (equation 6): unsigned, keeps an exact zero.
 
-    With ``e``, the codes of a range of ``2^-e`` of the master's, that around the zero point ``zero`` (equation 23).
+    With ``e``, the codes of a range of ``2^-e`` of the master's, that around the zero point ``zero`` (equation 36).
     ``q`` in ``[0, 2^n - 1]``, dtype of at least 9 bits; with ``e = 0`` the result is in ``[0, 2^n - 2^s]``.
     """
     s, start = shift_of(n, b, e), zero - (zero >> e)

@@ -112,7 +112,7 @@ def outline(data: bytes) -> tuple[Signature, str]:
     for item in graph["ops"]:
         if item["op"] == "Quantize" and item["x"] not in entries:
             tensors = made or {item[field]: _tensor(data, item[field]) for field in ("gain", "bias")}
-            entries[item["x"]] = Entry(_decode_op(item, "op", tensors), value(item["out"]))
+            entries[item["x"]] = Entry.of(_decode_op(item, "op", tensors), value(item["out"]))
     outputs = {item["name"]: value(item["x"]) for item in graph["ops"] if item["op"] == "Dequantize"}
     space = _decode(graph["space"], Space, "space", "", {})
     info = frozen(graph["info"])

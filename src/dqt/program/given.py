@@ -35,8 +35,7 @@ class Range:
     """
 
     def __init__(self, entry: Entry, rank: int, master: int) -> None:
-        shape = tuple(-1 if i == entry.op.axis else 1 for i in range(rank))
-        gain, bias = (v.astype(np.float64).reshape(shape) for v in (entry.op.gain, entry.op.bias))
+        gain, bias = entry.shaped(rank)
         highest = 2**master - 1
         with np.errstate(divide="ignore", invalid="ignore"):
             self.half: Array = np.where(gain == 0, np.inf, np.abs(highest / gain / 2))

@@ -37,7 +37,7 @@ class Layered(Operator):
     """A product with weights at widths (bw, ba), requantized: ``clamp((acc * m + c) >> shift, lo, hi)``.
 
     ``acc[o] = sum T_bw(weight)[o] * (T_ba(q) - zero)``; then row ``widths.index(min(bw, ba))`` of ``m`` and ``c``, or
-    the only row, requantizes to ``[lo, hi]`` (docs/numerics.md, equations 4, 6 and 8, and 21 to 23).
+    the only row, requantizes to ``[lo, hi]`` (docs/numerics.md, equations 4, 6 and 8, and 34 to 36).
 
     Attributes:
         layer: its name in the space of plans.
@@ -167,7 +167,7 @@ def exponent(exponents: tuple[int, ...], space: Space, b: int) -> int:
 
 
 def narrowed(weight: Int8, n: int, b: int, *, nearest: bool = False, e: int = 0) -> Int8:
-    """``T_b(weight)``, int8 of the same shape: the balanced midpoint, or the nearest rule (equations 21 and 22)."""
+    """``T_b(weight)``, int8 of the same shape: the balanced midpoint, or the nearest rule (equations 34 and 35)."""
     if nearest:
         result: Int8 = nearest_weight(weight.astype(np.int16), n, b, e).astype(np.int8)
     else:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Space
 from dqt.program.ops.dequantize import Dequantize
@@ -18,10 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """How a float input becomes codes: its ``Quantize``, and the value that it defines."""
+    """How a float input becomes codes: what its ``Quantize`` says, and the value that it defines."""
 
-    op: Quantize
     value: Value
+    gain: tuple[float, ...]
+    bias: tuple[float, ...]
+    axis: int
+
+    @classmethod
+    def of(cls, op: Quantize, value: Value) -> Entry:
+        """That of an instruction."""
+        return cls(value, tuple(op.gain.tolist()), tuple(op.bias.tolist()), op.axis)
+
+    def shaped(self, rank: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Gain and bias, to broadcast over ``[N, *shape]`` of an input of so many dimensions."""
+        shape = tuple(-1 if i == self.axis else 1 for i in range(rank))
+        return np.array(self.gain).reshape(shape), np.array(self.bias).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Signature:
         """That of a program."""
         values = {value.name: value for value in program.values}
         quantizers = [op for op in program.ops if isinstance(op, Quantize)]
-        entries = {op.x: Entry(op, values[op.out]) for op in reversed(quantizers)}
+        entries = {op.x: Entry.of(op, values[op.out]) for op in reversed(quantizers)}
         outputs = {op.name: values[op.x] for op in program.ops if isinstance(op, Dequantize)}
         return cls(program.space, program.inputs, entries, outputs, program.states, program.dims, program.info)
 

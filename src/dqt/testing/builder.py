@@ -54,6 +54,7 @@ class Builder:
         master: bits n of a code, 1 to 8.
         widths: the widths that the program's layers may run at, ``master`` among them.
         signed: whether the first input's zero point is 2^(n-1) rather than 0.
+        varied: whether some layers narrow weights by the nearest rule, or read a part of the master's range.
         name: of the first input.   dims: the names of its dimensions, see :class:`dqt.program.values.Input`.
         axis: of numbers of its own for each entry of this dimension, in the quantization of the first input.
 
@@ -72,12 +73,13 @@ class Builder:
         master: int = 8,
         widths: Shape = (2, 3, 4, 8),
         signed: bool = False,
+        varied: bool = False,
         name: str = INPUT,
         dims: tuple[str, ...] = (),
         axis: int | None = None,
     ) -> None:
         self.rng = np.random.default_rng(seed)
-        self.n, self.widths = master, widths
+        self.n, self.widths, self.varied = master, widths, varied
         self.values: dict[str, Value] = {}
         self.ops: list[Operator] = []
         self.inputs: list[Input] = []
@@ -180,6 +182,10 @@ class Builder:
         low, high = -(1 << (self.n - 1)), (1 << (self.n - 1)) - 1
         return self.rng.integers(low, high + 1, shape).astype(np.int8)
 
+    def narrowing(self) -> dict[str, Any]:
+        """How the next layer reads narrower widths."""
+        return narrowing(self.rng, self.n, self.widths) if self.varied else {}
+
     def layer(self, op: Conv | Linear) -> str:
         """Append a layer and describe it for the width plans (or for the controller, while that is built)."""
         (self.controller if self.own else self.layers).append(op.counts(self.values))
@@ -204,7 +210,7 @@ class Builder:
         constants = self.rows(reach, count, zero, integers=integers, single=bool(self.rng.integers(2)))
         out = self.value((count, rows, columns), zero=zero, integers=integers)
         geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        geometry |= self.clamp(integers) | narrowing(self.rng, self.n, self.widths)
+        geometry |= self.clamp(integers) | self.narrowing()
         return self.layer(Conv(self.name(), x, out, weight, **constants, **geometry))
 
     def linear(self, x: str, count: int, *, integers: Integers = False, single: bool = False) -> str:
@@ -215,7 +221,7 @@ class Builder:
         reach = layer_bound(weight, self.n, self.n, self.values[x].zero).magnitude
         constants = self.rows(reach, count, zero, integers=integers, single=single)
         out = self.value((*shape[:-1], count), zero=zero, integers=integers)
-        constants |= self.clamp(integers) | narrowing(self.rng, self.n, self.widths)
+        constants |= self.clamp(integers) | self.narrowing()
         return self.layer(Linear(self.name(), x, out, weight, **constants))
 
     def binary(self, kind: type[Add | Multiply], a: str, b: str, *, integers: Integers = False) -> str:

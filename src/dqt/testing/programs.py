@@ -30,7 +30,8 @@ def random_program(seed: int, *, auto: bool = False) -> Program:
     master, widths = random_widths(rng)
     shape = tuple(int(d) for d in rng.choice([1, 2, 3, 5, 7], 3))
     axis = int(rng.integers(3)) if rng.integers(3) == 0 else None
-    b = Builder(seed + 1, shape, master=master, widths=widths, signed=bool(rng.integers(2)), axis=axis)
+    signed, varied = (bool(rng.integers(2)) for _ in range(2))
+    b = Builder(seed + 1, shape, master=master, widths=widths, signed=signed, varied=varied, axis=axis)
     x = b.conv("v0", 4, (1, 1), padding=(0, 1, 1, 0))
     middle = int(rng.integers(1, 4))
     if auto:
@@ -189,7 +190,8 @@ def random_model(seed: int, *, auto: bool = False) -> Program:
     master, widths = random_widths(rng)
     channels, height, width, count = (int(rng.integers(low, 6)) for low in (1, 2, 2, 1))
     dims, middle = ("", "height", ""), int(rng.integers(1, 3))
-    b = Builder(seed + 1, (channels, height, width), master=master, widths=widths, name="image", dims=dims, axis=0)
+    shape = (channels, height, width)
+    b = Builder(seed + 1, shape, master=master, widths=widths, varied=True, name="image", dims=dims, axis=0)
     b.dimension("height", 1, int(rng.integers(7, 12)))
     tokens = b.tokens("tokens", (height, count), -2, int(rng.integers(300, 9000)), dims=("height", ""))
     x = b.conv("v0", 4, (3, 1), padding=(1, 1, 0, 0))
@@ -245,8 +247,7 @@ def _samples(signature: Signature, given: Input, count: int, rng: np.random.Gene
 
 def _reals(codes: npt.NDArray[np.float64], entry: Entry, rank: int) -> npt.NDArray[np.float32]:
     """What becomes these codes."""
-    shape = tuple(-1 if i == entry.op.axis else 1 for i in range(rank))
-    gain, bias = (v.astype(np.float64).reshape(shape) for v in (entry.op.gain, entry.op.bias))
+    gain, bias = entry.shaped(rank)
     return ((codes - entry.value.zero - bias) / gain).astype(np.float32)
 
 

@@ -49,7 +49,7 @@ class Quantize(Operator):
         return given.shape
 
     def run(self, run: Execution) -> Any:
-        """Codes (docs/numerics.md, equation 1)."""
+        """Codes (docs/numerics.md, equation 37)."""
         x, value, out = run.inputs[self.x], run.value(self.out), run.empty(self.out)
         shape = tuple(-1 if i == self.axis else 1 for i in range(x.ndim - 1))
         gain = run.constant((self.out, "gain"), lambda: run.xp.constant(self.gain.reshape(shape)))

@@ -240,7 +240,8 @@ class Runtime:
         return self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], isinstance(plan, str))
 
     def _cascade(self, inputs: npt.NDArray[np.float32], cascade: Cascade) -> Result:
-        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self._space, b)))
+        zero = self._output.zero
+        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self._space, b)), zero)
         self.widths, self.passes = result.widths, result.passes
         return result
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import os
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,6 +14,8 @@ from torch import nn
 
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
+from dqt.program.named import named_object, named_task, raised
+from dqt.program.task import Task
 from dqt.train.checkpoint import Checkpoint, CheckpointError, restore, start_from
 from dqt.train.data import Augment, Splits, load
 from dqt.train.recipe import FloatPart, RecipeError, Run, run_from
@@ -42,7 +39,10 @@ def float_model(part: FloatPart, section: str = "model") -> nn.Module:
     Raises:
         RecipeError: a factory that cannot be found or called, or weights that are not the model's.
     """
-    factory = _factory(part.factory, section)
+    where = f"{section}.factory {part.factory!r}"
+    factory = named_object(part.factory, where, RecipeError)
+    if not callable(factory):
+        raise RecipeError(f"{where}: a {type(factory).__name__}, which cannot be called")
     try:
         inspect.signature(factory).bind(**part.args)
     except (TypeError, ValueError) as error:
@@ -90,37 +90,13 @@ def teacher(run: Run) -> nn.Module | None:
     return float_model(part, section).eval()
 
 
-def _factory(name: str, section: str) -> Callable[..., Any]:
-    source, _, attribute = name.rpartition(":")
-    try:
-        module = _file_module(Path(source)) if source.endswith(".py") else importlib.import_module(source)
-    except (ImportError, OSError, SyntaxError) as error:
-        raise RecipeError(f"{section}.factory {name!r}: cannot import {source!r}: {error}") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the module's own lines raise
-        raise RecipeError(f"{section}.factory {name!r}: importing {source!r} raised {raised(error)}") from error
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise RecipeError(f"{section}.factory {name!r}: {source!r} has no function or class {attribute!r}")
-    return factory
+def task_of_run(run: Run) -> Task | None:
+    """The task that a run names; None: the usual one.
 
-
-def raised(error: Exception) -> str:
-    """What a user's function raised, and at which line of it: the first below ours that is no machinery of imports."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
-    where = f", at {theirs[0].filename}:{theirs[0].lineno}" if theirs else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
-
-
-def _file_module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    Raises:
+        TaskError: see :func:`dqt.program.named.named_task`.
+    """
+    return None if run.task is None else named_task(run.task)
 
 
 def _load_weights(model: nn.Module, path: Path, section: str) -> None:

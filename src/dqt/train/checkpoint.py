@@ -27,7 +27,7 @@ VERSION = 1
 LAST = "last.ckpt"
 """The checkpoint of a run from which it goes on."""
 BEST = "best.ckpt"
-"""The checkpoint of the epoch with the best mean accuracy over the validated plans."""
+"""The checkpoint of the epoch with the best mean of the metric over the validated plans."""
 HEADER = struct.Struct("<8sIQ32s")
 
 

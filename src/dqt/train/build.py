@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -60,7 +61,20 @@ def float_model(part: FloatPart, section: str = "model") -> nn.Module:
     return model
 
 
-def network(run: Run, shape: Sequence[int]) -> Net:
+def example(shape: Sequence[int] | Mapping[str, Any]) -> tuple[Any, ...]:
+    """Two samples of zeros to prepare a network with.
+
+    Args:
+        shape: of one input of floats; or, by name, ``{"shape": ..., "kind": "float" or "integer"}`` of each.
+    """
+    if not isinstance(shape, Mapping):
+        return (torch.zeros(2, *shape),)
+    kinds = {"float": torch.float32, "integer": torch.int64}
+    made = {name: torch.zeros(2, *each["shape"], dtype=kinds[each["kind"]]) for name, each in shape.items()}
+    return (made,) if len(made) > 1 else tuple(made.values())
+
+
+def network(run: Run, shape: Sequence[int] | Mapping[str, Any]) -> Net:
     """The prepared, untrained network of a run for samples of ``shape``; its initial weights follow ``recipe.seed``.
 
     Raises:
@@ -70,7 +84,7 @@ def network(run: Run, shape: Sequence[int]) -> Net:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(run.recipe.seed)
         model = float_model(run.model)
-        net = prepare(model, (torch.zeros(2, *shape),), run.network)
+        net = prepare(model, example(shape), run.network)
     if run.model.checkpoint:
         start_from(net, Path(run.model.checkpoint).expanduser())
     return net

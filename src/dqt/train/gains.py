@@ -28,6 +28,7 @@ from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.program.task import CLASSIFICATION, GivenTask
+from dqt.train.answers import named
 from dqt.train.build import task_of_run
 from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError, write_atomically
 from dqt.train.fit import History
@@ -40,7 +41,7 @@ from dqt.train.record import scores_entry
 from dqt.train.schedule import optimizer_of, set_rate
 from dqt.train.seeds import permutation
 from dqt.train.sources import Data, Source, source_of
-from dqt.train.state import info_of
+from dqt.train.state import info_of, shape_of
 from dqt.train.structures import count, mapped, moved
 from dqt.train.targets import check_held, targets_for, task_of_net
 from dqt.train.validate import accuracies, batches_of, evaluate
@@ -137,7 +138,7 @@ def _device(net: Net) -> torch.device:
 
 
 def _exact(net: Net) -> Judge:
-    return lambda x, b: net.tensor(x, b, exact=True)
+    return lambda x, b: named(net, net.tensors(x, b, exact=True))
 
 
 def _begin_anew(net: Net, source: Source, recipe: Recipe) -> None:
@@ -301,6 +302,6 @@ def _checkpoint(loss: Loss, recipe: Recipe, run: Run | None, source: Source, row
         totals={"sums": {}, "warnings": []},
         history=rows,
         watch={},
-        shape=list(net.input_shape),
+        shape=shape_of(net),
         info=info_of(source.info, loss.task),
     )

@@ -18,10 +18,12 @@ from torch.nn import functional as F
 
 from dqt.arith.cost import controller_bitops, full_bitops
 from dqt.arith.errors import InputError
+from dqt.arith.margin import chosen_output
 from dqt.arith.plan import AUTO, Plan, Space
 from dqt.nn.guards import prepared
 from dqt.nn.net import Net
-from dqt.program.task import GivenTask
+from dqt.program.task import GivenTask, Task
+from dqt.train.answers import answer, named, shapes_of
 from dqt.train.losses import Loss, check_recipe, pass_loss
 from dqt.train.recipe import Recipe, RecipeError, given_recipe
 from dqt.train.seeds import generator, gumbel
@@ -96,23 +98,22 @@ def objective(
     check_recipe(task, recipe)
     net.check_input(x)
     device = device_of(x)
-    y = moved(targets_for(net, task, y, count(x)), device)
-    loss = Loss(net, task)
-    if teacher is not None and isinstance(task.loss, str):
-        check_teacher(net, teacher, count(x))
+    y, loss = moved(targets_for(net, task, y, count(x)), device), Loss(net, task)
+    if teacher is not None:
+        check_teacher(net, task, teacher, count(x))
     total = torch.zeros((), device=device)
     losses: dict[str, Tensor] = {}
     own = teacher is None
     share = widths = None
     for each in passes(net.space, recipe, step):
         if each.plan is None:
-            answer, widths, share, term = _chosen(net, x, recipe, step, total_steps, rank)
+            given, widths, share, term = _chosen(net, x, recipe, step, total_steps, rank)
         else:
-            answer, term = net.tensor(x, each.plan), torch.zeros((), device=device)
-        lost, losses[each.label] = pass_loss(loss, answer, y, teacher, recipe)
+            given, term = answer(net, x, each.plan), torch.zeros((), device=device)
+        lost, losses[each.label] = pass_loss(loss, given, y, teacher, recipe)
         term = term + each.weight * lost
         if own and each.plan == net.space.master:
-            teacher = detached(answer)
+            teacher = detached(given)
         if backward is not None:
             with torch.autocast(device.type, enabled=False):  # gradients of the quantizers stay float32, too
                 backward(term)
@@ -127,20 +128,23 @@ def _chosen(
     """The controller's pass: the answer, the widths that it chose, their mean relative BitOPs, and what these cost."""
     noise = gumbel((count(x), len(net.space.chosen), len(net.space.choices)), recipe.seed, "gumbel", step, rank)
     noise *= noise_scale(recipe, step, total_steps)
-    answer, choice = net.route(x, temperature(recipe, step, total_steps), noise.to(device_of(x)))
+    outputs, choice = net.routed(x, temperature(recipe, step, total_steps), noise.to(device_of(x)))
     paid = expected_share(net.space, choice.soft, choice.widths)
     term = recipe.beta * cost_penalty(net.space, paid, recipe) if recipe.beta else 0.0 * paid
-    return answer, choice.widths, paid.detach(), term
+    return named(net, outputs), choice.widths, paid.detach(), term
 
 
-def check_teacher(net: Net, teacher: Any, samples: int) -> None:
-    """Check that a teacher's answer is one tensor, shaped as the network's.
+def check_teacher(net: Net, task: Task, teacher: Any, samples: int) -> None:
+    """Check that a teacher's answer is one tensor, shaped as the network's, where the loss is one of dqt's.
 
     Raises:
         InputError: it is not.
     """
-    need = (samples, *net.nodes[-1].shape)
+    if not isinstance(task.loss, str):
+        return
+    teacher = chosen_output(teacher, task.output) if task.output else teacher
     found = tuple(teacher.shape) if isinstance(teacher, Tensor) else f"a value of type {type(teacher).__name__}"
+    need = (samples, *chosen_output(shapes_of(net), task.output))
     if found != need:
         raise InputError(f"the teacher gives {found}: need logits of shape {need}, as the network's own")
 

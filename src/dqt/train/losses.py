@@ -12,6 +12,7 @@ from dqt.arith.errors import TaskError
 from dqt.arith.margin import chosen_output
 from dqt.nn.net import Net
 from dqt.program.task import Task
+from dqt.train.answers import returned
 from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.structures import count, taken, tensors
 
@@ -116,8 +117,7 @@ class Loss:
 
     def returned(self, answer: Any) -> Any:
         """An answer in the structure that the model returns it in."""
-        structure = self.net.structure
-        return structure.around(answer) if structure is not None and isinstance(answer, Tensor) else answer
+        return returned(self.net, answer)
 
     def _one(self, answer: Any) -> Tensor:
         one: Tensor = chosen_output(answer, self.task.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,9 @@ from dqt.data.errors import DataError
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.program.task import GivenTask
+from dqt.train.answers import answer, shapes_of
 from dqt.train.losses import Loss
-from dqt.train.structures import count, moved, tensors
+from dqt.train.structures import count, device_of, moved, tensors
 from dqt.train.targets import targets_for, task_of_net
 
 
@@ -58,27 +59,28 @@ def _losses(
 ) -> tuple[npt.NDArray[np.float64], str]:
     """The sum of the loss over the batch for each plan; equal plans run once."""
     net = loss.net
-    master = net.tensor(x)
+    master = answer(net, x)
     judged = targets is not None
     if judged:
-        targets = moved(targets_for(net, loss.task, targets, count(x)), master.device)
+        targets = moved(targets_for(net, loss.task, targets, count(x)), device_of(x))
     elif loss.task.targets == "classes":
-        loss.task.classes_in(tuple(master.shape[1:]), DataError)
+        loss.task.classes_in(shapes_of(net), DataError)
 
-    def lost(answer: Any) -> float:
-        return loss.total(answer, targets) if judged else loss.distance(answer, master)
+    def lost(given: Any) -> float:
+        return loss.total(given, targets) if judged else loss.distance(given, master)
 
     found = {uniform(net.space, net.space.master): lost(master)}
     for plan in plans:
         if plan not in found:
-            found[plan] = lost(net.tensor(x, plan))
+            found[plan] = lost(answer(net, x, plan))
         advance()
     return np.array([found[plan] for plan in plans]), loss.name if judged else loss.distance_name
 
 
 def _batches(net: Net, batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     device = next(net.parameters()).device
-    for batch in [batches] if isinstance(batches, Tensor) else batches:
+    for given in [batches] if isinstance(batches, Tensor) else batches:
+        batch = net.inputs.of_batch(given) if isinstance(given, Mapping) else given
         pair = batch if isinstance(batch, tuple | list) else (batch, None)
         if len(pair) != 2:
             raise DataError(f"a batch of {len(pair)} items: pass inputs, or a pair (inputs, targets)")

@@ -66,7 +66,7 @@ class State:
             totals={"sums": record.totals, "warnings": record.warnings, "frozen": self.frozen},
             history=record.rows,
             watch=record.watch.state(),
-            shape=list(self.net.input_shape),
+            shape=shape_of(self.net),
             info=info_of(feed.source.info, self.task),
         )
 
@@ -103,6 +103,16 @@ class State:
         if was != now and not (was is None and now == "dense"):  # older checkpoints do not say
             before, after = was or CLASSIFICATION, now or CLASSIFICATION
             raise CheckpointError(f"{LAST}: the task was {before!r} and is {after!r} now: use the old one")
+
+
+def shape_of(net: Net) -> Any:
+    """What :func:`dqt.train.build.example` makes an input from: the shape of the one that holds floats, or by name
+    the shapes and kinds.
+    """
+    each = net.inputs.each
+    if len(each) == 1 and each[0].kind == "float":
+        return list(each[0].shape)
+    return {one.name: {"shape": list(one.shape), "kind": one.kind} for one in each}
 
 
 def info_of(info: Mapping[str, Any], task: Task) -> dict[str, Any]:

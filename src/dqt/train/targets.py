@@ -12,12 +12,8 @@ from dqt.arith.margin import chosen_output
 from dqt.data.errors import DataError
 from dqt.nn.net import Net
 from dqt.program.task import Shapes, Task, task_for
+from dqt.train.answers import shapes_of
 from dqt.train.sources import Held, Source
-
-
-def shapes_of(net: Net) -> Shapes:
-    """The shape of the network's output, without the batch."""
-    return net.nodes[-1].shape
 
 
 def targets_for(net: Net, task: Task, given: Any, count: int, samples: Sequence[int] | Tensor | None = None) -> Any:

@@ -10,14 +10,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from dqt.arith.plan import AUTO, PlanLike, resolve
-from dqt.nn.exact import run_exact
+from dqt.arith.plan import AUTO, PlanLike
 from dqt.nn.layers import Norm
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
 from dqt.nn.ranges import Edge
-from dqt.program.scoring import reals
 from dqt.program.task import GivenTask, Task
+from dqt.train.answers import served
 from dqt.train.loss import chosen_share
 from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.sources import Source
@@ -97,17 +96,12 @@ def evaluate(
             targets = mapped(lambda each: each.cpu().numpy(), targets_for(net, task, y, count(x), samples))
             found = []
             for plan in plans:
-                exact = run_exact(net, inputs, _fixed(net, plan))
-                if exact.choice is not None:
-                    share += chosen_share(net.space, exact.choice.widths).sum()
-                found.append(torch.from_numpy(task.rows(reals(exact.codes.cpu().numpy(), exact.value), targets)))
+                outputs, choice = served(net, inputs, cast("PlanLike", plan))
+                if choice is not None:
+                    share += chosen_share(net.space, choice.widths).sum()
+                found.append(torch.from_numpy(task.rows(outputs, targets)))
             rows.append(torch.stack(found))
     return Scored(task, places, torch.cat(rows, 1) if rows else None, float(share), len(source))
-
-
-def _fixed(net: Net, plan: int | str) -> Any:
-    """A plan, or "auto"."""
-    return resolve(net.space, cast("PlanLike", plan))
 
 
 def batches_of(index: Tensor, size: int) -> list[Tensor]:

@@ -97,7 +97,7 @@ def product(
         y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.scale(), weight), offset)
         return y if norm is None else norm(y, b=row, share=share, batch_statistics=y.numel() > y.shape[1])
     acc = layer.apply_weight(x.codes(ba).float(), weight, None).double()
-    shape = (-1, *(1 for _ in range(weight.dim() - 2)))
+    shape = (-1, *(1 for _ in range(acc.dim() - 2))) if weight.dim() > 2 else (-1,)
     gain, bias = layer.gain_and_bias(norm, row)
     scale = layer.scale().double() * x.scale.double() * gain
     if edge is not None and not torch.compiler.is_compiling():  # 2^-33 of a node: not worth a break in the graph

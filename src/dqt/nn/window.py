@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 
+Shape = tuple[int, ...]
+
+
 def geometry(value: Any, dims: int) -> tuple[int, ...]:
     """A stride, kernel or padding for each of ``dims`` dimensions, from a number or a sequence of one or ``dims``."""
     values = [value] * dims if isinstance(value, int) else list(value)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from dqt.nn import integers
 from dqt.nn.chain import Chain
-from dqt.nn.graph import Node
 from dqt.nn.emission import two
+from dqt.nn.graph import Node
 from dqt.nn.layered import fake_layer
 from dqt.nn.operator import Operator
 from dqt.nn.ops.conv import append_conv

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from dqt.nn.graph import Node
-from dqt.nn.moves import moved, reshaped, taken, transposed
+from dqt.nn.moves import images, moved, reshaped, taken, transposed
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 def _nearest(b: Builder, call: fx.Node) -> str:
     """Images of another size whose every pixel is the nearest one: torch is asked which, along each axis of space."""
-    x, exact = b.value(call, call.args[0]), "exact" in str(call.target)
-    scales: Sequence[float | None] = b.arg(call, 2, "scale_factors") or [None] * len(b.shape(call)[1:])
+    (x, (_, *sides)), exact = images(b, call), "exact" in str(call.target)
+    scales: Sequence[float | None] = b.arg(call, 2, "scale_factors") or [None] * len(sides)
     run = torch.ops.aten._upsample_nearest_exact1d if exact else torch.ops.aten.upsample_nearest1d
-    for axis, (length, scale) in enumerate(zip(b.shape(call)[1:], scales, strict=True), start=1):
+    for axis, (length, scale) in enumerate(zip(sides, scales, strict=True), start=1):
         line = torch.arange(b.captured.shapes[x][axis], dtype=torch.float64)
         x = taken(b, call, x, axis, run(line[None, None], [length], scale).flatten().long().tolist())
-    return x
+    return reshaped(b, call, x, b.shape(call))
 
 
 def _windows(b: Builder, call: fx.Node) -> str:

@@ -20,6 +20,15 @@ from dqt.nn.passes.widen_outputs import widen_outputs
 
 def rewritten(graph: Graph, *, input_signed: bool) -> Graph:
     """``graph`` after every pass. ``input_signed``: whether the network's inputs have negative values."""
-    for each in (drop_unused, sink_moves, merge_moves, fold_padding, fold_scales, fold_norms, fuse_activations, widen_outputs):
+    for each in (
+        drop_unused,
+        sink_moves,
+        merge_moves,
+        fold_padding,
+        fold_scales,
+        fold_norms,
+        fuse_activations,
+        widen_outputs,
+    ):
         graph = each(graph)
     return place_quantizers(graph, input_signed=input_signed)

@@ -12,7 +12,8 @@ ELEMENTWISE = ("relu", "table")
 
 def sink_moves(graph: Graph) -> Graph:
     """A function of single elements, which alone reads a transposed or reshaped value, is computed before the move."""
-    for activation in [node for node in graph.nodes if node.kind in ELEMENTWISE]:
+    for found in [node for node in graph.nodes if node.kind in ELEMENTWISE]:
+        activation = found
         while (move := graph.producer(activation.ins[0])) is not None and move.kind in MOVES:
             source = graph.producer(move.ins[0])
             if source is None or graph.readers(move.out) != [activation]:

@@ -132,6 +132,7 @@ CASES: dict[str, Call] = {
     **both("selu.default", alone()),
     **both("celu.default", alone(0.7)),
     **both("mish.default", alone()),
+    "aten.prelu.default": lambda op, m, x: op(m.before(x), m.b),
     "aten.softplus.default": alone(2.0, 15.0),
     "aten.log_sigmoid.default": alone(),
     "aten.hardshrink.default": alone(0.1),

@@ -229,10 +229,12 @@ class Builder:
         self.ops.append(Resize(x, out, size, steps, corners))
         return out
 
-    def table(self, x: str) -> str:
-        """A random table from codes to codes."""
-        out = self.value(self.values[x].shape, zero=self.either())
-        self.ops.append(Table(x, out, self.rng.integers(0, self.top + 1, self.top + 1).astype(np.uint8)))
+    def table(self, x: str, *, by_channel: bool = False) -> str:
+        """A random table from codes to codes, or one for each channel."""
+        shape, entries = self.values[x].shape, self.top + 1
+        out = self.value(shape, zero=self.either())
+        rows = (shape[0], entries) if by_channel else (entries,)
+        self.ops.append(Table(x, out, self.rng.integers(0, entries, rows).astype(np.uint8)))
         return out
 
     def constant(self, shape: Shape) -> str:

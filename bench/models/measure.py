@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 import warnings
@@ -56,11 +57,20 @@ def main() -> None:
         run(row, (models() | held_out())[sys.argv[1]])
         row.found["stage"] = "through"
     except (dqt.UnsupportedError, dqt.ProgramError, dqt.InputError) as error:
-        row.found["obstacles"] = list(getattr(error, "obstacles", None) or [str(error)])
+        row.found["obstacles"] = kinds(error)
     except Exception as error:  # whatever stops a model belongs into its row
         row.found["obstacles"] = [f"{type(error).__name__}: {error}"[:300]]
         row.found["crashed"] = True
     row.show()
+
+
+def kinds(error: Exception) -> list[str]:
+    """Every kind of obstacle once, with the first place of each; paths of this machine are left out."""
+    found: dict[tuple[str, str], str] = {}
+    for each in getattr(error, "obstacles", ()):
+        where = f"{each.operator} in {each.module} " if each.operator else ""
+        found.setdefault((each.operator, each.why), f"{where}{each.why} {each.line}".strip())
+    return [re.sub(r"/\S*/(site-packages/|(?=\w+\.py))", "", said) for said in found.values() or [str(error)]]
 
 
 def run(row: Row, make: Callable[[], Case]) -> None:

@@ -17,8 +17,15 @@ mobilenet_v3_small regnet_x_400mf regnet_y_400mf resnet18 resnet50 resnext50_32x
 swin_t swin_v2_t vgg11 vgg11_bn wide_resnet50_2
 """
 SEGMENTERS = ("fcn_resnet50", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large")
-VIDEO = {"r3d_18": 32, "mc3_18": 32, "r2plus1d_18": 32, "s3d": 64, "swin3d_t": 32}
-LARGER = {"inception_v3": 96, "alexnet": 96, "inception_resnet_v2": 96, "inception_v4": 96, "haloregnetz_b": 224}
+VIDEO = {"r3d_18": 32, "mc3_18": 32, "r2plus1d_18": 32, "swin3d_t": 32}
+LARGER = {
+    "inception_v3": 96,
+    "alexnet": 96,
+    "inception_resnet_v2": 96,
+    "inception_v4": 96,
+    "haloregnetz_b": 224,
+    "deepseek_vit_412m": 56,
+}
 TIMM = """
 test_byobnet convmixer_768_32 test_convnext cpubone_nano crossvit_tiny_240 csatv2 cs3darknet_focus_s cspnext_tiny
 davit_tiny densenet121 dla46x_c dpn48b edgenext_xx_small test_efficientnet efficientvim_m1 efficientvit_b0
@@ -43,7 +50,7 @@ gmixer_12_224 deit3_small_patch16_224
 """
 SHALLOW = {
     "beit_base_patch16_224": {"img_size": SIDE, "depth": 2},
-    "deepseek_vit_412m": {"img_size": SIDE, "depth": 2},
+    "deepseek_vit_412m": {"img_size": 56, "depth": 2},
     "gemma4_vit_167m": {"depth": 2},
     "naflexvit_base_patch16_parfac_gap": {"depth": 2},
     "qwen3_vit_88m": {"depth": 2},
@@ -97,8 +104,9 @@ def of_detector(name: str) -> Case:
 def models() -> dict[str, Maker]:
     """Every model by name."""
     made: dict[str, Maker] = {}
-    for name in (*CLASSIFIERS.split(), *SEGMENTERS):
+    for name in CLASSIFIERS.split():
         made[f"torchvision/{name}"] = partial(of_torchvision, name, LARGER.get(name, SIDE))
+    made |= {f"torchvision/{name}": partial(of_torchvision, name, SIDE, weights_backbone=None) for name in SEGMENTERS}
     made["torchvision/vit_b_16"] = partial(of_torchvision, "vit_b_16", SIDE, image_size=SIDE)
     made["torchvision/maxvit_t"] = partial(of_torchvision, "maxvit_t", 224)
     made |= {f"torchvision/{name}": partial(of_video, name, side) for name, side in VIDEO.items()}
@@ -106,7 +114,9 @@ def models() -> dict[str, Maker]:
         made[f"torchvision/{name}"] = partial(of_detector, name)
     made |= {f"timm/{name}": partial(of_timm, name, LARGER.get(name, SIDE)) for name in TIMM.split()}
     made |= {f"timm/{name}": partial(of_timm, name, SIDE, img_size=SIDE) for name in TIMM_SIZED.split()}
-    made |= {f"timm/{name}": partial(of_timm, name, SIDE, **options) for name, options in SHALLOW.items()}
+    made |= {
+        f"timm/{name}": partial(of_timm, name, LARGER.get(name, SIDE), **options) for name, options in SHALLOW.items()
+    }
     return made
 
 

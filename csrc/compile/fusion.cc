@@ -22,7 +22,8 @@ int epilogue_of(const Program& program, const std::vector<char>& live, const std
     if (last < 0) return -1;
     const Op& op = program.ops[last];
     const auto* add = std::get_if<Add>(&op);
-    const bool fits = add ? adds(program, defined, *conv, *add, static_cast<int>(i)) : std::holds_alternative<Table>(op);
+    const auto* table = std::get_if<Table>(&op);
+    const bool fits = add ? adds(program, defined, *conv, *add, static_cast<int>(i)) : table && table->table.shape.size() == 1;
     return fits && can(*conv, op) ? last : -1;
 }
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dqt.program.cost import cost
     from dqt.program.interpret import InputError, interpret
     from dqt.program.program import Program, ProgramError
+    from dqt.program.task import Task
     from dqt.runtime.runtime import Runtime, RuntimeUnavailableError
     from dqt.shipped import example
     from dqt.train.fit import fit
@@ -46,6 +47,7 @@ __all__ = [
     "Recipe",
     "Runtime",
     "RuntimeUnavailableError",
+    "Task",
     "TieWarning",
     "UnsupportedError",
     "__version__",
@@ -78,6 +80,7 @@ _HOME = {
     "Runtime": "dqt.runtime.runtime",
     "RuntimeUnavailableError": "dqt.runtime.runtime",
     "TieWarning": "dqt.nn.errors",
+    "Task": "dqt.program.task",
     "UnsupportedError": "dqt.nn.errors",
     "calibrate": "dqt.nn.calibrate",
     "calibrate_cascade": "dqt.program.cascade",

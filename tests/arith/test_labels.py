@@ -39,7 +39,7 @@ def test_positions_may_not_count() -> None:
         (np.array([2**63, 0, 0, 0], np.uint64), 3, "of sample 0"),
         ([1, 2, 3, 1], 3, "3 of sample 2 is not a class.*; the labels begin at 1: subtract 1"),
         (Y[:3], 3, r"labels of dtype int64, shape \[3\]: need integers \[4\], the class of each sample from 0$"),
-        (Y.astype(np.float32), 3, r"float32, shape \[4\].*convert them if they are classes; other targets need"),
+        (Y.astype(np.float32), 3, r"float32, shape \[4\].*convert them if they are classes; for numbers say task="),
         (np.eye(3)[Y], 3, r"shape \[4, 3\]: need integers \[4\].*argmax\(1\)"),
         (np.eye(3, dtype=int)[Y], 3, r"argmax\(1\)"),
         (np.array(["a", "b", "c", "a"]), 3, "dtype <U1"),

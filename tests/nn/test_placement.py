@@ -125,6 +125,77 @@ def first_state(m: Any, y: Tensor) -> Tensor:
     return m.mix(state)
 
 
+class Films(nn.Module):
+    """Images of several moments, ``[N, 3, 2, 9, 8]``, each on its own, then all together."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(2, 4, 3, **options), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1))
+        self.head, norm = nn.LazyLinear(5), self.body[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        norm.running_mean.normal_(0, 0.3)
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, frames = x.shape[:2]
+        y = self.body(x.flatten(0, 1))
+        result: Tensor = self.head(y.view(n, frames, -1).flatten(1))
+        return result
+
+
+class Sounds(nn.Module):
+    """The same with rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv1d(2, 4, 3, 2, 1, bias=False), nn.BatchNorm1d(4), nn.SiLU(), nn.MaxPool1d(2))
+        self.head = nn.LazyLinear(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.head(self.body(x.reshape(-1, 2, 11)).view(x.shape[0], -1))
+        return result
+
+
+IMAGES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "a pyramid": (lambda: Films(stride=2, padding=(0, 1)), (3, 2, 9, 8)),
+    "far apart": (lambda: Films(stride=(3, 1), padding=(2, 0), dilation=2), (3, 2, 9, 8)),
+    "by channel": (lambda: Films(groups=2, padding=1, bias=False), (3, 2, 9, 8)),
+    "small windows": (lambda: Films(stride=4), (2, 2, 10, 8)),
+    "rows": (Sounds, (3, 2, 11)),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_that_are_counted_with_the_batch(name: str) -> None:
+    """A norm and an activation between two convolutions are parts of the first one."""
+    torch.manual_seed(6)
+    make, shape = IMAGES[name]
+    model: nn.Module = make().eval()
+    with torch.no_grad():
+        model(torch.randn(2, *shape))
+    net, x = ready(model, shape, widths=(2, 5, 8))
+    assert [node.kind for node in net.nodes][:2] == ["transpose", "frames"]
+    assert sum(node.kind == "transpose" for node in net.nodes) == 2
+    assert not [node for node in net.nodes if node.kind in ("affine", "relu")]
+    with torch.no_grad():
+        expected = model(x)
+        torch.testing.assert_close(net._run(x, Run({}, quantized=False), False), expected, rtol=1e-4, atol=1e-5)
+    program = dqt.lower(net)
+    run = dqt.Runtime(program, threads=1)
+    for plan in (2, 5, 8):
+        np.testing.assert_array_equal(program(x, plan), net(x, plan, exact=True).numpy())
+        np.testing.assert_array_equal(run(x.numpy(), plan), program(x, plan))
+    assert float((net(x, 8, exact=True) - expected).norm() / expected.norm()) < 0.06
+
+
+def pools(m: Any, y: Tensor) -> Tensor:
+    maps = y.reshape(y.shape[0] * 3, 2, 2, 4)
+    parts = [F.max_pool2d(maps, 2), F.avg_pool2d(maps, (1, 2)), F.adaptive_avg_pool2d(maps, 1)]
+    parts += [F.interpolate(maps, scale_factor=2), F.interpolate(maps, size=(3, 5), mode="bilinear")]
+    return m.small(torch.cat([part.reshape(y.shape[0], -1) for part in parts], 1)[:, ::7][:, :4])
+
+
 FOLDED: dict[str, tuple[Callable[[Any, Tensor], Tensor], int]] = {
     "time first": (lambda m, y: F.relu(m.mix(y.transpose(0, 1))).transpose(0, 1), 0),
     "time first, summed": (lambda m, y: (m.mix(y.permute(1, 0, 2)) + y.permute(1, 0, 2)).permute(1, 0, 2), 0),
@@ -135,7 +206,7 @@ FOLDED: dict[str, tuple[Callable[[Any, Tensor], Tensor], int]] = {
         0,
     ),
     "time last": (lambda m, y: m.conv(y).permute(1, 2, 0).permute(2, 0, 1), 0),
-    "channels first": (lambda _, y: y.permute(2, 0, 1).permute(1, 2, 0) + y, 2),
+    "channels first": (lambda _, y: y.permute(2, 0, 1).permute(1, 2, 0) + y, 0),
     "counted together": (lambda m, y: F.relu(m.mix(y.flatten(0, 1))).view(y.shape[0], 6, 8), 0),
     "counted, normed": (lambda m, y: m.norm(y.reshape(-1, 6, 4)).view(y.shape[0], 6, 8), 2),
     "counted, padded": (lambda _, y: F.pad(y.reshape(-1, 2, 8), (1, 0, 0, 1)).view(y.shape[0], 3, 27), 0),
@@ -147,6 +218,7 @@ FOLDED: dict[str, tuple[Callable[[Any, Tensor], Tensor], int]] = {
     "a loop over time": (by_time, 0),
     "two batches in one": (twice, 0),
     "a first state": (first_state, 0),
+    "pools": (pools, 0),
     "flipped": (lambda _, y: y.transpose(0, 1).flip(0).roll(1, 2).transpose(0, 1), 0),
 }
 """Name -> forward, and how many transpositions it needs."""

@@ -206,7 +206,8 @@ class Naive:
         return {i: int(op.data[i]) for i in self.indices(op.out)}
 
     def table(self, op: Table, data: dict[str, Tensor]) -> Tensor:
-        return {i: int(op.table[q]) for i, q in data[op.x].items()}
+        by_channel = op.table.ndim == 2
+        return {i: int(op.table[i[0], q] if by_channel else op.table[q]) for i, q in data[op.x].items()}
 
     def reshape(self, op: Reshape, data: dict[str, Tensor]) -> Tensor:
         return dict(zip(self.indices(op.out), (data[op.x][i] for i in self.indices(op.x)), strict=True))

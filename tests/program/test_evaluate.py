@@ -12,6 +12,7 @@ import pytest
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.cost import chosen_bitops, controller_bitops, cost, full_bitops
+from dqt.arith.errors import TaskError
 from dqt.arith.plan import Plan, PlanError, PlanLike, uniform
 from dqt.program.evaluate import (
     BATCH,
@@ -160,6 +161,11 @@ def test_what_cannot_be_is_refused() -> None:
         evaluate(program, x[:0])
     b = Builder(1, (2, 4, 4))
     picture = b.build(b.conv("v0", 2))
-    with pytest.raises(InputError, match="top-1 needs class scores"):
-        evaluate(picture, inputs(picture, 1))
+    assert evaluate(picture, inputs(picture, 1)).predictions.shape == (1, 4, 4)  # a class for each position
+    b = Builder(1, (2, 4, 4))
+    grey = b.build(b.conv("v0", 1))
+    with pytest.raises(TaskError, match=r"gives \['N', 1, 4, 4\].*two classes or more"):
+        evaluate(grey, inputs(grey, 1))
+    with pytest.raises(TaskError, match="task 'segments': known are classification, dense, regression, language"):
+        evaluate(program, x, task="segments")
     assert run_batches(picture, inputs(picture, 1), uniform(picture.space, 8))[0].ndim == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_a_plan_skips_the_controller() -> None:
 
 
 def test_the_result_does_not_depend_on_slices_blocks_or_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = random_program(5, auto=True)
+    program = next(p for p in (random_program(seed, auto=True) for seed in count(16)) if len(p.values[-1].shape) == 1)
     x = inputs(program, 11)
     plans: tuple[PlanLike, ...] = (None, "auto", Cascade(program.space.widths[-2:], (7000,)))
     whole = [execute(program, x, plan, keep=True) for plan in plans]

@@ -12,6 +12,7 @@ from torch import Tensor
 from dqt.arith.cost import chosen_bitops, full_bitops
 from dqt.arith.errors import InputError
 from dqt.nn.net import Net
+from dqt.program.task import Task
 from dqt.train.loss import (
     MIXED,
     Objective,
@@ -21,9 +22,9 @@ from dqt.train.loss import (
     noise_scale,
     objective,
     passes,
-    task_loss,
     temperature,
 )
+from dqt.train.losses import Loss, pass_loss
 from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.schedule import optimizer_of, parameter_groups, rate, set_rate
 
@@ -119,12 +120,13 @@ def test_low_widths_learn_from_the_master(net: Net) -> None:
     x, y = tiny_data()
     low = net.eval()(x, 2)
     teacher = net(x).detach()
-    entropy, logged = task_loss(low, y, None, Recipe())
+    task_loss = Loss(net, Task.classification())
+    entropy, logged = pass_loss(task_loss, low, y, None, Recipe())
     assert torch.equal(entropy.detach(), logged)
-    same, _ = task_loss(teacher, y, teacher, Recipe(distill=1.0))
+    same, _ = pass_loss(task_loss, teacher, y, teacher, Recipe(distill=1.0))
     assert float(same.detach()) == pytest.approx(0.0, abs=1e-6)
     t = 3.0
-    mixed, _ = task_loss(low, y, teacher, Recipe(distill=0.25, distill_temperature=t))
+    mixed, _ = pass_loss(task_loss, low, y, teacher, Recipe(distill=0.25, distill_temperature=t))
     p, q = (teacher / t).softmax(1), (low / t).softmax(1)
     divergence = (p * (p / q).log()).sum(1).mean() * t * t
     expected = 0.75 * float(entropy.detach()) + 0.25 * float(divergence.detach())

@@ -23,7 +23,7 @@ WRONG = [
     (MINIMAL + "[recipe]\nfoo = 1\n", r"recipe\.foo: unknown key; known: epochs, batch_size"),
     (MINIMAL + "[network]\nwidth = [8]\n", r"network\.width: unknown key; did you mean 'widths'\?"),
     (MINIMAL + "[network]\ncontroller = { hiden = 3 }\n", r"network\.controller\.hiden: .*did you mean 'hidden'\?"),
-    (MINIMAL + "[extra]\n", r"extra: unknown key; known: model, data, network, recipe, teacher"),
+    (MINIMAL + "[extra]\n", r"extra: unknown key; known: model, data, network, recipe, teacher, task"),
     (MINIMAL + "[recipe]\nlr = -1.0\n", r"recipe\.lr: input should be greater than 0 \(got -1\.0\)"),
     (MINIMAL + "[recipe]\nlr = nan\n", r"recipe\.lr: "),
     (MINIMAL + "[recipe]\nepochs = 'many'\n", r"recipe\.epochs: input should be a valid integer.*got 'many'"),
@@ -131,7 +131,7 @@ def test_a_factory_may_live_in_a_file(tmp_path: Path) -> None:
     assert isinstance(float_model(ModelPart(factory=f"{path}:Net")), nn.Linear)
     for factory, message in [
         (f"{path}:Other", "has no function or class 'Other'"),
-        (f"{path}:number", "has no function or class 'number'"),
+        (f"{path}:number", "a int, which cannot be called"),
         (f"{path}:wrong", "returned a int, not an nn.Module"),
         (f"{tmp_path / 'none.py'}:Net", "cannot import"),
         ("no.such.module:Net", "cannot import 'no.such.module'"),

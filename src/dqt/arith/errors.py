@@ -13,3 +13,7 @@ class InputRangeWarning(UserWarning):
 
 class PlanError(ValueError):
     """A plan that does not fit its network; the message names the layer, the value and the allowed set."""
+
+
+class TaskError(ValueError):
+    """A task that is not known, does not fit its network, or whose functions give what cannot be used."""

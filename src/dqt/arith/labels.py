@@ -1,4 +1,4 @@
-"""What a class label is: an integer from 0, one for each sample. Training, search and cascades all read this."""
+"""What a target is: a class, an integer from 0, or numbers. Training, search, cascades and metrics all read this."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Int64: TypeAlias = npt.NDArray[np.int64]
+Float32: TypeAlias = npt.NDArray[np.float32]
 IGNORED = -100
 """The label of a position that does not count, as torch's cross entropy has it; for outputs with positions alone."""
 
@@ -21,11 +22,12 @@ def class_labels(
     error: type[Exception] = ValueError,
     what: str = "labels",
     samples: Sequence[int] | None = None,
+    ignored: int = IGNORED,
 ) -> Int64:
     """``given`` as int64 labels of ``shape``, each in ``[0, classes - 1]``.
 
     Integers of any width, and booleans, are taken; so is a dimension of one class index, ``[N, 1]`` for ``[N]``. Where
-    the shape is ``[N, positions...]``, ``-100`` marks a position that does not count.
+    the shape is ``[N, positions...]``, ``ignored`` marks a position that does not count.
 
     Args:
         shape: what the labels must have, ``(N,)`` or ``(N, positions...)``.
@@ -43,7 +45,7 @@ def class_labels(
         said = f"{what} of dtype {values.dtype}, shape {list(values.shape)}: need integers {list(shape)}"
         raise error(f"{said}, the class of each sample from 0{_advice(values, shape, classes)}")
     wrong = values < 0 if classes is None else (values < 0) | (values >= classes)
-    wrong &= ~((values == IGNORED) & (len(shape) > 1))
+    wrong &= ~((values == ignored) & (len(shape) > 1))
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         sample = at[0] if samples is None else int(samples[at[0]])
@@ -58,9 +60,41 @@ def _advice(values: npt.NDArray[Any], shape: tuple[int, ...], classes: int | Non
     if rows and values.ndim == len(shape) + 1 and (classes is None or values.shape[1] == classes):
         return ": rows of scores or one-hot rows become such labels by argmax(1)"
     if rows and values.dtype.kind == "f":
-        return ": convert them if they are classes; other targets need a loop of your own (docs/guide/your-loop.md)"
+        return ': convert them if they are classes; for numbers say task="regression" (docs/guide/tasks.md)'
     return ""
 
 
 def _one_based(values: npt.NDArray[Any], classes: int) -> bool:
     return bool(values.min() == 1) and bool(values.max() == classes)
+
+
+def real_targets(
+    given: Any,
+    shape: Sequence[int],
+    *,
+    error: type[Exception] = ValueError,
+    samples: Sequence[int] | None = None,
+) -> Float32:
+    """``given`` as finite float32 numbers of ``shape``; of one number a sample, ``[N]`` and ``[N, 1]`` alike.
+
+    Args:
+        shape: ``(N, *output)``.   error, samples: as of :func:`class_labels`.
+
+    Raises:
+        error: no numbers, another shape, a NaN or an infinity.
+    """
+    values, shape = np.asarray(given), tuple(shape)
+    one = all(size == 1 for size in shape[1:])
+    if one and values.size == shape[0] and values.shape[:1] == shape[:1]:
+        values = values.reshape(shape)
+    if values.dtype.kind not in "iubf" or values.shape != shape:
+        raise error(
+            f"targets of dtype {values.dtype}, shape {list(values.shape)}: need numbers {list(shape)}, shaped as the "
+            "network's output"
+        )
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        sample = at[0] if samples is None else int(samples[at[0]])
+        raise error(f"targets: {values[at]} of sample {sample} is no finite number")
+    return values.astype(np.float32)

@@ -136,8 +136,13 @@ def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor,
 
 def emit_table(e: Emission, node: Node, function: Callable[..., Tensor], args: Sequence[Any]) -> None:
     """Append the table of a real function: its 2^n results, as codes."""
+    append_table(e, node, lambda x: function(x, *args))
+
+
+def append_table(e: Emission, node: Node, function: Callable[[Tensor], Tensor]) -> None:
+    """Append a table of ``function``, which gives one result for each real, or ``[C, reals]``, rows by channel."""
     source, out = e.net.codes(node.ins[0]), e.net.codes(node.out)
     x = torch.arange(source.lo, source.hi + 1, dtype=torch.float64).sub(source.zero).mul(source.scale)
-    y = function(x, *args).numpy()
+    y = function(x).numpy()
     table = np.clip(np.floor(y / out.scale + 0.5) + out.zero, out.lo, out.hi).astype(np.uint8)
-    e.append(Table(e.source(node), e.result(node), table))
+    e.append(Table(e.source(node), e.result(node), table[0] if len(table) == 1 else table))

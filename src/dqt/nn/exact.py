@@ -18,8 +18,7 @@ from dqt.nn.hooks import warn_unheard
 from dqt.nn.run import Choice
 from dqt.nn.tensors import TensorArrays
 from dqt.program.execute import Machine
-from dqt.program.interpret import margins
-from dqt.program.values import OUTPUT
+from dqt.program.values import OUTPUT, Value
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -32,11 +31,13 @@ class Exact:
 
     Attributes:
         outputs: float32 ``[N, ...]`` each, dequantized.   codes: int32 of the first, before that.
+        value: how the codes stand for reals.
         choice: what the controller chose, under "auto".
     """
 
     outputs: tuple[Tensor, ...]
     codes: Tensor
+    value: Value
     choice: Choice | None
 
 
@@ -58,7 +59,7 @@ def run_exact(net: Net, x: Any, plan: Plan | Literal["auto"]) -> Exact:
     codes = run.outputs[OUTPUT].int()
     choice = _choice(program, run.chosen) if plan == AUTO else None
     out = run.value(program.output)
-    return Exact(((codes - out.zero).float() * float(np.float32(out.scale)),), codes, choice)
+    return Exact(((codes - out.zero).float() * float(np.float32(out.scale)),), codes, out, choice)
 
 
 def _choice(program: Program, chosen: dict[str, Tensor]) -> Choice:
@@ -68,10 +69,10 @@ def _choice(program: Program, chosen: dict[str, Tensor]) -> Choice:
 
 @_disable_dynamo
 def run_cascade(net: Net, x: Any, cascade: Cascade) -> tuple[Tensor, ...]:
-    """Low width first, unsure samples again: the margin of the two largest integers decides. float32 ``[N, classes]``.
+    """Low width first, unsure samples again: the cascade's margin of the integers decides. float32 ``[N, ...]``.
 
     Raises:
-        InputError: as :func:`run_exact`.   PlanError: the output is not a vector of two or more.
+        InputError: as :func:`run_exact`.   PlanError: the output does not fit the margin.
     """
     (given,) = net.inputs.take(x)
     output, rows = None, torch.arange(len(given), device=given.device)
@@ -83,7 +84,8 @@ def run_cascade(net: Net, x: Any, cascade: Cascade) -> tuple[Tensor, ...]:
         output = y if output is None else output.index_copy(0, rows, y)
         if threshold is None:
             break
-        unsure = torch.from_numpy(margins(found.codes.cpu().numpy()) <= threshold)
+        sure = cascade.sure(found.codes.cpu().numpy() - np.int64(found.value.zero), len(rows))
+        unsure = torch.from_numpy(sure <= threshold)
         rows = rows[unsure.to(rows.device)]
         if not len(rows):
             break

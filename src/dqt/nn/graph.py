@@ -79,6 +79,11 @@ class Graph:
         nodes = tuple(new if node is old else _reading(node, old.out, new.out) for node in self.nodes)
         return replace(self, nodes=nodes, outputs=self._outputs(old.out, new.out))
 
+    def without(self, node: Node, value: str) -> Graph:
+        """Without ``node``; who read its result reads ``value``."""
+        nodes = tuple(_reading(each, node.out, value) for each in self.nodes if each.out != node.out)
+        return replace(self, nodes=nodes, outputs=self._outputs(node.out, value))
+
     def _outputs(self, old: str, new: str) -> tuple[str, ...]:
         return tuple(new if name == old else name for name in self.outputs)
 
@@ -100,8 +105,7 @@ class Graph:
             raise ValueError("a merge keeps one of its two nodes")
         gone = second if into is first else first
         graph = self.with_node(into, replace(kept, **changes))
-        nodes = tuple(_reading(node, gone.out, kept.out) for node in graph.nodes if node.out != gone.out)
-        return replace(graph, nodes=nodes, outputs=graph._outputs(gone.out, kept.out))
+        return graph.without(gone, kept.out)
 
     def __str__(self) -> str:
         lines = [f"{node.out} = {node}" for node in self.nodes]

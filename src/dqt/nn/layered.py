@@ -30,21 +30,25 @@ def add_layer(
     x: str,
     attrs: dict[str, Any],
     turned: Callable[[Tensor], Tensor] = lambda weight: weight,
+    operands: tuple[Any, Any] | None = None,
+    **fields: Any,
 ) -> str:
-    """Append the node of a layer that reads ``x``: its weight is argument 1, its bias argument 2.
+    """Append the node of a layer that reads ``x``.
 
     Args:
         turned: the model's weight -> ``[out, in / groups, ...]``.
+        operands: weight and bias; default: arguments 1 and 2.
+        fields: others of the node.
     """
-    name, weight = b.tensor(call, call.args[1])
-    bias = b.arg(call, 2, "bias")
+    given, bias = operands or (call.args[1], b.arg(call, 2, "bias"))
+    name, weight = b.tensor(call, given)
     bias_name, bias_value = (None, None) if bias is None else b.tensor(call, bias, "bias")
     path = b.path(name)
     b.captured.layers[path] = (turned(weight), bias_value)
     b.note_frozen(path, weight=name, bias=bias_name)
-    b.use(call.args[1], path, "weight")
+    b.use(given, path, "weight")
     b.use(bias, path, "bias")
-    return b.add(call, kind, [x], path, layer=path, attrs=attrs)
+    return b.add(call, kind, [x], path, layer=path, attrs=attrs, **fields)
 
 
 def fake_layer(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -93,7 +97,7 @@ def product(
         y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.scale(), weight), offset)
         return y if norm is None else norm(y, b=row, share=share, batch_statistics=y.numel() > y.shape[1])
     acc = layer.apply_weight(x.codes(ba).float(), weight, None).double()
-    shape = (-1, *(1 for _ in range(weight.dim() - 2)))
+    shape = (-1, *(1 for _ in range(acc.dim() - 2))) if weight.dim() > 2 else (-1,)
     gain, bias = layer.gain_and_bias(norm, row)
     scale = layer.scale().double() * x.scale.double() * gain
     if edge is not None and not torch.compiler.is_compiling():  # 2^-33 of a node: not worth a break in the graph

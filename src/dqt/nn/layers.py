@@ -130,6 +130,16 @@ class Conv(WidthLayer):
         return run(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
+class Frames(Conv):
+    """A convolution of ``k`` images a sample, ``[N, C, k, H, W]``."""
+
+    def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolution of each image."""
+        images = x.transpose(1, 2)
+        y = super().apply_weight(images.flatten(0, 1), weight, bias)
+        return y.reshape(*images.shape[:2], *y.shape[1:]).transpose(1, 2)
+
+
 class Conv3d(WidthLayer):
     """3-d convolution. ``padding``: (front, back, top, bottom, left, right)."""
 
@@ -187,6 +197,7 @@ LAYERS: Mapping[str, Callable[..., WidthLayer]] = {
     "conv": Conv,
     "conv3d": Conv3d,
     "conv_transpose": ConvTranspose,
+    "frames": Frames,
     "linear": Linear,
 }
 """Kind of a node -> its layer."""

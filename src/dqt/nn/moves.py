@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
+from dqt.nn.calls import shape_of
 from dqt.nn.placement import Placement
 
 if TYPE_CHECKING:
@@ -146,6 +147,21 @@ def on_two(b: Builder, call: fx.Node, first: Tensor) -> Tensor:
     with torch.no_grad():
         result: Tensor = target(first, *args, **kwargs)
     return result
+
+
+def images(b: Builder, call: fx.Node) -> tuple[str, Shape]:
+    """The first operand of ``call``, which works on each channel of images alone, and the shape of its result.
+
+    What the model counts in the dimension of the batch are more channels: ``[N, k * C, H, W]``.
+    """
+    source = call.args[0]
+    assert isinstance(source, fx.Node)
+    x, extra = b.operand(call, source), b.placements.of(source).extra
+    if b.placements.of(source).dim:
+        raise b.unsupported(call, f"reads a tensor of shape {shape_of(source)}: its first dimension must be the batch")
+    channels = len(extra) + 1
+    merged = [(math.prod(shape[:channels]), *shape[channels:]) for shape in (b.captured.shapes[x], b.shape(call))]
+    return reshaped(b, call, x, merged[0]), merged[1]
 
 
 def kept_axes(b: Builder, call: fx.Node, dim: Any) -> tuple[Shape, Shape]:

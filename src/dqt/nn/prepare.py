@@ -147,7 +147,7 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             widths = (c.master,) if own else c.widths
             args = (node.layer, weight, bias, c.master, widths, c.weight_clip)
             place(net, node.layer, LAYERS[node.kind](*args, **node.attrs))
-        if node.kind == "constant":
+        if "path" in node.attrs:
             place(net, node.attrs["path"], Held(*captured.held[node.attrs["path"]]))
         if node.norm in captured.graph.scales:
             place(net, node.norm, Scale(captured.graph.scales[node.norm]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+Shape = tuple[int, ...]
+
 
 def geometry(value: Any, dims: int) -> tuple[int, ...]:
     """A stride, kernel or padding for each of ``dims`` dimensions, from a number or a sequence of one or ``dims``."""

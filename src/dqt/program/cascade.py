@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
@@ -12,13 +12,16 @@ import numpy.typing as npt
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.cost import cost
-from dqt.arith.labels import class_labels
+from dqt.arith.margin import margins_of
 from dqt.arith.plan import PlanError, resolve
 from dqt.arith.whole import real, wholes
-from dqt.program.evaluate import Engine, interpreter
-from dqt.program.interpret import InputError, check_cascade, margins
+from dqt.program.evaluate import Engine, interpreter, output_value, task_of_program
+from dqt.program.interpret import InputError, check_cascade
 from dqt.program.program import ProgramLike, as_program
+from dqt.program.scoring import mean, reals
 from dqt.program.signature import Signature
+from dqt.program.task import GivenTask, Task
+from dqt.program.values import Value
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 GRID = 4096
@@ -35,21 +38,24 @@ class Trials:
 
     Attributes:
         margin: int64 ``[stages - 1, N]``, how sure each sample is at each width but the last.
-        good: float64 ``[stages, N]``, 1 where the answer at that width is right (or that of the last width).
+        good: float64 ``[stages, N]`` or ``[stages, N, k]``, what each sample contributes to the metric at each width:
+            for classification 1 where the answer is right (or that of the last width).
         share: float64 ``[stages]``, what a sample costs that ends at this stage, every pass counted.
+        gain: the metric of such contributions, larger is better.
     """
 
     margin: Ints
     good: npt.NDArray[np.float64]
     share: npt.NDArray[np.float64]
+    gain: Callable[[npt.NDArray[np.float64]], float] = mean
 
     def score(self, thresholds: Sequence[int]) -> tuple[float, float]:
-        """Mean answers that are good and mean share of the master's BitOPs, under these thresholds."""
+        """The metric, larger is better, and the mean share of the master's BitOPs, under these thresholds."""
         stage = np.full(self.margin.shape[1], len(thresholds))
         for i in reversed(range(len(thresholds))):
             stage[self.margin[i] > thresholds[i]] = i
-        good = self.good[stage, np.arange(len(stage))].mean()
-        return float(good), float(self.share[stage].mean())
+        good = self.gain(self.good[stage, np.arange(len(stage))])
+        return good, float(self.share[stage].mean())
 
 
 def calibrate_cascade(
@@ -59,26 +65,32 @@ def calibrate_cascade(
     bitops: float = 0.12,
     *,
     engine: Engine | None = None,
+    task: GivenTask | None = None,
 ) -> Cascade:
     """The cascade over ``widths`` whose integer margins do best on ``batches`` under a budget.
 
-    With labels, "best" is the most right answers; without, the most agreement with the last width. Every sample runs
-    once at every width; thresholds are searched over quantiles of the margins, jointly, then one by one more finely.
+    With targets, "best" is the task's metric (the most right answers); without, the most agreement with the last width.
+    Every sample runs once at every width; thresholds are searched over quantiles of the margins, jointly, then one by
+    one more finely.
 
     Args:
-        program: the integer program, or the path of a ``.dqt`` file; its output is a vector of two classes or more.
-        batches: inputs as :func:`dqt.interpret` takes them, or pairs ``(inputs, labels)`` with integer labels
-            ``[N]`` or ``[N, 1]``.
+        program: the integer program, or the path of a ``.dqt`` file.
+        batches: inputs as :func:`dqt.interpret` takes them, or pairs ``(inputs, targets)``, for classification integer
+            labels ``[N]`` or ``[N, 1]``.
         widths: two or more ascending widths of the program.
         bitops: the budget, mean BitOPs of a sample as a fraction of the master's, every pass counted.
         engine: what runs the program, such as ``dqt.Runtime(program).execute``; the interpreter, if left out.
+        task: what the outputs are for; by default what the program says, or else classification.
 
     Raises:
-        PlanError: a width that the program lacks, fewer than two, or a budget that the first width alone exceeds.
-        InputError: no data, labels that do not fit, or labels for some batches only.
+        PlanError: a width that the program lacks, fewer than two, or a budget that the first width alone exceeds; or
+            the task does not say how sure an answer is (regression does not).
+        InputError: no data, targets that do not fit, or targets for some batches only.
     """
     program = as_program(program)
     check_cascade(Signature.of(program))
+    task = task_of_program(program, task)
+    margin = task.sure
     widths, bitops = wholes(widths, "a cascade's width"), real(bitops, "bitops")
     if len(widths) < 2:
         raise PlanError(f"a cascade over widths {widths}: need two or more")
@@ -89,26 +101,43 @@ def calibrate_cascade(
             f"a budget of {bitops:g} of the master's BitOPs: {widths[0]} bits alone cost {share[0]:.4g}; "
             "raise the budget or start at a lower width"
         )
-    return Cascade(widths, best_thresholds(_try_all(engine or interpreter(program), batches, widths, share), bitops))
+    run = engine or interpreter(program)
+    trials = [_tried(run, x, given, widths, task, output_value(program)) for x, given in _pairs(batches)]
+    return Cascade(widths, best_thresholds(_joined(trials, task, share), bitops), margin)
 
 
-def _try_all(run: Engine, batches: Iterable[Any], widths: tuple[int, ...], share: npt.NDArray[np.float64]) -> Trials:
-    answers: list[Ints] = []
-    sure: list[Ints] = []
-    labels: list[Ints | None] = []
-    for x, label in _pairs(batches):
-        codes = [run(x, b).codes for b in widths]
-        sure.append(np.stack([margins(q) for q in codes]))
-        answers.append(np.stack([q.argmax(axis=1) for q in codes]))
-        labels.append(None if label is None else _labels(label, *codes[0].shape))
-    if not answers:
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """One batch at every width: margins ``[stages - 1, N]``, contributions ``[stages, N, ...]``, and who judged."""
+
+    margin: Ints
+    good: npt.NDArray[np.float64]
+    judged: bool
+
+
+def _tried(run: Engine, x: Any, given: Any, widths: tuple[int, ...], task: Task, value: Value) -> _Batch:
+    codes = [run(x, b).codes for b in widths]
+    count = len(codes[0])
+    sure = [margins_of(task.sure, q - np.int64(value.zero), count) for q in codes[:-1]]
+    outputs = [reals(q, value) for q in codes]
+    if given is not None:
+        targets = task.checked(plain(given), value.shape, count, error=InputError)
+    elif task.answer is not None:
+        targets = task.answer(outputs[-1])
+    else:
+        raise InputError(f"a cascade for {task.name} needs targets: pass pairs (inputs, targets)")
+    return _Batch(np.stack(sure), np.stack([task.rows(y, targets) for y in outputs]), given is not None)
+
+
+def _joined(batches: Sequence[_Batch], task: Task, share: npt.NDArray[np.float64]) -> Trials:
+    if not batches:
         raise InputError("no data: calibrating a cascade needs at least one batch of samples")
-    known = [label for label in labels if label is not None]
-    if known and len(known) != len(labels):
-        raise InputError(f"{len(known)} of {len(labels)} batches have labels: give labels for all batches or for none")
-    given = np.concatenate(answers, axis=1)
-    truth = np.concatenate(known) if known else given[-1]
-    return Trials(np.concatenate(sure, axis=1)[:-1], (given == truth).astype(np.float64), share)
+    known = sum(batch.judged for batch in batches)
+    if known not in (0, len(batches)):
+        raise InputError(f"{known} of {len(batches)} batches have labels: give labels for all batches or for none")
+    margin = np.concatenate([batch.margin for batch in batches], axis=1)
+    good = np.concatenate([batch.good for batch in batches], axis=1)
+    return Trials(margin, good, share, lambda rows: task.gain(task.value(rows)))
 
 
 def _pairs(batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
@@ -123,9 +152,13 @@ def _pairs(batches: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
             yield batch, None
 
 
-def _labels(label: Any, count: int, classes: int) -> Ints:
-    values = label.detach().cpu() if hasattr(label, "detach") else label
-    return class_labels(values, (count,), classes, error=InputError)
+def plain(targets: Any) -> Any:
+    """Targets as NumPy has them: tensors of torch, on any device, become arrays, inside of dicts and tuples, too."""
+    if isinstance(targets, Mapping):
+        return {name: plain(each) for name, each in targets.items()}
+    if isinstance(targets, tuple):
+        return tuple(plain(each) for each in targets)
+    return targets.detach().cpu().numpy() if hasattr(targets, "detach") else targets
 
 
 def best_thresholds(trials: Trials, budget: float) -> tuple[int, ...]:
@@ -146,7 +179,7 @@ def best_thresholds(trials: Trials, budget: float) -> tuple[int, ...]:
 
 
 def _rank(trials: Trials, thresholds: Sequence[int], budget: float) -> tuple[bool, float, float]:
-    """Smaller is better: within the budget first, then more good answers, then cheaper."""
+    """Smaller is better: within the budget first, then a better metric, then cheaper."""
     good, share = trials.score(thresholds)
     return share > budget * ROUNDING, -good, share
 

@@ -1,9 +1,9 @@
-"""What a program answers on a set of samples, and what each answer cost. Labels are compared, never read by the run."""
+"""What a program answers on a set of samples, and what that cost. Targets are compared, never read by the run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,10 @@ from dqt.arith.plan import AUTO, Plan, PlanError, PlanLike, resolve
 from dqt.program.inputs import Samples, as_inputs, inputs_of, plain, rows
 from dqt.program.interpret import InputError, Result, dequantized, execute
 from dqt.program.program import Program, ProgramLike, as_program
+from dqt.program.scoring import Rows, reals
 from dqt.program.signature import Signature, only
+from dqt.program.task import GivenTask, Task, task_for
+from dqt.program.values import Value
 
 Ints = npt.NDArray[np.int64]
 Engine: TypeAlias = Callable[[Any, PlanLike], Result]
@@ -40,25 +43,37 @@ class Evaluation:
     """The answers of one plan.
 
     Attributes:
-        predictions: int64 ``[N]``, the class with the largest integer output.
+        predictions: what the network says by its task's ``answer``: of classification int64 ``[N]``, the class with the
+            largest integer output; None where the task has none.
         widths: int8 ``[N, layers]``, as in :class:`dqt.program.interpret.Result`.
         bitops: int64 ``[N]``, of everything that ran: the controller, every pass of a cascade.
         share: mean BitOPs as a fraction of every layer at the master.
-        codes: int32 ``[N, classes]``, the integer outputs.
+        codes: int32 ``[N, ...]``, the integer outputs.
+        outputs: float64 ``[N, ...]``, the reals that they stand for.   task: what they are for.
     """
 
-    predictions: Ints
+    predictions: Any
     widths: npt.NDArray[np.int8]
     bitops: Ints
     share: float
     codes: npt.NDArray[np.int32]
+    outputs: Any = None
+    task: Task = field(default_factory=Task.classification)
+
+    def rows(self, targets: Any) -> Rows:
+        """What each sample contributes to the task's metric, see :meth:`dqt.Task.rows`."""
+        return self.task.rows(self.outputs, targets)
+
+    def score(self, targets: Any) -> float:
+        """The task's metric; ``targets``: as the metric takes them."""
+        return self.task.value(self.rows(targets))
 
     def accuracy(self, labels: npt.ArrayLike) -> float:
         """Top-1 in [0, 1]; ``labels``: integers ``[N]``."""
         return self.agreement(labels)
 
     def agreement(self, others: npt.ArrayLike) -> float:
-        """The share of samples on which these answers and ``others``, integers ``[N]``, are the same."""
+        """The share of samples (of positions) on which these answers and ``others`` are the same."""
         return float((self.predictions == np.asarray(others)).mean())
 
 
@@ -69,17 +84,19 @@ def evaluate(
     *,
     advance: Callable[[int], object] | None = None,
     engine: Engine | None = None,
+    task: GivenTask | None = None,
 ) -> Evaluation:
     """Run ``program`` on ``inputs``, as :func:`dqt.interpret`, under ``plan``; ``advance`` is told what is done.
 
-    ``engine`` runs it; the interpreter, if left out.
+    ``engine`` runs it; the interpreter, if left out. ``task`` says what the outputs are for; by default the program.
 
     Raises:
-        InputError, PlanError: as :func:`dqt.interpret`; or the output is not a vector of classes.
+        InputError, PlanError: as :func:`dqt.interpret`.   TaskError: an unknown task, or one without classes to tell.
     """
     program, x = _bound(program, inputs)
     resolve(program.space, plan)
-    return _collected(program, plan, _execute(program, x, plan, advance, engine))
+    found = task_of_program(program, task)
+    return _collected(program, plan, _execute(program, x, plan, advance, engine), found)
 
 
 def _bound(program: ProgramLike, inputs: Any) -> tuple[Program, Samples]:
@@ -101,7 +118,12 @@ def _count(x: Samples) -> int:
 
 
 def evaluate_widths(
-    program: ProgramLike, inputs: Any, widths: npt.NDArray[np.int8], *, engine: Engine | None = None
+    program: ProgramLike,
+    inputs: Any,
+    widths: npt.NDArray[np.int8],
+    *,
+    engine: Engine | None = None,
+    task: GivenTask | None = None,
 ) -> Evaluation:
     """Each sample at widths that are given for it, ``[N, layers]``; samples of equal widths run together.
 
@@ -122,7 +144,7 @@ def evaluate_widths(
         parts.append((engine or interpreter(program))(plain(rows(x, mine)), plan).codes)
         order.append(mine)
     codes = np.concatenate(parts)[np.argsort(np.concatenate(order))]
-    return _evaluation(program, codes, widths, chosen_bitops(program.space, widths))
+    return _evaluation(program, codes, widths, chosen_bitops(program.space, widths), task_of_program(program, task))
 
 
 def as_defined(
@@ -143,10 +165,12 @@ def as_defined(
     program, x = _bound(program, inputs)
     some = np.unique(np.linspace(0, _count(x) - 1, min(count, _count(x))).round().astype(np.int64))
     if isinstance(plan, np.ndarray):
-        defined = evaluate_widths(program, rows(x, some), plan[some])
+        defined = evaluate_widths(program, rows(x, some), plan[some], task=served.task)
     else:
-        defined = _collected(program, plan, _execute(program, rows(x, some), plan, advance, None, batch=FEW))
-    equal = (served.codes[some] == defined.codes).all(axis=1) & (served.bitops[some] == defined.bitops)
+        done = _execute(program, rows(x, some), plan, advance, None, batch=FEW)
+        defined = _collected(program, plan, done, served.task)
+    same = (served.codes[some] == defined.codes).reshape(len(some), -1).all(axis=1)
+    equal = same & (served.bitops[some] == defined.bitops)
     equal &= (served.widths[some] == defined.widths).all(axis=1)
     return Comparison(len(some), int(equal.sum()))
 
@@ -191,23 +215,37 @@ def _execute(
     return parts
 
 
-def _collected(program: Program, plan: PlanLike, parts: list[Result]) -> Evaluation:
+def task_of_program(program: Program, given: GivenTask | None = None) -> Task:
+    """The task that is given, or else that of the program.
+
+    Raises:
+        TaskError: see :func:`dqt.program.task.task_for`.
+    """
+    return task_for(given, output_value(program).shape, program.info)
+
+
+def output_value(program: Program) -> Value:
+    """What the program's integer output stands for."""
+    return next(value for value in program.values if value.name == program.output)
+
+
+def _collected(program: Program, plan: PlanLike, parts: list[Result], task: Task) -> Evaluation:
     widths, passes, codes = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("widths", "passes", "codes")
     )
-    return _evaluation(program, codes, widths, _paid(program, plan, widths, passes))
-
-
-def _answers(codes: npt.NDArray[np.int32]) -> Ints:
-    if codes.ndim != 2:
-        raise InputError(f"an output of shape {list(codes.shape)}: top-1 needs class scores, [N, classes]")
-    return codes.argmax(axis=1).astype(np.int64)
+    return _evaluation(program, codes, widths, _paid(program, plan, widths, passes), task)
 
 
 def _evaluation(
-    program: Program, codes: npt.NDArray[np.int32], widths: npt.NDArray[np.int8], bitops: Ints
+    program: Program, codes: npt.NDArray[np.int32], widths: npt.NDArray[np.int8], bitops: Ints, task: Task
 ) -> Evaluation:
-    return Evaluation(_answers(codes), widths, bitops, float(bitops.mean()) / full_bitops(program.space), codes)
+    out = output_value(program)
+    if task.targets == "classes":
+        task.classes_in(out.shape)
+    outputs = reals(codes, out)
+    answers = task.answer(outputs) if task.answer else None
+    share = float(bitops.mean()) / full_bitops(program.space)
+    return Evaluation(answers, widths, bitops, share, codes, outputs, task)
 
 
 def _paid(program: Program, plan: PlanLike, widths: npt.NDArray[np.int8], passes: npt.NDArray[np.int8]) -> Ints:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
+from dqt.arith.margin import Margin
 from dqt.arith.plan import Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.arrays import Array, NumpyArrays
 from dqt.program.execute import Execution, Machine
@@ -113,7 +114,10 @@ def execute(
     program = program.bind(**taken.sizes(inputs)) if program.dims else program
     if isinstance(resolved, Cascade):
         check_cascade(Signature.of(program))
-        return cascaded(inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), None, keep))
+        zero = Signature.of(program).output.zero
+        return cascaded(
+            inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), None, keep), zero
+        )
     return _run(program, inputs, resolved, _states(program, state, _count(inputs)), keep)
 
 
@@ -136,20 +140,21 @@ def margins(codes: Ints) -> npt.NDArray[np.int64]:
     Raises:
         PlanError: the output is not a vector of two or more.
     """
-    if codes.ndim != 2 or codes.shape[1] < 2:
-        raise PlanError(f"a cascade compares the two best outputs: it needs [N, classes], not {list(codes.shape)}")
-    best = np.partition(codes.astype(np.int64), -2, axis=1)
-    difference: npt.NDArray[np.int64] = best[:, -1] - best[:, -2]
-    return difference
+    return Margin()(codes)
 
 
-def cascaded(inputs: Samples, cascade: Cascade, run: Callable[[Samples, int], Result]) -> Result:
-    """Run all at the first width; those at or below the margin run again at the next. ``run``: samples at a width."""
+def cascaded(inputs: Samples, cascade: Cascade, run: Callable[[Samples, int], Result], zero: int = 0) -> Result:
+    """Run all at the first width; those at or below the margin run again at the next.
+
+    Args:
+        run: samples at a width.   zero: the code of real 0 in the output.
+    """
     result = run(inputs, cascade.widths[0])
     codes, widths, passes = result.codes, result.widths, result.passes
     unsure = np.arange(_count(inputs))
     for b, threshold in zip(cascade.widths[1:], cascade.margins, strict=True):
-        unsure = unsure[margins(codes[unsure]) <= threshold]
+        sure = cascade.sure(codes[unsure] - np.int64(zero), len(unsure))
+        unsure = unsure[sure <= threshold]
         if len(unsure) == 0:
             break
         again = run(rows(inputs, unsure), b)

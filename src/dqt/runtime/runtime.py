@@ -292,7 +292,8 @@ class Runtime:
 
     def _cascade(self, inputs: Samples, cascade: Cascade) -> Result:
         check_cascade(self._signature)
-        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self._space, b)))
+        zero = self._signature.output.zero
+        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self._space, b)), zero)
         self._last = (result.widths, result.passes)
         return result
 

@@ -119,7 +119,7 @@ def random_integers(b: Builder, x: str) -> str:
 
 def random_other(b: Builder, x: str) -> str:
     """Append an instruction that moves codes, reduces dimensions, or gives an image another size."""
-    kind = int(b.rng.integers(5))
+    kind = int(b.rng.integers(6))
     if kind == 0:
         return random_gather(b, x)
     if kind == 1:
@@ -128,6 +128,8 @@ def random_other(b: Builder, x: str) -> str:
         return b.binary(Add, b.mean(x, some_axes(b, 3)), x)
     if kind == 3:
         return random_resize(b, x)
+    if kind == 4:
+        return b.table(x, by_channel=True)
     return b.transpose(x, random_axes(b, 3))
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import os
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,6 +15,8 @@ from torch import nn
 
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
+from dqt.program.named import named_object, named_task, raised
+from dqt.program.task import Task
 from dqt.train.checkpoint import Checkpoint, CheckpointError, restore, start_from
 from dqt.train.data import Augment, Splits, load
 from dqt.train.recipe import FloatPart, RecipeError, Run, run_from
@@ -42,7 +40,10 @@ def float_model(part: FloatPart, section: str = "model") -> nn.Module:
     Raises:
         RecipeError: a factory that cannot be found or called, or weights that are not the model's.
     """
-    factory = _factory(part.factory, section)
+    where = f"{section}.factory {part.factory!r}"
+    factory = named_object(part.factory, where, RecipeError)
+    if not callable(factory):
+        raise RecipeError(f"{where}: a {type(factory).__name__}, which cannot be called")
     try:
         inspect.signature(factory).bind(**part.args)
     except (TypeError, ValueError) as error:
@@ -60,7 +61,20 @@ def float_model(part: FloatPart, section: str = "model") -> nn.Module:
     return model
 
 
-def network(run: Run, shape: Sequence[int]) -> Net:
+def example(shape: Sequence[int] | Mapping[str, Any]) -> tuple[Any, ...]:
+    """Two samples of zeros to prepare a network with.
+
+    Args:
+        shape: of one input of floats; or, by name, ``{"shape": ..., "kind": "float" or "integer"}`` of each.
+    """
+    if not isinstance(shape, Mapping):
+        return (torch.zeros(2, *shape),)
+    kinds = {"float": torch.float32, "integer": torch.int64}
+    made = {name: torch.zeros(2, *each["shape"], dtype=kinds[each["kind"]]) for name, each in shape.items()}
+    return (made,) if len(made) > 1 else tuple(made.values())
+
+
+def network(run: Run, shape: Sequence[int] | Mapping[str, Any]) -> Net:
     """The prepared, untrained network of a run for samples of ``shape``; its initial weights follow ``recipe.seed``.
 
     Raises:
@@ -70,7 +84,7 @@ def network(run: Run, shape: Sequence[int]) -> Net:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(run.recipe.seed)
         model = float_model(run.model)
-        net = prepare(model, (torch.zeros(2, *shape),), run.network)
+        net = prepare(model, example(shape), run.network)
     if run.model.checkpoint:
         start_from(net, Path(run.model.checkpoint).expanduser())
     return net
@@ -90,37 +104,13 @@ def teacher(run: Run) -> nn.Module | None:
     return float_model(part, section).eval()
 
 
-def _factory(name: str, section: str) -> Callable[..., Any]:
-    source, _, attribute = name.rpartition(":")
-    try:
-        module = _file_module(Path(source)) if source.endswith(".py") else importlib.import_module(source)
-    except (ImportError, OSError, SyntaxError) as error:
-        raise RecipeError(f"{section}.factory {name!r}: cannot import {source!r}: {error}") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the module's own lines raise
-        raise RecipeError(f"{section}.factory {name!r}: importing {source!r} raised {raised(error)}") from error
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise RecipeError(f"{section}.factory {name!r}: {source!r} has no function or class {attribute!r}")
-    return factory
+def task_of_run(run: Run) -> Task | None:
+    """The task that a run names; None: the usual one.
 
-
-def raised(error: Exception) -> str:
-    """What a user's function raised, and at which line of it: the first below ours that is no machinery of imports."""
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
-    where = f", at {theirs[0].filename}:{theirs[0].lineno}" if theirs else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
-
-
-def _file_module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    Raises:
+        TaskError: see :func:`dqt.program.named.named_task`.
+    """
+    return None if run.task is None else named_task(run.task)
 
 
 def _load_weights(model: nn.Module, path: Path, section: str) -> None:

@@ -27,7 +27,7 @@ VERSION = 1
 LAST = "last.ckpt"
 """The checkpoint of a run from which it goes on."""
 BEST = "best.ckpt"
-"""The checkpoint of the epoch with the best mean accuracy over the validated plans."""
+"""The checkpoint of the epoch with the best mean of the metric over the validated plans."""
 HEADER = struct.Struct("<8sIQ32s")
 
 
@@ -46,7 +46,8 @@ class Checkpoint:
         optimizer, precision: state dicts of the optimizer and of the loss scaler (empty but for 16-mixed).
         epoch, step: epochs that are complete, steps done in all (inside an epoch where a run was cut off).
         totals: sums for the epoch in progress. history: rows of the complete ones. watch: what the watch has seen.
-        shape: of one input sample. info: mean, std, classes and name of the data, for the program.
+        shape: of one input sample; or by name the shape and kind of each.
+        info: mean, std, classes and name of the data, for the program.
     """
 
     run: dict[str, Any] | None
@@ -61,7 +62,7 @@ class Checkpoint:
     totals: dict[str, Any]
     history: list[dict[str, Any]]
     watch: dict[str, Any]
-    shape: list[int]
+    shape: Any
     info: dict[str, Any]
 
     def save(self, path: str | os.PathLike[str]) -> None:

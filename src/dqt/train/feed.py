@@ -7,6 +7,7 @@ where it stood.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from dqt.train.data import DataError
 from dqt.train.layout import arranged
 from dqt.train.seeds import permutation
 from dqt.train.sources import Seed, Source
+from dqt.train.structures import mapped
 from dqt.train.validate import batches_of
 
 
@@ -45,8 +47,8 @@ class Feed:
         self.rank, self.ranks = rank, ranks
         self.steps, self._per_step = _steps(len(source), source.batch_size, ranks)
 
-    def epoch(self, epoch: int, done: int = 0) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Sample numbers, inputs and labels of each step of an epoch, augmented; without the first ``done`` steps."""
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[tuple[Tensor, Any, Any]]:
+        """Sample numbers, inputs and targets of each step of an epoch, augmented; without the first ``done`` steps."""
         used = self.steps * self.ranks * self._per_step
         order = permutation(len(self.source), self.seed, "order", epoch)[:used]
         indices = list(order.view(self.steps, self.ranks, self._per_step)[:, self.rank])[done:]
@@ -54,11 +56,11 @@ class Feed:
         for samples, (x, y) in zip(indices, self.source.batches(indices, seeds), strict=True):
             yield samples, self._placed(x), y
 
-    def plain(self, purpose: str, count: int) -> list[Tensor]:
+    def plain(self, purpose: str, count: int) -> list[Any]:
         """Inputs of ``count`` batches without augmentation, the same in every process."""
         return [self._placed(x) for x, _ in self.source.batches(self._drawn(purpose, count))]
 
-    def augmented(self, purpose: str, count: int) -> list[Tensor]:
+    def augmented(self, purpose: str, count: int) -> list[Any]:
         """Inputs of ``count`` batches, augmented as in training, the same in every process.
 
         Norm statistics must come from these: plain images of the training set, which the network knows by heart, have
@@ -71,8 +73,8 @@ class Feed:
     def _drawn(self, purpose: str, count: int) -> list[Tensor]:
         return batches_of(permutation(len(self.source), self.seed, purpose), self.source.batch_size)[:count]
 
-    def _placed(self, x: Tensor) -> Tensor:
-        return arranged(x.to(self.device), self.order)
+    def _placed(self, x: Any) -> Any:
+        return mapped(lambda each: arranged(each.to(self.device), self.order), x)
 
 
 def _steps(samples: int, batch_size: int, processes: int) -> tuple[int, int]:

@@ -11,12 +11,15 @@ from torch import nn
 
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.net import Net
+from dqt.program.task import GivenTask
+from dqt.train.build import task_of_run
 from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError
-from dqt.train.labels import check_held
 from dqt.train.lock import locked
 from dqt.train.processes import make_fabric, stop_flag
 from dqt.train.recipe import Recipe, RecipeError, Run, given_recipe
+from dqt.train.record import scores_of
 from dqt.train.sources import Data, source_of
+from dqt.train.targets import check_held
 from dqt.train.trainer import Trainer
 
 MAY_DIFFER = {"checkpoint_steps", "checkpoint_minutes", "workers", "accelerator", "devices", "strategy"}
@@ -27,9 +30,10 @@ class History:
     """What a run did.
 
     Attributes:
-        rows: one for each epoch, plain JSON values: ``epoch``, ``step``, ``lr``, ``losses`` (mean cross entropy by
-            pass), ``share`` (mean BitOPs share of the choices, or None), ``accuracy`` (top-1 in [0, 1] of the exact
-            network by plan, and ``auto_share``; empty where nothing was validated), ``warnings``, ``seconds``.
+        rows: one for each epoch, plain JSON values: ``epoch``, ``step``, ``lr``, ``losses`` (mean loss by pass),
+            ``share`` (mean BitOPs share of the choices, or None), ``accuracy`` (top-1 in [0, 1] of the exact network by
+            plan, and ``auto_share``; empty where nothing was validated), ``warnings``, ``seconds``. Other tasks than
+            classification have ``scores`` in the place of ``accuracy``, and ``metric``, its name.
         run_dir: where checkpoints are, or None.
     """
 
@@ -38,8 +42,13 @@ class History:
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """The last validated accuracy by plan; empty without validation."""
-        return next((dict(row["accuracy"]) for row in reversed(self.rows) if row["accuracy"]), {})
+        """The last validated accuracy by plan, or the metric of another task; empty without validation."""
+        return self.scores
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The last validated metric by plan; empty without validation."""
+        return next((scores_of(row) for row in reversed(self.rows) if scores_of(row)), {})
 
 
 @torch.enable_grad()
@@ -54,6 +63,7 @@ def fit(
     resume: bool = False,
     run: Run | None = None,
     teacher: nn.Module | None = None,
+    task: GivenTask | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``net`` in place.
@@ -62,13 +72,15 @@ def fit(
     follow ``recipe.seed`` alone. Warnings of known failures go to the logger ``dqt.train``.
 
     Args:
-        train, valid: a data set of :mod:`dqt.train.data`, a torch Dataset or DataLoader of (input, label) pairs, or a
-            pair of tensors. Without ``valid`` nothing is validated and no ``best.ckpt`` is written.
+        train, valid: a data set of :mod:`dqt.train.data`, a torch Dataset or DataLoader of (input, target) pairs, or a
+            pair of tensors; a dict or tuple of inputs, where the network takes several. Without ``valid`` nothing is
+            validated and no ``best.ckpt`` is written.
         recipe: default ``run.recipe``, or ``Recipe()``.
-        run_dir: gets ``last.ckpt``, ``best.ckpt`` (best mean accuracy over the validated plans), ``history.jsonl`` and
-            ``tensorboard``; None: nothing is written.
+        run_dir: gets ``last.ckpt``, ``best.ckpt`` (best mean of the metric over the validated plans),
+            ``history.jsonl`` and ``tensorboard``; None: nothing is written.
         resume: go on from ``run_dir/last.ckpt``.
         teacher: with ``recipe.teacher = "float"``, the float network, inputs to logits. It is put in evaluation mode.
+        task: what the network is for, see :class:`dqt.Task`; default: that of ``run``, or classification.
         run: the run file's content, kept in checkpoints so that they can be rebuilt without this program.
 
     Raises:
@@ -78,6 +90,28 @@ def fit(
     """
     net = prepared(net, "dqt.fit")
     recipe = given_recipe(run.recipe if recipe is None and run else recipe)
+    _check_teacher(recipe, teacher)
+    fabric = make_fabric(recipe)
+    folder = None if run_dir is None else Path(run_dir)
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    writes = folder if fabric.is_global_zero and not (resume and folder and not folder.exists()) else None
+    with locked(writes), torch.random.fork_rng(devices=devices):
+        checkpoint = _checkpoint(folder, resume, recipe)
+        task = task_of_run(run) if task is None and run else task
+        trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run, teacher, task)
+        try:
+            if valid is not None:
+                trainer.valid = source_of(valid, recipe)
+                check_held(net, trainer.task, trainer.valid)
+            trainer.run_dir = folder
+            with stop_flag() as trainer.flag:  # before this there is nothing to save: a signal ends it at once
+                trainer.train(progress)
+        finally:
+            trainer.modes.restore()
+    return History(tuple(trainer.record.rows), folder)
+
+
+def _check_teacher(recipe: Recipe, teacher: Any) -> None:
     if recipe.learn == "controller":
         raise RecipeError('recipe.learn is "controller": call dqt.train.gains.fit_controller')
     if (recipe.teacher == "float") != (teacher is not None):
@@ -86,23 +120,6 @@ def fit(
         )
     if teacher is not None and not isinstance(teacher, nn.Module):
         raise RecipeError(f"the teacher is an object of type {type(teacher).__name__}: pass a float module")
-    fabric = make_fabric(recipe)
-    folder = None if run_dir is None else Path(run_dir)
-    devices = [fabric.device] if fabric.device.type == "cuda" else []
-    writes = folder if fabric.is_global_zero and not (resume and folder and not folder.exists()) else None
-    with locked(writes), torch.random.fork_rng(devices=devices):
-        checkpoint = _checkpoint(folder, resume, recipe)
-        trainer = Trainer(fabric, net, source_of(train, recipe), recipe, checkpoint, run, teacher)
-        try:
-            if valid is not None:
-                trainer.valid = source_of(valid, recipe)
-                check_held(net, trainer.valid)
-            trainer.run_dir = folder
-            with stop_flag() as trainer.flag:  # before this there is nothing to save: a signal ends it at once
-                trainer.train(progress)
-        finally:
-            trainer.modes.restore()
-    return History(tuple(trainer.record.rows), folder)
 
 
 def _checkpoint(folder: Path | None, resume: bool, recipe: Recipe) -> Checkpoint | None:

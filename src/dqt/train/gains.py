@@ -27,20 +27,27 @@ from dqt.nn.controller_alone import controller_features, controller_logits, cont
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
+from dqt.program.task import CLASSIFICATION, GivenTask
+from dqt.train.answers import named
+from dqt.train.build import task_of_run
 from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError, write_atomically
 from dqt.train.fit import History
-from dqt.train.labels import check_held, labels_for
 from dqt.train.lock import locked
 from dqt.train.loss import cost_penalty, expected_share, temperature
+from dqt.train.losses import Loss
 from dqt.train.processes import Stopped, stop_flag
 from dqt.train.recipe import Recipe, RecipeError, Run, given_recipe
+from dqt.train.record import scores_entry
 from dqt.train.schedule import optimizer_of, set_rate
 from dqt.train.seeds import permutation
 from dqt.train.sources import Data, Source, source_of
+from dqt.train.state import info_of, shape_of
+from dqt.train.structures import count, mapped, moved
+from dqt.train.targets import check_held, targets_for, task_of_net
 from dqt.train.validate import accuracies, batches_of, evaluate
 
-Judge = Callable[[Tensor, int], Tensor]
-"""Inputs float ``[N, ...]`` and a width to logits ``[N, classes]``: the fixed network."""
+Judge = Callable[[Any, int], Any]
+"""Inputs float ``[N, ...]`` and a width to the fixed network's answer, such as logits ``[N, classes]``."""
 
 Table: TypeAlias = dict[str, Tensor]
 """The two tensors of :class:`Gains` by name, for some of the samples."""
@@ -68,6 +75,7 @@ def fit_controller(
     judge: Judge | None = None,
     run_dir: str | Path | None = None,
     run: Run | None = None,
+    task: GivenTask | None = None,
     progress: bool = True,
 ) -> History:
     """Train the controller of ``net`` in place, from the beginning; everything else stays as it is, to the bit.
@@ -78,6 +86,7 @@ def fit_controller(
 
     Args:
         judge: the fixed network; default: ``net`` itself, exact, which is slow beside a ``dqt.Runtime``.
+        task: as of :func:`dqt.fit`.
         run_dir: gets the measurements as they are made (an interrupted call goes on from them) and ``last.ckpt``.
 
     Raises:
@@ -90,12 +99,13 @@ def fit_controller(
     if not net.space.choices:
         raise RecipeError("the network has no controller: set Config.controller")
     folder = None if run_dir is None else Path(run_dir)
+    loss = Loss(net, task_of_net(net, task_of_run(run) if task is None and run else task))
     with locked(folder):
-        return _fit_controller(net, train, valid, recipe, judge or _exact(net), folder, run, progress)
+        return _fit_controller(loss, train, valid, recipe, judge or _exact(net), folder, run, progress)
 
 
 def _fit_controller(
-    net: Net,
+    loss: Loss,
     train: Data,
     valid: Data | None,
     recipe: Recipe,
@@ -106,19 +116,20 @@ def _fit_controller(
 ) -> History:
     if folder is not None and (folder / LAST).exists():
         raise CheckpointError(f"{folder} already holds a run: choose another folder")
-    source = source_of(train, recipe)
-    check_held(net, source)
+    net, source = loss.net, source_of(train, recipe)
+    check_held(net, loss.task, source)
     began = time.monotonic()
     with evaluating(net):
         _begin_anew(net, source, recipe)
-        gains = _measured(net, source, recipe, judge, folder, progress)
-        rows = _learn(net, gains, recipe)
+        gains = _measured(loss, source, recipe, judge, folder, progress)
+        rows = _learn(loss, gains, recipe)
         if valid is not None:
             plans = (AUTO,)
-            rows[-1]["accuracy"] = accuracies(evaluate(net, source_of(valid, recipe), plans, _device(net)), plans)
+            scored = evaluate(net, source_of(valid, recipe), plans, _device(net), task=loss.task)
+            rows[-1].update(scores_entry(loss.task, accuracies(scored, plans)))
     rows[-1]["seconds"] = round(time.monotonic() - began - sum(row["seconds"] for row in rows[:-1]), 3)
     if folder is not None:
-        _checkpoint(net, recipe, run, source, rows).save(folder / LAST)
+        _checkpoint(loss, recipe, run, source, rows).save(folder / LAST)
     return History(tuple(rows), folder)
 
 
@@ -127,7 +138,7 @@ def _device(net: Net) -> torch.device:
 
 
 def _exact(net: Net) -> Judge:
-    return lambda x, b: net.tensor(x, b, exact=True)
+    return lambda x, b: named(net, net.tensors(x, b, exact=True))
 
 
 def _begin_anew(net: Net, source: Source, recipe: Recipe) -> None:
@@ -147,9 +158,9 @@ def _begin_anew(net: Net, source: Source, recipe: Recipe) -> None:
 # measuring
 
 
-def _measured(net: Net, source: Source, recipe: Recipe, judge: Judge, folder: Path | None, progress: bool) -> Gains:
+def _measured(loss: Loss, source: Source, recipe: Recipe, judge: Judge, folder: Path | None, progress: bool) -> Gains:
     made: list[Table] = []
-    mark = _fingerprint(net, source, recipe)
+    mark = _fingerprint(loss, source, recipe)
     with stop_flag() as flag:
         for copy in range(recipe.measured):
             path = None if folder is None else folder / f"gains-{copy}-{mark}.safetensors"
@@ -159,7 +170,7 @@ def _measured(net: Net, source: Source, recipe: Recipe, judge: Judge, folder: Pa
                 continue
             parts = [load_file(part)] if part is not None and part.exists() else []
             done = sum(len(each["losses"]) for each in parts)
-            for each in _parts(net, source, recipe, judge, copy, done, progress):
+            for each in _parts(loss, source, recipe, judge, copy, done, progress):
                 parts.append(each)
                 if flag.raised:
                     _save(_joined(parts), part)
@@ -169,12 +180,16 @@ def _measured(net: Net, source: Source, recipe: Recipe, judge: Judge, folder: Pa
             if part is not None:
                 part.unlink(missing_ok=True)
     joined = _joined(made)
-    return Gains(joined["features"], joined["losses"])
+    losses = joined["losses"]
+    worst = WORST if loss.task.loss == "cross entropy" else WORST * float(losses.mean())
+    return Gains(joined["features"], losses.clamp(max=worst))
 
 
-def _fingerprint(net: Net, source: Source, recipe: Recipe) -> str:
+def _fingerprint(loss: Loss, source: Source, recipe: Recipe) -> str:
     """Of all that a measurement depends on: what was measured on another network is not taken for this one's."""
-    digest = hashlib.sha256(repr((recipe.seed, len(source), _size(source), net.space.choices)).encode())
+    net = loss.net
+    usual = () if loss.task.name == CLASSIFICATION else (loss.task.name, loss.name)
+    digest = hashlib.sha256(repr((recipe.seed, len(source), _size(source), net.space.choices, *usual)).encode())
     for name, value in sorted(net.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
@@ -195,10 +210,10 @@ def _save(table: Table, path: Path | None) -> None:
 
 
 def _parts(
-    net: Net, source: Source, recipe: Recipe, judge: Judge, copy: int, done: int, progress: bool
+    loss: Loss, source: Source, recipe: Recipe, judge: Judge, copy: int, done: int, progress: bool
 ) -> Iterator[Table]:
     """What follows the first ``done`` samples, a whole number of batches or all of them, batch by batch."""
-    indices = batches_of(torch.arange(len(source)), _size(source))
+    net, indices = loss.net, batches_of(torch.arange(len(source)), _size(source))
     seeds = [(recipe.seed, "gains", copy, i) for i in range(len(indices))]
     first = -(-done // _size(source))
     batches = track(
@@ -208,18 +223,23 @@ def _parts(
         disable=not progress,
     )
     for samples, (x, given) in zip(indices[first:], batches, strict=True):
-        y = labels_for(net, given, len(x), samples).cpu()
+        y = moved(targets_for(net, loss.task, given, count(x), samples), "cpu")
         with torch.no_grad():
-            features = controller_features(net, x.to(_device(net))).cpu()
-            losses = [F.cross_entropy(judge(x, b).cpu().float(), y, reduction="none") for b in net.space.choices]
-        yield {"features": features, "losses": torch.stack(losses, 1).clamp(max=WORST)}
+            features = controller_features(net, moved(x, _device(net))).cpu()
+            losses = [loss.each(mapped(_plain, judge(x, b)), y).float() for b in net.space.choices]
+        yield {"features": features, "losses": torch.stack(losses, 1)}
+
+
+def _plain(answer: Tensor) -> Tensor:
+    return answer.cpu().float()
 
 
 # learning
 
 
-def _learn(net: Net, gains: Gains, recipe: Recipe) -> list[dict[str, Any]]:
+def _learn(loss: Loss, gains: Gains, recipe: Recipe) -> list[dict[str, Any]]:
     """Epochs over the table. The choice is soft at first and hardens; its cost is that of the hard one."""
+    net = loss.net
     before = [(parameter, parameter.requires_grad) for parameter in net.parameters()]
     norm = net.norm(NORM)
     assert norm is not None
@@ -228,7 +248,7 @@ def _learn(net: Net, gains: Gains, recipe: Recipe) -> list[dict[str, Any]]:
         parameter.requires_grad_(True)
     norm.train()  # of all norms, the controller's alone learns
     try:
-        return [*_epochs(net, gains, recipe)]
+        return [row | scores_entry(loss.task, {}) for row in _epochs(net, gains, recipe)]
     finally:
         norm.eval()
         for parameter, flag in before:
@@ -262,14 +282,13 @@ def _epochs(net: Net, gains: Gains, recipe: Recipe) -> Iterator[dict[str, Any]]:
             "lr": lr,
             "share": share,
             "losses": {AUTO: loss},
-            "accuracy": {},
             "warnings": [],
             "seconds": round(time.monotonic() - began, 3),
         }
 
 
-def _checkpoint(net: Net, recipe: Recipe, run: Run | None, source: Source, rows: list[dict[str, Any]]) -> Checkpoint:
-    steps = rows[-1]["step"]
+def _checkpoint(loss: Loss, recipe: Recipe, run: Run | None, source: Source, rows: list[dict[str, Any]]) -> Checkpoint:
+    net, steps = loss.net, rows[-1]["step"]
     return Checkpoint(
         run=run.as_dict() if run else None,
         recipe=recipe.model_dump(mode="json"),
@@ -283,6 +302,6 @@ def _checkpoint(net: Net, recipe: Recipe, run: Run | None, source: Source, rows:
         totals={"sums": {}, "warnings": []},
         history=rows,
         watch={},
-        shape=list(net.input_shape),
-        info=source.info,
+        shape=shape_of(net),
+        info=info_of(source.info, loss.task),
     )

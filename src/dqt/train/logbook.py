@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dqt.arith.plan import AUTO
+from dqt.program.task import PERCENT, Task
 from dqt.train.board import Board
 from dqt.train.checkpoint import write_atomically
+from dqt.train.record import scores_of
 from dqt.train.validate import AUTO_SHARE
 
 HISTORY, BOARD = "history.jsonl", "tensorboard"
@@ -28,14 +30,22 @@ class Logbook:
     Args:
         run_dir: folder of the run, or None: nothing is written.
         active: whether this is the process that writes.   progress: show a bar and a line for each epoch.
-        total_steps, step: of the run, and where it begins.
+        total_steps, step: of the run, and where it begins.   task: whose metric it shows; None: classification.
     """
 
     def __init__(
-        self, run_dir: Path | None, *, active: bool, progress: bool, total_steps: int, step: int, epochs: int
+        self,
+        run_dir: Path | None,
+        *,
+        active: bool,
+        progress: bool,
+        total_steps: int,
+        step: int,
+        epochs: int,
+        task: Task | None = None,
     ) -> None:
         self.run_dir = run_dir if active else None
-        self.active, self.epochs, self.silent = active, epochs, False
+        self.active, self.epochs, self.silent, self.judged = active, epochs, False, task
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -78,9 +88,10 @@ class Logbook:
         """An epoch is done; ``rows`` are all epochs so far."""
         row = rows[-1]
         if not self.progress.disable:
-            self.progress.console.print(f"epoch {row['epoch']}/{self.epochs}  {describe(row)}", highlight=False)
+            said = describe(row, self.judged)
+            self.progress.console.print(f"epoch {row['epoch']}/{self.epochs}  {said}", highlight=False)
         if self.board is not None:
-            for label, value in row["accuracy"].items():
+            for label, value in scores_of(row).items():
                 self.board.scalar(f"valid/{label}", value, row["step"])
         self._flush()
         self.history(rows)
@@ -98,11 +109,15 @@ class Logbook:
         self.silent = bool(said)
 
 
-def describe(row: Mapping[str, Any]) -> str:
-    """One epoch in one line: mean losses, and the accuracy of what would be served."""
+def describe(row: Mapping[str, Any], task: Task | None = None) -> str:
+    """One epoch in one line: mean losses, and the metric of what would be served."""
     losses = " ".join(f"{label}: {value:.3f}" for label, value in row["losses"].items())
-    accuracy = dict(row["accuracy"])
-    share = accuracy.pop(AUTO_SHARE, None)
-    shown = " ".join(f"{label}: {100 * value:.2f}" for label, value in accuracy.items())
+    scores = scores_of(row)
+    share = scores.pop(AUTO_SHARE, None)
+    percent = task is None or task.unit == PERCENT
+    shown = " ".join(
+        f"{label}: {100 * value:.2f}" if percent else f"{label}: {value:.4g}" for label, value in scores.items()
+    )
     cost = f" ({AUTO} at {100 * share:.1f} % of the BitOPs)" if share is not None else ""
-    return f"loss {losses}" + (f"  |  top-1 % {shown}{cost}" if shown else "")
+    name = "top-1 %" if task is None else f"{task.metric_name} {task.unit}".rstrip()
+    return f"loss {losses}" + (f"  |  {name} {shown}{cost}" if shown else "")

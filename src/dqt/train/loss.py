@@ -18,12 +18,17 @@ from torch.nn import functional as F
 
 from dqt.arith.cost import controller_bitops, full_bitops
 from dqt.arith.errors import InputError
+from dqt.arith.margin import chosen_output
 from dqt.arith.plan import AUTO, Plan, Space
 from dqt.nn.guards import prepared
 from dqt.nn.net import Net
-from dqt.train.labels import labels_for
+from dqt.program.task import GivenTask, Task
+from dqt.train.answers import answer, named, shapes_of
+from dqt.train.losses import Loss, check_recipe, pass_loss
 from dqt.train.recipe import Recipe, RecipeError, given_recipe
 from dqt.train.seeds import generator, gumbel
+from dqt.train.structures import count, detached, device_of, moved
+from dqt.train.targets import targets_for, task_of_net
 
 MIXED = "mixed"
 
@@ -34,8 +39,8 @@ class Objective:
 
     Attributes:
         loss: J, 0-d with gradient (detached where ``backward`` was given).
-        losses: cross entropy of each pass, detached: ``"8"``, ``"2"``, ..., ``"mixed"`` (widths drawn by layer),
-            ``"auto"`` (the controller's).
+        losses: of each pass (cross entropy, or the loss of the task), detached: ``"8"``, ``"2"``, ..., ``"mixed"``
+            (widths drawn by layer), ``"auto"`` (the controller's).
         share: mean BitOPs of the choice as a fraction of the master's, detached; None without a controller.
         widths: what the controller chose, int64 ``[N, chosen layers]``, or None.
     """
@@ -57,74 +62,91 @@ class Pass:
 
 def objective(
     net: Net,
-    x: Tensor,
-    y: Tensor,
+    x: Any,
+    y: Any,
     recipe: Recipe | None = None,
     *,
+    task: GivenTask | None = None,
     step: int = 0,
     total_steps: int = 1,
     rank: int = 0,
     backward: Callable[[Tensor], object] | None = None,
-    teacher: Tensor | None = None,
+    teacher: Any = None,
 ) -> Objective:
     """The objective on one batch. Random widths and Gumbel noise are functions of (seed, step, rank).
 
     The master's pass runs once: it is a term of its own and, detached, what the other passes learn from.
 
     Args:
-        x: float ``[N, ...]``, float32 under ``torch.autocast``, too: it is quantized before products take less.
-        y: labels, integers ``[N]`` or ``[N, 1]``, classes from 0.
+        x: float ``[N, ...]``, float32 under ``torch.autocast``, too: it is quantized before products take less. A dict
+            or tuple of inputs, where the network takes several.
+        y: targets of the task; of classification labels, integers ``[N]`` or ``[N, 1]``, classes from 0.
+        task: what the network is for, see :class:`dqt.Task`; default: classification.
         step, total_steps: place in training, for the draws and the temperature.
-        teacher: logits ``[N, classes]`` that every pass learns from, such as a float network's; None: the master's own.
+        teacher: answers that every pass learns from, such as a float network's logits ``[N, classes]``; None: the
+            master's own.
         backward: called with each term as soon as it is known, after which its graph is freed: the memory of one
             pass instead of all. ``torch.Tensor.backward`` will do; the returned loss then has no gradient.
 
     Raises:
         RecipeError: ``recipe.bitops`` lies outside what the controller can reach, or ``recipe`` is no recipe.
-        DataError: labels that do not fit. InputError: ``x`` or ``teacher`` does not fit.
+        DataError: targets that do not fit. InputError: ``x`` or ``teacher`` does not fit. TaskError: an unknown task.
     """
     net = prepared(net, "dqt.objective")
     recipe = given_recipe(recipe)
+    task = task_of_net(net, task)
+    check_recipe(task, recipe)
     net.check_input(x)
-    y = labels_for(net, y, len(x)).to(x.device)
+    device = device_of(x)
+    y, loss = moved(targets_for(net, task, y, count(x)), device), Loss(net, task)
     if teacher is not None:
-        check_teacher(net, teacher, len(x))
-    total = torch.zeros((), device=x.device)
+        check_teacher(net, task, teacher, count(x))
+    total = torch.zeros((), device=device)
     losses: dict[str, Tensor] = {}
     own = teacher is None
     share = widths = None
     for each in passes(net.space, recipe, step):
         if each.plan is None:
-            noise = gumbel((len(x), len(net.space.chosen), len(net.space.choices)), recipe.seed, "gumbel", step, rank)
-            noise *= noise_scale(recipe, step, total_steps)
-            logits, choice = net.route(x, temperature(recipe, step, total_steps), noise.to(x.device))
-            paid = expected_share(net.space, choice.soft, choice.widths)
-            share, widths = paid.detach(), choice.widths
-            term = recipe.beta * cost_penalty(net.space, paid, recipe) if recipe.beta else 0.0 * paid
+            given, widths, share, term = _chosen(net, x, recipe, step, total_steps, rank)
         else:
-            logits, term = net.tensor(x, each.plan), torch.zeros((), device=x.device)
-        task, losses[each.label] = task_loss(logits, y, teacher, recipe)
-        term = term + each.weight * task
+            given, term = answer(net, x, each.plan), torch.zeros((), device=device)
+        lost, losses[each.label] = pass_loss(loss, given, y, teacher, recipe)
+        term = term + each.weight * lost
         if own and each.plan == net.space.master:
-            teacher = logits.detach()
+            teacher = detached(given)
         if backward is not None:
-            with torch.autocast(x.device.type, enabled=False):  # gradients of the quantizers stay float32, too
+            with torch.autocast(device.type, enabled=False):  # gradients of the quantizers stay float32, too
                 backward(term)
             term = term.detach()
         total = total + term
     return Objective(total, losses, share, widths)
 
 
-def check_teacher(net: Net, teacher: Any, samples: int) -> None:
-    """Check that a teacher's answer is one tensor of logits, shaped as the network's.
+def _chosen(
+    net: Net, x: Any, recipe: Recipe, step: int, total_steps: int, rank: int
+) -> tuple[Any, Tensor, Tensor, Tensor]:
+    """The controller's pass: the answer, the widths that it chose, their mean relative BitOPs, and what these cost."""
+    noise = gumbel((count(x), len(net.space.chosen), len(net.space.choices)), recipe.seed, "gumbel", step, rank)
+    noise *= noise_scale(recipe, step, total_steps)
+    outputs, choice = net.routed(x, temperature(recipe, step, total_steps), noise.to(device_of(x)))
+    paid = expected_share(net.space, choice.soft, choice.widths)
+    term = recipe.beta * cost_penalty(net.space, paid, recipe) if recipe.beta else 0.0 * paid
+    return named(net, outputs), choice.widths, paid.detach(), term
+
+
+def check_teacher(net: Net, task: Task, teacher: Any, samples: int) -> None:
+    """Check that a teacher's answer is one tensor, shaped as the network's, where the loss is one of dqt's.
 
     Raises:
         InputError: it is not.
     """
-    need = (samples, *net.nodes[-1].shape)
+    if not isinstance(task.loss, str):
+        return
+    teacher = chosen_output(teacher, task.output) if task.output else teacher
     found = tuple(teacher.shape) if isinstance(teacher, Tensor) else f"a value of type {type(teacher).__name__}"
+    need = (samples, *chosen_output(shapes_of(net), task.output))
     if found != need:
-        raise InputError(f"the teacher gives {found}: need logits of shape {need}, one for each class of the network")
+        raise InputError(f"the teacher gives {found}: need logits of shape {need}, as the network's own")
 
 
 def passes(space: Space, recipe: Recipe, step: int) -> tuple[Pass, ...]:
@@ -165,21 +187,6 @@ def _drawn(space: Space, recipe: Recipe, step: int) -> tuple[Pass, ...]:
         for layer, i in zip(space.layers, picks, strict=True)
     }
     return (Pass(MIXED, Plan.of(chosen), recipe.alpha),)
-
-
-def task_loss(logits: Tensor, y: Tensor, teacher: Tensor | None, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """The task's loss of one pass, and its cross entropy, detached.
-
-    ``(1 - d) * CE(y) + d * T^2 * KL(softmax(teacher / T) || softmax(logits / T))`` (Hinton et al., 2015) with a
-    teacher; cross entropy alone without one.
-    """
-    entropy = F.cross_entropy(logits.float(), y, label_smoothing=recipe.label_smoothing)
-    if teacher is None or recipe.distill == 0:
-        return entropy, entropy.detach()
-    t = recipe.distill_temperature
-    soft, target = (F.log_softmax(z.float() / t, dim=1) for z in (logits, teacher))
-    divergence = F.kl_div(soft, target, reduction="batchmean", log_target=True) * t**2
-    return (1 - recipe.distill) * entropy + recipe.distill * divergence, entropy.detach()
 
 
 def temperature(recipe: Recipe, step: int, total_steps: int) -> float:

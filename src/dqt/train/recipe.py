@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from dqt.nn.config import Config
+from dqt.program.named import names_object
+from dqt.program.task import task_of
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -184,6 +186,8 @@ class Run(BaseModel):
     """A whole training run: the TOML of ``dqt train``, section by section. ``network`` are the fields of ``Config``.
 
     ``teacher`` is what ``recipe.teacher = "float"`` learns from; without it, ``model`` as it was before training.
+    ``task`` is the name of a task, a table of its ``name`` and settings, or ``"file.py:name"``, a :class:`dqt.Task` of
+    your own or a function that makes it; without it, classification.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -193,6 +197,14 @@ class Run(BaseModel):
     network: Config = Config()
     recipe: Recipe = Recipe()
     teacher: FloatPart | None = None
+    task: str | dict[str, Any] | None = None
+
+    @field_validator("task")
+    @classmethod
+    def _is_known(cls, task: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+        if task is not None and not names_object(task):
+            task_of(task)
+        return task
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -205,7 +217,7 @@ class Run(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; :func:`run_from` reads them back."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude={"task"} if self.task is None else None)
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dqt.nn.net import Net
 from dqt.nn.ranges import Edge
+from dqt.program.task import CLASSIFICATION, Task
 from dqt.train.validate import AUTO_SHARE
 from dqt.train.watch import TrainingError, Watch
 
@@ -21,14 +22,14 @@ class Record:
     """The record of a run of ``total_steps``; plain values, so that a checkpoint can hold it.
 
     Attributes:
-        totals: by label the sum over this process's steps of the epoch, and their count: the cross entropy of each
-            pass, and ``share``, the relative BitOPs of the controller's choices.
+        totals: by label the sum over this process's steps of the epoch, and their count: the loss of each pass, and
+            ``share``, the relative BitOPs of the controller's choices.
         warnings: of the epoch in progress.   rows: see :class:`dqt.train.fit.History`.
         watch: which notices the known failures.
     """
 
-    def __init__(self, net: Net, total_steps: int) -> None:
-        self.net = net
+    def __init__(self, net: Net, total_steps: int, task: Task | None = None) -> None:
+        self.net, self.task = net, task or Task.classification()
         self.totals: dict[str, list[float]] = {}
         self.warnings: list[str] = []
         self.rows: list[dict[str, Any]] = []
@@ -66,7 +67,7 @@ class Record:
         return self.watch.clips(step, self.net.clips(), self._learned)
 
     def losses(self) -> dict[str, float]:
-        """Mean cross entropy by pass over this process's steps of the epoch so far."""
+        """Mean loss by pass over this process's steps of the epoch so far."""
         return {label: total / count for label, (total, count) in self.totals.items() if label != SHARE}
 
     def sums(self) -> Tensor:
@@ -86,7 +87,7 @@ class Record:
             "lr": lr,
             "share": means.pop(SHARE, None),
             "losses": means,
-            "accuracy": {},
+            **scores_entry(self.task, {}),
             "warnings": self.warnings,
             "seconds": round(seconds, 3),
         }
@@ -95,12 +96,21 @@ class Record:
 
     def add_row(self, row: dict[str, Any]) -> bool:
         """Append the row of a complete epoch; whether it was validated, and better than all rows before it."""
-        best = max((_score(before) for before in self.rows if before["accuracy"]), default=-1.0)
+        best = max((self._gain(before) for before in self.rows if scores_of(before)), default=-math.inf)
         self.rows.append(row)
-        return bool(row["accuracy"]) and _score(row) > best
+        return bool(scores_of(row)) and self._gain(row) > best
+
+    def _gain(self, row: Mapping[str, Any]) -> float:
+        """The metric's mean over the validated plans, larger is better."""
+        values = [value for name, value in scores_of(row).items() if name != AUTO_SHARE]
+        return self.task.gain(float(sum(values) / len(values)))
 
 
-def _score(row: Mapping[str, Any]) -> float:
-    """Mean accuracy over the validated plans."""
-    values = [value for name, value in row["accuracy"].items() if name != AUTO_SHARE]
-    return float(sum(values) / len(values))
+def scores_entry(task: Task, scores: Mapping[str, float]) -> dict[str, Any]:
+    """How a row holds the metric by plan: ``accuracy`` of classification, ``scores`` and ``metric`` of other tasks."""
+    return {"accuracy": scores} if task.name == CLASSIFICATION else {"scores": scores, "metric": task.metric_name}
+
+
+def scores_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """The metric by plan of a row; empty where nothing was validated."""
+    return dict(row.get("accuracy") or row.get("scores") or {})

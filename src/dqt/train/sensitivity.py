@@ -13,7 +13,8 @@ from typing import Any
 from dqt.arith.files import write_file
 from dqt.arith.plan import Plan, PlanError, uniform
 from dqt.nn.net import Net
-from dqt.train.measure import Objective, measure
+from dqt.program.task import GivenTask
+from dqt.train.measure import measure
 
 FORMAT, VERSION = "dqt-sensitivity", 1
 
@@ -27,7 +28,7 @@ class Sensitivity:
         around: the width of all others (the first and last: ``edge_width``).
         increase: ``[layers][widths]``, the loss above ``base``; below 0 where the layer gains.
         base: mean loss of the uniform plan ``around``.
-        objective: the loss: cross entropy to labels, or divergence (KL) from the master's output.
+        objective: the loss: that of the task (cross entropy to labels), or divergence (KL) from the master's output.
         samples: how many it was measured on.
     """
 
@@ -36,7 +37,7 @@ class Sensitivity:
     around: int
     increase: tuple[tuple[float, ...], ...]
     base: float
-    objective: Objective
+    objective: str
     samples: int
 
     def __post_init__(self) -> None:
@@ -72,7 +73,14 @@ class Sensitivity:
             raise PlanError(f"{path}: not a sensitivity file: {error}") from None
 
 
-def sensitivity(net: Net, batches: Iterable[Any], *, around: int | None = None, progress: bool = False) -> Sensitivity:
+def sensitivity(
+    net: Net,
+    batches: Iterable[Any],
+    *,
+    around: int | None = None,
+    task: GivenTask | None = None,
+    progress: bool = False,
+) -> Sensitivity:
     """Measure every layer at every width while all others are at ``around`` (the master by default).
 
     Other arguments and errors as :func:`dqt.train.search.search`.
@@ -81,7 +89,7 @@ def sensitivity(net: Net, batches: Iterable[Any], *, around: int | None = None, 
     reference = space.master if around is None else around
     base = uniform(space, reference)
     plans = [_changed(base, name, b) for name in space.names for b in space.widths]
-    mean, kind, samples = measure(net, batches, [base, *plans], progress=progress)
+    mean, kind, samples = measure(net, batches, [base, *plans], task=task, progress=progress)
     rows = (mean[1:] - mean[0]).reshape(len(space.names), len(space.widths)).tolist()
     return Sensitivity(space.names, space.widths, reference, tuple(map(tuple, rows)), float(mean[0]), kind, samples)
 

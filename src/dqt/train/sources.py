@@ -19,11 +19,12 @@ from dqt.train.data import DataError, DataSet
 from dqt.train.recipe import Recipe
 from dqt.train.seeded import Place, Seeded, SeededCollate, WorkerStart, preserved
 from dqt.train.seeds import derive
+from dqt.train.structures import mapped, taken, tensors
 
-Batch: TypeAlias = tuple[Tensor, Tensor]
+Batch: TypeAlias = tuple[Any, Any]
 Seed: TypeAlias = tuple[int | str, ...]
-Data: TypeAlias = "DataSet | Dataset[Any] | DataLoader[Any] | tuple[Tensor, Tensor]"
-"""What ``fit`` takes as data."""
+Data: TypeAlias = "DataSet | Dataset[Any] | DataLoader[Any] | tuple[Any, Any]"
+"""What ``fit`` takes as data; of a pair, inputs and targets, each may be a tensor, or a dict or tuple of tensors."""
 
 
 class Source(Protocol):
@@ -45,9 +46,9 @@ class Source(Protocol):
 
 
 class Held:
-    """A :class:`DataSet`, or inputs and labels, in memory."""
+    """A :class:`DataSet`, or inputs and targets, in memory."""
 
-    def __init__(self, data: DataSet | tuple[Tensor, Tensor], batch_size: int) -> None:
+    def __init__(self, data: DataSet | tuple[Any, Any], batch_size: int) -> None:
         self.data, self.batch_size = data, batch_size
         self.info = data.info if isinstance(data, DataSet) else {}
         self._count = len(data) if isinstance(data, DataSet) else _checked_pair(*data)
@@ -56,7 +57,7 @@ class Held:
         return self._count
 
     @property
-    def labels(self) -> Tensor:
+    def labels(self) -> Any:
         """Of all samples, as they were given."""
         return self.data.labels if isinstance(self.data, DataSet) else self.data[1]
 
@@ -67,7 +68,7 @@ class Held:
                 yield self.data.batch(index, *(seeds[i] if seeds else ()))
             else:
                 x, y = self.data
-                yield x[index], y[index]
+                yield taken(x, index), taken(y, index)
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Loaded:
                 batch = next(batches)
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 raise DataError(f"a batch of type {type(batch).__name__}: the dataset must give (input, label) pairs")
-            yield _tensor(batch[0], "inputs"), _tensor(batch[1], "labels")
+            yield _structure(batch[0], "inputs"), _structure(batch[1], "labels")
         next(batches, None)  # the end of the pass ends its workers
 
     def _made(self, places: list[list[Place]]) -> DataLoader[Any]:
@@ -131,6 +132,13 @@ class Loaded:
                 **how.settings,
             )
         return self._loader
+
+
+def _structure(values: Any, what: str) -> Any:
+    """Tensors in dicts, tuples and lists stay so; anything else must become one tensor."""
+    if not isinstance(values, Tensor) and next(tensors(values), None) is not None:
+        return mapped(lambda each: each, values)
+    return _tensor(values, what)
 
 
 def _tensor(values: Any, what: str) -> Tensor:
@@ -184,7 +192,8 @@ def _from_loader(loader: DataLoader[Any]) -> Source:
 
 
 def _checked_pair(x: object, y: object) -> int:
-    if not isinstance(x, Tensor) or not isinstance(y, Tensor) or len(x) != len(y):
+    lengths = {len(each) if each.dim() else -1 for part in (x, y) for each in tensors(part)}
+    if len(lengths) != 1 or -1 in lengths or not all(next(tensors(part), None) is not None for part in (x, y)):
         shapes = " and ".join(str(list(v.shape)) if isinstance(v, Tensor) else type(v).__name__ for v in (x, y))
         raise DataError(f"a pair of {shapes}: need two tensors of equal length, inputs and labels")
-    return len(x)
+    return lengths.pop()

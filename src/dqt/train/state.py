@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
+from dqt.program.task import CLASSIFICATION, Task
 from dqt.train.average import Average
 from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError
 from dqt.train.feed import Feed
@@ -34,7 +36,7 @@ class State:
 
     Attributes:
         precision: the loss scaler.   average: of the weights, where the recipe keeps one.
-        frozen: see :func:`frozen_parts`; a run goes on only with the same ones.
+        frozen: see :func:`frozen_parts`; a run goes on only with the same ones.   task: what it trains for.
         epoch, step: epochs that are complete, steps done in all.
     """
 
@@ -44,6 +46,7 @@ class State:
     average: Average | None
     record: Record
     frozen: list[str]
+    task: Task = field(default_factory=Task.classification)
     epoch: int = 0
     step: int = 0
 
@@ -63,8 +66,8 @@ class State:
             totals={"sums": record.totals, "warnings": record.warnings, "frozen": self.frozen},
             history=record.rows,
             watch=record.watch.state(),
-            shape=list(self.net.input_shape),
-            info=feed.source.info,
+            shape=shape_of(self.net),
+            info=info_of(feed.source.info, self.task),
         )
 
     def go_on_from(self, checkpoint: Checkpoint, feed: Feed) -> None:
@@ -96,6 +99,26 @@ class State:
                 f"{LAST}: other parts of the network are frozen now than then ({changed}): freeze the same ones "
                 "(requires_grad, and norms in evaluation mode), or begin a new run"
             )
+        was, now = checkpoint.info.get("task"), info_of({}, self.task).get("task")
+        if was != now and not (was is None and now == "dense"):  # older checkpoints do not say
+            before, after = was or CLASSIFICATION, now or CLASSIFICATION
+            raise CheckpointError(f"{LAST}: the task was {before!r} and is {after!r} now: use the old one")
+
+
+def shape_of(net: Net) -> Any:
+    """What :func:`dqt.train.build.example` makes an input from: the shape of the one that holds floats, or by name
+    the shapes and kinds.
+    """
+    each = net.inputs.each
+    if len(each) == 1 and each[0].kind == "float":
+        return list(each[0].shape)
+    return {one.name: {"shape": list(one.shape), "kind": one.kind} for one in each}
+
+
+def info_of(info: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """What travels with the network: of its data, and its task where that is not classification as usual."""
+    spec = task.spec if task.spec is not None else f"of your own: {task.name}"
+    return {**info} if spec == CLASSIFICATION else {**info, "task": spec}
 
 
 def frozen_parts(net: Net, modes: Modes) -> list[str]:

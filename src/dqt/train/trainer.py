@@ -12,25 +12,28 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from dqt.nn.calibrate import run_calibration
 from dqt.nn.diagnose import sentences
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
+from dqt.program.task import GivenTask
 from dqt.train.average import Average
 from dqt.train.checkpoint import BEST, LAST, Checkpoint, restore
 from dqt.train.feed import Feed
-from dqt.train.labels import check_held, labels_for
 from dqt.train.layout import arrange, memory_order
 from dqt.train.logbook import Logbook
+from dqt.train.losses import check_recipe
 from dqt.train.processes import StopFlag, Stopped, equalize, summed
 from dqt.train.recipe import Recipe, Run
-from dqt.train.record import Record
+from dqt.train.record import Record, scores_entry
 from dqt.train.schedule import optimizer_of, set_rate
 from dqt.train.seeds import derive
 from dqt.train.sources import Source
 from dqt.train.state import State, frozen_parts
+from dqt.train.structures import count, moved
+from dqt.train.targets import check_held, targets_for, task_of_net
 from dqt.train.validate import accuracies, evaluate, plans_of, reestimate
 from dqt.train.whole import Batch, Place, Whole
 
@@ -53,8 +56,11 @@ class Trainer:
         checkpoint: Checkpoint | None,
         run: Run | None,
         teacher: nn.Module | None = None,
+        task: GivenTask | None = None,
     ) -> None:
         self.fabric, self.net, self.recipe, self.run = fabric, net, recipe, run
+        self.task = task_of_net(net, task)
+        check_recipe(self.task, recipe)
         self.valid: Source | None = None
         self.run_dir: Path | None = None
         self.flag = StopFlag()
@@ -65,16 +71,16 @@ class Trainer:
         self.feed = Feed(source, recipe.seed, fabric.device, order, rank=rank, ranks=ranks)
         self.total_steps = recipe.epochs * self.feed.steps
         self.plans = plans_of(net, recipe)
-        self.record = Record(net, self.total_steps)
+        self.record = Record(net, self.total_steps, self.task)
         self.modes = Modes(net)
         frozen = frozen_parts(net, self.modes)
         self._prepare(checkpoint)
         if teacher is not None:
             teacher = teacher.to(fabric.device).eval()
             arrange(teacher, order)
-        self.module, self.optimizer = fabric.setup(Whole(net, recipe, teacher), optimizer_of(net, recipe))
+        self.module, self.optimizer = fabric.setup(Whole(net, recipe, teacher, self.task), optimizer_of(net, recipe))
         average = Average(net, recipe.ema) if recipe.ema else None
-        self.state = State(net, self.optimizer, fabric.strategy.precision, average, self.record, frozen)
+        self.state = State(net, self.optimizer, fabric.strategy.precision, average, self.record, frozen, self.task)
         if checkpoint is not None:
             self.state.go_on_from(checkpoint, self.feed)
 
@@ -82,7 +88,7 @@ class Trainer:
         """The network on its device, with the values from which this run begins or goes on."""
         net = self.net.to(self.fabric.device)
         arrange(net, self.feed.order)
-        check_held(net, self.feed.source)
+        check_held(net, self.task, self.feed.source)
         if checkpoint is not None:
             restore(net, checkpoint, LAST)
         elif not net.calibrated:
@@ -102,6 +108,7 @@ class Trainer:
             total_steps=self.total_steps,
             step=state.step,
             epochs=self.recipe.epochs,
+            task=self.task,
         )
         with book:
             self._say(book, self.unsaid)
@@ -117,11 +124,11 @@ class Trainer:
         began, state = time.monotonic(), self.state
         done = state.step - state.epoch * self.feed.steps
         for samples, x, y in self.feed.epoch(state.epoch, done):
-            self._one_step(x, labels_for(self.net, y, len(x), samples), book)
+            self._one_step(x, targets_for(self.net, self.task, y, count(x), samples), book)
             self._after_step()
         self._end_epoch(book, time.monotonic() - began)
 
-    def _one_step(self, x: Tensor, y: Tensor, book: Logbook) -> None:
+    def _one_step(self, x: Any, y: Any, book: Logbook) -> None:
         recipe, fabric, state = self.recipe, self.fabric, self.state
         place = Place(state.step, self.total_steps, fabric.global_rank)
         torch.manual_seed(derive(recipe.seed, "dropout", place.step, place.rank))
@@ -129,7 +136,7 @@ class Trainer:
         self.optimizer.zero_grad()
         several = fabric.world_size > 1
         loss, losses, share, widths = self.module(
-            Batch(x, y.to(fabric.device)), place, None if several else fabric.backward
+            Batch(x, moved(y, fabric.device)), place, None if several else fabric.backward
         )
         self._say(book, self.record.add_step(place.step, loss, losses, share, widths))
         if place.step % CLIPS_EVERY == 0:
@@ -208,7 +215,8 @@ class Trainer:
         reestimate(self.net, self.feed.augmented("reestimate", self.recipe.reestimate_batches))
         if self.valid is not None:
             rank, ranks = fabric.global_rank, fabric.world_size
-            sums = evaluate(self.net, self.valid, self.plans, fabric.device, rank=rank, ranks=ranks)
-            row["accuracy"] = accuracies(summed(fabric, sums), self.plans)
+            scored = evaluate(self.net, self.valid, self.plans, fabric.device, task=self.task, rank=rank, ranks=ranks)
+            joined = scored if ranks == 1 else scored.joined(lambda values: summed(fabric, values))
+            row.update(scores_entry(self.task, accuracies(joined, self.plans)))
         if self.record.add_row(row):
             self._write(BEST)

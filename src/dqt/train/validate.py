@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,10 +15,13 @@ from dqt.nn.layers import Norm
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
 from dqt.nn.ranges import Edge
-from dqt.train.labels import labels_for
+from dqt.program.task import GivenTask, Task
+from dqt.train.answers import served
 from dqt.train.loss import chosen_share
 from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.sources import Source
+from dqt.train.structures import count, mapped, moved
+from dqt.train.targets import targets_for, task_of_net
 
 AUTO_SHARE = "auto_share"
 
@@ -35,33 +39,69 @@ def plans_of(net: Net, recipe: Recipe) -> tuple[int | str, ...]:
     return widths + ((AUTO,) if net.space.choices else ())
 
 
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What the samples of this process contribute to the task's metric.
+
+    Attributes:
+        task: whose metric.
+        places: int64 ``[m]``, where these samples stand among all.
+        rows: float64 ``[plans, m]`` or ``[plans, m, k]``, see :meth:`dqt.Task.rows`; None without samples.
+        share: the sum of the relative BitOPs of these samples under "auto".   samples: of all processes.
+    """
+
+    task: Task
+    places: Tensor
+    rows: Tensor | None
+    share: float
+    samples: int
+
+    def joined(self, summed: Callable[[Tensor], Tensor]) -> Scored:
+        """Those of all processes; ``summed`` adds up a tensor over them."""
+        sizes = [] if self.rows is None else [self.rows.shape[2] if self.rows.dim() == 3 else 0, self.rows.shape[0]]
+        told = summed(torch.tensor([*(sizes or (0, 0)), float(bool(sizes)), self.share], dtype=torch.float64))
+        columns, plans = (int(value / told[2]) for value in told[:2])
+        rows = torch.zeros((plans, self.samples, *([columns] if columns else [])), dtype=torch.float64)
+        if self.rows is not None:
+            rows[:, self.places] = self.rows
+        every = torch.arange(self.samples)
+        return replace(self, places=every, rows=summed(rows), share=float(told[3]))
+
+
 @torch.no_grad()
 def evaluate(
-    net: Net, source: Source, plans: Sequence[int | str], device: torch.device, *, rank: int = 0, ranks: int = 1
-) -> Tensor:
-    """Correct answers of the exact network on this process's part of the data.
+    net: Net,
+    source: Source,
+    plans: Sequence[int | str],
+    device: torch.device,
+    *,
+    task: GivenTask | None = None,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Scored:
+    """The exact network on this process's part of the data, by the metric of its task.
 
     Raises:
-        DataError: labels that do not fit.
-
-    Returns:
-        float64 ``[plans + 2]``: correct by plan, the sum of BitOPs shares under "auto", the samples seen.
+        DataError: targets that do not fit.
     """
     net.eval()
-    parts = batches_of(torch.arange(rank, len(source), ranks), max(source.batch_size, 256))
-    totals = torch.zeros(len(plans) + 2, dtype=torch.float64)
+    task = task_of_net(net, task)
+    places = torch.arange(rank, len(source), ranks)
+    parts = batches_of(places, max(source.batch_size, 256))
+    rows: list[Tensor] = []
+    share = torch.zeros((), dtype=torch.float64)
     with net.frozen():
         for samples, (x, y) in zip(parts, source.batches(parts), strict=True):
-            images, labels = x.to(device), labels_for(net, y, len(x), samples).to(device)
-            for i, plan in enumerate(plans):
-                if plan == AUTO:
-                    logits, choice = net.route(images, exact=True)
-                    totals[-2] += chosen_share(net.space, choice.widths).sum()
-                else:
-                    logits = net.tensor(images, cast("PlanLike", plan), exact=True)
-                totals[i] += (logits.argmax(1) == labels).sum().cpu()
-            totals[-1] += len(x)
-    return totals
+            inputs = moved(x, device)
+            targets = mapped(lambda each: each.cpu().numpy(), targets_for(net, task, y, count(x), samples))
+            found = []
+            for plan in plans:
+                outputs, choice = served(net, inputs, cast("PlanLike", plan))
+                if choice is not None:
+                    share += chosen_share(net.space, choice.widths).sum()
+                found.append(torch.from_numpy(task.rows(outputs, targets)))
+            rows.append(torch.stack(found))
+    return Scored(task, places, torch.cat(rows, 1) if rows else None, float(share), len(source))
 
 
 def batches_of(index: Tensor, size: int) -> list[Tensor]:
@@ -69,15 +109,15 @@ def batches_of(index: Tensor, size: int) -> list[Tensor]:
     return [index[i : i + size] for i in range(0, len(index), size)]
 
 
-def accuracies(totals: Tensor, plans: Sequence[int | str]) -> dict[str, float]:
-    """Top-1 in [0, 1] by plan from the sums of :func:`evaluate`, and ``"auto_share"`` where "auto" was run."""
-    count = float(totals[-1])
-    found = {str(plan): float(totals[i]) / count for i, plan in enumerate(plans)}
-    return found | {AUTO_SHARE: float(totals[-2]) / count} if AUTO in found else found
+def accuracies(scored: Scored, plans: Sequence[int | str]) -> dict[str, float]:
+    """The metric of the task by plan (top-1 in [0, 1]), and ``"auto_share"`` where "auto" was run."""
+    assert scored.rows is not None
+    found = {str(plan): scored.task.value(rows.numpy()) for plan, rows in zip(plans, scored.rows, strict=True)}
+    return found | {AUTO_SHARE: scored.share / scored.samples} if AUTO in found else found
 
 
 @torch.no_grad()
-def reestimate(net: Net, batches: Sequence[Tensor]) -> Net:
+def reestimate(net: Net, batches: Sequence[Any]) -> Net:
     """Take the norm statistics of every width anew, as the mean over ``batches``; ranges and weights stay.
 
     Widths that were not drawn lately have statistics of older weights; this is what they need before they serve.

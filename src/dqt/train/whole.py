@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from dqt.nn.net import Net
+from dqt.program.task import Task
 from dqt.train.loss import objective
 from dqt.train.recipe import Recipe
 
@@ -20,7 +21,7 @@ class Batch:
     The input's quantizer must read the float32 values that are served; only the products after it are computed in less.
     """
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
+    def __init__(self, x: Any, y: Any) -> None:
         self.x, self.y = x, y
 
 
@@ -35,9 +36,9 @@ class Place(NamedTuple):
 class Whole(nn.Module):
     """The objective of a network as a module of its own; ``teacher`` is not a part of what trains."""
 
-    def __init__(self, net: Net, recipe: Recipe, teacher: nn.Module | None) -> None:
+    def __init__(self, net: Net, recipe: Recipe, teacher: nn.Module | None, task: Task | None = None) -> None:
         super().__init__()
-        self.net, self.recipe = net, recipe
+        self.net, self.recipe, self.task = net, recipe, task
         self._teacher = (teacher,)  # in a tuple, where torch does not take it for a submodule
 
     def forward(
@@ -51,8 +52,9 @@ class Whole(nn.Module):
                 soft = _alone(teacher(x))
         step, total, rank = place
         found = objective(
-            self.net, x, y, self.recipe, step=step, total_steps=total, rank=rank, backward=backward, teacher=soft
-        )
+            self.net, x, y, self.recipe,
+            task=self.task, step=step, total_steps=total, rank=rank, backward=backward, teacher=soft,
+        )  # fmt: skip
         return found.loss, found.losses, found.share, found.widths
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from dqt.arith import fixed
 from dqt.nn.graph import Node
 from dqt.nn.integers import Floats
+from dqt.nn.moves import images, reshaped
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 
 def _avg_pool(b: Builder, call: fx.Node) -> str:
-    dims = len(b.shape(call)) - 1
+    x, shape = images(b, call)
+    dims = len(shape) - 1
     kernel = geometry(call.args[1], dims)
     attrs = {
         "kernel": kernel,
@@ -36,11 +38,12 @@ def _avg_pool(b: Builder, call: fx.Node) -> str:
         "count_padding": bool(b.arg(call, 5, "count_include_pad", True)),
         "divisor": b.arg(call, 6, "divisor_override"),
     }
-    return b.add(call, "avg_pool", [b.value(call, call.args[0])], attrs=attrs)
+    return reshaped(b, call, b.add(call, "avg_pool", [x], attrs=attrs, shape=shape), b.shape(call))
 
 
 def _adaptive_pool(b: Builder, call: fx.Node) -> str:
-    return b.add(call, "avg_pool", [b.value(call, call.args[0])], attrs={"adaptive": b.shape(call)[1:]})
+    x, shape = images(b, call)
+    return reshaped(b, call, b.add(call, "avg_pool", [x], attrs={"adaptive": shape[1:]}, shape=shape), b.shape(call))
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

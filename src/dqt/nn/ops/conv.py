@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
@@ -10,6 +11,7 @@ from dqt.nn import integers
 from dqt.nn.emission import two
 from dqt.nn.graph import Node
 from dqt.nn.layered import add_layer, fake_layer
+from dqt.nn.moves import reshaped, transposed
 from dqt.nn.operator import Operator
 from dqt.nn.window import geometry, padded
 from dqt.program.ops.conv import Conv
@@ -25,9 +27,24 @@ def _conv(b: Builder, call: fx.Node) -> str:
     stride = geometry(b.arg(call, 3, "stride", 1), dims)
     dilation = geometry(b.arg(call, 5, "dilation", 1), dims)
     padding = padded(b.arg(call, 4, "padding", 0), tuple(weight.shape[2:]), dilation)
-    x = b.value(call, call.args[0])
     groups = int(b.arg(call, 6, "groups", 1))
-    return add_layer(b, call, "conv", x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
+    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    b.operand(call, call.args[0])
+    placed = b.placements.of(call.args[0])  # type: ignore[arg-type]
+    if placed.dim == 0 and placed.extra:
+        b.placements.put(call, placed)
+        return _frames(b, call, attrs)
+    return add_layer(b, call, "conv", b.value(call, call.args[0]), attrs)
+
+
+def _frames(b: Builder, call: fx.Node, attrs: dict[str, Any]) -> str:
+    """Append the convolution of several images a sample: a value ``[N, k, C, H, W]`` has its channels first for it."""
+    x, dims = b.operand(call, call.args[0]), len(attrs["stride"])
+    before, after, space = b.captured.shapes[x], b.shape(call), slice(-dims, None)
+    frames, channels, order = math.prod(after[: -dims - 1]), -dims - 1, (1, 0, *range(2, 2 + dims))
+    x = transposed(b, call, reshaped(b, call, x, (frames, before[channels], *before[space])), order)
+    out = add_layer(b, call, "frames", x, attrs, shape=(after[channels], frames, *after[space]))
+    return reshaped(b, call, transposed(b, call, out, order), after)
 
 
 def _emit(e: Emission, node: Node) -> None:

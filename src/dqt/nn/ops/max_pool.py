@@ -10,7 +10,7 @@ from torch import fx
 
 from dqt.nn.emission import two
 from dqt.nn.graph import Node
-from dqt.nn.moves import reshaped, taken
+from dqt.nn.moves import images, reshaped, taken
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -27,7 +27,7 @@ Geometry = Mapping[str, tuple[int, ...]]
 
 
 def _max_pool(b: Builder, call: fx.Node) -> str:
-    sides = b.shape(call)[1:]
+    x, (_, *sides) = images(b, call)
     kernel = geometry(call.args[1], len(sides))
     given = {
         "kernel": kernel,
@@ -36,14 +36,14 @@ def _max_pool(b: Builder, call: fx.Node) -> str:
         "dilation": b.arg(call, 4, "dilation", 1),
     }
     windows = {name: geometry(value, len(sides)) for name, value in given.items()}
-    return _pooled(b, call, b.value(call, call.args[0]), windows, sides, ceil=bool(b.arg(call, 5, "ceil_mode", False)))
+    y = _pooled(b, call, x, windows, tuple(sides), ceil=bool(b.arg(call, 5, "ceil_mode", False)))
+    return reshaped(b, call, y, b.shape(call))
 
 
 def _adaptive(b: Builder, call: fx.Node) -> str:
     """Windows of unequal length become equally long: the last element of a short one is there twice."""
-    x = b.value(call, call.args[0])
+    x, (_, *sides) = images(b, call)
     shape, lengths = b.captured.shapes[x], list[int]()
-    sides = geometry(call.args[1], len(shape) - 1)
     for axis, (count, size) in enumerate(zip(sides, shape[1:], strict=True), start=1):
         ends = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
         length = max(last - first for first, last in ends)
@@ -51,7 +51,7 @@ def _adaptive(b: Builder, call: fx.Node) -> str:
         x, lengths = taken(b, call, x, axis, taps), [*lengths, length]
     kernel, ones = tuple(lengths), (1,) * len(sides)
     windows = {"kernel": kernel, "stride": kernel, "padding": (0,) * len(sides), "dilation": ones}
-    return _pooled(b, call, x, windows, sides)
+    return reshaped(b, call, _pooled(b, call, x, windows, tuple(sides)), b.shape(call))
 
 
 def _pooled(b: Builder, call: fx.Node, x: str, windows: Geometry, sides: tuple[int, ...], *, ceil: bool = False) -> str:

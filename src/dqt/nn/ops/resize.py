@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from dqt.arith.resize import WEIGHT_BITS, neighbours
 from dqt.nn.graph import Node
-from dqt.nn.moves import reshaped
+from dqt.nn.moves import images, reshaped
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -29,9 +29,9 @@ MOST = 1 << 16
 
 def _linear(b: Builder, call: fx.Node) -> str:
     """In three dimensions over height and width, then over depth, each with a rounding of its own."""
-    x, corners = b.value(call, call.args[0]), bool(b.arg(call, 2, "align_corners"))
+    (x, (_, *size)), corners = images(b, call), bool(b.arg(call, 2, "align_corners"))
     channels, *sides = b.captured.shapes[x]
-    outputs = b.shape(call)[1:]
+    outputs = tuple(size)
     factors: Sequence[float | None] = b.arg(call, 3, "scale_factors") or [None] * len(sides)
     steps = [(0, 0) if factor is None else _step(factor) for factor in factors]
     *ahead, width = sides

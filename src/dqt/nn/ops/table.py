@@ -61,6 +61,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "cos": torch.cos,
     "erf": torch.erf,
     "erfc": torch.erfc,
+    "sign": torch.sign,
     "tan": torch.tan,
     "atan": torch.atan,
     "sinh": torch.sinh,
@@ -97,8 +98,8 @@ POSITIVE = {
 """Functions whose results are never negative."""
 IN_PLACE = (
     "hardswish", "hardsigmoid", "silu", "gelu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "celu", "mish",
-    "threshold", "abs", "square", "exp", "sin", "cos", "erf", "erfc", "tan", "atan", "sinh", "cosh", "asinh", "expm1",
-    "exp2", "sqrt", "rsqrt", "log", "log2", "log10", "log1p", "reciprocal", "rrelu",
+    "threshold", "abs", "square", "exp", "sin", "cos", "erf", "erfc", "sign", "tan", "atan", "sinh", "cosh", "asinh",
+    "expm1", "exp2", "sqrt", "rsqrt", "log", "log2", "log10", "log1p", "reciprocal", "rrelu",
 )  # fmt: skip
 """Functions that ATen has in place, too."""
 OWN = {"hardtanh", "pow", "base"}

@@ -12,12 +12,23 @@ from dqt.nn.passes.fold_norms import fold_norms
 from dqt.nn.passes.fold_padding import fold_padding
 from dqt.nn.passes.fold_scales import fold_scales
 from dqt.nn.passes.fuse_activations import fuse_activations
+from dqt.nn.passes.merge_moves import merge_moves
 from dqt.nn.passes.place_quantizers import place_quantizers
+from dqt.nn.passes.sink_moves import sink_moves
 from dqt.nn.passes.widen_outputs import widen_outputs
 
 
 def rewritten(graph: Graph, *, input_signed: bool) -> Graph:
     """``graph`` after every pass. ``input_signed``: whether the network's inputs have negative values."""
-    for each in (drop_unused, fold_padding, fold_scales, fold_norms, fuse_activations, widen_outputs):
+    for each in (
+        drop_unused,
+        sink_moves,
+        merge_moves,
+        fold_padding,
+        fold_scales,
+        fold_norms,
+        fuse_activations,
+        widen_outputs,
+    ):
         graph = each(graph)
     return place_quantizers(graph, input_signed=input_signed)

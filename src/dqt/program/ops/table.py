@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dqt.program.errors import require
 from dqt.program.operator import Operator, Scope
+from dqt.program.schema import size
 from dqt.program.values import Shape, UInt8
 
 if TYPE_CHECKING:
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Table(Operator):
-    """Elementwise nonlinearity: ``table[q]``, uint8 ``[2^n]``."""
+    """Elementwise nonlinearity: ``table[q]``, uint8 ``[2^n]``; or ``table[c, q]``, ``[C, 2^n]``, by first dimension."""
 
     x: str
     out: str
@@ -26,10 +29,20 @@ class Table(Operator):
         x = scope.codes(self.x)
         scope.narrow(self.out)
         entries = scope.highest + 1
-        require(self.table.shape == (entries,), f"table of shape {self.table.shape}, need [{entries}]")
+        legal = self.table.shape in ((entries,), (x.shape[0], entries))
+        require(legal, f"table of shape {self.table.shape}, need [{entries}] or [{x.shape[0]}, {entries}]")
         require(int(self.table.max()) <= scope.highest, f"a table entry is above {scope.highest}")
         return x.shape
 
     def run(self, run: Execution) -> Any:
         """Codes."""
-        return run.xp.look_up(run.constant((self.out,), lambda: run.xp.constant(self.table)), run.data[self.x])
+        x, xp = run.data[self.x], run.xp
+        table = run.constant((self.out,), lambda: xp.constant(self.table.reshape(-1)))
+        if self.table.ndim == 1:
+            return xp.look_up(table, x)
+        out, channels = run.empty(self.out), np.arange(len(self.table)) * self.table.shape[1]
+        shape = (-1, *(1,) * (x.ndim - 2))
+        first = run.constant((self.out, "first"), lambda: xp.constant(channels.reshape(shape)))
+        for some in xp.blocks(len(out), size(out.shape[1:])):
+            out[some] = xp.look_up(table, xp.int64(x[some]) + first)
+        return out

@@ -22,7 +22,7 @@ from dqt.train.loss import objective
 from dqt.train.recipe import Recipe
 from dqt.train.search import measure
 from dqt.train.sources import source_of
-from dqt.train.validate import evaluate
+from dqt.train.validate import accuracies, evaluate
 
 from .conftest import tiny_data, tiny_net
 
@@ -32,7 +32,8 @@ CONTROLLER = Recipe(learn="controller", epochs=1, batch_size=24, bitops=0.6, mea
 
 
 def validated(net: Net, x: Tensor, y: Tensor) -> object:
-    return evaluate(net, source_of((x, y), RECIPE), (8,), torch.device("cpu")).tolist()
+    found = evaluate(net, source_of((x, y), RECIPE), (8,), torch.device("cpu"))
+    return accuracies(found, (8,))
 
 
 def cascade(net: Net, x: Tensor, y: Tensor) -> object:

@@ -1,0 +1,48 @@
+"""What a network answers: one tensor, or several by name; in training and, in integers, as it will be served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from dqt.arith.plan import PlanLike, resolve
+from dqt.nn.exact import run_exact
+from dqt.nn.net import Net
+from dqt.nn.run import Choice
+from dqt.program.scoring import reals
+from dqt.program.task import Shapes
+
+
+def shapes_of(net: Net) -> Shapes:
+    """The shape of the network's output, or of each by name, without the batch."""
+    shapes = {output.name: net.shapes[output.value] for output in net.outputs}
+    return shapes if len(shapes) > 1 else next(iter(shapes.values()))
+
+
+def named(net: Net, outputs: Sequence[Tensor]) -> Any:
+    """The one tensor, or several by name."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return {output.name: y for output, y in zip(net.outputs, outputs, strict=True)}
+
+
+def answer(net: Net, x: Any, plan: PlanLike = None) -> Any:
+    """What the network answers at a plan, differentiable."""
+    return named(net, net.tensors(x, plan))
+
+
+def returned(net: Net, given: Any) -> Any:
+    """An answer of the network in the structure that its model returns it in; another one's as it is."""
+    if isinstance(given, Tensor):
+        return net.structure.around([given]) if len(net.outputs) == 1 else given
+    ours = isinstance(given, dict) and list(given) == [output.name for output in net.outputs]
+    return net.structure.around([*given.values()]) if ours else given
+
+
+def served(net: Net, x: Any, plan: PlanLike) -> tuple[Any, Choice | None]:
+    """What will be served at a plan: float64 reals of the integers, NumPy; and under "auto" what was chosen."""
+    fixed: Any = resolve(net.space, plan)
+    exact = run_exact(net, x, fixed)
+    return reals(exact.codes.cpu().numpy(), exact.value), exact.choice

@@ -114,7 +114,9 @@ def test_channels_of_different_size(depthwise: bool) -> None:
     with torch.no_grad():
         first.weight.abs_().mul_(sizes.view(-1, 1, 1, 1))
         second.weight.div_(sizes.view(-1, 1, 1, 1) if depthwise else sizes.view(1, -1, 1, 1))
-    said = found(nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), conv(10, 4)), images())
+    assert not found(nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), conv(10, 4)), images())  # they are equalized
+    capped = nn.Sequential(first, nn.Hardtanh(0, 1e4), second, nn.ReLU(), conv(10, 4))
+    said = found(capped, images())
     assert "8 of 10 use fewer than 4 of 256 codes" in str(said["channels 0"])
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from dqt.arith.plan import Plan, uniform
 from dqt.nn import diagnose
 from dqt.nn.diagnose import Finding
+from dqt.nn.equalize import equalize as equalized
 from dqt.nn.errors import CalibrationError, CalibrationWarning
 from dqt.nn.finite import check_finite
 from dqt.nn.graph import Node, needed_for
@@ -33,7 +34,13 @@ Batches: TypeAlias = Sequence[tuple[Tensor, ...]]
 
 
 def calibrate(
-    net: Net, batches: Iterable[Any], *, observer: Observer = "mse", correct_bias: bool = True, progress: bool = False
+    net: Net,
+    batches: Iterable[Any],
+    *,
+    observer: Observer = "mse",
+    correct_bias: bool = True,
+    equalize: bool = True,
+    progress: bool = False,
 ) -> Net:
     """Set every range from data and correct every layer's bias at every width. No labels, no training.
 
@@ -49,6 +56,8 @@ def calibrate(
         observer: how a clip is found, also the input's: the least squared error, a percentile, or the largest value.
             The first two leave outliers out: samples whose peak is many times that of nearly all others.
         correct_bias: make each layer's mean at each width that of the float model (Nagel et al., 2019).
+        equalize: where channels of very different size cost accuracy, bring them to one size: weights and batch norms
+            change, the float function does not (:mod:`dqt.nn.equalize`).
         progress: show a progress bar.
 
     Returns:
@@ -62,7 +71,7 @@ def calibrate(
     Warns:
         CalibrationWarning: where the network was calibrated and something will serve badly; each says what to do.
     """
-    run_calibration(net, batches, observer=observer, correct_bias=correct_bias, progress=progress)
+    run_calibration(net, batches, observer=observer, correct_bias=correct_bias, equalize=equalize, progress=progress)
     for text in diagnose.sentences(net.findings):
         warnings.warn(text, CalibrationWarning, stacklevel=2)
     return net
@@ -70,7 +79,13 @@ def calibrate(
 
 @outside_inference_mode
 def run_calibration(
-    net: Net, batches: Iterable[Any], *, observer: Observer = "mse", correct_bias: bool = True, progress: bool = False
+    net: Net,
+    batches: Iterable[Any],
+    *,
+    observer: Observer = "mse",
+    correct_bias: bool = True,
+    equalize: bool = False,
+    progress: bool = False,
 ) -> None:
     """:func:`calibrate` for a caller that has its own way to say ``net.findings``."""
     if observer not in get_args(Observer):
@@ -83,6 +98,9 @@ def run_calibration(
     findings: list[Finding] = []
     bar = _progress(progress, 1 + len(net.config.widths) * correct_bias)
     with evaluating(net), torch.no_grad(), bar as advance:
+        if equalize and not untouched:
+            first = _input_ranges(net, inputs, observer, None).values()
+            equalized(net, list(zip(*([signal.raw for signal in signals] for signals in first), strict=True)))
         for layer in _layers(net):
             layer.correction.zero_()
             layer.clip.copy_(weight_clip(layer, observer))
@@ -176,6 +194,14 @@ def set_ranges(
             findings.extend(diagnose.of_node(net, node, ins, signals, extent))
         return signals
 
+    _walk(net, _input_ranges(net, inputs, observer, findings), visit)
+    return means
+
+
+def _input_ranges(
+    net: Net, inputs: Batches, observer: Observer, findings: list[Finding] | None
+) -> dict[str, list[Signal]]:
+    """Set the range of every input; the inputs, batch by batch, without what that leaves out."""
     first = _signals(net, inputs, quantized=False)
     for name, signals in first.items():
         if signals[0].edge is not None:
@@ -184,8 +210,7 @@ def set_ranges(
             if findings is not None:
                 findings.extend(diagnose.of_input(name, values, extent))
             first[name] = _saturated(signals, extent)
-    _walk(net, first, visit)
-    return means
+    return first
 
 
 def _signals(net: Net, inputs: Batches, *, quantized: bool = True) -> dict[str, list[Signal]]:

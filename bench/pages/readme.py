@@ -38,7 +38,7 @@ def draw() -> None:
     untrained = load_results(RESULTS / REPORT)
     save_picture(untrained, PICTURE)
     points = [
-        Point(label=row.label, kind="uniform", bits=row.bits, accuracy=row.accuracy_integer, share=row.share)
+        Point(label=row.label, kind="uniform", bits=row.bits, accuracy=row.score, share=row.share)
         for row in untrained.rows
         if row.kind == "uniform"
     ]

@@ -122,7 +122,7 @@ def test_folders_of_other_names_go_by_their_order_or_are_refused(call: Call) -> 
         ({"x": np.zeros((4, 6))}, "x has no labels beside it"),
         ({"x": np.zeros((4, 5)), "y": labels(4)}, "own.npz: an input of shape [4, 5]: this program takes [N, 6]"),
         ({"x": np.zeros((4, 6)), "y": labels(4) / 2}, "y is float64 [4]; need integers [4]"),
-        ({"x": np.zeros((4, 6)), "y": labels(4) + 1}, "own.npz: label 3 of sample 2 is outside 0..2"),
+        ({"x": np.zeros((4, 6)), "y": labels(4) + 1}, "own.npz: labels: 3 of sample 2 is not a class: need 0 to 2"),
         ({"x": np.full((4, 6), np.nan), "y": labels(4)}, "own.npz: sample 0 of the input holds a NaN"),
     ],
 )
@@ -143,4 +143,5 @@ def test_outputs_that_are_no_class_scores_are_refused(call: Call) -> None:
     assert "eval scores classes: it needs an output [N, classes] of two or more, this program's is [1]" in done.err
     b = Builder(1, (2, 4, 4))
     b.build(b.conv("v0", 2)).save("net.dqt")
-    assert "this program's is [2, " in call("eval", "net.dqt", "npz=own.npz").err
+    np.savez("own.npz", x=np.zeros((4, 2, 4, 4)), y=labels(4))
+    assert "shape [4]: need integers [4, 4, 4], the class of each" in call("eval", "net.dqt", "npz=own.npz").err

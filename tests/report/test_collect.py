@@ -30,7 +30,7 @@ def test_a_row_counts_right_answers_and_agreement() -> None:
     labels, trained = found.predictions.copy(), found.predictions.copy()
     labels[:3] += 1
     trained[0] += 1
-    row = row_of(program, "4 bits", "uniform", found, labels, bits=4, trained=trained)
+    row = row_of(program, "4 bits", "uniform", found, labels, bits=4, trained=np.eye(5)[trained])
     assert (row.accuracy_integer, row.agreement) == (0.7, 0.9)
     assert row.accuracy_trained == 0.8  # sample 0 was wrong in the program alone
     assert row.bitops == cost(program, 4).bitops

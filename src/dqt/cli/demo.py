@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dqt.program.evaluate import Engine, Evaluation
     from dqt.program.program import Program
     from dqt.report.results import Kind, Results, Row
-    from dqt.train.data import DataSet, Splits
+    from dqt.train.data import Splits
 
 SEARCH_WIDTH = 3
 """The searched plan may cost what this uniform width costs."""
@@ -165,6 +165,7 @@ def _evaluate(road: _Road) -> Results:
     from dqt.arith.plan import AUTO, resolve
     from dqt.program.evaluate import as_defined, evaluate
     from dqt.report.collect import auto_of, results_of, row_of
+    from dqt.train.data import DataSet
 
     program, test = road.program, road.splits.test
     inputs, labels = test.inputs().numpy(), test.labels.numpy()
@@ -182,7 +183,7 @@ def _evaluate(road: _Road) -> Results:
         fixed: Any = None if kind == "auto" else resolve(program.space, plan)
         rows.append(row_of(program, label, kind, found, labels, bits=bits, plan=fixed, trained=trained, served=served))
         if kind == "auto":
-            auto = auto_of(program, found, labels, test.images.numpy())
+            auto = auto_of(program, found, labels, test.images.numpy() if isinstance(test, DataSet) else None)
             rows += _rivals(road, rows, found, inputs)
     words = f"the {test.name} test set"
     title = f"dqt demo: {road.name}"
@@ -191,8 +192,8 @@ def _evaluate(road: _Road) -> Results:
     )
 
 
-def _trained(road: _Road, label: str, plan: PlanLike, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """The answers of the differentiable network; and whether its exact form equals the program to the bit."""
+def _trained(road: _Road, label: str, plan: PlanLike, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The outputs of the differentiable network; and whether its exact form equals the program to the bit."""
     import numpy as np
     import torch
 
@@ -202,8 +203,8 @@ def _trained(road: _Road, label: str, plan: PlanLike, inputs: npt.NDArray[np.flo
     x = torch.from_numpy(inputs)
     exact = outputs(road.net, x, plan, exact=True).numpy()
     road.exact[label] = bool(np.array_equal(exact, interpret(road.program, inputs, plan)))
-    answers: npt.NDArray[np.int64] = outputs(road.net, x, plan).argmax(1).numpy()
-    return answers
+    found: npt.NDArray[np.float32] = outputs(road.net, x, plan).numpy()
+    return found
 
 
 def _rivals(road: _Road, rows: list[Row], auto: Evaluation, inputs: npt.NDArray[np.float32]) -> list[Row]:
@@ -221,7 +222,7 @@ def _rivals(road: _Road, rows: list[Row], auto: Evaluation, inputs: npt.NDArray[
     random = evaluate_widths(program, inputs, dealt, engine=road.engine)
     served = as_defined(program, inputs, dealt, random)
     found = [row_of(program, "random, as auto", "random", random, labels, served=served)]
-    held: DataSet = road.splits.valid or road.splits.train
+    held = road.splits.valid or road.splits.train
     batches = [(held.inputs().numpy(), held.labels.numpy())]
     least = program.space.widths[0]
     try:
@@ -265,7 +266,7 @@ def _show(road: _Road, results: Results, written: dict[str, Path], seconds: floa
     if road.uniform_at_auto is not None:
         auto = next(row for row in results.rows if row.kind == "auto")
         typer.echo(
-            f"auto: {100 * auto.accuracy_integer:.2f} %; uniform widths at equal BitOPs, interpolated: "
+            f"auto: {100 * auto.score:.2f} %; uniform widths at equal BitOPs, interpolated: "
             f"{100 * road.uniform_at_auto:.2f} %"
         )
     typer.echo(f"Done in {seconds:.0f} s:")

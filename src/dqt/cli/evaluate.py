@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.errors import DIFFERS
-from dqt.cli.inputs import EngineName, EngineOption, engine_of, plan_in, size_of, widths_of
+from dqt.cli.inputs import EngineName, EngineOption, TaskOption, engine_of, plan_in, size_of, widths_of
 from dqt.cli.output import RED, Json, PlanFiles, ProgramFile, alarm, emit, progress, table
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from dqt.cli.labelled import Labelled
     from dqt.program.evaluate import Engine
     from dqt.program.program import Program
+    from dqt.program.task import Task
     from dqt.report.results import Kind, Results
 
-    Task = tuple[str, Kind, PlanLike, int | None]
+    Way = tuple[str, Kind, PlanLike, int | None]
 
 
 Check = Annotated[
@@ -43,9 +44,10 @@ def evaluate(
         ),
     ] = None,
     engine: EngineOption = EngineName.NATIVE,
+    task: TaskOption = None,
     as_json: Json = False,
 ) -> None:
-    """Top-1 accuracy of the integer program on the test part of a data set. Without choices: all widths, and auto.
+    """Top-1 accuracy, or another task's metric, of the program on test data. Without choices: all widths, and auto.
 
     In every run the native engine's integers are compared with those of the interpreter on a sample of the inputs.
     Should they differ, the table says so in red and the exit code is 4.
@@ -55,17 +57,20 @@ def evaluate(
     """
     from dqt.arith.plan import resolve
     from dqt.cli.labelled import labelled_samples
+    from dqt.program.evaluate import task_of_program
+    from dqt.program.named import named_task
     from dqt.program.program import Program
     from dqt.report import save_results
 
     program = Program.load(net)
-    tasks = _tasks(program, bits, plan or [], auto)
-    for _, _, one, _ in tasks:
+    ways = _ways(program, bits, plan or [], auto)
+    for _, _, one, _ in ways:
         resolve(program.space, one)
-    test = labelled_samples(program, data, limit)
+    judge = task_of_program(program, None if task is None else named_task(task, "--task"))
+    test = labelled_samples(program, data, limit, judge)
     if out is not None:
         _make_folder(out)
-    results = _run(program, test, tasks, net, engine_of(program, engine), check)
+    results = _run(program, test, ways, judge, net, engine_of(program, engine), check)
     try:
         emit(results.model_dump(mode="json", exclude_none=True), as_json, lambda: show(results))
     finally:  # neither a full disk nor a closed pipe costs the work: it is shown, and it is saved
@@ -92,17 +97,18 @@ def show(results: Results) -> None:
     """The main table of the results."""
     from rich.text import Text
 
-    from dqt.report.tables import COMPARISON, ROW_HEAD, columns, facts, row_cells, verdict
+    from dqt.report.tables import AGREEMENT, COMPARISON, TRAINED, columns, facts, row_cells, row_head, verdict
 
-    trained = any(row.accuracy_trained is not None for row in results.rows)
-    kept = [i for i in columns(results) if trained or ROW_HEAD[i] not in ("accuracy trained", "agreement")]
+    trained = any(row.trained is not None for row in results.rows)
+    kept = [i for i in columns(results) if trained or i not in (TRAINED, AGREEMENT)]
+    heads = row_head(results)
     rows: list[list[str | Text]] = []
     for row in results.rows:
         cells: list[str | Text] = [*row_cells(results, row)]
         if row.differs:
             cells[COMPARISON] = Text(str(cells[COMPARISON]), style=RED)
         rows.append([cells[i] for i in kept])
-    table([ROW_HEAD[i] for i in kept], rows)
+    table([heads[i] for i in kept], rows)
     typer.echo(facts(results))
     if verdict(results) and not any(row.differs for row in results.rows):
         typer.echo(verdict(results))
@@ -117,34 +123,36 @@ def stop_if_different(results: Results) -> None:
         raise typer.Exit(DIFFERS)
 
 
-def _tasks(program: Program, bits: str | None, plans: list[Path], auto: bool) -> list[Task]:
+def _ways(program: Program, bits: str | None, plans: list[Path], auto: bool) -> list[Way]:
     """What to run: label, kind, plan, width."""
     from dqt.arith.cascade import Cascade
     from dqt.arith.plan import AUTO
 
     everything = bits is None and not plans and not auto
     widths = list(reversed(program.space.widths)) if everything else widths_of(bits) if bits else []
-    tasks: list[Task] = [(f"{b} bits", "uniform", b, b) for b in dict.fromkeys(widths)]
+    ways: list[Way] = [(f"{b} bits", "uniform", b, b) for b in dict.fromkeys(widths)]
     for path in dict.fromkeys(plans):
         held = plan_in(program.space, path)
         kind: Kind = "cascade" if isinstance(held, Cascade) else "plan"
-        tasks.append((f"{kind} {path}", kind, held, None))
+        ways.append((f"{kind} {path}", kind, held, None))
     if auto or (everything and program.space.choices):
-        tasks.append((AUTO, "auto", AUTO, None))
-    return tasks
+        ways.append((AUTO, "auto", AUTO, None))
+    return ways
 
 
-def _run(program: Program, test: Labelled, tasks: list[Task], net: Path, engine: Engine | None, check: int) -> Results:
+def _run(
+    program: Program, test: Labelled, ways: list[Way], task: Task, net: Path, engine: Engine | None, check: int
+) -> Results:
     from dqt.arith.plan import AUTO, resolve
     from dqt.program import evaluate as room
-    from dqt.report.collect import auto_of, results_of, row_of
+    from dqt.report.collect import auto_of, metric_of, results_of, row_of
 
-    labels = test.labels
+    labels = test.targets
     rows, chosen = [], None
     compared = min(check, len(labels)) if engine else 0
-    with progress("evaluating", len(tasks) * (len(labels) + compared)) as advance:
-        for label, kind, plan, width in tasks:
-            found = room.evaluate(program, test.inputs, plan, advance=advance, engine=engine)
+    with progress("evaluating", len(ways) * (len(labels) + compared)) as advance:
+        for label, kind, plan, width in ways:
+            found = room.evaluate(program, test.inputs, plan, advance=advance, engine=engine, task=task)
             served = None
             if compared:
                 served = room.as_defined(program, test.inputs, plan, found, compared, advance=advance)
@@ -155,5 +163,5 @@ def _run(program: Program, test: Labelled, tasks: list[Task], net: Path, engine:
                 chosen = auto_of(program, found, labels, test.images)
     return results_of(
         program, rows, name=net.stem, data=test.words, samples=len(labels), model_bytes=size_of(program, net),
-        auto=chosen, engine="native" if engine else "interpret",
+        auto=chosen, engine="native" if engine else "interpret", metric=metric_of(task),
     )  # fmt: skip

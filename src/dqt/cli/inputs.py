@@ -182,6 +182,17 @@ EngineOption = Annotated[
 ]
 
 
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        help="What the outputs are for: classification, dense, regression, language, or file.py:name, a dqt.Task of "
+        "yours. Default: what the network was trained for.",
+    ),
+]
+
+
 def engine_of(program: Program, name: EngineName) -> Engine | None:
     """The engine of that name; None is the interpreter.
 

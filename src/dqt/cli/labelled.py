@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dqt.data.arrays import Int64, Part
     from dqt.data.formats import Arrays
     from dqt.program.program import Program
+    from dqt.program.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,37 +25,46 @@ class Labelled:
 
     Attributes:
         words: what the samples are, for people.
-        inputs: float32 ``[N, *input_shape]``.   labels: ``[N]``, each the index of one of the program's outputs.
+        inputs: float32 ``[N, *input_shape]``.
+        targets: as the task's metric takes them: of classification ``[N]``, each the index of one of the outputs.
         images: uint8 ``[N, C, H, W]`` where the samples are images.
     """
 
     words: str
     inputs: npt.NDArray[np.float32]
-    labels: Int64
+    targets: Any
     images: npt.NDArray[np.uint8] | None
 
 
-def labelled_samples(program: Program, spec: str, limit: int | None) -> Labelled:
+def labelled_samples(program: Program, spec: str, limit: int | None, task: Task) -> Labelled:
     """The first ``limit`` samples that ``spec`` names; all by default.
 
     The test part where the data has one. Otherwise all of the user's own data, but for a program that was trained on
     a set of that kind, which has seen four fifths of it: the fifth that training held out.
 
     Raises:
-        DataError: see :func:`dqt.data.sets.read`; or labels that are not classes of the program. InputError: samples
-            that the program does not take, or outputs that are not one score for each class.
+        DataError: see :func:`dqt.data.sets.read`; or targets that do not fit the task. InputError: samples that the
+            program does not take, or outputs that are not one score for each class.
     """
-    from dqt.data.arrays import check_labels
+    from dqt.data.errors import DataError
     from dqt.data.sets import read
+    from dqt.program.evaluate import output_value
+    from dqt.program.task import CLASSIFICATION
 
-    count = classes_of(program)
+    plain = task.name == CLASSIFICATION
+    if plain:
+        classes_of(program)
     name, _, path = spec.partition("=")
-    arrays = read(spec, like=image_shape(program, path) if name == "folder" else None)
+    arrays = read(spec, like=image_shape(program, path) if name == "folder" else None, classes=plain)
     part, words = _scored(program, arrays, name, path)
     part = part.take(slice(None, limit))
     labels = _renumbered(program, arrays, part.labels, path) if name == "folder" else part.labels
-    check_labels(labels, count, path or name)
-    return Labelled(words, inputs_of(program, part.x, path or name), labels, _shown(program, part.x))
+    inputs = inputs_of(program, part.x, path or name)
+    try:
+        targets = task.checked(labels, output_value(program).shape, len(inputs), error=DataError)
+    except DataError as error:
+        raise DataError(f"{path or name}: {error}") from None
+    return Labelled(words, inputs, targets, _shown(program, part.x))
 
 
 def classes_of(program: Program) -> int:
@@ -70,7 +80,8 @@ def classes_of(program: Program) -> int:
     if len(shape) != 1 or shape[0] < 2:
         raise InputError(
             f"eval scores classes: it needs an output [N, classes] of two or more, this program's is {list(shape)} for "
-            "each sample; compare what dqt run writes with --bits 8 -o wide.npy and --bits 4 -o narrow.npy"
+            "each sample; say what it is for with --task, or compare what dqt run writes with --bits 8 -o wide.npy and "
+            "--bits 4 -o narrow.npy"
         )
     return int(shape[0])
 

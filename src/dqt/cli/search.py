@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dqt.cli.inputs import EngineName, checkpoint_of, engine_of, rooted, widths_of
+from dqt.cli.inputs import EngineName, TaskOption, checkpoint_of, engine_of, rooted, widths_of
 from dqt.cli.output import CheckpointFile, DataRoot, Json, emit, table
 
 if TYPE_CHECKING:
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from dqt.arith.cascade import Cascade
     from dqt.arith.plan import Plan, Space
     from dqt.nn.net import Net
+    from dqt.program.task import Task
     from dqt.train.checkpoint import Checkpoint
-    from dqt.train.data import DataSet
+    from dqt.train.data import ArraySet, DataSet
+    from dqt.train.recipe import Run
 
 BATCH = 128
 
@@ -49,6 +51,7 @@ def search(
     ] = None,
     edges: Annotated[bool, typer.Option("--edges", help="Search the first and last layer, too.")] = False,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples to measure on.")] = 512,
+    task: TaskOption = None,
     data_root: DataRoot = None,
     as_json: Json = False,
 ) -> None:
@@ -57,24 +60,26 @@ def search(
     With --cascade, choose the margins below which a sample runs again at the next width; --bitops is what a sample may
     cost on average, every pass counted. Either file serves as --plan of dqt eval, run and bench.
     """
-    from dqt.train.build import rebuild
+    from dqt.train.build import rebuild, task_of_run
 
     net, held = rebuild(checkpoint_of(checkpoint))
+    run = _run(held, task, data, data_root)
+    judge = task_of_run(run)
 
     def batches() -> list[tuple[Tensor, Tensor]]:  # read only when the budget is known to be one
-        return _batches(_data(held, data, data_root), samples)
+        return _batches(_data(run), samples)
 
     if cascade is None:
-        _plan(net, batches, out or Path("plan.json"), bitops=bitops, size=size, edges=edges, as_json=as_json)
+        _plan(net, judge, batches, out or Path("plan.json"), bitops=bitops, size=size, edges=edges, as_json=as_json)
         return
     if size is not None or edges:
         raise typer.BadParameter("--cascade has uniform widths and a budget of --bitops: leave out --size and --edges")
     widths = widths_of(cascade, "--cascade", "2,4,8")
-    _cascade(net, batches, widths, out or Path("cascade.json"), bitops=bitops, as_json=as_json)
+    _cascade(net, judge, batches, widths, out or Path("cascade.json"), bitops=bitops, as_json=as_json)
 
 
 def _plan(
-    net: Net, batches: Callable[[], list[tuple[Tensor, Tensor]]], out: Path, *,
+    net: Net, task: Task | None, batches: Callable[[], list[tuple[Tensor, Tensor]]], out: Path, *,
     bitops: float | None, size: float | None, edges: bool, as_json: bool,
 ) -> None:  # fmt: skip
     from dqt.arith.cost import cost
@@ -82,7 +87,7 @@ def _plan(
 
     room.budgets(net.space, bitops=bitops, size=size, edges=edges)
     measured = batches()
-    plan = room.search(net, measured, bitops=bitops, size=size, edges=edges, progress=not as_json)
+    plan = room.search(net, measured, bitops=bitops, size=size, edges=edges, task=task, progress=not as_json)
     plan.save(out)
     paid = cost(net, plan)
     result: dict[str, Any] = {
@@ -103,7 +108,7 @@ def _plan(
 
 
 def _cascade(
-    net: Net, batches: Callable[[], list[tuple[Tensor, Tensor]]], widths: list[int], out: Path, *,
+    net: Net, task: Task | None, batches: Callable[[], list[tuple[Tensor, Tensor]]], widths: list[int], out: Path, *,
     bitops: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     import numpy as np
@@ -123,9 +128,9 @@ def _cascade(
         yield from pairs
 
     share = bitops if bitops <= 1 else bitops / full_bitops(program.space)
-    found = dqt.calibrate_cascade(program, read(), widths, bitops=share, engine=engine)
+    found = dqt.calibrate_cascade(program, read(), widths, bitops=share, engine=engine, task=task)
     found.save(out)
-    spent = evaluate(program, np.concatenate([x for x, _ in pairs]), found, engine=engine)
+    spent = evaluate(program, np.concatenate([x for x, _ in pairs]), found, engine=engine, task=task)
     result: dict[str, Any] = {
         "cascade": str(out),
         "widths": list(found.widths),
@@ -153,19 +158,25 @@ def _uniform_plans(space: Space) -> list[Plan]:
     return [uniform(space, b) for b in space.widths]
 
 
-def _data(held: Checkpoint, spec: str | None, root: Path | None) -> DataSet:
-    """Samples to measure on: those held out of training, or else the training samples."""
-    from dqt.train.build import load_data
+def _run(held: Checkpoint, task: str | None, spec: str | None, root: Path | None) -> Run:
+    """The run of a checkpoint, with another task or other data where they are given."""
     from dqt.train.recipe import run_from
 
     run = run_from(held.run or {}, "the checkpoint")
     if spec is not None:
         run = run.model_copy(update={"data": run.data.model_copy(update={"spec": spec})})
-    splits = load_data(rooted(run, root))
+    return rooted(run.model_copy(update={"task": task}) if task is not None else run, root)
+
+
+def _data(run: Run) -> DataSet | ArraySet:
+    """Samples to measure on: those held out of training, or else the training samples."""
+    from dqt.train.build import load_splits
+
+    splits = load_splits(run)
     return splits.valid or splits.train
 
 
-def _batches(data: DataSet, samples: int) -> list[tuple[Tensor, Tensor]]:
+def _batches(data: DataSet | ArraySet, samples: int) -> list[tuple[Tensor, Tensor]]:
     """A fixed draw of ``samples``."""
     import torch
 

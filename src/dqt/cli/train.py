@@ -13,6 +13,7 @@ from dqt.cli.output import DataRoot, Json, emit
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
+    from dqt.train.fit import History
     from dqt.train.gains import Judge
 
 
@@ -35,7 +36,7 @@ def train(
     if list_recipes:
         names = shipped()
         return emit(sorted(names), as_json, lambda: typer.echo("\n".join(f"{k}  {names[k]}" for k in sorted(names))))
-    from dqt.train.build import load_data, network, teacher
+    from dqt.train.build import load_splits, network, teacher
     from dqt.train.checkpoint import BEST, LAST
     from dqt.train.fit import fit
     from dqt.train.processes import keep_freed_memory
@@ -46,7 +47,7 @@ def train(
     keep_freed_memory()
     path = find_recipe(config)
     run = rooted(load_run(path), data_root)
-    data = load_data(run)
+    data = load_splits(run)
     net = network(run, data.train.shape)
     folder = run_dir or Path("runs") / path.stem
     if run.recipe.learn == "controller":
@@ -61,12 +62,20 @@ def train(
     summary: dict[str, Any] = {
         "run": str(folder),
         "checkpoint": str(best),
-        "accuracy": history.accuracy,
+        **_scores(history),
         "epochs": len(history.rows),
         "warnings": [text for row in history.rows for text in row["warnings"]],
     }
     emit(summary, as_json, lambda: typer.echo(f"{best}\nnext: dqt lower {folder}"))
     return None
+
+
+def _scores(history: History) -> dict[str, Any]:
+    """The metric by plan, and its name where it is not the accuracy."""
+    last = history.rows[-1]
+    if "accuracy" in last:
+        return {"accuracy": history.accuracy}
+    return {"metric": last["metric"], "scores": history.scores}
 
 
 def _judge(net: Net) -> Judge:

@@ -27,22 +27,26 @@ NAMES = "need x and y (or images and labels), or x_train, y_train, x_test and y_
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Samples with labels: ``x`` ``[N, ...]``, uint8 pixels or numbers as a model takes them; int64 ``[N]``."""
+    """Samples with labels: ``x`` ``[N, ...]``, uint8 pixels or numbers as a model takes them; int64 ``[N]``.
+
+    For other tasks than classification ``labels`` are the targets as the file has them, ``[N, ...]``.
+    """
 
     x: Array
-    labels: Int64
+    labels: Array
 
     def take(self, index: Any) -> Part:
         """The samples at ``index``, in that order."""
         return Part(self.x[index], self.labels[index])
 
 
-def read_parts(path: Path) -> dict[str, Part]:
+def read_parts(path: Path, *, classes: bool = True) -> dict[str, Part]:
     """The labelled parts of an .npz file: ``"train"`` and ``"test"``, one of them, or ``""`` where it has no parts.
 
     Samples are called ``x``, ``images``, ``inputs``, ``data``, ``samples`` or ``features``, labels ``y``, ``labels`` or
     ``targets``, alone or with train or test before or after an underscore: ``x_train``, ``test_labels``. Case does not
-    matter, and arrays of other names are not read. Labels are integers ``[N]`` or ``[N, 1]``, from 0.
+    matter, and arrays of other names are not read. Labels are integers ``[N]`` or ``[N, 1]``, from 0; without
+    ``classes`` they are any numbers ``[N, ...]``.
 
     Raises:
         DataError: not such a file; samples without labels, or another number of them; labels that are no classes.
@@ -51,7 +55,7 @@ def read_parts(path: Path) -> dict[str, Part]:
         if not isinstance(held, np.lib.npyio.NpzFile):
             raise DataError(f"{path}: one array without labels; save an .npz file: {NAMES}")
         roles = _roles(path, held.files)
-        return {part: _pair(path, held, x, y) for part, (x, y) in roles.items()}
+        return {part: _pair(path, held, x, y, classes) for part, (x, y) in roles.items()}
 
 
 def read_samples(path: Path) -> Array:
@@ -140,10 +144,12 @@ def _roles(path: Path, names: Collection[str]) -> dict[str, tuple[str, str]]:
     return {part: (found[part, "samples"], found[part, "labels"]) for part in parts}
 
 
-def _pair(path: Path, held: Mapping[str, Array], x_name: str, y_name: str) -> Part:
+def _pair(path: Path, held: Mapping[str, Array], x_name: str, y_name: str, classes: bool) -> Part:
     x, y = _member(path, held, x_name), _member(path, held, y_name)
     if x.ndim < 2 or 0 in x.shape or x.dtype.kind not in "iuf":
         raise DataError(f"{path}: {x_name} is {x.dtype} {list(x.shape)}; need numbers [N, ...], N samples")
+    if not classes:
+        return Part(x, _targets(path, y_name, y, len(x)))
     flat = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if flat.shape != (len(x),) or flat.dtype.kind not in "iub":
         raise DataError(
@@ -152,6 +158,14 @@ def _pair(path: Path, held: Mapping[str, Array], x_name: str, y_name: str) -> Pa
         )
     check_labels(flat, None, path)
     return Part(x, flat.astype(np.int64))
+
+
+def _targets(path: Path, name: str, y: Array, count: int) -> Array:
+    if y.ndim == 0 or len(y) != count or y.dtype.kind not in "iubf":
+        raise DataError(
+            f"{path}: {name} is {y.dtype} {list(y.shape)}; need numbers [{count}, ...], one for each sample"
+        )
+    return y
 
 
 def check_labels(labels: npt.NDArray[np.integer[Any] | np.bool_], classes: int | None, path: Path | str) -> None:

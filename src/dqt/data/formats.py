@@ -28,7 +28,7 @@ class Arrays:
     """What a reader returns.
 
     Attributes:
-        classes: names, or numbers as text, of the labels from 0.
+        classes: names, or numbers as text, of the labels from 0; none where the labels are no classes.
         train: None where an .npz file has samples for test alone.
         test: None where a set has no test part.
 
@@ -107,13 +107,15 @@ def read_idx(path: Path, dims: int) -> UInt8:
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy()
 
 
-def npz(path: Path) -> Arrays:
+def npz(path: Path, *, classes: bool = True) -> Arrays:
     """Samples and labels by their names: see :func:`dqt.data.arrays.read_parts`."""
-    parts = read_parts(path)
+    parts = read_parts(path, classes=classes)
     train, test = parts.get(TRAIN, parts.get(WHOLE)), parts.get(TEST)
     if train is not None and test is not None and train.x.shape[1:] != test.x.shape[1:]:
         shapes = " and ".join(str(list(part.x.shape[1:])) for part in (train, test))
         raise DataError(f"{path}: samples of different shapes for training and test, {shapes}")
+    if not classes:
+        return Arrays((), train, test)
     count = max(int(part.labels.max()) for part in parts.values()) + 1
     return Arrays(tuple(str(i) for i in range(count)), train, test)
 

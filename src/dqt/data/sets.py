@@ -15,24 +15,25 @@ from dqt.data.formats import Arrays
 
 TEST_SHARE = 0.2
 SPLIT_SEED = 20250817
-READERS: dict[str, Callable[[Path, Sequence[int] | None], Arrays]] = {
-    "digits": lambda _, __: formats.digits(),
-    "cifar10": lambda path, _: formats.cifar10(path),
-    "fashion-mnist": lambda path, _: formats.fashion_mnist(path),
-    "npz": lambda path, _: formats.npz(path),
-    "folder": formats.folder,
+READERS: dict[str, Callable[[Path, Sequence[int] | None, bool], Arrays]] = {
+    "digits": lambda _, __, ___: formats.digits(),
+    "cifar10": lambda path, _, __: formats.cifar10(path),
+    "fashion-mnist": lambda path, _, __: formats.fashion_mnist(path),
+    "npz": lambda path, _, classes: formats.npz(path, classes=classes),
+    "folder": lambda path, like, _: formats.folder(path, like),
 }
 OWN = ("npz", "folder")
 """Sets of the user's own, whose one part may be either: training data or test data."""
 
 
-def read(spec: str, like: Sequence[int] | None = None) -> Arrays:
+def read(spec: str, like: Sequence[int] | None = None, *, classes: bool = True) -> Arrays:
     """The set that ``spec`` names, as its files have it.
 
     Args:
         spec: ``"digits"``, or ``"cifar10=PATH"``, ``"fashion-mnist=PATH"``, ``"npz=FILE"``, ``"folder=PATH"``.
         like: the shape ``[C, H, W]`` that images of a folder must get; by default that of the first, in colour if any
             image is.
+        classes: whether the labels are a class for each sample; False: any targets, which only ``npz`` has.
 
     Raises:
         DataError: an unknown set; a file that is missing, of the wrong size or damaged. ModuleNotFoundError: digits
@@ -45,7 +46,9 @@ def read(spec: str, like: Sequence[int] | None = None) -> Arrays:
         raise DataError(f"data {spec!r}: unknown set {name!r}; {advice}")
     if (name == "digits") == bool(path):
         raise DataError(f"data {spec!r}: " + ("digits takes no path" if path else f"needs a path: {name}=PATH"))
-    return READERS[name](Path(path).expanduser(), like)
+    if not classes and name != "npz":
+        raise DataError(f"data {spec!r}: has a class for each sample; targets of another task come from npz=FILE")
+    return READERS[name](Path(path).expanduser(), like, classes)
 
 
 def split(arrays: Arrays) -> tuple[Part, Part]:
@@ -59,8 +62,13 @@ def split(arrays: Arrays) -> tuple[Part, Part]:
     if arrays.test is not None:
         return arrays.train, arrays.test
     count = round(len(arrays.train.labels) * TEST_SHARE)
-    train, test = hold_out(arrays.train.labels, count, "the test part")
+    train, test = hold_out(strata(arrays, arrays.train), count, "the test part")
     return arrays.train.take(train), arrays.train.take(test)
+
+
+def strata(arrays: Arrays, part: Part) -> Int64:
+    """By what a split is stratified: the classes, or nothing."""
+    return part.labels if arrays.classes else np.zeros(len(part.labels), dtype=np.int64)
 
 
 def hold_out(labels: Int64, count: int, what: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

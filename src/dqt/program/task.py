@@ -316,7 +316,9 @@ def task_for(given: GivenTask | None, shapes: Shapes, info: Mapping[str, Any] | 
         try:
             return task_of(named)
         except TaskError:
-            raise TaskError(f"this network was trained for a task of your own, {named!r}: pass that task") from None
+            raise TaskError(
+                f"this network was trained for {named!r}, a task of your own: pass it (task=, --task file.py:name)"
+            ) from None
     return task_of("dense" if not isinstance(shapes, Mapping) and len(shapes) > 1 else CLASSIFICATION)
 
 

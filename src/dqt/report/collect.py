@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from dqt.arith.plan import Plan
 from dqt.program.evaluate import Comparison, Evaluation
 from dqt.program.layered import accumulator_bits
 from dqt.program.pixels import class_name
-from dqt.report.results import Auto, EngineName, Kind, LayerRecord, Results, Row, Sample, Served
+from dqt.program.task import CLASSIFICATION, Task
+from dqt.report.results import Auto, EngineName, Kind, LayerRecord, Metric, Results, Row, Sample, Served
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
@@ -35,43 +36,54 @@ def row_of(
     label: str,
     kind: Kind,
     found: Evaluation,
-    labels: npt.ArrayLike,
+    targets: Any,
     *,
     bits: int | None = None,
     plan: Plan | None = None,
-    trained: npt.ArrayLike | None = None,
+    trained: Any = None,
     served: Comparison | None = None,
 ) -> Row:
     """One row of the results.
 
     Args:
-        found: the program's answers.   labels: true classes, ``[N]``.
+        found: the program's answers.   targets: as the task's metric takes them, such as true classes ``[N]``.
         bits: the width of a uniform row.   plan: its widths, where they are the same for every sample.
-        trained: the answers of the network as it was trained, ``[N]``, if it was run.
+        trained: the outputs of the network as it was trained, ``[N, ...]``, if it was run.
         served: how the engine's integers compare with the interpreter's, if that was compared.
     """
     mean = found.widths.mean(axis=0).tolist()
     known = {name: (float(b), float(b)) for name, b in zip(program.layers, mean, strict=True)}
     if plan is not None:
         known = {name: (float(bw), float(ba)) for name, (bw, ba) in plan.items()}
-    accuracy = None if trained is None else float((np.asarray(trained) == np.asarray(labels)).mean())
+    task = found.task
+    before = None if trained is None else task.value(task.rows(trained, targets))
+    same = None if trained is None or task.answer is None else found.agreement(task.answer(trained))
+    names = ("accuracy_trained", "accuracy_integer") if usual(task) else ("metric_trained", "metric_integer")
+    scores: dict[str, Any] = dict(zip(names, (before, found.score(targets)), strict=True))
     return Row(
         label=label,
         kind=kind,
         bits=bits,
         widths={} if kind == "cascade" else known,  # those of the last pass alone would mislead
-        accuracy_trained=accuracy,
-        accuracy_integer=found.accuracy(labels),
-        agreement=None if trained is None else found.agreement(trained),
+        agreement=same,
         bitops=float(found.bitops.mean()),
         share=found.share,
         served=None if served is None else Served(samples=served.samples, equal=served.equal),
+        **scores,
     )
 
 
-def auto_of(
-    program: Program, found: Evaluation, labels: npt.NDArray[Any], images: npt.NDArray[np.uint8] | None = None
-) -> Auto:
+def usual(task: Task) -> bool:
+    """Whether results are judged by top-1."""
+    return task.name == CLASSIFICATION
+
+
+def metric_of(task: Task) -> Metric | None:
+    """The metric that results name."""
+    return None if usual(task) else Metric(name=task.metric_name, unit=task.unit, higher=task.higher)
+
+
+def auto_of(program: Program, found: Evaluation, targets: Any, images: npt.NDArray[np.uint8] | None = None) -> Auto:
     """What the controller chose, and with ``images``, uint8 ``[N, C, H, W]``, its easiest and hardest samples."""
     histogram: dict[str, dict[int, int]] = {}
     for i, layer in enumerate(program.space.layers):
@@ -82,25 +94,39 @@ def auto_of(
     if images is not None and images.ndim == 4 and images.shape[1] in (1, 3):
         order = np.argsort(found.bitops, kind="stable")
         count = min(SHOWN, len(order) // 2)
-        samples += [_sample(program, found, labels, images, i, "easy") for i in order[:count]]
-        samples += [_sample(program, found, labels, images, i, "hard") for i in order[::-1][:count]]
+        words = _words(program, found, targets)
+        samples += [_sample(found, words, images, i, "easy") for i in order[:count]]
+        samples += [_sample(found, words, images, i, "hard") for i in order[::-1][:count]]
     return Auto(histogram=histogram, samples=tuple(samples))
 
 
+def _words(program: Program, found: Evaluation, targets: Any) -> Callable[[int], tuple[str, str]]:
+    """What is right and what was said of a sample; of other tasks than classification the sample's own metric."""
+    if usual(found.task):
+        return lambda i: (class_name(program, int(targets[i])), class_name(program, int(found.predictions[i])))
+    rows, task = found.rows(targets), found.task
+
+    def judged(i: int) -> tuple[str, str]:
+        said = f"{task.metric_name} {task.shown(task.value(rows[i : i + 1]))}"
+        return said, said
+
+    return judged
+
+
 def _sample(
-    program: Program,
     found: Evaluation,
-    labels: npt.NDArray[Any],
+    words: Callable[[int], tuple[str, str]],
     images: npt.NDArray[np.uint8],
     i: int,
     difficulty: Any,
 ) -> Sample:
+    label, prediction = words(i)
     picture = images[i, 0] if images.shape[1] == 1 else images[i].transpose(1, 2, 0)
     return Sample(
         image=picture.tolist(),
         widths=tuple(found.widths[i].tolist()),
-        label=class_name(program, int(labels[i])),
-        prediction=class_name(program, int(found.predictions[i])),
+        label=label,
+        prediction=prediction,
         difficulty=difficulty,
     )
 
@@ -115,6 +141,7 @@ def results_of(
     model_bytes: int,
     auto: Auto | None,
     engine: EngineName | None = None,
+    metric: Metric | None = None,
 ) -> Results:
     """The results of a run; arguments as in :class:`dqt.report.results.Results`."""
     return Results(
@@ -124,6 +151,7 @@ def results_of(
         model_bytes=model_bytes,
         master=program.space.master,
         engine=engine,
+        metric=metric,
         layers=layers_of(program),
         rows=tuple(rows),
         auto=auto,
@@ -131,9 +159,9 @@ def results_of(
 
 
 def uniform_at(rows: Sequence[Row], share: float) -> float:
-    """Accuracy of uniform widths at a share of the BitOPs, on the straight line between its two neighbours.
+    """The metric of uniform widths at a share of the BitOPs, on the straight line between its two neighbours.
 
-    What a random mix of the two widths would reach; beyond the ends, the accuracy of the end.
+    What a random mix of the two widths would reach; beyond the ends, the metric of the end.
     """
-    points = sorted((row.share, row.accuracy_integer) for row in rows if row.kind == "uniform")
+    points = sorted((row.share, row.score) for row in rows if row.kind == "uniform")
     return float(np.interp(share, [x for x, _ in points], [y for _, y in points]))

@@ -14,9 +14,21 @@ import numpy as np
 from PIL import Image
 
 from dqt.arith.files import write_file
+from dqt.program.task import PERCENT
 from dqt.report.plots import accuracy_svg
-from dqt.report.results import Auto, LayerRecord, Results, Row, Sample, frontier, mean_width
-from dqt.report.tables import COMPARISON, ROW_HEAD, columns, facts, percent, quantity, row_cells, verdict
+from dqt.report.results import Auto, LayerRecord, Results, Row, Sample, mean_width
+from dqt.report.tables import (
+    COMPARISON,
+    as_good,
+    columns,
+    facts,
+    percent,
+    quantity,
+    row_cells,
+    row_head,
+    score,
+    verdict,
+)
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """The browser itself refuses anything that is not on the page."""
@@ -41,9 +53,8 @@ $verdict
 </header>
 $sections
 <footer>BitOPs: multiply-accumulates times the weights' width times the activations' width, summed over the layers that
-carry a width; where the widths depend on the input, the mean over the samples of everything that ran. Accuracy:
-top-1. Agreement: the share of samples on which the integer program and the trained network give the same
-class. Served = defined: of the samples that were compared, those on which the engine gave every integer that the
+carry a width; where the widths depend on the input, the mean over the samples of everything that ran. $judged
+Served = defined: of the samples that were compared, those on which the engine gave every integer that the
 interpreter gives, which defines the program.</footer>
 </main>
 </body>
@@ -76,22 +87,42 @@ def page(results: Results) -> str:
         css=files("dqt.report").joinpath("page.css").read_text(encoding="utf-8"),
         headline=escape(headline(results)),
         facts=escape(facts(results)),
+        judged=escape(_judged(results)),
         verdict=_verdict(results),
         sections="\n".join([*filter(None, sections), _accumulators(results.layers)]),
     )
 
 
 def headline(results: Results) -> str:
-    """The result in one sentence: the dearest uniform width, and the cheapest run within one point of it."""
+    """The result in one sentence: the dearest uniform width, and the cheapest run near it.
+
+    Near is within one point of a fraction, and within 1 % of another metric's value.
+    """
+    metric = results.judged_by
     uniform = [row for row in results.rows if row.kind == "uniform"]
     full = max(uniform or results.rows, key=lambda row: row.bitops)
-    near = [row for row in results.rows if row.accuracy_integer >= full.accuracy_integer - 0.01]
+    slack = 0.01 if metric.unit == PERCENT else 0.01 * abs(full.score)
+    sign = 1 if metric.higher else -1
+    near = [row for row in results.rows if sign * row.score >= sign * full.score - slack]
     cheap = min(near, key=lambda row: row.bitops)
-    said = f"{full.label}: {percent(full.accuracy_integer)} top-1 in integers alone."
+    said = f"{full.label}: {score(results, full.score)} {metric.name} in integers alone."
     if cheap is full:
         return said
     factor = full.bitops / cheap.bitops if cheap.bitops else float("inf")
-    return f"{said} {cheap.label}: {percent(cheap.accuracy_integer)} at {factor:.1f} times fewer BitOPs."
+    return f"{said} {cheap.label}: {score(results, cheap.score)} at {factor:.1f} times fewer BitOPs."
+
+
+def _judged(results: Results) -> str:
+    if results.metric is None:
+        return (
+            "Accuracy: top-1. Agreement: the share of samples on which the integer program and the trained network "
+            "give the same class."
+        )
+    better = "larger" if results.metric.higher else "smaller"
+    return (
+        f"{results.metric.name}: {better} is better. Agreement: the share of answers that the integer program and the "
+        "trained network have in common."
+    )
 
 
 def _verdict(results: Results) -> str:
@@ -102,19 +133,23 @@ def _verdict(results: Results) -> str:
 
 def _chart(results: Results) -> str:
     return f"""<section>
-<h2>Accuracy against BitOPs</h2>
+<h2>{_title(results)} against BitOPs</h2>
 <figure>
 <div class="scroll">{accuracy_svg(results)}</div>
 <figcaption id="chart-caption">Each point is one way to run the same file. The line is the frontier: up to each cost,
-the best accuracy that any run reaches.</figcaption>
+the best {_title(results) if results.metric else "accuracy"} that any run reaches.</figcaption>
 </figure>
 </section>"""
 
 
+def _title(results: Results) -> str:
+    return "Accuracy" if results.metric is None else escape(results.metric.name)
+
+
 def _runs(results: Results) -> str:
-    best = {row.label for row in frontier(results.rows)}
-    kept = columns(results)
-    head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in (ROW_HEAD[i] for i in kept))
+    best = {row.label for row in results.best}
+    kept, heads = columns(results), row_head(results)
+    head = "".join(f"<th scope='col'>{escape(heads[i])}</th>" for i in kept)
     body = []
     for row in results.rows:
         cells = row_cells(results, row)
@@ -126,7 +161,7 @@ def _runs(results: Results) -> str:
     table = f"<table class='runs'><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     return f"""<section>
 <h2>Every run</h2>
-<p class="note">Bold: on the frontier, no other run is as cheap and as accurate.</p>
+<p class="note">Bold: on the frontier, no other run is as cheap and {escape(as_good(results))}.</p>
 <div class="scroll">{table}</div>
 </section>"""
 

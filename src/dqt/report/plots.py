@@ -1,4 +1,4 @@
-"""Accuracy against BitOPs, drawn once: as SVG whose colours follow the page's theme, or as a picture file."""
+"""The metric against BitOPs, drawn once: as SVG whose colours follow the page's theme, or as a picture file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.files import write_file
-from dqt.report.results import Kind, Results, Row, frontier
+from dqt.program.task import PERCENT
+from dqt.report.results import Kind, Results, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,11 +99,11 @@ def _figure(results: Results) -> Figure:
     figure = Figure(figsize=(8.2, 4.6), layout="constrained")
     axes = figure.add_subplot()
     _axes(axes, results)
-    _frontier(axes, frontier(results.rows))
+    _frontier(axes, results)
     for kind, name in NAMES.items():
         rows = sorted((row for row in results.rows if row.kind == kind), key=lambda row: row.bitops)
         if rows:
-            x, y = [100 * row.share for row in rows], [100 * row.accuracy_integer for row in rows]
+            x, y = [100 * row.share for row in rows], [_height(results, row) for row in rows]
             style: dict[str, Any] = {"color": COLOURS[kind], "edgecolors": COLOURS["paper"], "linewidths": 1.0}
             axes.scatter(x, y, SIZES[kind], marker=MARKS[kind], label=name, zorder=3, **style)
     axes.legend(frameon=False, loc="best", labelcolor=COLOURS["ink"])
@@ -120,27 +121,37 @@ def _axes(axes: Axes, results: Results) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.set_xlim(min(shares) / 1.35, max(shares) * 1.35)
     axes.set_xlabel(f"BitOPs, share of every layer at {results.master} bits", color=COLOURS["ink"])
-    axes.set_ylabel("top-1 accuracy of the integer program, %", color=COLOURS["ink"])
-    accuracies = [100 * row.accuracy_integer for row in results.rows]
-    room = max(0.12 * (max(accuracies) - min(accuracies)), 0.5)
-    axes.set_ylim(min(accuracies) - room, max(accuracies) + room)
+    metric = results.judged_by
+    name = "top-1 accuracy" if results.metric is None else metric.name
+    unit = f", {metric.unit}" if metric.unit else ""
+    axes.set_ylabel(f"{name} of the integer program{unit}", color=COLOURS["ink"])
+    heights = [_height(results, row) for row in results.rows]
+    least, most = min(heights), max(heights)
+    room = max(0.12 * (most - least), 0.5 if metric.unit == PERCENT else 0.02 * max(abs(least), abs(most), 1e-9))
+    axes.set_ylim(least - room, most + room)
     axes.grid(visible=True, color=COLOURS["faint"], linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(colors=COLOURS["ink"], length=0)
     axes.spines[:].set_visible(False)
 
 
-def _frontier(axes: Axes, rows: tuple[Row, ...]) -> None:
-    """A staircase: each row's accuracy holds until a dearer row improves on it."""
-    axes.plot(*_staircase(axes, rows), color=COLOURS["frontier"], linewidth=2.2, label="frontier", zorder=2)
+def _height(results: Results, row: Row) -> float:
+    """Where a row stands: its metric, fractions in percent."""
+    return 100 * row.score if results.judged_by.unit == PERCENT else row.score
 
 
-def _staircase(axes: Axes, rows: tuple[Row, ...]) -> tuple[list[float], list[float]]:
-    """The frontier's corners, in percent."""
-    x, y = [100 * rows[0].share], [100 * rows[0].accuracy_integer]
-    for row in rows[1:]:
+def _frontier(axes: Axes, results: Results) -> None:
+    """A staircase: each row's metric holds until a dearer row improves on it."""
+    axes.plot(*_staircase(axes, results), color=COLOURS["frontier"], linewidth=2.2, label="frontier", zorder=2)
+
+
+def _staircase(axes: Axes, results: Results) -> tuple[list[float], list[float]]:
+    """The frontier's corners: BitOPs in percent, and the metric."""
+    first, *rows = results.best
+    x, y = [100 * first.share], [_height(results, first)]
+    for row in rows:
         x += [100 * row.share, 100 * row.share]
-        y += [y[-1], 100 * row.accuracy_integer]
+        y += [y[-1], _height(results, row)]
     return [*x, axes.get_xlim()[1]], [*y, y[-1]]
 
 
@@ -150,12 +161,12 @@ def _labels(figure: Figure, axes: Axes, results: Results) -> None:
     frame = axes.get_window_extent()
     legend = axes.get_legend()
     taken = [legend.get_window_extent()] if legend is not None else []
-    spots = [axes.transData.transform((100 * row.share, 100 * row.accuracy_integer)) for row in results.rows]
-    line = _dense(axes.transData.transform(np.transpose(_staircase(axes, frontier(results.rows)))))
+    spots = [axes.transData.transform((100 * row.share, _height(results, row))) for row in results.rows]
+    line = _dense(axes.transData.transform(np.transpose(_staircase(axes, results))))
     order = sorted(range(len(spots)), key=lambda i: results.rows[i].kind == "uniform")  # the many give way to the few
     for i in order:
         others = [spot for j, spot in enumerate(spots) if j != i]
-        for text in _tries(axes, results.rows[i]):
+        for text in _tries(axes, results, results.rows[i]):
             box = text.get_window_extent()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             free = not any(box.overlaps(other) for other in taken)
@@ -170,8 +181,8 @@ def _dense(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([np.linspace(a, b, 200) for a, b in pairwise(corners)])
 
 
-def _tries(axes: Axes, row: Row) -> Iterator[Any]:
-    at = (100 * row.share, 100 * row.accuracy_integer)
+def _tries(axes: Axes, results: Results, row: Row) -> Iterator[Any]:
+    at = (100 * row.share, _height(results, row))
     for dx, dy, ha, va in PLACES:
         style: dict[str, Any] = {"ha": ha, "va": va, "fontsize": 9.5, "color": COLOURS[row.kind], "zorder": 4}
         yield axes.annotate(row.label, at, (dx, dy), textcoords="offset points", **style)

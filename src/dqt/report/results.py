@@ -75,6 +75,21 @@ class Served(_Record):
         return self
 
 
+class Metric(_Record):
+    """What the rows are judged by, where that is not top-1.
+
+    Attributes:
+        name: such as ``RMSE``.   unit: ``%`` where values are fractions.   higher: whether larger is better.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    unit: str = ""
+    higher: bool = True
+
+
+TOP1 = Metric(name="top-1", unit="%")
+
+
 class Row(_Record):
     """One way to run the network.
 
@@ -87,7 +102,8 @@ class Row(_Record):
             or none.
         accuracy_trained: top-1 of the network as it was trained, in torch; None if it was not measured.
         accuracy_integer: top-1 of the integer program.
-        agreement: share of samples on which the two give the same class.
+        metric_trained, metric_integer: the same by the metric of another task, in place of them.
+        agreement: share of samples (or positions) on which the two give the same answer.
         bitops: per sample.
         share: ``bitops`` as a share of the BitOPs with every layer at the master width.
         served: whether the engine gave the integers of the interpreter; None if that was not compared.
@@ -98,11 +114,31 @@ class Row(_Record):
     bits: Bits | None = None
     widths: dict[str, tuple[MeanBits, MeanBits]] = {}
     accuracy_trained: Fraction | None = None
-    accuracy_integer: Fraction
+    accuracy_integer: Fraction | None = None
+    metric_trained: float | None = None
+    metric_integer: float | None = None
     agreement: Fraction | None = None
     bitops: Annotated[float, Field(ge=0, le=MOST)]
     share: Annotated[float, Field(gt=0, le=MOST)]
     served: Served | None = None
+
+    @property
+    def score(self) -> float:
+        """The metric of the integer program."""
+        found = self.accuracy_integer if self.metric_integer is None else self.metric_integer
+        assert found is not None  # checked when it was read
+        return found
+
+    @property
+    def trained(self) -> float | None:
+        """The metric of the network as it was trained."""
+        return self.accuracy_trained if self.metric_integer is None else self.metric_trained
+
+    @model_validator(mode="after")
+    def _is_judged_once(self) -> Self:
+        if (self.accuracy_integer is None) == (self.metric_integer is None):
+            raise ValueError('a row needs "accuracy_integer", or "metric_integer" where the results name a metric')
+        return self
 
     @property
     def differs(self) -> bool:
@@ -122,7 +158,7 @@ class Sample(_Record):
     Attributes:
         image: rows of grey levels ``[H][W]`` or of colours ``[H][W][3]``, 0..255; or the base64 text of a PNG.
         widths: one width per layer, in the order of ``Results.layers``.
-        label: the true class.   prediction: the program's.
+        label: the true class.   prediction: the program's. Of other tasks both are what the sample contributes.
         difficulty: one of the inputs that took the fewest BitOPs (``easy``) or the most (``hard``).
     """
 
@@ -170,6 +206,7 @@ class Results(_Record):
         model_bytes: size of the ``.dqt`` file, one for every row.
         master: the master width.
         engine: what ran the program; None in files that do not say it.
+        metric: what the rows are judged by; None: top-1.
         layers: in execution order.   rows: at least one.   auto: if the network has a controller.
     """
 
@@ -180,6 +217,7 @@ class Results(_Record):
     model_bytes: Count
     master: Bits = 8
     engine: EngineName | None = None
+    metric: Metric | None = None
     layers: Annotated[tuple[LayerRecord, ...], Field(min_length=1)]
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     auto: Auto | None = None
@@ -199,9 +237,21 @@ class Results(_Record):
         for row in self.rows:
             if row.widths and set(row.widths) != set(names):
                 raise ValueError(f"row {row.label!r}: widths must name every layer, and no other")
+            if (row.metric_integer is None) != (self.metric is None):
+                raise ValueError(f"row {row.label!r}: metric_integer goes with a metric that the results name")
         if self.auto is not None:
             self._check_auto(self.auto, names)
         return self
+
+    @property
+    def judged_by(self) -> Metric:
+        """The metric of the rows."""
+        return self.metric or TOP1
+
+    @property
+    def best(self) -> tuple[Row, ...]:
+        """The rows on the frontier, see :func:`frontier`."""
+        return frontier(self.rows, higher=self.judged_by.higher)
 
     def _check_auto(self, auto: Auto, names: list[str]) -> None:
         unknown = set(auto.histogram) - set(names)
@@ -249,11 +299,15 @@ def save_results(results: Results, path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def frontier(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """The rows that no other beats: by rising BitOPs, each more accurate than every cheaper one (Pareto)."""
+def frontier(rows: Iterable[Row], *, higher: bool = True) -> tuple[Row, ...]:
+    """The rows that no other beats: by rising BitOPs, each better than every cheaper one (Pareto).
+
+    ``higher``: whether a larger metric is better.
+    """
+    sign = 1 if higher else -1
     best: list[Row] = []
-    for row in sorted(rows, key=lambda row: (row.bitops, -row.accuracy_integer)):
-        if not best or row.accuracy_integer > best[-1].accuracy_integer:
+    for row in sorted(rows, key=lambda row: (row.bitops, -sign * row.score)):
+        if not best or sign * row.score > sign * best[-1].score:
             best.append(row)
     return tuple(best)
 

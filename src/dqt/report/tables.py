@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dqt.report.results import Results, Row, frontier, mean_width
+from dqt.program.task import shown
+from dqt.report.results import Results, Row, mean_width
 
 NONE = "–"
 STEP = 1000
@@ -35,25 +36,34 @@ def weight_bytes(results: Results, row: Row) -> float | None:
     return sum(layer.weights * row.widths[layer.name][0] for layer in results.layers) / 8
 
 
-ROW_HEAD = (
-    "run", "accuracy trained", "accuracy integer", "agreement", SERVED, "BitOPs", "share", "weights read"
-)  # fmt: skip
-COMPARISON = ROW_HEAD.index(SERVED)
+TRAINED, INTEGER, AGREEMENT, COMPARISON = 1, 2, 3, 4
+"""Columns of the main table."""
+
+
+def row_head(results: Results) -> tuple[str, ...]:
+    """The heads of the main table."""
+    name = "accuracy" if results.metric is None else results.metric.name
+    return ("run", f"{name} trained", f"{name} integer", "agreement", SERVED, "BitOPs", "share", "weights read")
+
+
+def score(results: Results, value: float | None) -> str:
+    """A value of the metric in words: ``91.73 %``, ``0.1234``; a dash for None."""
+    return shown(value, results.judged_by.unit)
 
 
 def columns(results: Results) -> list[int]:
-    """The columns of the main table, as indices into ``ROW_HEAD``: all, but a comparison only where there is one."""
+    """The columns of the main table, as indices into ``row_head``: all, but a comparison only where there is one."""
     compared = any(row.served is not None for row in results.rows)
-    return [i for i, head in enumerate(ROW_HEAD) if compared or head != SERVED]
+    return [i for i in range(len(row_head(results))) if compared or i != COMPARISON]
 
 
 def row_cells(results: Results, row: Row) -> tuple[str, ...]:
-    """One row of the main table, in the order of ``ROW_HEAD``."""
+    """One row of the main table, in the order of :func:`row_head`."""
     read = weight_bytes(results, row)
     return (
         row.label,
-        percent(row.accuracy_trained),
-        percent(row.accuracy_integer),
+        score(results, row.trained),
+        score(results, row.score),
         percent(row.agreement),
         NONE if row.served is None else f"{row.served.equal:,} of {row.served.samples:,}",
         quantity(row.bitops),
@@ -92,8 +102,8 @@ def verdict(results: Results) -> str:
 
 def markdown(results: Results) -> str:
     """The results as Markdown: the main table, the layers, and the controller's widths if there is one."""
-    best = {row.label for row in frontier(results.rows)}
-    kept = columns(results)
+    best = {row.label for row in results.best}
+    kept, heads = columns(results), row_head(results)
     rows = []
     for row in results.rows:
         cells = [_escaped(cell) for cell in row_cells(results, row)]
@@ -105,15 +115,20 @@ def markdown(results: Results) -> str:
     parts = [
         f"# {_escaped(results.name)}",
         _escaped(facts(results)),
-        _table([ROW_HEAD[i] for i in kept], rows),
+        _table([_escaped(heads[i]) for i in kept], rows),
         *_verdict(results),
-        "Bold: on the frontier, no other run is as cheap and as accurate.",
+        f"Bold: on the frontier, no other run is as cheap and {as_good(results)}.",
         "## Layers",
         _table(("layer", "MACs", "weights", "accumulator bits"), _layers(results)),
     ]
     if results.auto is not None:
         parts += ["## Widths that the controller chose", _histogram(results)]
     return "\n\n".join(parts) + "\n"
+
+
+def as_good(results: Results) -> str:
+    """How a run on the frontier compares."""
+    return "as accurate" if results.metric is None else f"as good in {results.metric.name}"
 
 
 def _verdict(results: Results) -> Iterable[str]:

@@ -16,22 +16,35 @@ from torch import nn
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
 from dqt.program.named import named_object, named_task, raised
-from dqt.program.task import Task
+from dqt.program.task import CLASSIFICATION, Task
 from dqt.train.checkpoint import Checkpoint, CheckpointError, restore, start_from
-from dqt.train.data import Augment, Splits, load
+from dqt.train.data import ArraySplits, Augment, Splits, load, load_any
 from dqt.train.recipe import FloatPart, RecipeError, Run, run_from
 
 
 def load_data(run: Run) -> Splits:
-    """The data of a run.
+    """The images of a run.
 
     Raises:
         DataError: see :func:`dqt.train.data.load`.
     """
-    part = run.data
+    return load(run.data.spec, **_how(run))
+
+
+def load_splits(run: Run) -> Splits | ArraySplits:
+    """The data of a run, images or not.
+
+    Raises:
+        DataError: see :func:`dqt.train.data.load_any`.
+    """
+    return load_any(run.data.spec, **_how(run))
+
+
+def _how(run: Run) -> dict[str, Any]:
+    part, task = run.data, task_of_run(run)
     replaced = part.pad is not None or part.flip is not None
     augment = Augment(part.pad or 0, bool(part.flip)) if replaced else None
-    return load(part.spec, valid=part.valid, augment=augment)
+    return {"valid": part.valid, "augment": augment, "classes": task is None or task.name == CLASSIFICATION}
 
 
 def float_model(part: FloatPart, section: str = "model") -> nn.Module:

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from dqt.data.arrays import Part
 from dqt.data.errors import DataError
-from dqt.data.sets import hold_out, read
+from dqt.data.formats import Arrays
+from dqt.data.sets import hold_out, read, strata
 from dqt.data.sets import split as split_parts
 from dqt.train.seeds import generator
 
@@ -39,7 +40,7 @@ class DataSet:
 
     Attributes:
         name: of the set, such as ``"cifar10"``.
-        images: uint8 ``[N, C, H, W]``.   labels: int64 ``[N]`` in ``[0, len(classes) - 1]``.
+        images: uint8 ``[N, C, H, W]``.   labels: int64 ``[N]`` in ``[0, len(classes) - 1]``, or any targets.
         mean, std: per channel, of pixels in [0, 1].
     """
 
@@ -63,12 +64,8 @@ class DataSet:
     @property
     def info(self) -> dict[str, Any]:
         """What travels with a trained network: mean, std, classes and the name of the set, plain JSON values."""
-        return {
-            "data": self.name,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "classes": list(self.classes),
-        }
+        classes = {"classes": list(self.classes)} if self.classes else {}
+        return {"data": self.name, "mean": list(self.mean), "std": list(self.std), **classes}
 
     def take(self, index: Tensor | slice) -> DataSet:
         """The samples at ``index``, in that order."""
@@ -122,8 +119,53 @@ def augmented(images: Tensor, augment: Augment, rng: torch.Generator) -> Tensor:
     return padded[tuple(index.to(images.device) for index in at)]
 
 
-def load(spec: str, *, valid: int = 0, augment: Augment | None = None) -> Splits:
-    """Read a data set.
+@dataclass(frozen=True, eq=False)
+class ArraySet:
+    """One split of arrays that are what the model takes: float32 or int64 ``[N, ...]``, with targets ``[N, ...]``."""
+
+    name: str
+    x: Tensor
+    labels: Tensor
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def shape(self) -> Any:
+        """Of one sample, as :func:`dqt.train.build.example` takes it."""
+        shape = [int(size) for size in self.x.shape[1:]]
+        return shape if self.x.is_floating_point() else {"input": {"shape": shape, "kind": "integer"}}
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What travels with a trained network: the name of the set, and its classes."""
+        return {"data": self.name, **({"classes": list(self.classes)} if self.classes else {})}
+
+    def take(self, index: Tensor | slice) -> ArraySet:
+        """The samples at ``index``, in that order."""
+        return replace(self, x=self.x[index], labels=self.labels[index])
+
+    def inputs(self, index: Tensor | slice = slice(None)) -> Tensor:
+        """Network inputs of the samples at ``index`` (all by default)."""
+        return self.x[index]
+
+    def batch(self, index: Tensor, *seed: int | str) -> tuple[Tensor, Tensor]:
+        """Inputs and targets at ``index``; nothing is augmented."""
+        return self.x[index], self.labels[index]
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySplits:
+    """A data set of arrays, split as :class:`Splits` are."""
+
+    train: ArraySet
+    valid: ArraySet | None
+    test: ArraySet
+
+
+def load(spec: str, *, valid: int = 0, augment: Augment | None = None, classes: bool = True) -> Splits:
+    """Read a set of images.
 
     Args:
         spec: ``"digits"`` (scikit-learn's, 80/20 split) or ``"cifar10=PATH"``, ``"fashion-mnist=PATH"`` (the official
@@ -132,16 +174,41 @@ def load(spec: str, *, valid: int = 0, augment: Augment | None = None) -> Splits
             ``test`` folders of these). Sets without a test part give up a stratified fifth.
         valid: how many training samples to hold out, stratified; the same ones in every run.
         augment: replaces the set's own augmentation.
+        classes: whether the labels are a class for each sample. Otherwise ``npz=FILE`` alone serves, with the targets
+            of any task in y.
 
     Raises:
         DataError: an unknown set, a file that is missing, of the wrong size or truncated, or too few samples.
     """
+    return _split_images(spec, read(spec, classes=classes), valid, augment)
+
+
+def load_any(
+    spec: str, *, valid: int = 0, augment: Augment | None = None, classes: bool = True
+) -> Splits | ArraySplits:
+    """A set of images, as :func:`load`; or of other numbers, which are what the model takes, from ``npz=FILE``.
+
+    Raises:
+        DataError: see :func:`load`.
+    """
+    arrays = read(spec, classes=classes)
+    if any(part is not None and part.x.dtype == np.uint8 for part in (arrays.train, arrays.test)):
+        return _split_images(spec, arrays, valid, augment)
+    train, test = split_parts(arrays)
+    kept, held = hold_out(strata(arrays, train), valid, spec)
+    whole = _array_set("npz", train, arrays.classes)
+    held_out = whole.take(torch.from_numpy(held)) if valid else None
+    return ArraySplits(whole.take(torch.from_numpy(kept)), held_out, _array_set("npz", test, arrays.classes))
+
+
+def _split_images(spec: str, arrays: Arrays, valid: int, augment: Augment | None) -> Splits:
     name, _, path = spec.partition("=")
-    arrays = read(spec)
+    if not arrays.classes and augment not in (None, Augment()):
+        raise DataError(f"data {spec!r}: pad and flip move images and not their targets: leave them out")
     train_part, test_part = split_parts(
         replace(arrays, train=_images(arrays.train, path), test=_images(arrays.test, path))
     )
-    train_index, valid_index = hold_out(train_part.labels, valid, spec)
+    train_index, valid_index = hold_out(strata(arrays, train_part), valid, spec)
     chosen = SETS[name]
     mean, std = chosen.statistics or _statistics(train_part.x[train_index])
 
@@ -152,6 +219,11 @@ def load(spec: str, *, valid: int = 0, augment: Augment | None = None) -> Splits
     train = split(train_part)
     held_out = train.take(torch.from_numpy(valid_index)) if valid else None
     return Splits(train.take(torch.from_numpy(train_index)) if valid else train, held_out, split(test_part))
+
+
+def _array_set(name: str, part: Part, classes: tuple[str, ...]) -> ArraySet:
+    kind = np.float32 if part.x.dtype.kind == "f" else np.int64
+    return ArraySet(name, torch.from_numpy(part.x.astype(kind)), torch.from_numpy(part.labels), classes)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 from torch.utils.data.dataloader import default_collate
 
-from dqt.train.data import DataError, DataSet
+from dqt.train.data import ArraySet, DataError, DataSet
 from dqt.train.recipe import Recipe
 from dqt.train.seeded import Place, Seeded, SeededCollate, WorkerStart, preserved
 from dqt.train.seeds import derive
@@ -23,7 +23,7 @@ from dqt.train.structures import mapped, taken, tensors
 
 Batch: TypeAlias = tuple[Any, Any]
 Seed: TypeAlias = tuple[int | str, ...]
-Data: TypeAlias = "DataSet | Dataset[Any] | DataLoader[Any] | tuple[Any, Any]"
+Data: TypeAlias = "DataSet | ArraySet | Dataset[Any] | DataLoader[Any] | tuple[Any, Any]"
 """What ``fit`` takes as data; of a pair, inputs and targets, each may be a tensor, or a dict or tuple of tensors."""
 
 
@@ -48,10 +48,10 @@ class Source(Protocol):
 class Held:
     """A :class:`DataSet`, or inputs and targets, in memory."""
 
-    def __init__(self, data: DataSet | tuple[Any, Any], batch_size: int) -> None:
+    def __init__(self, data: DataSet | ArraySet | tuple[Any, Any], batch_size: int) -> None:
         self.data, self.batch_size = data, batch_size
-        self.info = data.info if isinstance(data, DataSet) else {}
-        self._count = len(data) if isinstance(data, DataSet) else _checked_pair(*data)
+        self.info = data.info if isinstance(data, DataSet | ArraySet) else {}
+        self._count = len(data) if isinstance(data, DataSet | ArraySet) else _checked_pair(*data)
 
     def __len__(self) -> int:
         return self._count
@@ -59,12 +59,12 @@ class Held:
     @property
     def labels(self) -> Any:
         """Of all samples, as they were given."""
-        return self.data.labels if isinstance(self.data, DataSet) else self.data[1]
+        return self.data.labels if isinstance(self.data, DataSet | ArraySet) else self.data[1]
 
     def batches(self, indices: Sequence[Tensor], seeds: Sequence[Seed] | None = None) -> Iterator[Batch]:
         """See :class:`Source`. A pair of tensors has no augmentation."""
         for i, index in enumerate(indices):
-            if isinstance(self.data, DataSet):
+            if isinstance(self.data, DataSet | ArraySet):
                 yield self.data.batch(index, *(seeds[i] if seeds else ()))
             else:
                 x, y = self.data
@@ -164,8 +164,8 @@ def source_of(data: Data | object, recipe: Recipe) -> Source:
     source: Source
     if isinstance(data, DataLoader):
         source = _from_loader(data)
-    elif isinstance(data, DataSet) or (isinstance(data, tuple | list) and len(data) == 2):
-        source = Held(data if isinstance(data, DataSet) else (data[0], data[1]), recipe.batch_size)
+    elif isinstance(data, DataSet | ArraySet) or (isinstance(data, tuple | list) and len(data) == 2):
+        source = Held(data if isinstance(data, DataSet | ArraySet) else (data[0], data[1]), recipe.batch_size)
     elif isinstance(data, Dataset):
         source = Loaded(data, Loading(recipe.batch_size, recipe.workers))
     else:

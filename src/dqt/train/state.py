@@ -117,7 +117,7 @@ def shape_of(net: Net) -> Any:
 
 def info_of(info: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """What travels with the network: of its data, and its task where that is not classification as usual."""
-    spec = task.spec if task.spec is not None else f"of your own: {task.name}"
+    spec = task.spec if task.spec is not None else f"own: {task.name}"
     return {**info} if spec == CLASSIFICATION else {**info, "task": spec}
 
 

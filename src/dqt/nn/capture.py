@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from dqt.nn.calls import in_place, is_float, is_number, module_path, shape_of, source_line, tensors_of
+from dqt.nn.decompose import take_apart
 from dqt.nn.errors import Obstacle, UnsupportedError
 from dqt.nn.example import Example
 from dqt.nn.export import Exported
@@ -109,9 +110,8 @@ class Builder:
         Raises:
             UnsupportedError: names everything that cannot be captured.
         """
-        for call in self.graph.nodes:
-            if call.op == "call_function" and (call.users or in_place(call)) and not is_number(call):
-                self._capture(call)
+        for call in list(self.graph.nodes):
+            self._capture(call)
         outputs = self._outputs()
         if self.obstacles:
             raise UnsupportedError.of(self.obstacles)
@@ -121,6 +121,8 @@ class Builder:
 
     def _capture(self, call: fx.Node) -> None:
         """Append the nodes of one operator, or note what is wrong with it and go on."""
+        if call.op != "call_function" or not (call.users or in_place(call)) or is_number(call):
+            return
         if self.constants.fold(call):
             return
         handler = handlers().get(str(call.target))
@@ -134,8 +136,20 @@ class Builder:
             self.values[call] = handler(self, call)
             self._remember(call)
         except UnsupportedError as error:
-            self.obstacles += error.obstacles or [Obstacle(str(error))]
-            self._stand_in(call)
+            obstacles = error.obstacles or [Obstacle(str(error))]
+            if not self._capture_parts(call, obstacles):
+                self.obstacles += obstacles
+                self._stand_in(call)
+
+    def _capture_parts(self, call: fx.Node, obstacles: Sequence[Obstacle]) -> bool:
+        """Whether ``call`` is made of other operators, which are in its place now; ``obstacles`` if not all go."""
+        made, known = take_apart(call, self.graph), len(self.obstacles)
+        for each in made:
+            self.order[each] = self.order[call]
+            self._capture(each)
+        if len(self.obstacles) > known:
+            self.obstacles[known:] = obstacles
+        return bool(made)
 
     def _check_integers(self, call: fx.Node) -> None:
         """Refuse arithmetic on integers that are given, such as tokens: they have no scale."""

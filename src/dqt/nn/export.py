@@ -254,7 +254,10 @@ def _quiet() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with redirect_stderr(cast("TextIO", _Muted(sys.stderr))):
+        with redirect_stderr(cast("TextIO", _Muted(sys.stderr))), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "The tensor attributes? self.*assigned during export"
+            )  # of nn.LSTM and others
             yield
     finally:
         logger.setLevel(before)

@@ -59,7 +59,7 @@ class Constants:
         read = [each for each in call.all_input_nodes if not (each is call.args[0] and _reads_a_shape(call))]
         if call.op != "call_function" or _is_random(call) or not all(map(self.known, read)):
             return False
-        if not isinstance(call.meta.get("val"), (Tensor, tuple, list)):
+        if not isinstance(call.meta.get("val"), (Tensor, tuple, list)) or self._is_layer(call):
             return False
         one = self._computed(call, ONE)
         alone = all(map(self._same, call.all_input_nodes))
@@ -91,6 +91,13 @@ class Constants:
         target: Any = call.target
         with torch.no_grad():
             return target(*args, **kwargs)
+
+    def _is_layer(self, call: fx.Node) -> bool:
+        """Whether a call is a layer on a constant of each sample, such as a first state: it is kept as one."""
+        if str(call.target) != "aten.linear.default":
+            return False
+        x, weight = call.all_input_nodes[:2]
+        return self.name(weight) is not None and not self._same(x)
 
     def known(self, call: fx.Node) -> bool:
         """Whether a node is constant, if only for a batch of a known size."""

@@ -1,0 +1,204 @@
+"""Operators of ATen that are others put together: they are taken apart into those that a network has.
+
+torch says itself what most of them are. Recurrent layers, for which it knows the kernels of its own libraries too, are
+written out here, step after step, and so are operators whose parts would lose accuracy in another order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx
+from torch._decomp import decomposition_table
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+WHOLE = {"softmax", "log_softmax", "layer_norm", "rms_norm", "group_norm", "scaled_dot_product_attention"}
+"""Operators that lose too much where each of their parts becomes codes: never taken apart."""
+KNOWN = (
+    "addcdiv", "addcmul", "addmv", "affine_grid_generator", "baddbmm", "dot", "hypot", "linalg_vector_norm", "logit",
+    "mv", "norm", "t", "xlogy",
+)  # fmt: skip
+"""Operators that torch has rules for, beside those that are put together by nature."""
+
+
+# recurrent layers
+
+
+def _steps(
+    x: Tensor, weights: Sequence[Tensor], first: Any, cell: Callable[..., Any], *, back: bool
+) -> tuple[Tensor, Any]:
+    """A layer in one direction over ``[T, N, C]``: outputs ``[T, N, H]``, and the last state."""
+    gates = F.linear(x, weights[0], weights[2] if len(weights) > 2 else None)
+    state, outputs = first, []
+    for row in gates.unbind(0)[:: -1 if back else 1]:
+        state = cell(row, state, weights[1], weights[3] if len(weights) > 2 else None)
+        outputs.append(state[0])
+    return torch.stack(outputs[:: -1 if back else 1]), state
+
+
+def _lstm_cell(row: Tensor, state: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    i, f, g, o = (row + F.linear(state[0], weight, bias)).chunk(4, -1)
+    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _gru_cell(row: Tensor, state: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+    (r, z, n), (hr, hz, hn) = row.chunk(3, -1), F.linear(state[0], weight, bias).chunk(3, -1)
+    n = torch.tanh(n + torch.sigmoid(r + hr) * hn)
+    return (n + torch.sigmoid(z + hz) * (state[0] - n),)
+
+
+def _plain_cell(act: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    def cell(row: Tensor, state: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+        return (act(row + F.linear(state[0], weight, bias)),)
+
+    return cell
+
+
+def _layers(cell: Callable[..., Any]) -> Callable[..., Any]:
+    """``aten.NAME.input`` of a recurrent layer whose states are one tensor or, of an LSTM, two."""
+
+    def run(
+        x: Tensor, first: Any, weights: Sequence[Tensor], biases: bool, layers: int,
+        _dropout: float, _train: bool, bidirectional: bool, batch_first: bool,
+    ) -> Any:  # fmt: skip
+        firsts = [each.unbind(0) for each in ([first] if isinstance(first, Tensor) else first)]
+        each, ways = 4 if biases else 2, 2 if bidirectional else 1
+        y, lasts = x.transpose(0, 1) if batch_first else x, []
+        for layer in range(layers):
+            sides = []
+            for way in range(ways):
+                at = layer * ways + way
+                state = tuple(part[at] for part in firsts)
+                side, state = _steps(y, weights[each * at : each * (at + 1)], state, cell, back=way == 1)
+                sides.append(side)
+                lasts.append(state)
+            y = sides[0] if len(sides) == 1 else torch.cat(sides, -1)
+        states = [torch.stack(parts) for parts in zip(*lasts, strict=True)]
+        return (y.transpose(0, 1) if batch_first else y, *states)
+
+    return run
+
+
+def _one(cell: Callable[..., Any]) -> Callable[..., Any]:
+    """``aten.NAME_cell`` of one step."""
+
+    def run(x: Tensor, first: Any, weight: Tensor, recurrent: Tensor, bias: Any = None, other: Any = None) -> Any:
+        state = (first,) if isinstance(first, Tensor) else tuple(first)
+        found = cell(F.linear(x, weight, bias), state, recurrent, other)
+        return found[0] if len(found) == 1 else found
+
+    return run
+
+
+# others
+
+
+def _lerp(a: Tensor, b: Tensor, weight: Any) -> Tensor:
+    return a + (b - a) * weight
+
+
+def _variance(x: Tensor, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Tensor:
+    dims = list(range(x.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    count = math.prod(x.shape[d] for d in dims)
+    squares = (x - x.mean(dims, keepdim=True)).square().mean(dims, keepdim)
+    return squares * (count / (count - (1 if correction is None else correction)))
+
+
+def _deviation(x: Tensor, dim: Any = None, **options: Any) -> Tensor:
+    return _variance(x, dim, **options).sqrt()
+
+
+OWN: dict[str, Callable[..., Any]] = {
+    "lerp.Scalar": _lerp,
+    "lerp.Tensor": _lerp,
+    "var.correction": _variance,
+    "std.correction": _deviation,
+    "lstm.input": _layers(_lstm_cell),
+    "gru.input": _layers(_gru_cell),
+    "rnn_tanh.input": _layers(_plain_cell(torch.tanh)),
+    "rnn_relu.input": _layers(_plain_cell(torch.relu)),
+    "lstm_cell.default": _one(_lstm_cell),
+    "gru_cell.default": _one(_gru_cell),
+    "rnn_tanh_cell.default": _one(_plain_cell(torch.tanh)),
+    "rnn_relu_cell.default": _one(_plain_cell(torch.relu)),
+}
+"""Operator -> what it is."""
+
+
+# taking apart
+
+
+def rule_of(target: Any) -> Callable[..., Any] | None:
+    """What an operator is, as a function of its arguments; ``None``: it is not made of others."""
+    name = str(target).removeprefix("aten.")
+    base = name.split(".")[0]
+    if name in OWN:
+        return OWN[name]
+    if type(target).__name__ != "OpOverload" or base in WHOLE:
+        return None
+    if base in KNOWN and target in decomposition_table:
+        rule: Callable[..., Any] = decomposition_table[target]
+        return rule
+    implicit = torch._C.DispatchKey.CompositeImplicitAutograd
+    return target.decompose if torch._C._dispatch_has_kernel_for_dispatch_key(target.name(), implicit) else None
+
+
+def take_apart(call: fx.Node, graph: fx.Graph) -> list[fx.Node]:
+    """Put what ``call`` is made of in its place; the new nodes in order. None: it stays as it is."""
+    rule = rule_of(call.target)
+    if rule is None:
+        return []
+    flat, form = tree_flatten((call.args, call.kwargs))
+    places = [i for i, each in enumerate(flat) if isinstance(each, fx.Node)]
+
+    def run(*values: Any) -> Any:
+        given = list(flat)
+        for i, value in zip(places, values, strict=True):
+            given[i] = value
+        args, kwargs = tree_unflatten(given, form)
+        return rule(*args, **kwargs)
+
+    traced = _traced(run, [flat[i].meta["val"] for i in places], deep=rule == getattr(call.target, "decompose", None))
+    if traced is None or any(node.target == call.target for node in traced.nodes):
+        return []
+    known = dict(zip([n for n in traced.nodes if n.op == "placeholder"], [flat[i] for i in places], strict=True))
+    before = set(graph.nodes)
+    with graph.inserting_before(call):
+        result: Any = graph.graph_copy(traced, known)
+    made = [node for node in graph.nodes if node not in before]
+    for node in made:
+        node.meta |= {key: call.meta[key] for key in ("stack_trace", "nn_module_stack") if key in call.meta}
+    _replace(call, result)
+    return made
+
+
+def _traced(run: Callable[..., Any], values: Sequence[Any], *, deep: bool) -> fx.Graph | None:
+    """The graph of a function of tensors such as ``values``, which have shapes and no numbers.
+
+    Args:
+        deep: down to operators that are made of no others; torch takes its own apart only so.
+    """
+    mode = torch._guards.detect_fake_mode(values)
+    assert mode is not None
+    try:
+        with mode, torch.no_grad():
+            graph = make_fx(run, pre_dispatch=not deep, tracing_mode="real")(*values).graph
+    except Exception:  # whatever torch's own rules raise for sizes or types that they were not made for
+        return None
+    return None if any(node.op == "get_attr" for node in graph.nodes) else graph
+
+
+def _replace(call: fx.Node, result: Any) -> None:
+    """Let who reads ``call``, or one of its results, read ``result``, or one of these; take it out of the graph."""
+    if isinstance(result, fx.Node):
+        call.replace_all_uses_with(result)
+    for user in list(call.users):
+        user.replace_all_uses_with(result[user.args[1]])
+        call.graph.erase_node(user)
+    call.graph.erase_node(call)

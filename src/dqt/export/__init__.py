@@ -1,0 +1,4 @@
+"""Programs in the form of other tools: ONNX."""
+
+from dqt.export.file import onnx as onnx
+from dqt.export.packages import ExportError as ExportError

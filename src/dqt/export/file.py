@@ -1,0 +1,207 @@
+"""``dqt.export.onnx``: a program under one plan as an ONNX model of integers, exact; or in QDQ form, for speed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Literal
+
+from dqt.arith.cascade import Cascade
+from dqt.arith.files import write_file
+from dqt.arith.plan import AUTO, PlanError, PlanLike, resolve, uniform
+from dqt.export import ops
+from dqt.export.graph import Graph
+from dqt.export.packages import ExportError
+from dqt.program.graph import needed
+from dqt.program.operator import Operator
+from dqt.program.ops.choose import Choose
+from dqt.program.program import Program, ProgramLike, as_program
+from dqt.program.values import FLOAT
+
+OPSET, IR_VERSION = 21, 10
+OPSET_INT2, IR_INT2 = 25, 13
+"""Weights of 2 bits have a type from this version on."""
+LARGEST = (1 << 31) - 1
+"""Bytes of a model that one protobuf message holds."""
+WIDTHS = "widths"
+
+
+def onnx(
+    program: ProgramLike,
+    path: str | os.PathLike[str],
+    plan: PlanLike = None,
+    *,
+    form: Literal["integer", "qdq"] = "integer",
+) -> None:
+    """Write ``program`` under ``plan`` as an ONNX model.
+
+    The integer form has standard operators alone and gives the integers of :func:`dqt.interpret` to the bit in ONNX Runtime's
+    CPU provider and in the reference evaluator of onnx, at every level of optimization and any batch: products are of
+    int8 by int8, which no kernel saturates, and every rounding is exact in float64 or int64. Inputs, outputs and states
+    keep their names and order; a state is the int32 input ``state.NAME`` and the int32 output ``next.NAME``. With "auto" there is
+    one more output, ``widths``, int64 ``[N, layers]``. Weights of 4 bits or fewer take 4 or 2 bits each in the file.
+
+    The QDQ form is that from which other engines take their int8 kernels: the same weights at 8 bits, rounded elsewhere,
+    so its answers differ now and then.
+
+    Args:
+        program: the program, or the path of a ``.dqt`` file.
+        path: of the model; an existing file stays whole until the new one is.
+        plan: a width, a mapping, a ``Plan`` or "auto"; the master width if left out. The QDQ form has the master width.
+        form: "integer" or "qdq".
+
+    Raises:
+        ExportError: the package ``onnx`` is missing, or an operator has no counterpart; names it.
+        PlanError: the plan does not fit, or is a cascade, which is several runs: export each of its widths.
+        ValueError: ``form`` is neither.
+        OSError: the file cannot be written.
+    """
+    if form not in ("integer", "qdq"):
+        raise ValueError(f"form {form!r}: need 'integer' (exact) or 'qdq' (for the int8 kernels of other engines)")
+    program = as_program(program)
+    if form == "integer":
+        return write_file(path, integer_model(program, plan))
+    from dqt.export.qdq import qdq_model
+
+    if plan not in (None, program.space.master):
+        raise PlanError(f"the QDQ form has the master width, {program.space.master}, alone: leave out the plan")
+    write_file(path, qdq_model(program))
+
+
+def controller(program: ProgramLike, path: str | os.PathLike[str]) -> None:
+    """Write the controller alone as an ONNX model: the inputs to ``widths``, int64 ``[N, layers that it chooses for]``.
+
+    Raises:
+        ExportError, OSError: as :func:`onnx`.   PlanError: the program has no controller.
+    """
+    program = as_program(program)
+    resolve(program.space, AUTO)
+    write_file(path, integer_model(program, AUTO, alone=True))
+
+
+def integer_model(program: Program, plan: PlanLike = None, *, alone: bool = False) -> bytes:
+    """The serialized integer model of :func:`onnx`. ``alone``: of the controller."""
+    resolved = resolve(program.space, plan)
+    if isinstance(resolved, Cascade):
+        raise PlanError("a cascade is several runs: export each of its widths, and compare the two largest outputs")
+    auto = resolved == AUTO
+    fixed = uniform(program.space, program.space.master) if isinstance(resolved, str) else resolved
+    n = program.space.master
+    pairs = dict(fixed.items_) | {own.name: (n, n) for own in program.space.controller}
+    program = _renamed(program)
+    g = Graph(program, pairs)
+    for op in _instructions(program, auto=auto, alone=alone):
+        _add(g, op)
+    outputs = _outputs(g, auto=auto, alone=alone)
+    return _serialized(g, outputs)
+
+
+def exporters() -> Mapping[type[Operator], Any]:
+    """Operator -> what appends its nodes: all that the files of :mod:`dqt.export.ops` define."""
+    names = [module.name for module in iter_modules(ops.__path__, f"{ops.__name__}.")]
+    return {module.OPERATOR: module.add for module in map(import_module, names)}
+
+
+def _add(g: Graph, op: Operator) -> None:
+    known = exporters()
+    if type(op) not in known:
+        raise ExportError(f"{type(op).__name__} '{op.writes()}' has no ONNX form: leave it outside the network, or use C")
+    known[type(op)](g, op)
+
+
+def _instructions(program: Program, *, auto: bool, alone: bool) -> tuple[Operator, ...]:
+    found = needed(program.ops, auto=auto)
+    if not alone:
+        return found
+    live: set[str] = set()
+    kept: list[Operator] = []
+    for op in reversed(found):
+        if isinstance(op, Choose) or op.writes() in live:
+            live.update(op.reads())
+            kept.append(op)
+    return tuple(reversed(kept))
+
+
+def _renamed(program: Program) -> Program:
+    """The program with values that are not called like an input, an output or a state: in ONNX all these are tensors."""
+    taken = {each.name for each in (*program.inputs, *program.outputs)} | {WIDTHS}
+    taken |= {f"{side}.{state.name}" for side in ("state", "next") for state in program.states}
+    all_names = taken | {value.name for value in program.values}
+    names: dict[str, str] = {}
+    for value in program.values:
+        name = value.name
+        while name in taken or (name != value.name and name in all_names):
+            name += "_"
+        names[value.name] = name
+        taken.add(name)
+    if all(old == new for old, new in names.items()):
+        return program
+    values = tuple(replace(value, name=names[value.name]) for value in program.values)
+    return replace(program, values=values, ops=tuple(_with_names(op, names) for op in program.ops))
+
+
+def _with_names(op: Any, names: Mapping[str, str]) -> Any:
+    fields = {}
+    for key in (*op.OPERANDS, "out"):
+        held = getattr(op, key, None)
+        if held is not None:
+            fields[key] = names[held] if isinstance(held, str) else tuple(names[name] for name in held)
+    return replace(op, **fields) if fields else op
+
+
+def _outputs(g: Graph, *, auto: bool, alone: bool) -> list[Any]:
+    """What the model gives, in order."""
+    info, kind = g.onnx.helper.make_tensor_value_info, g.onnx.TensorProto
+    given = []
+    if not alone:
+        for out in g.program.outputs:
+            given.append(info(out.name, kind.FLOAT, ["N", *g.value(out.value).shape]))
+        for state in g.program.states:
+            given.append(info(f"next.{state.name}", kind.INT32, ["N", *state.shape]))
+    if auto:
+        layers = g.program.space.chosen if alone else g.program.layers
+        _widths(g, layers)
+        given.append(info(WIDTHS, kind.INT64, ["N", len(layers)]))
+    return given
+
+
+def _widths(g: Graph, layers: tuple[str, ...]) -> None:
+    """``widths``: the chosen, and of the other layers the smaller of their pair."""
+    import numpy as np
+
+    last = g.constant([-1, 1], np.int64)
+    some = next(iter(g.chosen.values()))
+    columns = []
+    for layer in layers:
+        fixed = min(g.pairs[layer])
+        column = g.chosen.get(layer) or g.node("Expand", [g.constant([fixed], np.int64), g.node("Shape", [some])])
+        columns.append(g.node("Reshape", [column, last]))
+    g.node("Concat", columns, WIDTHS, axis=1)
+
+
+def _serialized(g: Graph, outputs: list[Any]) -> bytes:
+    helper, kind = g.onnx.helper, g.onnx.TensorProto
+    used = {name for node in g.nodes for name in node.input}
+    inputs = [
+        helper.make_tensor_value_info(
+            each.name, kind.FLOAT if each.kind == FLOAT else kind.INT64, ["N", *each.shape]
+        )
+        for each in g.program.inputs
+        if each.name in used or outputs
+    ]
+    inputs += [
+        helper.make_tensor_value_info(f"state.{state.name}", kind.INT32, ["N", *state.shape])
+        for state in g.program.states
+    ]
+    graph = helper.make_graph(g.nodes, "dqt", inputs, outputs, list(g.constants.values()))
+    small = any(tensor.data_type == kind.INT2 for tensor in g.constants.values())
+    opset, version = (OPSET_INT2, IR_INT2) if small else (OPSET, IR_VERSION)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version)
+    model.producer_name = "dqt"
+    if model.ByteSize() > LARGEST:
+        raise ExportError(f"a model of {model.ByteSize()} bytes: one ONNX file holds {LARGEST}")
+    g.onnx.checker.check_model(model, full_check=False)
+    return bytes(model.SerializeToString())

@@ -1,0 +1,164 @@
+"""An ONNX graph in the making, and how the integers of a program lie in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dqt.arith.plan import Pair
+from dqt.export.packages import package
+from dqt.program.program import Program
+from dqt.program.values import Value
+
+OFFSET = 128
+"""Codes are stored as int8 ``q - 128``: products of two int8 are exact in every kernel, those of uint8 by int8 saturate on
+processors without VNNI."""
+EXACT = 1 << 53
+"""Integers of a smaller magnitude are exact in float64, in which sums and roundings are faster than in int64."""
+INT4_FROM, INT2_FROM = 4, 2
+"""The widest weights that fit the type."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Integers before their last shift: a tensor, its type ("DOUBLE" or "INT64"), and what it is short of the integer.
+
+    A float64 tensor holds ``v * 2^-shift``, an int64 tensor ``v``.
+    """
+
+    tensor: str
+    shift: int
+    double: bool
+
+
+class Graph:
+    """Nodes and constants so far. A value of the program is a tensor of its name: int8 codes less 128, or int32.
+
+    Attributes:
+        pairs: (weight, activation) width of each layer.   values: the program's values by name.
+        chosen: layer -> the int64 tensor ``[N]`` of its widths, where samples choose.
+    """
+
+    def __init__(self, program: Program, pairs: dict[str, Pair]) -> None:
+        self.onnx = package("onnx")
+        self.program, self.pairs = program, pairs
+        self.values = {value.name: value for value in program.values}
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+        self.names: set[str] = {each.name for each in program.inputs} | set(self.values)
+        self.chosen: dict[str, str] = {}
+        self.outputs = {out.name: out.name for out in program.outputs}
+        self.names |= set(self.outputs) | {"widths"}
+        self._held: dict[tuple[Any, ...], str] = {}
+
+    # tensors
+
+    def name(self, base: str) -> str:
+        """A name that no other tensor has."""
+        name, count = base, 0
+        while name in self.names:
+            count += 1
+            name = f"{base}.{count}"
+        self.names.add(name)
+        return name
+
+    def node(self, kind: str, ins: Sequence[str], out: str = "", **attributes: Any) -> str:
+        """Append a node; the name of its result: ``out``, a value's own name, or one that is made up."""
+        out = out or self.name(f"{kind.lower()}")
+        self.nodes.append(self.onnx.helper.make_node(kind, list(ins), [out], name=f"{out}:{kind}", **attributes))
+        return out
+
+    def constant(self, array: npt.ArrayLike, dtype: Any = None) -> str:
+        """The name of a constant; equal ones are stored once."""
+        held = np.asarray(array, dtype=dtype, order="C")
+        key = (held.dtype.str, held.shape, hashlib.sha256(held.tobytes()).digest())
+        if key not in self._held:
+            name = self.name(f"constant.{len(self.constants)}")
+            self.constants[name] = self.onnx.numpy_helper.from_array(held, name)
+            self._held[key] = name
+        return self._held[key]
+
+    def narrow_constant(self, codes: npt.NDArray[np.int8], bits: int) -> str:
+        """int8 codes of few bits, stored in 4 or 2 bits each and cast to int8 by the graph."""
+        if bits > INT4_FROM:
+            return self.constant(codes)
+        kind = self.onnx.TensorProto.INT2 if bits <= INT2_FROM else self.onnx.TensorProto.INT4
+        name = self.name(f"constant.{len(self.constants)}")
+        self.constants[name] = self.onnx.helper.make_tensor(name, kind, codes.shape, codes.reshape(-1).tolist())
+        return self.cast(name, "INT8")
+
+    def cast(self, tensor: str, kind: str) -> str:
+        """The tensor in another type, named as in ONNX: "INT32", "DOUBLE"."""
+        return self.node("Cast", [tensor], to=getattr(self.onnx.TensorProto, kind))
+
+    # values
+
+    def value(self, name: str) -> Value:
+        """What the program declares of a value."""
+        return self.values[name]
+
+    def offset(self, name: str) -> int:
+        """What the tensor of a value is short of its integers: 128 of codes."""
+        return OFFSET if self.values[name].coded else 0
+
+    def int32(self, name: str, less: int = 0) -> str:
+        """The integers of a value, less a number, as int32."""
+        tensor = self.cast(name, "INT32") if self.values[name].coded else name
+        short = self.offset(name) - less
+        return self.node("Add", [tensor, self.constant(short, np.int32)]) if short else tensor
+
+    def state_in(self, name: str) -> str:
+        """The input that a state is."""
+        return f"state.{name}"
+
+    def state_out(self, name: str) -> str:
+        """The output that a state becomes."""
+        return f"next.{name}"
+
+    # roundings
+
+    def scaled(
+        self, parts: Sequence[tuple[str, npt.ArrayLike]], offset: npt.ArrayLike, shift: int, reach: int
+    ) -> Scaled:
+        """``sum(tensor * factor) + offset``, before ``>> shift``.
+
+        Args:
+            parts: integer tensors and their factors.
+            reach: the largest magnitude of the sum, of its parts, and of the partial sums.
+        """
+        double = reach < EXACT
+        unit, kind, dtype = (2.0**-shift, "DOUBLE", np.float64) if double else (1, "INT64", np.int64)
+        terms = []
+        for tensor, factor in parts:
+            factors = np.asarray(factor, dtype=np.int64)
+            terms.append(self.node("Mul", [self.cast(tensor, kind), self.constant(factors * unit, dtype)]))
+        total = terms[0]
+        for term in (*terms[1:], self.constant(np.asarray(offset, dtype=np.int64) * unit, dtype)):
+            total = self.node("Add", [total, term])
+        return Scaled(total, shift, double)
+
+    def rounded(self, v: Scaled, lo: int, hi: int, out: str) -> None:
+        """``clamp(v >> shift, lo, hi)`` becomes the value ``out``."""
+        short = self.offset(out)
+        kind = "INT8" if self.values[out].coded else "INT32"
+        if v.double:
+            floor = self.node("Floor", [v.tensor])
+            bounds = [self.constant(np.float64(bound)) for bound in (lo, hi)]
+            y = self.node("Clip", [floor, *bounds])
+            y = self.node("Sub", [y, self.constant(np.float64(short))]) if short else y
+        else:
+            y = self._shifted(v, lo, hi, short)
+        self.node("Cast", [y], out, to=getattr(self.onnx.TensorProto, kind))
+
+    def _shifted(self, v: Scaled, lo: int, hi: int, short: int) -> str:
+        """In int64: clamp first, then shift numbers that are not negative; ONNX shifts unsigned integers alone."""
+        least, most = lo << v.shift, ((hi + 1) << v.shift) - 1
+        clamped = self.node("Clip", [v.tensor, *(self.constant(np.int64(bound)) for bound in (least, most))])
+        positive = self.cast(self.node("Sub", [clamped, self.constant(np.int64(least))]), "UINT64")
+        y = self.node("BitShift", [positive, self.constant(np.uint64(v.shift))], direction="RIGHT")
+        return self.node("Add", [self.cast(y, "INT64"), self.constant(np.int64(lo - short))])

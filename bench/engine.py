@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.common import Check, parser, write
+from bench.litert import PEERS
 from bench.networks import SIDES, network
 from dqt.arith.plan import PlanLike
 from dqt.program.program import Program
 from dqt.runtime.bench import OWN, Report, bench
-from dqt.runtime.peers import PEERS
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """The second is the time of every thread of this process, so it is for one thread alone."""
@@ -61,7 +61,7 @@ def main() -> None:
 
 def installed() -> list[str]:
     """The peers whose package is here, and ``onnx``, which two of them need."""
-    needed = {name: [module] if name == "litert" else [module, "onnx"] for name, (module, _) in PEERS.items()}
+    needed = {name: [peer.module] if name == "litert" else [peer.module, "onnx"] for name, peer in PEERS.items()}
     return [name for name, modules in needed.items() if all(map(importlib.util.find_spec, modules))]
 
 
@@ -70,7 +70,7 @@ def measured(name: str, program: Program, arguments: Any) -> dict[str, Any]:
     plans: dict[str, PlanLike] = {str(b): b for b in WIDTHS}
     report = bench(
         program, plans=plans, batches=arguments.batch, threads=arguments.threads, seconds=arguments.seconds,
-        against=arguments.against, clock=CLOCKS[arguments.clock],
+        against=arguments.against, peers=PEERS, clock=CLOCKS[arguments.clock],
     )  # fmt: skip
     for row in report.rows:
         print(f"{name}, batch {row.batch}, {row.engine} at {row.bits} bits: {row.ms}, ratio {row.ratio}", flush=True)

@@ -17,7 +17,7 @@ from bench.common import Check, child
 from bench.serving.common import Call, Measured, Setting, noise, ratios, spread, turns
 from dqt.program.program import Program
 from dqt.runtime import Runtime
-from dqt.runtime.peers.engines import bind
+from dqt.runtime.peers import PEERS, bind
 from dqt.testing.zoo import torchvision
 
 NETWORK, ISA = "resnet50", "avx2"
@@ -53,7 +53,7 @@ def _measured(seconds: float, path: str) -> dict[str, Any]:
     calls |= {f"dqt, {bits} bits": partial(run, x, bits) for bits in FEWER}
     if importlib.util.find_spec("openvino"):
         program = Program.load(path)
-        calls["OpenVINO, 8 bits"] = bind("openvino", program, x, run(x, 8), 1)
+        calls["OpenVINO, 8 bits"] = bind(PEERS, "openvino", program, x, run(x, 8), 1)
     last = torch.from_numpy(x).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         calls["float, channels first"] = partial(model, torch.from_numpy(x))

@@ -94,9 +94,13 @@ _HOME = {
     "search": "dqt.train.search",
 }
 
+ROOMS = ("export", "lower", "testing")
+"""Packages that are public by their own name; ``dqt.lower`` is callable, too: see dqt/lower/__init__.py."""
+
 _EXTRA = {
     "lightning_fabric": "train",
     "matplotlib": "report",
+    "onnx": "export",
     "sklearn": "train",
     "tensorboard": "train",
     "torch": "train",
@@ -111,8 +115,8 @@ def _resolve(name: str) -> Any:
         AttributeError: no such name.
         ImportError: the name needs a library that is not installed; says which extra brings it.
     """
-    if name == "lower":  # the room itself is callable: see dqt/lower/__init__.py
-        return import_module("dqt.lower")
+    if name in ROOMS:
+        return import_module(f"dqt.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'dqt' has no attribute {name!r}")
     try:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dqt._version import __version__
-from dqt.cli import bench, demo, evaluate, inspect, lower, report, run, search, train
+from dqt.cli import bench, demo, evaluate, export, inspect, lower, report, run, search, train
 from dqt.cli.errors import StopError, describe, stoppable
 
 VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
@@ -30,9 +30,14 @@ VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
             "dqt search runs/mine --cascade 2,4,8 --bitops 0.6 -o cascade.json",
         ),
     ),
+    "export onnx": (
+        export.onnx,
+        ("dqt export onnx net.dqt --bits 4 -o net4.onnx", "dqt export onnx net.dqt --form qdq"),
+    ),
     "report": (report.report, ("dqt report runs/mine -o page.html",)),
 }
-"""Verb -> its function and the examples that its help shows."""
+"""Verb, or group and verb -> its function and the examples that its help shows."""
+GROUPS = {"export": "A program in the form of another tool."}
 
 app = typer.Typer(
     help="Networks that hold every bit width in one integer program: train, lower, run, report.",
@@ -60,8 +65,12 @@ def _epilog(examples: Sequence[str]) -> str:
     return "\n\n".join(f"Example: {line}" for line in examples)
 
 
+_groups = {name: typer.Typer(help=text, rich_markup_mode="rich") for name, text in GROUPS.items()}
 for _name, (_function, _examples) in VERBS.items():
-    app.command(_name, epilog=_epilog(_examples))(stoppable(_function))
+    _group, _, _verb = _name.rpartition(" ")
+    (_groups[_group] if _group else app).command(_verb, epilog=_epilog(_examples))(stoppable(_function))
+for _name, _made in _groups.items():
+    app.add_typer(_made, name=_name)
 
 
 def main(arguments: Sequence[str] | None = None, *, stopped: Callable[[], bool] = lambda: False) -> int:

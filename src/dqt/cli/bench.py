@@ -25,7 +25,7 @@ def bench(
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads, on as many cores.")] = 1,
     seconds: Annotated[float, typer.Option("--seconds", min=0.0, help="Of each row of the table.")] = 1.0,
     against: Annotated[
-        str | None, typer.Option("--against", help="Other engines, such as onnxruntime,openvino,litert.")
+        str | None, typer.Option("--against", help="Other engines, such as onnxruntime,openvino.")
     ] = None,
     isa: Annotated[str | None, typer.Option("--isa", help="Kernels by name, such as portable. Default: best.")] = None,
     inputs: Annotated[

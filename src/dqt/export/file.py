@@ -9,12 +9,15 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Literal
 
+import numpy as np
+
 from dqt.arith.cascade import Cascade
 from dqt.arith.files import write_file
 from dqt.arith.plan import AUTO, PlanError, PlanLike, resolve, uniform
 from dqt.export import ops
 from dqt.export.graph import Graph
 from dqt.export.packages import ExportError
+from dqt.export.qdq import qdq_model
 from dqt.program.graph import needed
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
@@ -22,7 +25,7 @@ from dqt.program.program import Program, ProgramLike, as_program
 from dqt.program.values import FLOAT
 
 OPSET, IR_VERSION = 21, 10
-OPSET_INT2, IR_INT2 = 25, 13
+OPSET_UINT2, IR_UINT2 = 25, 13
 """Weights of 2 bits have a type from this version on."""
 LARGEST = (1 << 31) - 1
 """Bytes of a model that one protobuf message holds."""
@@ -40,7 +43,7 @@ def onnx(
 
     The integer form has standard operators alone and gives the integers of :func:`dqt.interpret` to the bit in ONNX Runtime's
     CPU provider and in the reference evaluator of onnx, at every level of optimization and any batch: products are of
-    int8 by int8, which no kernel saturates, and every rounding is exact in float64 or int64. Inputs, outputs and states
+    uint8 by uint8, which no kernel saturates, and every rounding is exact in float64 or int64. Inputs, outputs and states
     keep their names and order; a state is the int32 input ``state.NAME`` and the int32 output ``next.NAME``. With "auto" there is
     one more output, ``widths``, int64 ``[N, layers]``. Weights of 4 bits or fewer take 4 or 2 bits each in the file.
 
@@ -63,9 +66,8 @@ def onnx(
         raise ValueError(f"form {form!r}: need 'integer' (exact) or 'qdq' (for the int8 kernels of other engines)")
     program = as_program(program)
     if form == "integer":
-        return write_file(path, integer_model(program, plan))
-    from dqt.export.qdq import qdq_model
-
+        write_file(path, integer_model(program, plan))
+        return
     if plan not in (None, program.space.master):
         raise PlanError(f"the QDQ form has the master width, {program.space.master}, alone: leave out the plan")
     write_file(path, qdq_model(program))
@@ -108,7 +110,9 @@ def exporters() -> Mapping[type[Operator], Any]:
 def _add(g: Graph, op: Operator) -> None:
     known = exporters()
     if type(op) not in known:
-        raise ExportError(f"{type(op).__name__} '{op.writes()}' has no ONNX form: leave it outside the network, or use C")
+        raise ExportError(
+            f"{type(op).__name__} '{op.writes()}' has no ONNX form: leave it outside the network, or use C"
+        )
     known[type(op)](g, op)
 
 
@@ -170,8 +174,6 @@ def _outputs(g: Graph, *, auto: bool, alone: bool) -> list[Any]:
 
 def _widths(g: Graph, layers: tuple[str, ...]) -> None:
     """``widths``: the chosen, and of the other layers the smaller of their pair."""
-    import numpy as np
-
     last = g.constant([-1, 1], np.int64)
     some = next(iter(g.chosen.values()))
     columns = []
@@ -186,9 +188,7 @@ def _serialized(g: Graph, outputs: list[Any]) -> bytes:
     helper, kind = g.onnx.helper, g.onnx.TensorProto
     used = {name for node in g.nodes for name in node.input}
     inputs = [
-        helper.make_tensor_value_info(
-            each.name, kind.FLOAT if each.kind == FLOAT else kind.INT64, ["N", *each.shape]
-        )
+        helper.make_tensor_value_info(each.name, kind.FLOAT if each.kind == FLOAT else kind.INT64, ["N", *each.shape])
         for each in g.program.inputs
         if each.name in used or outputs
     ]
@@ -197,8 +197,8 @@ def _serialized(g: Graph, outputs: list[Any]) -> bytes:
         for state in g.program.states
     ]
     graph = helper.make_graph(g.nodes, "dqt", inputs, outputs, list(g.constants.values()))
-    small = any(tensor.data_type == kind.INT2 for tensor in g.constants.values())
-    opset, version = (OPSET_INT2, IR_INT2) if small else (OPSET, IR_VERSION)
+    small = any(tensor.data_type == kind.UINT2 for tensor in g.constants.values())
+    opset, version = (OPSET_UINT2, IR_UINT2) if small else (OPSET, IR_VERSION)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version)
     model.producer_name = "dqt"
     if model.ByteSize() > LARGEST:

@@ -1,4 +1,8 @@
-"""An ONNX graph in the making, and how the integers of a program lie in it."""
+"""An ONNX graph in the making, and how the integers of a program lie in it.
+
+Codes and weights are uint8, weights with a zero point in the middle: ONNX Runtime multiplies uint8 by uint8 exactly in all
+its kernels, while those for uint8 by int8 saturate on x86 processors without VNNI.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,10 @@ from dqt.export.packages import package
 from dqt.program.program import Program
 from dqt.program.values import Value
 
-OFFSET = 128
-"""Codes are stored as int8 ``q - 128``: products of two int8 are exact in every kernel, those of uint8 by int8 saturate on
-processors without VNNI."""
 EXACT = 1 << 53
 """Integers of a smaller magnitude are exact in float64, in which sums and roundings are faster than in int64."""
-INT4_FROM, INT2_FROM = 4, 2
-"""The widest weights that fit the type."""
+UINT4 = 4
+"""The widest weights that a smaller type than uint8 holds."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Scaled:
 
 
 class Graph:
-    """Nodes and constants so far. A value of the program is a tensor of its name: int8 codes less 128, or int32.
+    """Nodes and constants so far. A value of the program is a tensor of its name: codes are uint8, integers int32.
 
     Attributes:
         pairs: (weight, activation) width of each layer.   values: the program's values by name.
@@ -83,14 +84,14 @@ class Graph:
             self._held[key] = name
         return self._held[key]
 
-    def narrow_constant(self, codes: npt.NDArray[np.int8], bits: int) -> str:
-        """int8 codes of few bits, stored in 4 or 2 bits each and cast to int8 by the graph."""
-        if bits > INT4_FROM:
+    def narrow_constant(self, codes: npt.NDArray[np.uint8], bits: int) -> str:
+        """Codes of few bits, stored in 4 or 2 bits each and cast to uint8 by the graph."""
+        if bits > UINT4:
             return self.constant(codes)
-        kind = self.onnx.TensorProto.INT2 if bits <= INT2_FROM else self.onnx.TensorProto.INT4
+        size, kind = (2, self.onnx.TensorProto.UINT2) if bits <= 2 else (4, self.onnx.TensorProto.UINT4)
         name = self.name(f"constant.{len(self.constants)}")
-        self.constants[name] = self.onnx.helper.make_tensor(name, kind, codes.shape, codes.reshape(-1).tolist())
-        return self.cast(name, "INT8")
+        self.constants[name] = self.onnx.helper.make_tensor(name, kind, codes.shape, packed(codes, size), raw=True)
+        return self.cast(name, "UINT8")
 
     def cast(self, tensor: str, kind: str) -> str:
         """The tensor in another type, named as in ONNX: "INT32", "DOUBLE"."""
@@ -102,15 +103,10 @@ class Graph:
         """What the program declares of a value."""
         return self.values[name]
 
-    def offset(self, name: str) -> int:
-        """What the tensor of a value is short of its integers: 128 of codes."""
-        return OFFSET if self.values[name].coded else 0
-
     def int32(self, name: str, less: int = 0) -> str:
         """The integers of a value, less a number, as int32."""
         tensor = self.cast(name, "INT32") if self.values[name].coded else name
-        short = self.offset(name) - less
-        return self.node("Add", [tensor, self.constant(short, np.int32)]) if short else tensor
+        return self.node("Sub", [tensor, self.constant(less, np.int32)]) if less else tensor
 
     def state_in(self, name: str) -> str:
         """The input that a state is."""
@@ -144,21 +140,29 @@ class Graph:
 
     def rounded(self, v: Scaled, lo: int, hi: int, out: str) -> None:
         """``clamp(v >> shift, lo, hi)`` becomes the value ``out``."""
-        short = self.offset(out)
-        kind = "INT8" if self.values[out].coded else "INT32"
-        if v.double:
-            floor = self.node("Floor", [v.tensor])
-            bounds = [self.constant(np.float64(bound)) for bound in (lo, hi)]
-            y = self.node("Clip", [floor, *bounds])
-            y = self.node("Sub", [y, self.constant(np.float64(short))]) if short else y
-        else:
-            y = self._shifted(v, lo, hi, short)
+        kind = "UINT8" if self.values[out].coded else "INT32"
+        y = self._floor(v, lo, hi) if v.double else self._shifted(v, lo, hi)
         self.node("Cast", [y], out, to=getattr(self.onnx.TensorProto, kind))
 
-    def _shifted(self, v: Scaled, lo: int, hi: int, short: int) -> str:
+    def _floor(self, v: Scaled, lo: int, hi: int) -> str:
+        """In float64. A cast rounds towards zero, which is down where nothing is negative: then no Floor is needed."""
+        last = hi + 1 - 2.0**-v.shift
+        bounds = [self.constant(np.float64(bound)) for bound in (lo, last)]
+        clipped = self.node("Clip", [v.tensor, *bounds])
+        return clipped if lo >= 0 else self.node("Floor", [clipped])
+
+    def _shifted(self, v: Scaled, lo: int, hi: int) -> str:
         """In int64: clamp first, then shift numbers that are not negative; ONNX shifts unsigned integers alone."""
         least, most = lo << v.shift, ((hi + 1) << v.shift) - 1
         clamped = self.node("Clip", [v.tensor, *(self.constant(np.int64(bound)) for bound in (least, most))])
         positive = self.cast(self.node("Sub", [clamped, self.constant(np.int64(least))]), "UINT64")
         y = self.node("BitShift", [positive, self.constant(np.uint64(v.shift))], direction="RIGHT")
-        return self.node("Add", [self.cast(y, "INT64"), self.constant(np.int64(lo - short))])
+        return self.node("Add", [self.cast(y, "INT64"), self.constant(np.int64(lo))])
+
+
+def packed(codes: npt.NDArray[np.uint8], bits: int) -> bytes:
+    """Codes of 4 or 2 bits side by side, the first in the lowest bits of a byte."""
+    count = 8 // bits
+    flat = codes.reshape(-1)
+    rows = np.pad(flat, (0, -len(flat) % count)).reshape(-1, count)
+    return bytes(np.bitwise_or.reduce(rows << np.arange(0, 8, bits, dtype=np.uint8), axis=1).astype(np.uint8))

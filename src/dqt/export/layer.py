@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from dqt.arith.nested import shift_of
 from dqt.arith.plan import Pair
-from dqt.export.graph import OFFSET, Graph
+from dqt.export.graph import Graph
 from dqt.program.layered import Layered, exponent, narrowed, row_of
 
-Product = Callable[[str, str, str], str]
-"""int8 operand, int8 weight and the operand's zero point, a constant, to int32 accumulators."""
+Product = Callable[[str, str, str, str], str]
+"""uint8 operand and weight and the zero points of both, constants, to int32 accumulators."""
 
 
 def add_layer(g: Graph, op: Layered, product: Product, channels: tuple[int, ...]) -> None:
@@ -24,7 +24,8 @@ def add_layer(g: Graph, op: Layered, product: Product, channels: tuple[int, ...]
         channels: the shape of one number for each output channel, to broadcast over the accumulators.
     """
     if op.layer not in g.chosen:
-        return _at(g, op, g.pairs[op.layer], product, channels, op.out)
+        _at(g, op, g.pairs[op.layer], product, channels, op.out)
+        return
     outs = []
     for b in g.program.space.choices:
         out = g.name(f"{op.out}.{b}")
@@ -54,7 +55,8 @@ def _at(g: Graph, op: Layered, pair: Pair, product: Product, channels: tuple[int
     acc = product(
         narrow_input(g, op.x, ba, exponent(op.input_exponents, space, ba)),
         weight_tensor(g, op, bw, weight),
-        g.constant(np.int8((zero if inside else 0) - OFFSET)),
+        g.constant(np.uint8(zero if inside else 0)),
+        g.constant(np.uint8(middle_of(g, op, bw))),
     )
     row = row_of(space, op.m, min(pair))
     m, c = op.m[row].astype(np.int64), op.c[row]
@@ -67,39 +69,63 @@ def _at(g: Graph, op: Layered, pair: Pair, product: Product, channels: tuple[int
     g.rounded(g.scaled([(acc, m.reshape(channels))], c.reshape(channels), op.shift, top), op.lo, op.hi, out)
 
 
+def middle_of(g: Graph, op: Layered, b: int) -> int:
+    """What a stored weight is above its value: half of the range that width ``b`` reads."""
+    n = g.program.space.master
+    return 1 << (n - 1 if op.layer in g.chosen else n - 1 - exponent(op.weight_exponents, g.program.space, b))
+
+
 def narrow_input(g: Graph, name: str, b: int, e: int = 0) -> str:
-    """``T_b(q) - 128``, int8, of a value of codes (numerics.md, equations 6 and 23)."""
+    """``T_b(q)``, uint8, of a value of codes (numerics.md, equations 6 and 23)."""
     n, zero = g.program.space.master, g.values[name].zero
     s, start = shift_of(n, b, e), zero - (zero >> e)
-    if s == 0 and e == 0:
-        return name
-    x, low = name, start - OFFSET
-    if e:
-        most = low + (1 << (n - e)) - 1
-        x = g.node("Clip", [x, g.constant(np.int8(low)), g.constant(np.int8(most))])
-        x = g.node("Sub", [x, g.constant(np.int8(low + OFFSET))]) if low + OFFSET else x
-    half, top = (1 << s) >> 1, (1 << (n - e)) - 1 - OFFSET
-    if half:  # what would be rounded beyond the last code stays at it
-        x = g.node("Add", [g.node("Min", [x, g.constant(np.int8(top - half))]), g.constant(np.int8(half))])
-    x = g.node("BitwiseAnd", [x, g.constant(np.int8(-(1 << s)))])
-    return g.node("Add", [x, g.constant(np.int8(start))]) if e and start else x
+    if e == 0:
+        return truncated(g, name, s, top=(1 << n) - 1, nearest=True)
+    most = (1 << (n - e)) - 1
+    x = g.node("Clip", [name, g.constant(np.uint8(start)), g.constant(np.uint8(start + most))])
+    x = g.node("Sub", [x, g.constant(np.uint8(start))]) if start else x
+    x = truncated(g, x, s, top=most, nearest=True)
+    return g.node("Add", [x, g.constant(np.uint8(start))]) if start else x
+
+
+def truncated(g: Graph, x: str, s: int, *, top: int, nearest: bool) -> str:
+    """The low ``s`` bits cleared, of uint8 in ``[0, top]``; ``nearest``: after rounding, the last half bin down."""
+    if s == 0:
+        return x
+    half = (1 << s) >> 1
+    if nearest:
+        x = g.node("Add", [g.node("Min", [x, g.constant(np.uint8(top - half))]), g.constant(np.uint8(half))])
+    return g.node("BitwiseAnd", [x, g.constant(np.uint8(256 - (1 << s)))])
 
 
 def weight_tensor(g: Graph, op: Layered, b: int, weight: npt.NDArray[np.int8]) -> str:
-    """The narrowed weight: of 4 bits or less its codes are stored, and shifted back by the graph."""
-    n = g.program.space.master
+    """The narrowed weight plus :func:`middle_of`, uint8. Of 4 bits or less its codes are stored, and shifted back.
+
+    Where samples choose among widths, the master is stored once, and the graph narrows it.
+    """
     e = exponent(op.weight_exponents, g.program.space, b)
-    s = shift_of(n, b, e)
-    codes = weight >> s
-    if b > 4 or s == 0:
-        return g.constant(weight)
-    stored = g.node("Mul", [g.narrow_constant(codes, b), g.constant(np.int8(1 << s) if s < 7 else np.int8(-128))])
-    rest = weight - (codes << s)
-    middles = _middles(rest)
-    return g.node("Add", [stored, g.constant(middles)]) if middles.any() else stored
+    s, middle = shift_of(g.program.space.master, b, e), middle_of(g, op, b)
+    raised: npt.NDArray[np.uint8] = (weight.astype(np.int16) + middle).astype(np.uint8)
+    if op.layer in g.chosen:
+        w = _narrowed_master(g, op, s, e)
+    elif b > 4 or s == 0:
+        return g.constant(raised)
+    else:
+        w = g.node("Mul", [g.narrow_constant((raised >> s).astype(np.uint8), b), g.constant(np.uint8(1 << s))])
+    midpoints = _midpoints((raised & ((1 << s) - 1)).astype(np.uint8))
+    return g.node("Add", [w, g.constant(midpoints)]) if midpoints.any() else w
 
 
-def _middles(rest: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+def _narrowed_master(g: Graph, op: Layered, s: int, e: int) -> str:
+    """The top bits of the stored master, saturated to the range that is read (numerics.md, equations 4, 21 and 22)."""
+    middle = 1 << (g.program.space.master - 1)
+    w, reach = g.constant((op.weight.astype(np.int16) + middle).astype(np.uint8)), middle >> e
+    if e:
+        w = g.node("Clip", [w, g.constant(np.uint8(middle - reach)), g.constant(np.uint8(middle + reach - 1))])
+    return truncated(g, w, s, top=middle + reach - 1, nearest=op.nearest)
+
+
+def _midpoints(rest: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """What the midpoint rule adds, by input channel or by tap; the same for every output channel."""
     first = rest[:1]
     return first[:, :, :1, :1] if rest.ndim == 4 and rest.shape[1] > 1 else first

@@ -29,4 +29,5 @@ def package(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         top = name.partition(".")[0]
-        raise ExportError(f"{top} cannot be imported ({error}): pip install {DISTRIBUTIONS[top]}") from None
+        advice = 'pip install "dqt[export]"' if top == "onnx" else f"pip install {DISTRIBUTIONS[top]}"
+        raise ExportError(f"{top} cannot be imported ({error}): {advice}") from None

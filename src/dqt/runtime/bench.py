@@ -24,7 +24,7 @@ from dqt.arith.plan import PlanLike, resolve
 from dqt.program.inputs import inputs_of
 from dqt.program.program import Program, ProgramLike, as_program
 from dqt.program.signature import only_input
-from dqt.runtime.peers.engines import Call, bind, version
+from dqt.runtime.peers import PEERS, Call, Peer, bind, version
 from dqt.runtime.runtime import Runtime
 
 ROUNDS = 10
@@ -134,6 +134,7 @@ def bench(
     threads: int = 1,
     seconds: float = 1.0,
     against: Sequence[str] = (),
+    peers: Mapping[str, Peer] = PEERS,
     isa: str | None = None,
     inputs: Floats | None = None,
     advance: Callable[[int], object] = lambda _: None,
@@ -147,32 +148,33 @@ def bench(
         batches: samples of a call.
         threads: of a call; so many cores are used, and nothing else.
         seconds: of each contestant at each batch, untimed calls left out.
-        against: names of :data:`dqt.runtime.peers.PEERS`.
+        against: names of ``peers``.
+        peers: other engines by name.
         isa: kernels, see :class:`dqt.Runtime`.
         inputs: float32 ``[N, *input_shape]``, repeated as needed; noise by default, at which "auto" means little.
         advance: called after each turn; there are :func:`turns` of them.
         clock: seconds. Where one thread shares its core with other work, ``time.process_time`` leaves that work out.
 
     Raises:
-        RuntimeUnavailableError, PeerError, PlanError: before anything is timed.
+        RuntimeUnavailableError, PeerError, ExportError, PlanError: before anything is timed.
     """
     program = as_program(program)
     for plan in plans.values():
         resolve(program.space, plan)
     with pinned(threads) as cores:
         run = Runtime(program, threads=threads, isa=isa)
-        agreement = tuple(_agreement(name, program, run, noise_or(program, inputs, CHECKED)) for name in against)
+        agreed = tuple(agreement(name, program, peers=peers, run=run, inputs=inputs) for name in against)
         rows: list[Row] = []
         steps: list[Step] = []
         for batch in batches:
             x = noise_or(program, inputs, batch)
             contestants = [_Contestant(OWN, label, partial(run, x, plan)) for label, plan in plans.items()]
             y = run(x)
-            contestants += [_Contestant(name, "8", bind(name, program, x, y, threads)) for name in against]
+            contestants += [_Contestant(name, "8", bind(peers, name, program, x, y, threads)) for name in against]
             times = _timed([one.call for one in contestants], seconds, advance, clock)
             rows += _rows(contestants, batch, times)
             steps += _steps(list(plans.values()), batch, times)
-    return Report(run.isa, run.threads, cores, seconds, ROUNDS, tuple(rows), tuple(steps), agreement)
+    return Report(run.isa, run.threads, cores, seconds, ROUNDS, tuple(rows), tuple(steps), agreed)
 
 
 def turns(plans: int, batches: int, against: int) -> int:
@@ -211,13 +213,21 @@ def noise_or(program: Program, given: Floats | None, count: int) -> Floats:
     return repeated
 
 
-def _agreement(name: str, program: Program, run: Runtime, x: Floats) -> Agreement:
+def agreement(
+    name: str,
+    program: Program,
+    *,
+    peers: Mapping[str, Peer] = PEERS,
+    run: Runtime | None = None,
+    inputs: Floats | None = None,
+) -> Agreement:
+    """How a peer's answers agree with ours at 8 bits; arguments as of :func:`bench`."""
+    run, x = run or Runtime(program, threads=1), noise_or(program, inputs, CHECKED)
     ours = run(x)
-    call = bind(name, program, x, ours, run.threads)
-    theirs = np.array(call())
+    theirs = np.array(bind(peers, name, program, x, ours, run.threads)())
     top1 = (ours.reshape(len(x), -1).argmax(1) == theirs.reshape(len(x), -1).argmax(1)).mean()
     difference = np.abs(ours - theirs).mean() / max(float(ours.std()), 1e-12)
-    return Agreement(name, version(name), len(x), float(top1), float(f"{difference:.3g}"))
+    return Agreement(name, version(peers[name]), len(x), float(top1), float(f"{difference:.3g}"))
 
 
 def _timed(

@@ -10,7 +10,7 @@ OPERATOR = MaxPool
 
 
 def add(g: Graph, op: MaxPool) -> None:
-    """``MaxPool`` compares int8 as it compares codes, and its padding is smaller than all."""
+    """``MaxPool`` compares uint8 as it compares codes, and its padding is smaller than all."""
     if not g.value(op.x).coded:
         raise ExportError(f"MaxPool '{op.out}' of integers beyond 8 bits has no ONNX operator that keeps them")
     top, bottom, left, right = op.padding

@@ -12,13 +12,7 @@ OPERATOR = Multiply
 def add(g: Graph, op: Multiply) -> None:
     """``clamp((k1*a*b + k2*a + k3*b + k4) >> shift, lo, hi)``, with ``a*b`` in int32 where it fits."""
     a, b = (g.cast(ranked(g, name, op.out), "INT64") for name in (op.a, op.b))
-    a, b = (plus(g, each, g.offset(name)) for each, name in ((a, op.a), (b, op.b)))
     ra, rb = g.value(op.a).reach, g.value(op.b).reach
     reach = abs(op.k1) * ra * rb + abs(op.k2) * ra + abs(op.k3) * rb + abs(op.k4)
     parts = [(g.node("Mul", [a, b]), op.k1), (a, op.k2), (b, op.k3)]
     g.rounded(g.scaled(parts, op.k4, op.shift, reach), op.lo, op.hi, op.out)
-
-
-def plus(g: Graph, tensor: str, number: int) -> str:
-    """``tensor + number`` of an int64 tensor."""
-    return g.node("Add", [tensor, g.constant(number, "int64")]) if number else tensor

@@ -14,5 +14,5 @@ def add(g: Graph, op: Pad) -> None:
     """The code of the real 0."""
     value = g.value(op.x)
     pads = g.constant([0, *op.before, 0, *op.after], np.int64)
-    zero = g.constant(value.zero - g.offset(op.x), np.int8 if value.coded else np.int32)
+    zero = g.constant(value.zero, np.uint8 if value.coded else np.int32)
     g.node("Pad", [op.x, pads, zero], op.out)

@@ -19,6 +19,4 @@ def add(g: Graph, op: Quantize) -> None:
     x = g.node("Round", [g.node("Add", [x, g.constant(op.bias.reshape(shape))])])
     x = g.node("Add", [x, g.constant(np.float32(value.zero))]) if value.zero else x
     x = g.node("Clip", [x, g.constant(np.float32(value.lo)), g.constant(np.float32(value.hi))])
-    short = g.offset(op.out)
-    x = g.node("Sub", [x, g.constant(np.float32(short))]) if short else x
-    g.node("Cast", [x], op.out, to=g.onnx.TensorProto.INT8 if short else g.onnx.TensorProto.INT32)
+    g.node("Cast", [x], op.out, to=g.onnx.TensorProto.UINT8 if value.coded else g.onnx.TensorProto.INT32)

@@ -10,8 +10,4 @@ OPERATOR = Read
 
 def add(g: Graph, op: Read) -> None:
     """An int64 input as it is; what lies outside its interval is the caller's fault."""
-    short = g.offset(op.out)
-    tensor = g.cast(op.x, "INT32")
-    if short:
-        tensor = g.cast(g.node("Sub", [tensor, g.constant(short, "int32")]), "INT8")
-    g.node("Identity", [tensor], op.out)
+    g.node("Cast", [op.x], op.out, to=g.onnx.TensorProto.UINT8 if g.value(op.out).coded else g.onnx.TensorProto.INT32)

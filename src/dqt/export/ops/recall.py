@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from dqt.export.graph import Graph
 from dqt.program.ops.recall import Recall
 
@@ -12,9 +10,5 @@ OPERATOR = Recall
 
 def add(g: Graph, op: Recall) -> None:
     """A state is an input of its integers, int32."""
-    short = g.offset(op.out)
-    if short:
-        less = g.node("Sub", [g.state_in(op.state), g.constant(short, np.int32)])
-        g.node("Cast", [less], op.out, to=g.onnx.TensorProto.INT8)
-    else:
-        g.node("Identity", [g.state_in(op.state)], op.out)
+    kind = g.onnx.TensorProto.UINT8 if g.value(op.out).coded else g.onnx.TensorProto.INT32
+    g.node("Cast", [g.state_in(op.state)], op.out, to=kind)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from dqt.export.graph import OFFSET, Graph
+from dqt.export.graph import Graph
 from dqt.program.ops.table import Table
 
 OPERATOR = Table
@@ -12,5 +10,4 @@ OPERATOR = Table
 
 def add(g: Graph, op: Table) -> None:
     """``Gather`` from the table."""
-    table = g.constant((op.table.astype(np.int16) - OFFSET).astype(np.int8))
-    g.node("Gather", [table, g.int32(op.x)], op.out, axis=0)
+    g.node("Gather", [g.constant(op.table), g.int32(op.x)], op.out, axis=0)

@@ -10,6 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from dqt.export.packages import package
+from dqt.export.reals import (
+    Layer,
+    convert,
+    instructions,
+    is_depthwise,
+    layer_of,
+    layer_of_rescale,
+    unsupported,
+    windows_of,
+)
 from dqt.program.operator import Operator
 from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
@@ -26,21 +37,10 @@ from dqt.program.ops.slice import Slice
 from dqt.program.program import Program
 from dqt.program.schema import size
 from dqt.program.values import Value
-from dqt.runtime.peers.packages import package
-from dqt.runtime.peers.reals import (
-    Layer,
-    convert,
-    instructions,
-    is_depthwise,
-    layer_of,
-    layer_of_rescale,
-    unsupported,
-    windows_of,
-)
 
 CENTRE = 128
 OUTPUT_ROOM = 1.1
-"""A wide output gets 8 bits over this many times the largest output that was seen."""
+"""An int32 output gets 8 bits over this many times the largest output that was seen."""
 VERSIONS = {
     "ADD": 2, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "DEQUANTIZE": 2, "FULLY_CONNECTED": 5,
     "MAX_POOL_2D": 2, "AVERAGE_POOL_2D": 2, "MEAN": 2, "MUL": 2, "PAD": 2, "PADV2": 2, "QUANTIZE": 1, "RESHAPE": 1,
@@ -55,14 +55,14 @@ def litert_model(program: Program, batch: int, largest: float) -> bytes:
     Args:
         program: the program.
         batch: samples of a call.
-        largest: magnitude of the largest output, which sets the step of a wide output.
+        largest: magnitude of the largest output, which sets the scale of an int32 output.
 
     Raises:
-        PeerError: the package is missing, or an instruction has no counterpart.
+        ExportError: the package is missing, or an instruction has no counterpart.
     """
-    steps, values = instructions(program)
+    found, values = instructions(program)
     made = _Maker(program, values, batch, largest)
-    last = convert(steps, MAKE, made, "LiteRT")
+    last = convert(found, MAKE, made, "LiteRT")
     out = made.tensor("output", made.shape(values[last].shape), "FLOAT32")
     made.add("DEQUANTIZE", [made.value(last)], out, "DequantizeOptions")
     return made.model(made.input, out)
@@ -96,7 +96,7 @@ class _Maker:
         kind: str,
         *,
         data: Any = None,
-        step: Any = None,
+        scale: Any = None,
         zero: int = 0,
         axis: int = 0,
     ) -> int:
@@ -107,8 +107,8 @@ class _Maker:
             buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), dtype=np.uint8)
             self.buffers.append(buffer)
             made.buffer = len(self.buffers) - 1
-        if step is not None:
-            scales = np.atleast_1d(np.asarray(step, dtype=np.float32))
+        if scale is not None:
+            scales = np.atleast_1d(np.asarray(scale, dtype=np.float32))
             made.quantization = self.schema.QuantizationParametersT()
             made.quantization.scale = scales
             made.quantization.zeroPoint = np.full(len(scales), zero, dtype=np.int64)
@@ -119,16 +119,16 @@ class _Maker:
     def value(self, name: str) -> int:
         if name not in self.known:
             value = self.values[name]
-            step, zero = value.scale, value.zero - CENTRE
+            scale, zero = value.scale, value.zero - CENTRE
             if not value.coded:
-                step, zero = max(self.largest, 1e-6) * OUTPUT_ROOM / (CENTRE - 1), 0
-            self.known[name] = self.tensor(name, self.shape(value.shape), "INT8", step=step, zero=zero)
+                scale, zero = max(self.largest, 1e-6) * OUTPUT_ROOM / (CENTRE - 1), 0
+            self.known[name] = self.tensor(name, self.shape(value.shape), "INT8", scale=scale, zero=zero)
         return self.known[name]
 
     def like(self, name: str, source: str, shape: Sequence[int]) -> int:
-        """A tensor with the step and zero of value ``source`` and a shape of its own, batch and order included."""
+        """A tensor with the scale and zero of value ``source`` and a shape of its own, batch and order included."""
         value = self.values[source]
-        return self.tensor(name, shape, "INT8", step=value.scale, zero=value.zero - CENTRE)
+        return self.tensor(name, shape, "INT8", scale=value.scale, zero=value.zero - CENTRE)
 
     def integers(self, name: str, data: Any) -> int:
         array = np.asarray(data, dtype=np.int32)
@@ -146,10 +146,10 @@ class _Maker:
 
     def layer(self, layer: Layer, weight: Any, x: str, out: str, axis: int) -> list[int]:
         """The weight, already in LiteRT's order with its channels at ``axis``, and the bias."""
-        bias_step = layer.step * np.float32(self.values[x].scale)
+        bias_scale = layer.scale * np.float32(self.values[x].scale)
         return [
-            self.tensor(f"{out}.weight", weight.shape, "INT8", data=weight, step=layer.step, axis=axis),
-            self.tensor(f"{out}.bias", layer.bias.shape, "INT32", data=layer.bias, step=bias_step),
+            self.tensor(f"{out}.weight", weight.shape, "INT8", data=weight, scale=layer.scale, axis=axis),
+            self.tensor(f"{out}.bias", layer.bias.shape, "INT32", data=layer.bias, scale=bias_scale),
         ]
 
     def padded(self, x: str, out: str, padding: tuple[int, int, int, int], code: int) -> int:
@@ -165,8 +165,8 @@ class _Maker:
         else:
             value = self.values[x]
             border = np.array([code - CENTRE], dtype=np.int8)
-            step, zero = value.scale, value.zero - CENTRE
-            ins.append(self.tensor(f"{out}.border", [1], "INT8", data=border, step=step, zero=zero))
+            scale, zero = value.scale, value.zero - CENTRE
+            ins.append(self.tensor(f"{out}.border", [1], "INT8", data=border, scale=scale, zero=zero))
             self.add("PADV2", ins, to, "PadV2Options")
         return to
 
@@ -267,7 +267,7 @@ def _avg_pool(made: _Maker, op: AvgPool) -> None:
         made.add("MEAN", [made.value(op.x), axes], made.value(op.out), "ReducerOptions", keepDims=True)
         return
     if (source.scale, source.zero) != (out.scale, out.zero):
-        raise unsupported(op, "its output has another step than its input")
+        raise unsupported(op, "its output has another scale than its input")
     _pool(made, op, "AVERAGE_POOL_2D", made.value(op.x), made.schema.Padding.VALID, windows.kernel, windows.stride)
 
 

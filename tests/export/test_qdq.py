@@ -11,28 +11,29 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dqt.export.packages import ExportError
+from dqt.export.qdq import qdq_model
+from dqt.export.reals import instructions, layer_of, layer_of_rescale, windows_of
 from dqt.program.interpret import execute, interpret
 from dqt.program.ops.add import Add
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 from dqt.runtime.bench import ROUNDS, bench, turns
-from dqt.runtime.peers import PEERS, PeerError, bind, onnx_model
-from dqt.runtime.peers.reals import instructions, layer_of, layer_of_rescale, windows_of
+from dqt.runtime.peers import PEERS, PeerError, bind
 from dqt.testing import Builder, inputs
-from dqt.testing.draw import Integers
 
-MODULES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino"), "litert": ("ai_edge_litert",)}
+MODULES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 
 
 class Whole(Builder):
     """A builder whose outputs use the whole range, as those of ``lower`` do; other engines know no other."""
 
-    def clamp(self, integers: Integers = False) -> dict[str, Any]:
-        return super().clamp(integers) if integers else {"lo": 0, "hi": self.top}
+    def clamp(self, *, wide: bool = False) -> dict[str, Any]:
+        return super().clamp(wide=True) if wide else {"lo": 0, "hi": self.top}
 
     def unit_average(self, x: str) -> str:
-        """The mean of each channel, with the step of ``x``."""
+        """The mean of each channel, with the scale of ``x``."""
         name = self.avg_pool(x)
         op: Any = self.ops[-1]
         shift = 24
@@ -55,7 +56,7 @@ def residual(seed: int, *, signed: bool = False) -> Program:
     z = b.pad(b.slice(x, (0, 0, 0), (16, 6, 6), (1, 2, 2)), (4, 0, 0), (4, 0, 0))
     x = b.rescale(b.binary(Add, y, z))
     x = b.flatten(b.unit_average(x))
-    return b.build(b.linear(x, 10, integers=True))
+    return b.build(b.linear(x, 10, wide=True))
 
 
 def real(program: Program, name: str, values: Any) -> npt.NDArray[np.float64]:
@@ -75,7 +76,7 @@ def test_the_recovered_layer_is_the_layer(seed: int) -> None:
         if isinstance(op, Linear):
             layer, source, out = layer_of(op, program, values), values[op.x], values[op.out]
             acc = (kept[op.x].astype(np.int64) - source.zero) @ layer.weight.T.astype(np.int64) + layer.bias
-            y = np.clip(np.rint(acc * layer.step * (source.scale / out.scale)) + out.zero, 0, 255)
+            y = np.clip(np.rint(acc * layer.scale * (source.scale / out.scale)) + out.zero, 0, 255)
             assert np.abs(y - kept[op.out]).max() <= 1
             assert (y != kept[op.out]).mean() < 0.05
 
@@ -88,7 +89,7 @@ def test_a_rescaling_is_a_layer_of_one_tap() -> None:
     op: Any = ops[1]
     layer, source, out = layer_of_rescale(op, values), values[op.x], values[op.out]
     acc = (kept[op.x].astype(np.int64) - source.zero) * layer.weight.reshape(-1, 1, 1) + layer.bias.reshape(-1, 1, 1)
-    y = np.clip(np.rint(acc * layer.step.reshape(-1, 1, 1) * (source.scale / out.scale)) + out.zero, 0, 255)
+    y = np.clip(np.rint(acc * layer.scale.reshape(-1, 1, 1) * (source.scale / out.scale)) + out.zero, 0, 255)
     assert np.abs(y - kept[op.out]).max() <= 1
 
 
@@ -104,7 +105,7 @@ def test_a_dead_channel_keeps_its_bias() -> None:
     values = {v.name: v for v in changed.values}
     layer = layer_of(ops[1], changed, values)  # type: ignore[arg-type]
     assert not layer.weight[0].any()
-    bias = int(layer.bias[0]) * float(layer.step[0]) * values[conv.x].scale
+    bias = int(layer.bias[0]) * float(layer.scale[0]) * values[conv.x].scale
     y, out = interpret(changed, inputs(changed, 1), 8)[0, 0], values[conv.out]
     np.testing.assert_allclose(y, np.clip(bias, -out.zero * out.scale, (255 - out.zero) * out.scale), atol=out.scale)
 
@@ -118,7 +119,7 @@ def test_peers_answer_as_the_program_does(name: str, seed: int, batch: int) -> N
     program = residual(seed, signed=bool(seed))
     x = inputs(program, batch)
     ours = interpret(program, x, 8)
-    theirs = bind(name, program, x, ours, 1)()
+    theirs = bind(PEERS, name, program, x, ours, 1)()
     assert theirs.shape == ours.shape
     assert np.abs(theirs - ours).mean() < 0.03 * np.abs(ours).max()
 
@@ -128,7 +129,7 @@ def test_the_onnx_model_computes_what_the_program_computes() -> None:
     onnx, reference = pytest.importorskip("onnx"), pytest.importorskip("onnx.reference")
     program = residual(2)
     x = inputs(program, 2)
-    (theirs,) = reference.ReferenceEvaluator(onnx.load_from_string(onnx_model(program, 2))).run(None, {"input": x})
+    (theirs,) = reference.ReferenceEvaluator(onnx.load_from_string(qdq_model(program, 2))).run(None, {"input": x})
     ours = interpret(program, x, 8)
     assert np.abs(theirs - ours).mean() < 0.02 * np.abs(ours).max()
 
@@ -154,7 +155,7 @@ def of_four_bits() -> Program:
 )
 def test_what_has_no_counterpart_is_said(make: Callable[[], Program], part: str) -> None:
     program = make()
-    with pytest.raises(PeerError, match=part):
+    with pytest.raises(ExportError, match=part):
         instructions(program)
 
 
@@ -162,19 +163,19 @@ def test_windows_without_a_counterpart_are_said() -> None:
     b = Whole(0, (2, 5, 5))
     program = b.build(b.avg_pool("v0", (2, 2)))
     op: Any = program.ops[1]
-    with pytest.raises(PeerError, match="AvgPool 'v1' cannot be given"):
+    with pytest.raises(ExportError, match="AvgPool 'v1' cannot be given"):
         windows_of(op, {v.name: v for v in program.values})
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     program = residual(0)
     x = inputs(program, 1)
-    for name, pip in (("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("litert", "ai-edge-litert")):
-        monkeypatch.setitem(sys.modules, PEERS[name][0], None)
-        with pytest.raises(PeerError, match=f"pip install {pip}"):
-            bind(name, program, x, interpret(program, x), 1)
+    for name in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, PEERS[name].module, None)
+        with pytest.raises(ExportError, match=f"pip install {name}"):
+            bind(PEERS, name, program, x, interpret(program, x), 1)
     with pytest.raises(PeerError, match="no engine is called 'tvm': choose among onnxruntime"):
-        bind("tvm", program, x, x, 1)
+        bind(PEERS, "tvm", program, x, x, 1)
 
 
 def test_a_report_has_a_row_for_each_contestant() -> None:

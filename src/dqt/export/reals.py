@@ -1,6 +1,6 @@
-"""From a program's constants back to what other engines take: int8 weights, a real step a channel, an int32 bias.
+"""From a program's constants back to what other engines take: int8 weights, a real scale a channel, an int32 bias.
 
-A layer gives ``out.scale * 2^-S * (acc * m + c)``, so channel ``o`` of its weights has the step
+A layer gives ``out.scale * 2^-S * (acc * m + c)``, so channel ``o`` of its weights has the scale
 ``m[o] * 2^-S * out.scale / in.scale``, and what is left of ``c[o]`` without the rounding and the zero point is its bias
 (docs/numerics.md, equations 8 to 10). Other engines round elsewhere: their codes differ from ours by a step now and
 then, their work is the same.
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dqt.export.packages import ExportError
 from dqt.program.graph import needed
 from dqt.program.layered import Layered, row_of
 from dqt.program.operator import Operator
@@ -37,19 +38,15 @@ RESCALE_WEIGHT = 64
 """The weight that stands for 1 where a rescaling is written as a convolution: its bias keeps six bits of fraction."""
 
 
-class PeerError(RuntimeError):
-    """Another engine cannot be used: its package is missing, or it has no counterpart of an instruction."""
-
-
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A layer as other engines take it: ``step[o] * in.step * (weight[o] . (q - zero) + bias[o])``.
+    """A layer as other engines take it: ``scale[o] * in.scale * (weight[o] . (q - zero) + bias[o])``.
 
-    ``weight``: int8, shaped as in the program; ``step``: float32 ``[O]``; ``bias``: int32 ``[O]``.
+    ``weight``: int8, shaped as in the program; ``scale``: float32 ``[O]``; ``bias``: int32 ``[O]``.
     """
 
     weight: npt.NDArray[np.int8]
-    step: npt.NDArray[np.float32]
+    scale: npt.NDArray[np.float32]
     bias: npt.NDArray[np.int32]
 
 
@@ -57,10 +54,10 @@ def instructions(program: Program) -> tuple[tuple[Operator, ...], dict[str, Valu
     """The instructions of a run at the master width, and the values by name.
 
     Raises:
-        PeerError: a master of less than 8 bits, or an output range that is not the whole one.
+        ExportError: a master of less than 8 bits, or an output range that is not the whole one.
     """
     if program.space.master != WIDTH:
-        raise PeerError(f"other engines run {WIDTH} bits; the master of this program has {program.space.master}")
+        raise ExportError(f"other engines run {WIDTH} bits; the master of this program has {program.space.master}")
     values = {value.name: value for value in program.values}
     ops = needed(program.ops, auto=False)
     for op in ops:
@@ -68,10 +65,10 @@ def instructions(program: Program) -> tuple[tuple[Operator, ...], dict[str, Valu
             clamped = values[op.out].coded and (op.lo, op.hi) != (0, 2**WIDTH - 1)
             if clamped:
                 raise unsupported(op, f"its range [{op.lo}, {op.hi}] is narrower than 8 bits")
-            if not values[op.out].coded and ops[-1].reads() != (op.out,):
+            if not values[op.out].coded and op.out != program.output:
                 raise unsupported(op, "its int32 output is not the program's")
     if not isinstance(ops[0], Quantize):
-        raise PeerError("the program does not begin with Quantize")
+        raise ExportError("the program does not begin with Quantize")
     return ops, values
 
 
@@ -81,7 +78,7 @@ def convert(
     """Gives each instruction, but the Dequantize at the end, to its function in ``make``, after ``made``; the output.
 
     Raises:
-        PeerError: ``make`` has none for an instruction.
+        ExportError: ``make`` has none for an instruction.
     """
     for op in ops[:-1]:
         if type(op) not in make:
@@ -92,10 +89,10 @@ def convert(
     return last.x
 
 
-def unsupported(op: Operator, why: str) -> PeerError:
+def unsupported(op: Operator, why: str) -> ExportError:
     """The error for an instruction that has no counterpart."""
     name = getattr(op, "layer", None) or getattr(op, "out", "")
-    return PeerError(f"{type(op).__name__} '{name}' cannot be given to another engine: {why}")
+    return ExportError(f"{type(op).__name__} '{name}' cannot be given to another engine: {why}")
 
 
 def layer_of(op: Layered, program: Program, values: Mapping[str, Value]) -> Layer:
@@ -124,11 +121,13 @@ def _layer(
     unit = out.scale * 2.0**-shift
     signed = m * unit / source.scale
     bias = (c - ((1 << shift) >> 1) - (out.zero << shift)).astype(np.float64) * unit
-    step = np.maximum(np.abs(signed), np.maximum(np.abs(bias) / (source.scale * BIAS_LIMIT), SMALLEST))
-    factor = (signed / step).reshape(-1, *(1,) * (weight.ndim - 1))  # 1; -1 for a negative m; near 0 for a dead channel
+    scale = np.maximum(np.abs(signed), np.maximum(np.abs(bias) / (source.scale * BIAS_LIMIT), SMALLEST))
+    factor = (signed / scale).reshape(
+        -1, *(1,) * (weight.ndim - 1)
+    )  # 1; -1 for a negative m; near 0 for a dead channel
     codes = np.clip(np.rint(weight * factor), -128, 127).astype(np.int8)
-    step = step.astype(np.float32)
-    return Layer(codes, step, np.rint(bias / (step.astype(np.float64) * source.scale)).astype(np.int32))
+    scale = scale.astype(np.float32)
+    return Layer(codes, scale, np.rint(bias / (scale.astype(np.float64) * source.scale)).astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def windows_of(op: AvgPool, values: Mapping[str, Value]) -> Windows:
     """The windows of an average pool.
 
     Raises:
-        PeerError: they overlap the border or differ in size, or the divisor is not the number of elements.
+        ExportError: they overlap the border or differ in size, or the divisor is not the number of elements.
     """
     source, out = values[op.x], values[op.out]
     kernel, stride = [], []

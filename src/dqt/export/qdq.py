@@ -1,6 +1,6 @@
 """A program as an ONNX model in QDQ form: ``QuantizeLinear`` and ``DequantizeLinear`` around float operators.
 
-The form from which ONNX Runtime and OpenVINO take their int8 kernels: uint8 activations, int8 weights with a step a
+The form from which ONNX Runtime and OpenVINO take their int8 kernels: uint8 activations, int8 weights with a scale a
 channel, int32 biases.
 """
 
@@ -11,6 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from dqt.export.packages import package
+from dqt.export.reals import (
+    Layer,
+    convert,
+    instructions,
+    layer_of,
+    layer_of_rescale,
+    unsupported,
+    windows_of,
+)
 from dqt.program.operator import Operator
 from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
@@ -26,31 +36,25 @@ from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.slice import Slice
 from dqt.program.program import Program
 from dqt.program.values import Value
-from dqt.runtime.peers.packages import package
-from dqt.runtime.peers.reals import (
-    Layer,
-    convert,
-    instructions,
-    layer_of,
-    layer_of_rescale,
-    unsupported,
-    windows_of,
-)
 
 OPSET, IR_VERSION = 19, 10
 INPUT, OUTPUT = "input", "output"
 
 
-def onnx_model(program: Program, batch: int) -> bytes:
+def qdq_model(program: Program, batch: int | str = "N") -> bytes:
     """The serialized model: float32 ``input`` ``[batch, *input_shape]`` to float32 ``output``.
 
+    Args:
+        program: the program.
+        batch: a number of samples, for engines that plan for one; a name leaves it open.
+
     Raises:
-        PeerError: the package ``onnx`` is missing, or an instruction has no counterpart.
+        ExportError: the package ``onnx`` is missing, or an instruction has no counterpart.
     """
     onnx = package("onnx")
-    steps, values = instructions(program)
+    found, values = instructions(program)
     made = _Maker(program, values, batch)
-    last = convert(steps, MAKE, made, "ONNX")
+    last = convert(found, MAKE, made, "ONNX")
     made.node("Identity", [last], OUTPUT)
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     graph = helper.make_graph(
@@ -68,7 +72,7 @@ def onnx_model(program: Program, batch: int) -> bytes:
 class _Maker:
     """Nodes and constants so far. A value of the program is the float tensor of its name, after its Q and DQ."""
 
-    def __init__(self, program: Program, values: Mapping[str, Value], batch: int) -> None:
+    def __init__(self, program: Program, values: Mapping[str, Value], batch: int | str) -> None:
         self.onnx = package("onnx")
         self.program, self.values, self.batch = program, values, batch
         self.nodes: list[Any] = []
@@ -83,7 +87,7 @@ class _Maker:
         return name
 
     def define(self, kind: str, ins: list[str], out: str, **attributes: Any) -> None:
-        """A float operator and, unless its value is wide, the quantization of its result."""
+        """A float operator and, unless its value is int32, the quantization of its result."""
         if not self.values[out].coded:
             self.node(kind, ins, out, **attributes)
         else:
@@ -91,20 +95,20 @@ class _Maker:
 
     def quantized(self, real: str, out: str) -> None:
         value = self.values[out]
-        step = self.constant(f"{out}.step", np.float32(value.scale))
+        scale = self.constant(f"{out}.scale", np.float32(value.scale))
         zero = self.constant(f"{out}.zero", np.uint8(value.zero))
-        codes = self.node("QuantizeLinear", [real, step, zero], f"{out}.codes")
-        self.node("DequantizeLinear", [codes, step, zero], out)
+        codes = self.node("QuantizeLinear", [real, scale, zero], f"{out}.codes")
+        self.node("DequantizeLinear", [codes, scale, zero], out)
 
     def layer(self, layer: Layer, x: str, out: str) -> list[str]:
         """Dequantized weight and bias, as inputs of the operator."""
-        scales = {"weight": layer.step, "bias": layer.step * np.float32(self.values[x].scale)}
+        scales = {"weight": layer.scale, "bias": layer.scale * np.float32(self.values[x].scale)}
         ins = [x]
         for part, codes in (("weight", layer.weight), ("bias", layer.bias)):
             held = self.constant(f"{out}.{part}.codes", codes)
-            step = self.constant(f"{out}.{part}.step", scales[part])
+            scale = self.constant(f"{out}.{part}.scale", scales[part])
             zero = self.constant(f"{out}.{part}.zero", np.zeros(len(codes), dtype=codes.dtype))
-            ins.append(self.node("DequantizeLinear", [held, step, zero], f"{out}.{part}", axis=0))
+            ins.append(self.node("DequantizeLinear", [held, scale, zero], f"{out}.{part}", axis=0))
         return ins
 
 
@@ -164,7 +168,7 @@ def _avg_pool(made: _Maker, op: AvgPool) -> None:
 
 
 def _reshape(made: _Maker, op: Reshape) -> None:
-    shape = np.array([made.batch, *made.values[op.out].shape], dtype=np.int64)
+    shape = np.array([0, *made.values[op.out].shape], dtype=np.int64)  # 0: the batch stays
     made.define("Reshape", [op.x, made.constant(f"{op.out}.shape", shape)], op.out)
 
 

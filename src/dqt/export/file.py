@@ -41,14 +41,15 @@ def onnx(
 ) -> None:
     """Write ``program`` under ``plan`` as an ONNX model.
 
-    The integer form has standard operators alone and gives the integers of :func:`dqt.interpret` to the bit in ONNX Runtime's
-    CPU provider and in the reference evaluator of onnx, at every level of optimization and any batch: products are of
-    uint8 by uint8, which no kernel saturates, and every rounding is exact in float64 or int64. Inputs, outputs and states
-    keep their names and order; a state is the int32 input ``state.NAME`` and the int32 output ``next.NAME``. With "auto" there is
-    one more output, ``widths``, int64 ``[N, layers]``. Weights of 4 bits or fewer take 4 or 2 bits each in the file.
+    The integer form has standard operators alone and gives the integers of :func:`dqt.interpret` to the bit in ONNX
+    Runtime's CPU provider and in the reference evaluator of onnx, at every level of optimization and any batch:
+    products are of uint8 by uint8, which no kernel saturates, and every rounding is exact in float64 or int64. Inputs,
+    outputs and states keep their names and order; a state is the int32 input ``state.NAME`` and the int32 output
+    ``next.NAME``. With "auto" there is one more output, ``widths``, int64 ``[N, layers]``. Weights of 4 bits or fewer
+    take 4 or 2 bits each in the file.
 
-    The QDQ form is that from which other engines take their int8 kernels: the same weights at 8 bits, rounded elsewhere,
-    so its answers differ now and then.
+    The QDQ form is that from which other engines take their int8 kernels: the same weights at 8 bits, rounded
+    elsewhere, so its answers differ now and then.
 
     Args:
         program: the program, or the path of a ``.dqt`` file.
@@ -111,7 +112,7 @@ def _add(g: Graph, op: Operator) -> None:
     known = exporters()
     if type(op) not in known:
         raise ExportError(
-            f"{type(op).__name__} '{op.writes()}' has no ONNX form: leave it outside the network, or use C"
+            f"{type(op).__name__} '{op.writes()}' has no ONNX form: leave it outside the network"
         )
     known[type(op)](g, op)
 
@@ -130,7 +131,7 @@ def _instructions(program: Program, *, auto: bool, alone: bool) -> tuple[Operato
 
 
 def _renamed(program: Program) -> Program:
-    """The program with values that are not called like an input, an output or a state: in ONNX all these are tensors."""
+    """The program with values that are not called like an input, output or state: in ONNX all these are tensors."""
     taken = {each.name for each in (*program.inputs, *program.outputs)} | {WIDTHS}
     taken |= {f"{side}.{state.name}" for side in ("state", "next") for state in program.states}
     all_names = taken | {value.name for value in program.values}
@@ -161,10 +162,9 @@ def _outputs(g: Graph, *, auto: bool, alone: bool) -> list[Any]:
     info, kind = g.onnx.helper.make_tensor_value_info, g.onnx.TensorProto
     given = []
     if not alone:
-        for out in g.program.outputs:
-            given.append(info(out.name, kind.FLOAT, ["N", *g.value(out.value).shape]))
-        for state in g.program.states:
-            given.append(info(f"next.{state.name}", kind.INT32, ["N", *state.shape]))
+        values = ((out.name, g.value(out.value).shape) for out in g.program.outputs)
+        given += [info(name, kind.FLOAT, ["N", *shape]) for name, shape in values]
+        given += [info(f"next.{state.name}", kind.INT32, ["N", *state.shape]) for state in g.program.states]
     if auto:
         layers = g.program.space.chosen if alone else g.program.layers
         _widths(g, layers)

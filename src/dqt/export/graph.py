@@ -1,7 +1,7 @@
 """An ONNX graph in the making, and how the integers of a program lie in it.
 
-Codes and weights are uint8, weights with a zero point in the middle: ONNX Runtime multiplies uint8 by uint8 exactly in all
-its kernels, while those for uint8 by int8 saturate on x86 processors without VNNI.
+Codes and weights are uint8, weights with a zero point in the middle: ONNX Runtime multiplies uint8 by uint8 exactly in
+all its kernels, while those for uint8 by int8 saturate on x86 processors without VNNI.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Layers in ONNX: narrowing, integer products, and their requantization, at one width or at those that samples choose."""
+"""Layers in ONNX: narrowing, integer products and requantization, at one width or at those that samples choose."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def openvino(program: Program, x: Floats, _y: Floats, threads: int) -> Call:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another engine: its module, and what binds it to an input ``x`` (``y``: our own answer) for a number of threads."""
+    """Another engine: its module; what binds it to an input ``x`` (``y``: our own answer) for a number of threads."""
 
     module: str
     build: Callable[[Program, Any, Any, int], Call]

@@ -29,8 +29,8 @@ MODULES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvin
 class Whole(Builder):
     """A builder whose outputs use the whole range, as those of ``lower`` do; other engines know no other."""
 
-    def clamp(self, *, wide: bool = False) -> dict[str, Any]:
-        return super().clamp(wide=True) if wide else {"lo": 0, "hi": self.top}
+    def clamp(self, integers: bool | tuple[int, int] = False) -> dict[str, Any]:
+        return super().clamp(integers=integers) if integers else {"lo": 0, "hi": self.top}
 
     def unit_average(self, x: str) -> str:
         """The mean of each channel, with the scale of ``x``."""
@@ -56,7 +56,7 @@ def residual(seed: int, *, signed: bool = False) -> Program:
     z = b.pad(b.slice(x, (0, 0, 0), (16, 6, 6), (1, 2, 2)), (4, 0, 0), (4, 0, 0))
     x = b.rescale(b.binary(Add, y, z))
     x = b.flatten(b.unit_average(x))
-    return b.build(b.linear(x, 10, wide=True))
+    return b.build(b.linear(x, 10, integers=True))
 
 
 def real(program: Program, name: str, values: Any) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ from dqt.arith.cascade import Cascade
 from dqt.arith.files import write_file
 from dqt.arith.plan import AUTO, PlanError, PlanLike, resolve, uniform
 from dqt.export import ops
-from dqt.export.graph import Graph
+from dqt.export.graph import Graph, output_names
 from dqt.export.packages import ExportError
 from dqt.export.qdq import qdq_model
 from dqt.program.graph import needed
@@ -45,8 +45,8 @@ def onnx(
     Runtime's CPU provider and in the reference evaluator of onnx, at every level of optimization and any batch:
     products are of uint8 by uint8, which no kernel saturates, and every rounding is exact in float64 or int64. Inputs,
     outputs and states keep their names and order; a state is the int32 input ``state.NAME`` and the int32 output
-    ``next.NAME``. With "auto" there is one more output, ``widths``, int64 ``[N, layers]``. Weights of 4 bits or fewer
-    take 4 or 2 bits each in the file.
+    ``next.NAME``, and an output that is called like an input is ``NAME.out``. With "auto" there is one more output,
+    ``widths``, int64 ``[N, layers]``. Weights of 4 bits or fewer take 4 or 2 bits each in the file.
 
     The QDQ form is that from which other engines take their int8 kernels: the same weights at 8 bits, rounded
     elsewhere, so its answers differ now and then.
@@ -111,9 +111,7 @@ def exporters() -> Mapping[type[Operator], Any]:
 def _add(g: Graph, op: Operator) -> None:
     known = exporters()
     if type(op) not in known:
-        raise ExportError(
-            f"{type(op).__name__} '{op.writes()}' has no ONNX form: leave it outside the network"
-        )
+        raise ExportError(f"{type(op).__name__} '{op.writes()}' has no ONNX form: leave it outside the network")
     known[type(op)](g, op)
 
 
@@ -132,7 +130,7 @@ def _instructions(program: Program, *, auto: bool, alone: bool) -> tuple[Operato
 
 def _renamed(program: Program) -> Program:
     """The program with values that are not called like an input, output or state: in ONNX all these are tensors."""
-    taken = {each.name for each in (*program.inputs, *program.outputs)} | {WIDTHS}
+    taken = {each.name for each in program.inputs} | set(output_names(program).values()) | {WIDTHS}
     taken |= {f"{side}.{state.name}" for side in ("state", "next") for state in program.states}
     all_names = taken | {value.name for value in program.values}
     names: dict[str, str] = {}
@@ -162,7 +160,7 @@ def _outputs(g: Graph, *, auto: bool, alone: bool) -> list[Any]:
     info, kind = g.onnx.helper.make_tensor_value_info, g.onnx.TensorProto
     given = []
     if not alone:
-        values = ((out.name, g.value(out.value).shape) for out in g.program.outputs)
+        values = ((g.outputs[out.name], g.value(out.value).shape) for out in g.program.outputs)
         given += [info(name, kind.FLOAT, ["N", *shape]) for name, shape in values]
         given += [info(f"next.{state.name}", kind.INT32, ["N", *state.shape]) for state in g.program.states]
     if auto:

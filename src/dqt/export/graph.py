@@ -42,6 +42,7 @@ class Graph:
 
     Attributes:
         pairs: (weight, activation) width of each layer.   values: the program's values by name.
+        outputs: what each output of the program is called.
         chosen: layer -> the int64 tensor ``[N]`` of its widths, where samples choose.
     """
 
@@ -53,8 +54,8 @@ class Graph:
         self.constants: dict[str, Any] = {}
         self.names: set[str] = {each.name for each in program.inputs} | set(self.values)
         self.chosen: dict[str, str] = {}
-        self.outputs = {out.name: out.name for out in program.outputs}
-        self.names |= set(self.outputs) | {"widths"}
+        self.outputs = output_names(program)
+        self.names |= set(self.outputs.values()) | {"widths"}
         self._held: dict[tuple[Any, ...], str] = {}
 
     # tensors
@@ -158,6 +159,12 @@ class Graph:
         positive = self.cast(self.node("Sub", [clamped, self.constant(np.int64(least))]), "UINT64")
         y = self.node("BitShift", [positive, self.constant(np.uint64(v.shift))], direction="RIGHT")
         return self.node("Add", [self.cast(y, "INT64"), self.constant(np.int64(lo))])
+
+
+def output_names(program: Program) -> dict[str, str]:
+    """What each output is called: by its name, or ``NAME.out`` where an input has that name."""
+    inputs = {each.name for each in program.inputs}
+    return {out.name: f"{out.name}.out" if out.name in inputs else out.name for out in program.outputs}
 
 
 def packed(codes: npt.NDArray[np.uint8], bits: int) -> bytes:

@@ -235,6 +235,8 @@ def _binary(made: _Maker, op: Add | Multiply) -> None:
     rank = len(made.values[op.out].shape)
     if any(len(made.values[x].shape) != rank for x in (op.a, op.b)):
         raise unsupported(op, "its operands differ in their number of dimensions")
+    if isinstance(op, Add) and (op.k1 < 0 or op.k2 < 0):
+        raise unsupported(op, "it is a difference")
     kind, options = ("ADD", "AddOptions") if isinstance(op, Add) else ("MUL", "MulOptions")
     made.add(kind, [made.value(op.a), made.value(op.b)], made.value(op.out), options)
 

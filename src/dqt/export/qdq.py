@@ -15,6 +15,7 @@ from dqt.export.packages import package
 from dqt.export.reals import (
     Layer,
     convert,
+    difference,
     instructions,
     layer_of,
     layer_of_rescale,
@@ -136,7 +137,12 @@ def _binary(made: _Maker, op: Add | Multiply) -> None:
     rank = len(made.values[op.out].shape)
     if any(len(made.values[x].shape) != rank for x in (op.a, op.b)):
         raise unsupported(op, "its operands differ in their number of dimensions")
-    made.define("Add" if isinstance(op, Add) else "Mul", [op.a, op.b], op.out)
+    if isinstance(op, Multiply):
+        made.define("Mul", [op.a, op.b], op.out)
+    elif op.k1 > 0 and op.k2 > 0:
+        made.define("Add", [op.a, op.b], op.out)
+    else:
+        made.define("Sub", list(difference(op)), op.out)
 
 
 def _rescale(made: _Maker, op: Rescale) -> None:

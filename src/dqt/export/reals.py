@@ -95,6 +95,17 @@ def unsupported(op: Operator, why: str) -> ExportError:
     return ExportError(f"{type(op).__name__} '{name}' cannot be given to another engine: {why}")
 
 
+def difference(op: Add) -> tuple[str, str]:
+    """The operands of a sum, one of whose scales is negative: what remains, and what is subtracted.
+
+    Raises:
+        ExportError: both are negative.
+    """
+    if op.k1 < 0 and op.k2 < 0:
+        raise unsupported(op, "both of its scales are negative")
+    return (op.a, op.b) if op.k2 < 0 else (op.b, op.a)
+
+
 def layer_of(op: Layered, program: Program, values: Mapping[str, Value]) -> Layer:
     """The layer at the master width."""
     k = row_of(program.space, op.m, program.space.master)

@@ -17,11 +17,18 @@ Shape Table::output_shape(const Scope& scope) const {
     return value.shape;
 }
 
+// One table, or one for each index of the first dimension.
 void Table::run(const Sample& sample) const {
     const View from = sample.view(x), to = sample.view(out);
+    const int64_t inner = to.size() / to.shape[0], entries = table.shape.back();
+    const bool single = table.shape.size() == 1;
     Walk<2> walk(to.shape, {from.strides, to.strides});
-    do to.set(walk.at[1], table.data[static_cast<size_t>(from.get(walk.at[0]))]);
-    while (walk.next());
+    int64_t i = 0;
+    do {
+        const int64_t first = single ? 0 : i / inner * entries;
+        ++i;
+        to.set(walk.at[1], table.data[static_cast<size_t>(first + from.get(walk.at[0]))]);
+    } while (walk.next());
 }
 
 }  // namespace dqt

@@ -275,7 +275,7 @@ def _results(net: Net, node: Node, ins: list[list[Signal]], values: list[Tensor]
         run = Run({}, quantized=False)
         return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
     normed = values if norm is None else [norm(value, b=net.config.master) for value in values]
-    return [Signal(value, net.edge(node), False) for value in normed]
+    return [Signal(node.clamped(value), net.edge(node), False) for value in normed]
 
 
 def _before_norm(net: Net, node: Node, ins: Sequence[Signal]) -> list[Tensor]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from torch import Tensor
 
 from dqt.nn.scales import ScaleSpec
 
@@ -26,7 +28,7 @@ class Node:
         edge: ``"relu"``, ``"unsigned"`` or ``"signed"``: the result becomes codes of an edge of its own (see
             :class:`~dqt.nn.ranges.Edge`); ``"same"``: it keeps the codes of its input; ``"wide"``: it stays a wide
             integer.
-        cap: upper bound of a fused ReLU.
+        floor, cap: bounds of a fused ReLU: the first of one whose result stays int32, the second of any.
         attrs: geometry, by kind.
         controller: whether only plan "auto" runs it.
     """
@@ -38,9 +40,19 @@ class Node:
     layer: str = ""
     norm: str = ""
     edge: str = "signed"
+    floor: float = float("-inf")
     cap: float = float("inf")
     attrs: Mapping[str, Any] = field(default_factory=dict)
     controller: bool = False
+
+    @property
+    def clamps(self) -> bool:
+        """Whether its int32 result is clamped as a ReLU clamps; codes are clamped by their quantizer."""
+        return self.floor == 0
+
+    def clamped(self, raw: Tensor) -> Tensor:
+        """Real results as a fused ReLU leaves them."""
+        return raw.clamp(self.floor, self.cap) if self.clamps else raw
 
     def __str__(self) -> str:
         """Its kind, what it reads, and what is not as usual: ``conv(x) layer=stem edge=relu``."""
@@ -58,12 +70,24 @@ class Graph:
         outputs: the values that the network returns, in order; one may stand there twice, or be an input.
         scales: name of a multiply-add by constants (:attr:`Node.norm`) -> its constants.
         inputs: the values that it is given.
+        states: input -> place of the output that it becomes in the next run.
     """
 
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     scales: Mapping[str, ScaleSpec] = field(default_factory=dict)
     inputs: tuple[str, ...] = (INPUT,)
+    states: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The values that become states."""
+        return frozenset(self.outputs[place] for place in self.states.values())
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The values that are outputs, without those that are there as states alone."""
+        return tuple(name for i, name in enumerate(self.outputs) if i not in self.states.values())
 
     def producer(self, value: str) -> Node | None:
         """The node that defines ``value``; ``None`` of an input of the network."""
@@ -86,6 +110,18 @@ class Graph:
 
     def _outputs(self, old: str, new: str) -> tuple[str, ...]:
         return tuple(new if name == old else name for name in self.outputs)
+
+    def with_reader(self, new: Node, readers: Container[str]) -> Graph:
+        """``new`` after the node that it reads; ``readers`` of that, by what they define, and states read ``new``."""
+        (old,) = new.ins
+        nodes: list[Node] = []
+        for node in self.nodes:
+            nodes.append(_reading(node, old, new.out) if node.out in readers else node)
+            if node.out == old:
+                nodes.append(new)
+        states = self.states.values()
+        outputs = (new.out if name == old and i in states else name for i, name in enumerate(self.outputs))
+        return replace(self, nodes=tuple(nodes), outputs=tuple(outputs))
 
     def with_scale(self, name: str, spec: ScaleSpec) -> Graph:
         """Other constants under a name."""

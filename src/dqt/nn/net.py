@@ -302,6 +302,8 @@ class Net(nn.Module):
     def fake_node(self, node: Node, ins: list[Signal], run: Run) -> Signal:
         """One node, differentiable; a tracked range sees its batch first."""
         signal = self._fake[node.out](self, node, ins, run)
+        if node.clamps:
+            signal = signal.like(node.clamped(signal.raw))
         edge, signal.shared = signal.edge, node.out in self._shared
         tracked = edge is not None and edge.training and not edge.learned and node.edge not in ("same", "wide")
         if run.batch_statistics and edge is not None and tracked:

@@ -53,6 +53,8 @@ class Operator:
         aten: ATen operator -> what appends its nodes. Empty for operators that dqt itself adds.
         own_edge: its result becomes codes of an edge of its own, so that a ReLU after it can be that edge's clamp.
         keeps_sign: its result is never negative where its operands never are.
+        int32_result: its result is a sum that may stay int32, because an output shows it; that of a layer always may.
+        int32_operands: it may read such a sum as it is.
         moves: in evaluation it only moves values: behind the last layer it keeps int32 outputs as they are.
         reads_integers: its operands may be integers as they are, such as tokens; what moves values may, too.
         shares_memory: names of ``aten`` whose result may share the memory of the operand, so that changing one in place
@@ -66,6 +68,8 @@ class Operator:
     aten: Mapping[str, Handler] = field(default_factory=dict)
     own_edge: bool = False
     keeps_sign: bool = False
+    int32_result: bool = False
+    int32_operands: bool = False
     moves: bool = False
     reads_integers: bool = False
     shares_memory: frozenset[str] = frozenset()

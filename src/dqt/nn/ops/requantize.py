@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    return Signal(ins[0].master.float(), net.edge(node), run.quantized)
+    raw = ins[0].master
+    return Signal(raw if raw.is_floating_point() else raw.float(), net.edge(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:

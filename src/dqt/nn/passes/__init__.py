@@ -29,6 +29,7 @@ def rewritten(graph: Graph, *, input_signed: bool) -> Graph:
         fold_norms,
         fuse_activations,
         widen_outputs,
+        fuse_activations,
     ):
         graph = each(graph)
     return place_quantizers(graph, input_signed=input_signed)

@@ -20,11 +20,8 @@ def place_quantizers(graph: Graph, *, input_signed: bool) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         inherits = operators()[node.kind].keeps_sign or node.edge == "same"
-        if inherits and node.edge in ("signed", "same") and positive.issuperset(node.ins):
+        inherited = inherits and positive.issuperset(node.ins)
+        if inherited or node.edge in POSITIVE or node.clamps:
             positive.add(node.out)
-            nodes.append(replace(node, edge="unsigned") if node.edge == "signed" else node)
-            continue
-        if node.edge in POSITIVE:
-            positive.add(node.out)
-        nodes.append(node)
+        nodes.append(replace(node, edge="unsigned") if inherited and node.edge == "signed" else node)
     return replace(graph, nodes=tuple(nodes))

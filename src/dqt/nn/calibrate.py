@@ -134,7 +134,7 @@ def _checked(net: Net, given: tuple[Tensor, ...], batch: int, device: torch.devi
             one.check_values(x)
         elif not bool(torch.isfinite(x.float()).all()):  # a float64 may be beyond float32
             raise CalibrationError(f"calibration batch {batch} contains NaN or infinity")
-        elif not net.config.input_signed and float(x.min()) < 0:
+        elif not net.config.input_signed and one.name not in net.signature.states and float(x.min()) < 0:
             raise CalibrationError("the input has negative values, but Config(input_signed=False) promises none")
         moved = x.to(device, torch.float32 if one.kind == "float" else torch.int64)
         found.append(moved.clone() if moved.is_inference() else moved)
@@ -175,6 +175,8 @@ def set_ranges(
     """
     means: dict[str, Tensor] = {}
     b, inputs = middle(net.config.widths), [net.inputs.take(x) for x in inputs]
+    first = _signals(net, inputs, quantized=False)
+    states = _states(net, first)
 
     def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
         if node.kind == "choose":
@@ -188,29 +190,41 @@ def set_ranges(
         signals = _results(net, node, ins, values)
         extent = None
         if node.edge in ("relu", "unsigned", "signed"):
-            extent = _set_range(net.edge_of(node.out), [s.master for s in signals], observer, b)
+            values = [s.master for s in signals] + states.get(node.out, [])
+            extent = _set_range(net.edge_of(node.out), values, observer, b)
             signals = _saturated(signals, extent)
         if findings is not None and not node.controller:
             findings.extend(diagnose.of_node(net, node, ins, signals, extent))
         return signals
 
-    _walk(net, _input_ranges(net, inputs, observer, findings), visit)
+    _set_input_ranges(net, first, states, observer, findings)
+    _walk(net, first, visit)
     return means
 
 
-def _input_ranges(
-    net: Net, inputs: Batches, observer: Observer, findings: list[Finding] | None
-) -> dict[str, list[Signal]]:
-    """Set the range of every input; the inputs, batch by batch, without what that leaves out."""
-    first = _signals(net, inputs, quantized=False)
+def _states(net: Net, first: dict[str, list[Signal]]) -> dict[str, list[Tensor]]:
+    """What inputs that are states hold, by the value whose quantizer is theirs."""
+    found: dict[str, list[Tensor]] = {}
+    for name in net.signature.states:
+        found.setdefault(net.owners[name], []).extend(signal.raw for signal in first[name])
+    return found
+
+
+def _set_input_ranges(
+    net: Net,
+    first: dict[str, list[Signal]],
+    states: dict[str, list[Tensor]],
+    observer: Observer,
+    findings: list[Finding] | None,
+) -> None:
+    """Set the range of every input in ``first``, which from then on are without what that leaves out."""
     for name, signals in first.items():
-        if signals[0].edge is not None:
-            values = [signal.raw for signal in signals]
+        if signals[0].edge is not None and net.owners[name] == name:
+            values = [signal.raw for signal in signals] + states.get(name, [])
             extent = _set_range(signals[0].edge, values, observer, net.space.edge_width, strays=True)
             if findings is not None:
                 findings.extend(diagnose.of_input(name, values, extent))
             first[name] = _saturated(signals, extent)
-    return first
 
 
 def _signals(net: Net, inputs: Batches, *, quantized: bool = True) -> dict[str, list[Signal]]:

@@ -125,7 +125,7 @@ def of_node(
         found += _reads(net, node, ins[0], lowest) + of_weights(layer, lowest)
     elif node.kind == "affine":
         found += _channels(net, node, ins[0])
-    return found + (_output(net, node, signals) if node.out in [output.value for output in net.outputs] else [])
+    return found + (_output(net, node, signals) if node.out in [output.value for output in net.signature.shown] else [])
 
 
 def _output(net: Net, node: Node, signals: Sequence[Signal]) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +15,17 @@ from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
+from dqt.nn.edges import edge_key, edge_owners
 from dqt.nn.exact import run_cascade, run_exact
 from dqt.nn.graph import Node, last_uses
-from dqt.nn.inputs import Input, Inputs
+from dqt.nn.inputs import Input
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
-from dqt.nn.outputs import Output
+from dqt.nn.outputs import Signature
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Choice, Run, controller_widths, edge_widths
 from dqt.nn.scales import Held, Scale
 from dqt.nn.served import Served
-from dqt.nn.structure import Structure
 from dqt.program.program import Program
 
 if TYPE_CHECKING:
@@ -45,26 +45,18 @@ class Net(nn.Module):
 
     Attributes:
         config: what it was prepared with.   space: the plans it accepts.   nodes: its operators in order.
-        inputs: what it takes, by name.   outputs: name and value of what it gives, in order.
-        shapes: of every value, without the batch.   structure: what the model returns its tensors in.
+        signature: what it takes and gives;  inputs, outputs: by name, in order.
+        shapes: of every value, without the batch.
         output_dtype: of what a call returns; parameters and arithmetic are float32, whatever the network was cast to.
         findings: what the last calibration warned about; not a part of the state.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        space: Space,
-        nodes: Iterable[Node],
-        inputs: Inputs,
-        outputs: Sequence[Output],
-        structure: Structure,
-    ) -> None:
+    def __init__(self, config: Config, space: Space, nodes: Iterable[Node], signature: Signature) -> None:
         super().__init__()
-        self.config, self.space, self.nodes, self.inputs = config, space, tuple(nodes), inputs
-        self.outputs, self.structure = tuple(outputs), structure
-        self.shapes = {one.name: one.shape for one in inputs.each} | {node.out: node.shape for node in self.nodes}
-        self.owners = _edge_owners(inputs.names, self.nodes)
+        self.config, self.space, self.nodes, self.signature = config, space, tuple(nodes), signature
+        self.inputs, self.outputs = signature.inputs, signature.outputs
+        self.shapes = {one.name: one.shape for one in self.inputs.each} | {node.out: node.shape for node in self.nodes}
+        self.owners = edge_owners(self.inputs.names, self.nodes, signature.kept)
         self._wide = {node.out for node in self.nodes if node.edge == "wide"}
         self.edges = nn.ModuleDict()
         self.ready: Tensor
@@ -137,7 +129,7 @@ class Net(nn.Module):
             PlanError: the plan does not fit.
             UnsupportedError: an exact run, but a parameter is not finite; names it.
         """
-        return self.structure.around([y.to(self.output_dtype) for y in self.tensors(x, plan, exact=exact)])
+        return self.signature.structure.around([y.to(self.output_dtype) for y in self.tensors(x, plan, exact=exact)])
 
     def tensors(self, x: Any, plan: PlanLike = None, *, exact: bool = False) -> tuple[Tensor, ...]:
         """The outputs alone of :meth:`forward`, float32, in the order of ``outputs``."""
@@ -295,7 +287,7 @@ class Net(nn.Module):
         if one.kind == "integer":
             return Signal(x, None, run.quantized)
         x, edge = x.float(), self.edge_of(one.name)
-        if run.batch_statistics and edge.training:
+        if run.batch_statistics and edge.training and edge.name == one.name:
             edge.observe(x)
         return Signal(x, edge, run.quantized)
 
@@ -332,19 +324,3 @@ def _replaced(path: str, module: nn.Module | None) -> InputError:
     return InputError(
         f"{path} is no longer what dqt.prepare put there, but {now}: change the float model and prepare it again"
     )
-
-
-def edge_key(name: str) -> str:
-    """The name of an edge in ``Net.edges``, one to one: no dot in it, and nothing that ``ModuleDict`` itself is called.
-
-    ``/`` stands for a dot; ``~0`` and ``~1`` for ``~`` and ``/``, as in a JSON pointer.
-    """
-    key = name.replace("~", "~0").replace("/", "~1").replace(".", "/")
-    return f"{key}/" if hasattr(nn.ModuleDict, key) or key == "training" else key
-
-
-def _edge_owners(inputs: Iterable[str], nodes: tuple[Node, ...]) -> dict[str, str]:
-    owners = {name: name for name in inputs}
-    for node in nodes:
-        owners[node.out] = owners[node.ins[0]] if node.edge == "same" else node.out
-    return owners

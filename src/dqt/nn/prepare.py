@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ from dqt.nn.hooks import Uncalled
 from dqt.nn.layers import LAYERS, Norm, WidthLayer
 from dqt.nn.net import Net, edge_key
 from dqt.nn.operator import operators
-from dqt.nn.outputs import named_outputs
+from dqt.nn.outputs import Output, Signature, output_names, states_of
 from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
 from dqt.nn.scales import Held, Scale
@@ -34,7 +35,9 @@ DEFAULT_MOMENTUM = 0.1
 
 
 @outside_inference_mode
-def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None) -> Net:
+def prepare(
+    model: nn.Module, example_inputs: Any, config: Config | None = None, *, state: Mapping[str, str] | None = None
+) -> Net:
     """Capture ``model`` and make it trainable and servable at every width.
 
     Args:
@@ -45,6 +48,9 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
             or a dict by name. Fixes every dimension but the batch, and gives first ranges. Inputs are called as the
             parameters of forward are; what else is among them (``None``, flags) becomes a part of the network.
         config: widths and how they are trained; default ``Config()``.
+        state: input -> output that is this input in the next run, such as ``{"hidden": "1"}``: frames before this one,
+            the hidden values of a recurrent cell. In training it is an input and an output like others; the program
+            keeps it from run to run, beginning with zeros.
 
     Returns:
         the network, on the model's device and in its training mode. What the model does not train (``requires_grad``
@@ -67,6 +73,9 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     exported = export(model, example)
     captured = Builder(exported, example).build()
     _set_momentum(captured, model)
+    names = output_names(exported.result)
+    captured.graph = replace(captured.graph, states=states_of(state, captured.inputs, names))
+    _check_states(captured)
     captured.graph = rewritten(captured.graph, input_signed=config.input_signed)
     layers = _layers(captured)
     plans = _controller(captured, config, example, layers)
@@ -74,8 +83,8 @@ def prepare(model: nn.Module, example_inputs: Any, config: Config | None = None)
     own = controller_layers(plans) if plans else ()
     edge_width = config.edge_width or config.master
     space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
-    outputs = named_outputs(exported.result, captured.graph.outputs)
-    net = Net(config, space, nodes, captured.inputs, outputs, exported.result)
+    outputs = tuple(map(Output, names, captured.graph.outputs))
+    net = Net(config, space, nodes, Signature(captured.inputs, outputs, exported.result, captured.graph.states))
     _fill(net, captured, plans)
     net.to(example.tensors[0].device)
     set_ranges(net.eval(), [example.tensors])
@@ -101,6 +110,14 @@ def _set_momentum(captured: Captured, model: nn.Module) -> None:
     for path, spec in captured.norms.items():
         if getattr(modules.get(path), "momentum", spec.momentum) is None:
             captured.norms[path] = replace(spec, momentum=DEFAULT_MOMENTUM)
+
+
+def _check_states(captured: Captured) -> None:
+    """A state comes back as it went in."""
+    for name, place in captured.graph.states.items():
+        before, after = captured.shapes[name], captured.shapes[captured.graph.outputs[place]]
+        if before != after:
+            raise UnsupportedError(f"state {name!r} of shape {before} would become one of {after}")
 
 
 def _layers(captured: Captured) -> tuple[Layer, ...]:
@@ -163,7 +180,7 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             net.edges[edge_key(node.out)] = Edge(node.out, kind, c.master, features, c.momentum, node.cap)
     kind = "signed" if c.input_signed else "unsigned"
     for one in net.inputs.each:
-        if one.kind == "float":
+        if one.kind == "float" and net.owners[one.name] == one.name:
             net.edges[edge_key(one.name)] = Edge(one.name, kind, c.master, math.prod(one.shape), c.momentum)
     _freeze(net, captured.frozen)
     tie(net, captured.uses)

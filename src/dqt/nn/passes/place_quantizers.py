@@ -16,12 +16,22 @@ def place_quantizers(graph: Graph, *, input_signed: bool) -> Graph:
     Args:
         input_signed: whether the network's inputs have negative values.
     """
-    positive = set() if input_signed else set(graph.inputs)
-    nodes: list[Node] = []
+    states = set(graph.states)  # they begin as 0, so they stay positive if what becomes of positive ones is
+    while True:
+        placed, found = _placed(graph, states if input_signed else states | set(graph.inputs) - set(graph.states))
+        positive = {name for name in states if graph.outputs[graph.states[name]] in found}
+        if positive == states:
+            return placed
+        states = positive
+
+
+def _placed(graph: Graph, inputs: set[str]) -> tuple[Graph, set[str]]:
+    """The graph, and all values that are never negative where ``inputs`` are not."""
+    nodes, positive = list[Node](), set(inputs)
     for node in graph.nodes:
         inherits = operators()[node.kind].keeps_sign or node.edge == "same"
         inherited = inherits and positive.issuperset(node.ins)
         if inherited or node.edge in POSITIVE or node.clamps:
             positive.add(node.out)
         nodes.append(replace(node, edge="unsigned") if inherited and node.edge == "signed" else node)
-    return replace(graph, nodes=tuple(nodes))
+    return replace(graph, nodes=tuple(nodes)), positive

@@ -77,6 +77,7 @@ def prepare(
     captured.graph = replace(captured.graph, states=states_of(state, captured.inputs, names))
     _check_states(captured)
     captured.graph = rewritten(captured.graph, input_signed=config.input_signed)
+    captured.shapes |= {node.out: node.shape for node in captured.graph.nodes}
     layers = _layers(captured)
     plans = _controller(captured, config, example, layers)
     nodes = captured.graph.nodes if plans is None else plans.nodes

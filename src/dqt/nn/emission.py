@@ -56,7 +56,7 @@ class Emission:
         self.net = net
         self.values: dict[str, Value] = {}
         self.ops: list[Operator] = []
-        if len(net.inputs.each) > 1 or len(net.outputs) > 1:
+        if len(net.inputs.each) > 1 or len(net.outputs) > 1 or net.signature.states:
             raise UnsupportedError("a program has one input and one output")
         (one,) = net.inputs.each
         codes = self.define(self.fresh("input.codes"), one.shape, net.codes(one.name))

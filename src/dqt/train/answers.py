@@ -36,9 +36,9 @@ def answer(net: Net, x: Any, plan: PlanLike = None) -> Any:
 def returned(net: Net, given: Any) -> Any:
     """An answer of the network in the structure that its model returns it in; another one's as it is."""
     if isinstance(given, Tensor):
-        return net.structure.around([given]) if len(net.outputs) == 1 else given
+        return net.signature.structure.around([given]) if len(net.outputs) == 1 else given
     ours = isinstance(given, dict) and list(given) == [output.name for output in net.outputs]
-    return net.structure.around([*given.values()]) if ours else given
+    return net.signature.structure.around([*given.values()]) if ours else given
 
 
 def served(net: Net, x: Any, plan: PlanLike) -> tuple[Any, Choice | None]:

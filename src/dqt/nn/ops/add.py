@@ -34,7 +34,5 @@ OPERATOR = Operator(
     emit=_emit,
     aten=in_place_too("add.Tensor", binary("add")),
     own_edge=True,
-    int32_result=True,
-    int32_operands=True,
     keeps_sign=True,
 )

@@ -87,6 +87,4 @@ OPERATOR = Operator(
         **in_place_too("neg.default", _neg),
     },
     own_edge=True,
-    int32_result=True,
-    int32_operands=True,
 )

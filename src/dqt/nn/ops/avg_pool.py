@@ -114,6 +114,5 @@ OPERATOR = Operator(
         "aten.adaptive_avg_pool2d.default": _adaptive_pool,
     },
     own_edge=True,
-    int32_result=True,
     keeps_sign=True,
 )

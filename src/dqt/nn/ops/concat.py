@@ -96,7 +96,5 @@ OPERATOR = Operator(
         "aten.stack.default": _stack,
     },
     own_edge=True,
-    int32_result=True,
-    int32_operands=True,
     keeps_sign=True,
 )

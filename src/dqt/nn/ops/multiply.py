@@ -51,6 +51,5 @@ OPERATOR = Operator(
     emit=_emit,
     aten={**in_place_too("mul.Tensor", binary("multiply")), "aten.glu.default": _glu},
     own_edge=True,
-    int32_result=True,
     keeps_sign=True,
 )

@@ -48,6 +48,4 @@ OPERATOR = Operator(
         "aten.rsub.Tensor": _rsub,
     },
     own_edge=True,
-    int32_result=True,
-    int32_operands=True,
 )

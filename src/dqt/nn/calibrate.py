@@ -175,7 +175,7 @@ def set_ranges(
     """
     means: dict[str, Tensor] = {}
     b, inputs = middle(net.config.widths), [net.inputs.take(x) for x in inputs]
-    first = _signals(net, inputs, quantized=False)
+    first = _input_ranges(net, inputs, observer, findings)
     states = _states(net, first)
 
     def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
@@ -197,7 +197,6 @@ def set_ranges(
             findings.extend(diagnose.of_node(net, node, ins, signals, extent))
         return signals
 
-    _set_input_ranges(net, first, states, observer, findings)
     _walk(net, first, visit)
     return means
 
@@ -210,14 +209,12 @@ def _states(net: Net, first: dict[str, list[Signal]]) -> dict[str, list[Tensor]]
     return found
 
 
-def _set_input_ranges(
-    net: Net,
-    first: dict[str, list[Signal]],
-    states: dict[str, list[Tensor]],
-    observer: Observer,
-    findings: list[Finding] | None,
-) -> None:
-    """Set the range of every input in ``first``, which from then on are without what that leaves out."""
+def _input_ranges(
+    net: Net, inputs: Batches, observer: Observer, findings: list[Finding] | None
+) -> dict[str, list[Signal]]:
+    """Set the range of every input; the inputs, batch by batch, without what that leaves out."""
+    first = _signals(net, inputs, quantized=False)
+    states = _states(net, first)
     for name, signals in first.items():
         if signals[0].edge is not None and net.owners[name] == name:
             values = [signal.raw for signal in signals] + states.get(name, [])
@@ -225,6 +222,7 @@ def _set_input_ranges(
             if findings is not None:
                 findings.extend(diagnose.of_input(name, values, extent))
             first[name] = _saturated(signals, extent)
+    return first
 
 
 def _signals(net: Net, inputs: Batches, *, quantized: bool = True) -> dict[str, list[Signal]]:

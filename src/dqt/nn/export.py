@@ -27,8 +27,7 @@ from torch import Tensor, fx, nn
 
 from dqt.nn.errors import HookWarning, UnsupportedError
 from dqt.nn.example import PLAIN, Example, mismatch
-from dqt.nn.hooks import is_a_part
-from dqt.nn.patches import answered
+from dqt.nn.hooks import is_torchs
 from dqt.nn.structure import Structure, dotted, leaves
 
 WRAPPERS = {
@@ -93,7 +92,7 @@ def _exported(model: nn.Module, example: Example) -> Exported:
         shapes[tensor] = {0: batch}
     flat = _Flat(model, example)
     try:
-        with _quiet(), answered(), flat:
+        with _quiet(), flat:
             program = torch.export.export(model, tensors, dynamic_shapes=shapes, strict=False)
             _inline(program.graph_module)
     except MemoryError:
@@ -203,12 +202,12 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def _without_hooks(twin: nn.Module) -> None:
-    """Leave out the hooks of users, and say so; those of libraries compute weights or outputs, and stay."""
+    """Leave out the hooks of users, and say so; those of torch.nn.utils compute weights, so they are a part of it."""
     hooked = []
     for name, module in twin.named_modules():
         for kind in HOOKS:
             found = getattr(module, kind)
-            own = [key for key, hook in found.items() if not is_a_part(hook)]
+            own = [key for key, hook in found.items() if not is_torchs(hook)]
             hooked += [name or "the model itself"] * bool(own)
             for key in own:
                 del found[key]

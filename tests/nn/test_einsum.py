@@ -28,13 +28,13 @@ FORMS = {
     "...c,cd->...d": (4, 3),
     "...c,cd": (4, 3),
     "nlc,c->nl": (4,),
+    "nlc,c->nlc": (4,),
+    "nll->nl": (),
 }
 REFUSED = {
-    "nlc,c->nlc": ((4,), "whose constant is no matrix"),
     "nlc,lcd->nld": ((6, 4, 3), "whose constant is no matrix"),
-    "nlc->lnc": ((), "moves or sums the batch"),
+    "nlc->lnc": ((), "its first dimension must be the batch"),
     "nlc->lc": ((), "moves or sums the batch"),
-    "nll->nl": ((), "takes a diagonal"),
 }
 
 
@@ -56,7 +56,7 @@ class Sum(nn.Module):
 @pytest.mark.parametrize("equation", FORMS)
 def test_forms(equation: str) -> None:
     torch.manual_seed(1)
-    model = Sum(equation, FORMS[equation]).eval()
+    model = Sum(equation, FORMS[equation], 6 if equation.startswith("nll") else 4).eval()
     net, x = ready(model, (6, 3), widths=(3, 8))
     expected = model(x).detach()
     torch.testing.assert_close(net._run(x, Run({}, quantized=False), False), expected, rtol=1e-4, atol=1e-5)
@@ -69,9 +69,8 @@ def test_forms(equation: str) -> None:
 @pytest.mark.parametrize("equation", REFUSED)
 def test_refused(equation: str) -> None:
     shape, why = REFUSED[equation]
-    features = 6 if equation.startswith("nll") else 4
     with pytest.raises(UnsupportedError, match=why):
-        ready(Sum(equation, shape, features), (6, 3))
+        ready(Sum(equation, shape), (6, 3))
 
 
 def test_products_of_activations_are_refused() -> None:

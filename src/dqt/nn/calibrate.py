@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias, get_args
+from typing import Any, get_args
 
 import torch
 from rich.progress import Progress
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dqt.arith.plan import Plan, uniform
 from dqt.nn import diagnose
+from dqt.nn.batches import Batches, taken
 from dqt.nn.diagnose import Finding
 from dqt.nn.equalize import equalize as equalized
 from dqt.nn.errors import CalibrationError, CalibrationWarning
@@ -28,9 +29,6 @@ from dqt.nn.net import Net
 from dqt.nn.observers import Extent, Observer, clip_of, extent_of, middle, weight_clip
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Run, controller_widths
-
-Batches: TypeAlias = Sequence[tuple[Tensor, ...]]
-"""The inputs of a network, in order, batch by batch."""
 
 
 def calibrate(
@@ -92,7 +90,7 @@ def run_calibration(
         raise CalibrationError(f"observer {observer!r}: choose one of {', '.join(get_args(Observer))}")
     net = prepared(net, "dqt.calibrate")
     check_finite(net)
-    inputs = _inputs(net, batches)
+    inputs = taken(net, batches)
     norms = [module for module in net.modules() if isinstance(module, Norm)]
     untouched = [norm for norm in norms if norm.untouched and norm.training] if net.training else []
     findings: list[Finding] = []
@@ -112,33 +110,6 @@ def run_calibration(
                 advance()
         net.ready.fill_(True)
     net.findings = diagnose.distinct(findings)
-
-
-def _inputs(net: Net, batches: Iterable[Any]) -> Batches:
-    if isinstance(batches, Tensor):
-        batches = [batches]
-    if not isinstance(batches, Iterable) or isinstance(batches, torch.nn.Module):
-        found = type(batches).__name__
-        raise CalibrationError(f"calibration data of type {found}: pass batches of inputs, a DataLoader or one tensor")
-    inputs = [net.inputs.take(net.inputs.of_batch(batch)) for batch in batches]
-    if not inputs:
-        raise CalibrationError("no calibration data: pass at least one batch of inputs (a few hundred samples)")
-    device = next(net.parameters()).device
-    return [_checked(net, given, i, device) for i, given in enumerate(inputs)]
-
-
-def _checked(net: Net, given: tuple[Tensor, ...], batch: int, device: torch.device) -> tuple[Tensor, ...]:
-    found = []
-    for one, x in zip(net.inputs.each, given, strict=True):
-        if one.kind == "integer":
-            one.check_values(x)
-        elif not bool(torch.isfinite(x.float()).all()):  # a float64 may be beyond float32
-            raise CalibrationError(f"calibration batch {batch} contains NaN or infinity")
-        elif not net.config.input_signed and one.name not in net.signature.states and float(x.min()) < 0:
-            raise CalibrationError("the input has negative values, but Config(input_signed=False) promises none")
-        moved = x.to(device, torch.float32 if one.kind == "float" else torch.int64)
-        found.append(moved.clone() if moved.is_inference() else moved)
-    return tuple(found)
 
 
 def _layers(net: Net) -> list[WidthLayer]:

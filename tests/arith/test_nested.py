@@ -18,6 +18,8 @@ from dqt.arith.nested import (
     midpoints,
     narrow_activation,
     narrow_weight,
+    nearest_weight,
+    saturated_weight,
     shift_of,
     signed_zero,
     weight_midpoints,
@@ -229,3 +231,73 @@ def test_torch_gives_the_same_bits(n: int, b: int, dtype: torch.dtype) -> None:
         assert got.dtype == dtype
         assert np.array_equal(got.numpy(), function(unsigned, n, b))
     assert np.array_equal(code_floor(torch.from_numpy(signed), n, b).numpy(), code_floor(signed, n, b))
+
+
+EXPONENTS = [(n, b, e) for n, b in WIDTHS for e in range(min(2, n - b) + 1)]
+
+
+@pytest.mark.parametrize(("n", "b", "e"), [(8, 8, 1), (8, 7, 2), (8, 2, 3), (4, 2, -1), (2, 1, 2)])
+def test_an_exponent_outside_is_an_error(n: int, b: int, e: int) -> None:
+    with pytest.raises(ValueError, match="exponent"):
+        shift_of(n, b, e)
+
+
+@pytest.mark.parametrize(("n", "b", "e"), EXPONENTS)
+@pytest.mark.parametrize("parity", [0, 1])
+def test_weights_of_a_part_of_the_range(n: int, b: int, e: int, parity: int) -> None:
+    """Equation 34: inside the part, narrowing from a master of ``n - e`` bits; outside, its ends."""
+    half = 2 ** (n - 1 - e)
+    q = masters(n, signed=True).astype(np.int16)
+    got = narrow_weight(q, n, b, midpoint(n, b, parity, e), e)
+    inside = np.clip(q, -half, half - 1)
+    assert np.array_equal(saturated_weight(q, n, e), inside)
+    assert np.array_equal(got, narrow_weight(inside, n - e, b, midpoint(n - e, b, parity)))
+    assert got.min() >= -half
+    assert got.max() <= half - 1
+
+
+@pytest.mark.parametrize(("n", "b", "e"), EXPONENTS)
+def test_nearest_weights_against_fractions(n: int, b: int, e: int) -> None:
+    """Equation 35: rounded half up to a multiple of ``2^s``, saturated to b-bit codes, and 0 stays 0."""
+    half, unit = 2 ** (n - 1 - e), 2 ** (n - b - e)
+    q = masters(n, signed=True).astype(np.int16)
+    for weight, got in zip(q.tolist(), nearest_weight(q, n, b, e).tolist(), strict=True):
+        inside = min(max(weight, -half), half - 1)
+        code = floor(Fraction(inside, unit) + Fraction(1, 2))
+        assert got == min(max(code, -(2 ** (b - 1))), 2 ** (b - 1) - 1) * unit
+    assert int(nearest_weight(np.zeros(1, np.int16), n, b, e)[0]) == 0
+
+
+@pytest.mark.parametrize(("n", "b", "e"), EXPONENTS)
+def test_activations_of_a_part_of_the_range_keep_their_zero(n: int, b: int, e: int) -> None:
+    """Equation 36 and fact 10, at every zero point on the grid; with ``e = 0`` it is equation 6, whatever the zero."""
+    q, grid = masters(n, signed=False).astype(np.int16), 2 ** (n - b)
+    for zero in range(0, 2**n, grid):
+        got = narrow_activation(q, n, b, e, zero)
+        assert got[zero] == zero
+        assert got.min() >= 0
+        assert got.max() <= 2**n - 1
+        start, unit = zero - zero // 2**e, 2 ** (n - b - e)
+        for code, narrow in zip(q.tolist(), got.tolist(), strict=True):
+            inside = min(max(code - start, 0), 2 ** (n - e) - 1)
+            assert narrow == min(floor(Fraction(inside, unit) + Fraction(1, 2)), 2**b - 1) * unit + start
+        if e == 0:
+            assert np.array_equal(got, narrow_activation(q, n, b))
+
+
+@pytest.mark.parametrize(("n", "b", "e"), EXPONENTS)
+def test_the_bound_holds_for_any_zero(n: int, b: int, e: int) -> None:
+    """Fact 11, zero points far outside of the codes included."""
+    q = masters(n, signed=False).astype(np.int64)
+    for zero in (*range(-(2**n), 2 ** (n + 1), 3), -(2**15), 2**15):
+        reached = narrow_activation(q, n, b, e, zero) - zero
+        assert reached.min() >= min(0, -zero)
+        assert reached.max() <= max(0, 2**n - 1 - zero)
+
+
+@pytest.mark.parametrize(("n", "b", "e"), EXPONENTS)
+def test_no_float_between_widths_of_a_part(n: int, b: int, e: int) -> None:
+    signed, unsigned = (integer_only(masters(n, signed=s).astype(np.int16)) for s in (True, False))
+    nearest_weight(signed, n, b, e)
+    narrow_weight(signed, n, b, midpoint(n, b, 0, e), e)
+    narrow_activation(unsigned, n, b, e, 2 ** (n - 1))

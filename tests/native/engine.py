@@ -15,6 +15,7 @@ from dqt.arith.plan import Plan, PlanLike, resolve, uniform
 from dqt.program.inputs import as_inputs, inputs_of
 from dqt.program.interpret import Result, cascaded, execute
 from dqt.program.program import Program
+from dqt.program.signature import Signature
 from tests.native.build import call
 
 Codes: TypeAlias = npt.NDArray[np.int32]
@@ -58,7 +59,8 @@ class Engine:
             ((codes,),) = self.codes(isa, program, some, [b], threads)
             return Result(codes, np.zeros((len(codes), 0), np.int8), np.ones(len(codes), np.int8))
 
-        return cascaded(as_inputs(x, program), plan, run)
+        zero = Signature.of(program).output.zero
+        return cascaded(as_inputs(x, program), plan, run, {program.outputs[0].name: zero})
 
 
 def started(program: Program, count: int) -> list[Codes]:

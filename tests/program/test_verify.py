@@ -141,6 +141,14 @@ def resize_of_a_row(_: Program) -> Mapping[str, Any]:
     return {"space": space, "values": values, "ops": ops, "inputs": tuple(b.inputs), "states": (), "dims": ()}
 
 
+def small_codes(_: Program) -> Mapping[str, Any]:
+    """A value of 4 bits that holds 16."""
+    b = Builder(3, (2,), master=4, widths=(2, 4))
+    space, values = Space(4, b.widths, 4, ()), (replace(b.values["v0"], hi=16),)
+    ops = (*b.ops, Dequantize("v0", "output"))
+    return {"space": space, "values": values, "ops": ops, "inputs": tuple(b.inputs), "states": (), "dims": ()}
+
+
 def put(index: Any, value: float) -> Callable[[Any], Any]:
     """A copy of an array with one entry changed."""
 
@@ -256,7 +264,7 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "zero beyond the codes": (result(Conv, zero=256), r"v1 in \[0, 255\] holds no real zero"),
     "far zero": (result(Quantize, zero=2**15 + 1), "value v0: zero 32769, need -32768 to 32768"),
     "integers with zero": (result(Linear, -1, zero=128), "zero 128, need 0: only codes have another"),
-    "codes of another width": (result(Conv, hi=127), r"codes of 8 bits lie in \[0, 255\], not in \[0, 127\]"),
+    "codes of another width": (small_codes, r"codes of 4 bits lie in \[0, 15\], not in \[0, 16\]"),
     "empty interval": (result(Add, lo=9, hi=8), r"interval \[9, 8\] is empty"),
     "interval beyond int32": (result(Add, lo=-(2**31)), "is empty or beyond int32"),
     "no dimension": (result(Conv, shape=()), r"output has shape \(4, 6, 6\), but v1 is declared as \(\)"),

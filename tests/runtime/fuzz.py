@@ -4,8 +4,10 @@
     python -m tests.runtime.fuzz --cases 20000 --start 700    go on from seed 700, where a run was interrupted
     python -m tests.runtime.fuzz --seed 1234                  one program alone
 
-A third of the cases runs under "auto", in batches whose samples choose different widths, a third in a cascade, and a
-third at another pair of widths for each layer. It exits with 1 if any case is unequal, and names each.
+Most programs have one input and one output: a third of their cases runs under "auto", in batches whose samples choose
+different widths, a third in a cascade, and a third at another pair of widths for each layer. One program in five is a
+model: two inputs or three, three outputs, a state that three runs hand on, and a named dimension; NumPy, torch and every
+kernel set must agree. It exits with 1 if any case is unequal, and names each.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,17 +30,21 @@ from rich.table import Table
 import dqt._native as native
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputRangeWarning
-from dqt.arith.plan import Pair, Plan, PlanLike
+from dqt.arith.plan import Pair, Plan, PlanLike, resolve
+from dqt.program.execute import Machine
 from dqt.program.interpret import Result, execute, margins
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_names, kernel_sets
-from dqt.testing import extremes, inputs, random_program
+from dqt.testing import extremes, inputs, random_model, random_program
 from tests.program.networks import divided, random_network
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 SIZES = (1, 2, 3, 5, 8, 13, 24, 67)
 """Samples of a batch; 67 are more than the engine takes at once."""
+MODEL, MODELS = "model", 5
+"""One seed in so many is a model."""
+KINDS = ("auto", "cascade", "pairs", MODEL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,20 +160,69 @@ def runs(trial: Trial) -> Iterator[tuple[Case, bool]]:
             yield Case(trial.seed, kind(plan), isa, count, forced), equal(run.execute(trial.x, plan), expected)
 
 
+def model_runs(seed: int) -> Iterator[tuple[Case, bool]]:
+    """A model of random sizes, run after run: torch, and every set on one thread and on two."""
+    rng = np.random.default_rng([seed, 4])
+    program = random_model(seed, auto=seed % 2 == 0)
+    sizes, count = {"height": int(rng.integers(1, program.dims[0].most + 1))}, int(rng.choice(SIZES))
+    batches = [inputs(program, count, seed, sizes), extremes(program, count, seed, sizes), inputs(program, count, 1, sizes)]
+    plans: list[PlanLike] = ["auto" if program.choose else None, pairs(program, seed), program.space.widths[0]]
+    expected: list[Result] = []
+    for x, plan in zip(batches, plans, strict=True):
+        expected.append(execute(program, x, plan, expected[-1].state if expected else None))
+    yield Case(seed, MODEL, "torch", 1, None), in_torch(program.bind(**sizes), batches, plans, expected)
+    for isa, threads in itertools.product(kernel_sets(), (1, 2)):
+        session = Runtime(program, threads=threads, isa=isa).session(count)
+        same = [equal(session.execute(x, plan), right) for x, plan, right in zip(batches, plans, expected, strict=True)]
+        yield Case(seed, MODEL, isa, threads, None), all(same)
+
+
+def in_torch(program: Program, batches: list[Any], plans: list[PlanLike], expected: list[Result]) -> bool:
+    """Whether the exact run in torch gives the same outputs and states."""
+    import torch
+
+    from dqt.nn.tensors import TensorArrays
+
+    state = None
+    for x, plan, right in zip(batches, plans, expected, strict=True):
+        fixed = resolve(program.space, plan)
+        assert not isinstance(fixed, Cascade)
+        given = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in x.items()}
+        run = Machine(program, fixed, TensorArrays(torch.device("cpu"))).run(given, state)
+        state = run.stored
+        pairs = [*((run.outputs[name], q) for name, q in right.codes.items()), (state["past"], right.state["past"])]
+        if not all(np.array_equal(ours.numpy(), q) for ours, q in pairs):
+            return False
+    return True
+
+
 def kind(plan: PlanLike) -> str:
     return "cascade" if isinstance(plan, Cascade) else "pairs" if isinstance(plan, Plan) else "auto"
 
 
 def equal(a: Result, b: Result) -> bool:
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("codes", "widths", "passes"))
+    arrays = [(a.widths, b.widths), (a.passes, b.passes), *((a.state[name], b.state[name]) for name in b.state)]
+    ours, theirs = (one.codes if isinstance(one.codes, dict) else {"": one.codes} for one in (a, b))
+    return list(ours) == list(theirs) and all(
+        np.array_equal(*pair) for pair in (*arrays, *((ours[name], theirs[name]) for name in theirs))
+    )
+
+
+def cases_of(seed: int, seen: Seen) -> Iterator[tuple[Case, bool]]:
+    """Every case of a seed."""
+    if seed % MODELS == MODELS - 1:
+        seen.programs += 1
+        return model_runs(seed)
+    one = trial(seed)
+    seen.trial(one)
+    return runs(one)
 
 
 def compare(seeds: Iterable[int], cases: int, seen: Seen) -> Iterator[int]:
     """Compare until there are so many cases; yields how many a seed added."""
     for seed in seeds:
-        before, one = seen.count(), trial(seed)
-        seen.trial(one)
-        for case, same in runs(one):
+        before = seen.count()
+        for case, same in cases_of(seed, seen):
             if seen.count() == cases:
                 break
             seen.cases[case.isa, case.plan] += 1
@@ -180,9 +235,9 @@ def compare(seeds: Iterable[int], cases: int, seen: Seen) -> Iterator[int]:
 
 def report(console: Console, seen: Seen) -> None:
     """The table of all sets and plans, and each unequal case."""
-    table = Table("kernel set", "auto", "cascade", "pairs", "cases", "unequal")
-    for isa in kernel_sets():
-        counts = [seen.cases[isa, plan] for plan in ("auto", "cascade", "pairs")]
+    table = Table("kernel set", *KINDS, "cases", "unequal")
+    for isa in (*kernel_sets(), "torch"):
+        counts = [seen.cases[isa, plan] for plan in KINDS]
         wrong = sum(case.isa == isa for case in seen.unequal)
         table.add_row(isa, *(f"{n:,}" for n in (*counts, sum(counts), wrong)))
     console.print(table)

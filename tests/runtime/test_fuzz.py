@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from dqt.runtime.runtime import kernel_sets
-from tests.runtime.fuzz import Seen, compare, trial
+from tests.runtime.fuzz import KINDS, MODEL, MODELS, Seen, compare, trial
 
 SEEDS, SOME = 120, 15
 ALL = 10**9
@@ -19,8 +19,9 @@ def test_every_kernel_set_gives_the_interpreters_integers(first: int) -> None:
     for _ in compare(range(first, first + SOME), ALL, seen):
         pass
     assert [str(case) for case in seen.unequal] == []
-    assert set(seen.cases) == set(itertools.product(kernel_sets(), ("auto", "cascade", "pairs")))
-    assert seen.count() == SOME * len(kernel_sets()) * 2 * 3  # one thread and two; plans
+    assert set(seen.cases) == {*itertools.product(kernel_sets(), KINDS), ("torch", MODEL)}
+    models, sets = SOME // MODELS, len(kernel_sets())
+    assert seen.count() == (SOME - models) * sets * 2 * 3 + models * (1 + sets * 2)  # one thread and two; plans
     assert seen.batches >= SOME // 2, "hardly a batch whose samples chose different widths"
     assert seen.passes >= SOME // 5, "hardly a cascade that some samples left before others"
 

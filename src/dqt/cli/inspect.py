@@ -11,7 +11,10 @@ from dqt.cli.output import Json, ProgramFile, emit
 
 
 def inspect(net: ProgramFile, as_json: Json = False) -> None:
-    """The program as a table: operators, shapes, widths, MACs, and the accumulator bits that are proved."""
+    """The program as a table: operators, shapes, widths, MACs, and the accumulator bits that are proved.
+
+    Of several inputs or outputs, states and named dimensions, also their names.
+    """
     from dqt.arith.cost import controller_bitops, cost
     from dqt.program.listing import listing, rows
     from dqt.program.program import Program
@@ -19,10 +22,15 @@ def inspect(net: ProgramFile, as_json: Json = False) -> None:
     program = Program.load(net)
     space = program.space
     costs = {b: cost(program, b) for b in reversed(space.widths)}
+    shapes = {value.name: value.shape for value in program.values}
     data = {
         "file": str(net),
         "bytes": size_of(program, net),
-        "input_shape": list(program.input_shape),
+        "input_shape": list(program.inputs[0].shape) if len(program.inputs) == 1 else None,
+        "inputs": [asdict(given) for given in program.inputs],
+        "outputs": [{"name": out.name, "shape": list(shapes[out.value])} for out in program.outputs],
+        "states": [asdict(state) for state in program.states],
+        "dims": [asdict(dim) for dim in program.dims],
         "info": dict(program.info),
         "master": space.master,
         "widths": list(space.widths),

@@ -113,10 +113,11 @@ def execute(
     inputs = taken(x)
     program = program.bind(**taken.sizes(inputs)) if program.dims else program
     if isinstance(resolved, Cascade):
-        check_cascade(Signature.of(program))
-        zero = Signature.of(program).output.zero
+        signature = Signature.of(program)
+        check_cascade(signature)
+        zeros = {name: value.zero for name, value in signature.outputs.items()}
         return cascaded(
-            inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), None, keep), zero
+            inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), None, keep), zeros
         )
     return _run(program, inputs, resolved, _states(program, state, _count(inputs)), keep)
 
@@ -125,13 +126,10 @@ def check_cascade(program: Signature) -> None:
     """Refuse a cascade for a program that has none.
 
     Raises:
-        PlanError: it has states, which a second pass would change again, or several outputs.
+        PlanError: it has states, which a second pass would change again.
     """
     if program.states:
         raise PlanError("a cascade runs samples again, and this program has states, which every run changes")
-    if len(program.outputs) > 1:
-        names = ", ".join(program.outputs)
-        raise PlanError(f"a cascade compares the two best of one output, and this program has several: {names}")
 
 
 def margins(codes: Ints) -> npt.NDArray[np.int64]:
@@ -143,26 +141,33 @@ def margins(codes: Ints) -> npt.NDArray[np.int64]:
     return Margin()(codes)
 
 
-def cascaded(inputs: Samples, cascade: Cascade, run: Callable[[Samples, int], Result], zero: int = 0) -> Result:
+def cascaded(
+    inputs: Samples, cascade: Cascade, run: Callable[[Samples, int], Result], zeros: Mapping[str, int]
+) -> Result:
     """Run all at the first width; those at or below the margin run again at the next.
 
     Args:
-        run: samples at a width.   zero: the code of real 0 in the output.
+        run: samples at a width.   zeros: the code of real 0 in each output.
     """
     result = run(inputs, cascade.widths[0])
-    codes, widths, passes = result.codes, result.widths, result.passes
+    kept = _arrays(result, zeros)
     unsure = np.arange(_count(inputs))
     for b, threshold in zip(cascade.widths[1:], cascade.margins, strict=True):
-        sure = cascade.sure(codes[unsure] - np.int64(zero), len(unsure))
-        unsure = unsure[sure <= threshold]
+        integers = {name: kept[0][name][unsure] - np.int64(zero) for name, zero in zeros.items()}
+        unsure = unsure[cascade.sure(plain(integers), len(unsure)) <= threshold]
         if len(unsure) == 0:
             break
-        again = run(rows(inputs, unsure), b)
-        codes[unsure], widths[unsure] = again.codes, again.widths
-        passes[unsure] += 1
-        for name, value in again.values.items():
-            result.values[name][unsure] = value
-    return Result(codes, widths, passes, result.values)
+        for old, new in zip(kept, _arrays(run(rows(inputs, unsure), b), zeros), strict=True):
+            for name, array in new.items():
+                old[name][unsure] = array
+        result.passes[unsure] += 1
+    return result
+
+
+def _arrays(result: Result, zeros: Mapping[str, int]) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+    """The outputs by name with the widths, and the values that were kept: what another pass replaces."""
+    outputs = result.codes if len(zeros) > 1 else {next(iter(zeros)): result.codes}
+    return {**outputs, "": result.widths}, result.values
 
 
 def _states(program: Program, given: Any, count: int) -> Samples | None:

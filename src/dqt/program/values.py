@@ -39,9 +39,9 @@ MOST_INPUT = 2**31 - 1
 class Value:
     """One tensor of the program: the real numbers ``scale * (q - zero)``, without its batch dimension.
 
-    ``q`` lies in ``[lo, hi]``, which tells two kinds apart. *Codes* have ``[0, 2^n - 1]``, the range of the master, and
-    any zero point of at most ``2^15`` in magnitude. *Integers* have any other interval within int32 and ``zero = 0``:
-    an output before its dequantization, a controller's logits, a residual stream.
+    ``q`` lies in ``[lo, hi]``, which tells two kinds apart. *Codes* have ``[0, 2^n - 1]``, the range of the master (or
+    ``[0, hi]`` inside of it, as few tokens have), and any zero point of at most ``2^15`` in magnitude. *Integers* have
+    any other interval within int32 and ``zero = 0``: an output before its dequantization, a residual stream.
     """
 
     name: str
@@ -147,7 +147,7 @@ def check_value(value: Value, space: Space, what: str = "value") -> None:
     require(within, f"{where}: its interval [{value.lo}, {value.hi}] is empty or beyond int32")
     if value.coded:
         most = limits(space.master, signed=False)[1]
-        require(value.hi == most, f"{where}: codes of {space.master} bits lie in [0, {most}], not in [0, {value.hi}]")
+        require(value.hi <= most, f"{where}: codes of {space.master} bits lie in [0, {most}], not in [0, {value.hi}]")
         far = f"{where}: zero {value.zero}, need -{FARTHEST_ZERO} to {FARTHEST_ZERO}"
         require(abs(value.zero) <= FARTHEST_ZERO, far)
     else:

@@ -292,8 +292,8 @@ class Runtime:
 
     def _cascade(self, inputs: Samples, cascade: Cascade) -> Result:
         check_cascade(self._signature)
-        zero = self._signature.output.zero
-        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self._space, b)), zero)
+        zeros = {name: value.zero for name, value in self._signature.outputs.items()}
+        result = cascaded(inputs, cascade, lambda some, b: self._result(some, uniform(self._space, b)), zeros)
         self._last = (result.widths, result.passes)
         return result
 

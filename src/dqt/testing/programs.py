@@ -99,7 +99,7 @@ def random_interval(b: Builder) -> Integers:
 def random_integers(b: Builder, x: str) -> str:
     """Append an instruction that reads integers ``x`` of shape ``(C, H, W)``, and gives integers."""
     channels, height, width = b.values[x].shape
-    small, kind = b.values[x].reach < 2**16, int(b.rng.integers(8))
+    small, kind = b.values[x].reach < 2**16, int(b.rng.integers(11))
     if kind == 0:
         return b.binary(Add, x, b.constant((channels, 1, width), integers=random_interval(b)), integers=True)
     if kind == 1 and small:
@@ -114,6 +114,12 @@ def random_integers(b: Builder, x: str) -> str:
         return b.concat([x, b.slice(x, (0, -1, 0), (END, END, END), (1, 1, 1))], axis=1)
     if kind == 6:
         return b.binary(Add, b.rescale(x), x, integers=random_interval(b))
+    if kind == 7:
+        return random_gather(b, x)
+    if kind == 8:
+        return b.max(x, some_axes(b, 3))
+    if kind == 9:
+        return random_resize(b, x)
     return b.transpose(x, random_axes(b, 3))
 
 
@@ -195,7 +201,8 @@ def random_model(seed: int, *, auto: bool = False) -> Program:
     shape = (channels, height, width)
     b = Builder(seed + 1, shape, master=master, widths=widths, varied=True, name="image", dims=dims, axis=0)
     b.dimension("height", 1, int(rng.integers(7, 12)))
-    tokens = b.tokens("tokens", (height, count), -2, int(rng.integers(300, 9000)), dims=("height", ""))
+    lo, hi = ((-2, int(rng.integers(9, 9000))), (0, 2 ** int(rng.integers(1, master + 1)) - 1))[int(rng.integers(2))]
+    tokens = b.tokens("tokens", (height, count), lo, hi, dims=("height", ""))
     x = b.conv("v0", 4, (3, 1), padding=(1, 1, 0, 0))
     if auto:
         b.control(b.input("hint", (7,)), middle, widths)

@@ -44,17 +44,18 @@ def test_inspect_lists_inputs_outputs_states_and_dimensions(call: Call, folder: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("run", "model.dqt", "x.npy"), "this program has 3 inputs, image, tokens, hint: this takes a program with one"),
-        (("eval", "model.dqt", "npz=data.npz"), "this program has 3 inputs, image, tokens, hint"),
+        (
+            ("run", "model.dqt", "x.npy"),
+            "this program has 3 inputs, image, tokens, hint: this takes a program with one",
+        ),
+        (("eval", "model.dqt", "npz=data.npz"), "this program has 3 outputs, scores, mixed, tokens"),
         (("bench", "model.dqt", "--seconds", "0.01"), "this program has 3 inputs, image, tokens, hint"),
         (("bench", "model.dqt", "--seconds", "0.01", "--layers"), "this program has 3 inputs"),
         (("run", "heads.dqt", "x.npy"), "this program has 2 outputs, classes, box: this takes a program with one"),
         (("eval", "heads.dqt", "npz=data.npz"), "this program has 2 outputs, classes, box"),
     ],
 )
-def test_what_takes_one_input_or_output_says_so(
-    call: Call, folder: Path, words: tuple[str, ...], message: str
-) -> None:
+def test_what_takes_one_input_or_output_says_so(call: Call, folder: Path, words: tuple[str, ...], message: str) -> None:
     np.save(folder / "x.npy", np.zeros((2, 1, 8, 8), np.float32))
     np.savez(folder / "data.npz", x=np.zeros((2, 1, 8, 8), np.float32), y=np.zeros(2, np.int64))
     answer = call(*words)

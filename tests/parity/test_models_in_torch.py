@@ -50,7 +50,8 @@ def test_models(seed: int) -> None:
 def test_programs(seed: int) -> None:
     program = random_program(seed, auto=seed % 2 == 0)
     x = {"input": inputs(program, 3, seed)}
-    for plan in (program.space.widths[0], *(["auto"] if program.choose else [])):
+    plans: list[PlanLike] = [program.space.widths[0], "auto" if program.choose else None]
+    for plan in plans:
         ours, theirs = execute(program, x, plan, keep=True), in_torch(program, x, plan, None)
         for name, array in ours.values.items():
             np.testing.assert_array_equal(theirs.kept[name].numpy(), array, err_msg=name)

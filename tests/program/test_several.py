@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,6 @@ def test_outputs_have_names_and_their_own_precision() -> None:
         assert_array_equal(y[out.name], expected)
     assert_array_equal(y["tokens"], x["tokens"])  # tokens have scale 1 and zero 0
     assert result.codes["scores"].dtype == np.int32
-    assert not values["v0"].name == program.outputs[0].value
     assert_array_equal(state["past"], result.state["past"])
 
 
@@ -88,7 +88,7 @@ def test_one_input_is_an_array_or_a_dict() -> None:
 
 
 def test_the_state_starts_as_real_zeros_and_is_not_changed_by_a_run() -> None:
-    program = random_model(2)
+    program = random_model(1)
     x = inputs(program, 2)
     (state,) = program.states
     start = {"past": np.full((2, *state.shape), state.zero)}
@@ -97,7 +97,8 @@ def test_the_state_starts_as_real_zeros_and_is_not_changed_by_a_run() -> None:
     assert (start["past"] == state.zero).all()
     second = execute(program, x, None, first.state)
     assert first.state["past"].dtype == np.int32
-    assert any(not np.array_equal(second.codes[name], first.codes[name]) for name in first.codes)
+    assert not np.array_equal(second.state["past"], first.state["past"])
+    assert not np.array_equal(second.codes["scores"], first.codes["scores"])
 
 
 def test_slices_of_a_batch_keep_their_own_states(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +153,7 @@ def test_codes_of_any_zero_where_nothing_is_padded() -> None:
         program = b.build(b.linear("v0", 3, integers=True))
         x = inputs(program, 4)
         result = execute(program, x, 2, keep=True)
-        data, _ = Naive(program).run(x[1], {name: (8, 8) for name in program.layers})
+        data, _ = Naive(program).run(x[1], dict.fromkeys(program.layers, (8, 8)))
         assert tensor(execute(program, x, keep=True).values["v1"][1]) == data["v1"], zero
         assert result.codes.shape == (4, 3)
 
@@ -177,7 +178,8 @@ BAD: dict[str, tuple[Any, str]] = {
 def test_inputs_that_do_not_fit_are_one_clear_error(case: str) -> None:
     program = random_model(7)
     change, message = BAD[case]
-    for run in (lambda x: interpret(program, x), dqt.Runtime(program, threads=1).session(2)):
+    runs: list[Callable[[Any], Any]] = [partial(interpret, program), dqt.Runtime(program, threads=1).session(2)]
+    for run in runs:
         with pytest.raises(InputError, match=message) as caught:
             run(change(inputs(program, 2)))
         assert len(str(caught.value)) < 300
@@ -263,9 +265,9 @@ def test_a_sum_of_integers_of_32_bits_does_not_wrap() -> None:
     b.ops[-1] = replace(b.ops[-1], k1=1 << 20, k2=1 << 20, k3=1 << 19, shift=20)  # type: ignore[call-arg]
     b.output("v0", "other")
     program = b.build(out)
-    x = np.array([[top, -top], [2**30, -(2**30)]])
-    codes = execute(program, {"input": np.zeros((2, 2)), "big": x}).codes["output"]
-    assert_array_equal(codes, np.clip(2 * x, -top, top))
+    numbers = np.array([[top, -top], [2**30, -(2**30)]])
+    codes = execute(program, {"input": np.zeros((2, 2)), "big": numbers}).codes["output"]
+    assert_array_equal(codes, np.clip(2 * numbers, -top, top))
 
 
 def test_extremes_saturate() -> None:

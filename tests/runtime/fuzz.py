@@ -6,8 +6,8 @@
 
 Most programs have one input and one output: a third of their cases runs under "auto", in batches whose samples choose
 different widths, a third in a cascade, and a third at another pair of widths for each layer. One program in five is a
-model: two inputs or three, three outputs, a state that three runs hand on, and a named dimension; NumPy, torch and every
-kernel set must agree. It exits with 1 if any case is unequal, and names each.
+model: two inputs or three, three outputs, a state that three runs hand on, and a named dimension; NumPy, torch and
+every kernel set must agree. It exits with 1 if any case is unequal, and names each.
 """
 
 from __future__ import annotations
@@ -165,7 +165,11 @@ def model_runs(seed: int) -> Iterator[tuple[Case, bool]]:
     rng = np.random.default_rng([seed, 4])
     program = random_model(seed, auto=seed % 2 == 0)
     sizes, count = {"height": int(rng.integers(1, program.dims[0].most + 1))}, int(rng.choice(SIZES))
-    batches = [inputs(program, count, seed, sizes), extremes(program, count, seed, sizes), inputs(program, count, 1, sizes)]
+    batches = [
+        inputs(program, count, seed, sizes),
+        extremes(program, count, seed, sizes),
+        inputs(program, count, 1, sizes),
+    ]
     plans: list[PlanLike] = ["auto" if program.choose else None, pairs(program, seed), program.space.widths[0]]
     expected: list[Result] = []
     for x, plan in zip(batches, plans, strict=True):

@@ -6,12 +6,14 @@ import copy
 import pickle
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from dqt.arith.errors import InputError
+from dqt.arith.plan import PlanLike
 from dqt.program.interpret import Result, execute, interpret
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_sets
@@ -32,8 +34,8 @@ def equal(a: Result, b: Result) -> None:
 def test_sessions_give_the_integers_of_the_interpreter(seed: int, isa: str) -> None:
     program = random_model(seed, auto=seed % 2 == 1)
     session = Runtime(program, threads=1, isa=isa).session(samples=3)
-    plans = [program.space.widths[0], "auto" if program.choose else None, program.space.widths[-1]]
-    state = None
+    plans: list[PlanLike] = [program.space.widths[0], "auto" if program.choose else None, program.space.widths[-1]]
+    state: Any = None
     for i, plan in enumerate(plans):
         x = inputs(program, 3, seed + i)
         expected = execute(program, x, plan, state)

@@ -125,6 +125,44 @@ def test_widen_outputs() -> None:
         return r""")
 
 
+def test_widen_sums_of_sums() -> None:
+    """Operands that others read, or that only give codes, stay codes; a ReLU stays a clamp."""
+    before = graph(
+        node("conv", "a", INPUT), node("conv", "b", INPUT), node("table", "t", "b"), node("reshape", "r", "a"),
+        node("sub", "s", "b", "t"), node("add", "c", "r", "s", edge="relu", cap=6.0), node("concat", "d", "c", "t"),
+    )  # fmt: skip
+    after = widen_outputs(before)
+    assert str(after) == text("""
+        a = conv(input) layer=a edge=wide padding=(1, 1, 0, 0)
+        b = conv(input) layer=b padding=(1, 1, 0, 0)
+        t = table(b)
+        r = reshape(a) edge=same
+        s = sub(b, t) edge=wide
+        c = add(r, s) edge=wide
+        d = concat(c, t) edge=wide
+        return d""")
+    assert (after.nodes[5].floor, after.nodes[5].cap) == (0.0, 6.0)
+
+
+def test_widen_outputs_that_others_read() -> None:
+    """Layers, states and pools of such a value get its codes; an output that is the same value does not."""
+    nodes = (
+        node("conv", "a", INPUT, edge="relu", cap=6.0), node("reshape", "r", "a"), node("conv", "b", "a"),
+        node("avg_pool", "p", "a"), node("add", "c", "b", "a"),
+    )  # fmt: skip
+    before = Graph(nodes, ("a", "r", "c", "p", "a", "a"), {}, (INPUT, "h"), {"h": 5})
+    after = widen_outputs(before)
+    assert str(after) == text("""
+        a = conv(input) layer=a edge=wide padding=(1, 1, 0, 0)
+        a.codes = requantize(a) edge=relu
+        r = reshape(a) edge=same
+        b = conv(a.codes) layer=b edge=wide padding=(1, 1, 0, 0)
+        p = avg_pool(a.codes) edge=wide
+        c = add(b, a) edge=wide
+        return a, r, c, p, a, a.codes""")
+    assert after.nodes[1].cap == 6.0
+
+
 @pytest.mark.parametrize(
     "before",
     [

@@ -107,6 +107,7 @@ OWNERS: dict[str, tuple[Any, dict[str, str], tuple[str, str]]] = {
     "unchanged": (lambda fc, x, h, g: (fc(x) + h, h, g), {"h": "1", "g": "2"}, ("h", "g")),
     "exchanged": (lambda fc, x, h, g: (fc(x) + h, g, h), {"h": "1", "g": "2"}, ("g", "g")),
     "of one value": (lambda fc, x, h, g: (x + h + g, fc(x).relu()), {"h": "1", "g": "1"}, ("fc", "fc")),
+    "an output, too": (lambda fc, x, h, g: (fc(x) + h + g,) * 2, {"h": "1"}, ("add_1.codes", "g")),
 }
 
 

@@ -31,6 +31,12 @@ def tensors_of(program: torch.export.ExportedProgram) -> dict[str, tuple[str, Te
     return {key: (name, state[name]) for key, name in names.items()}
 
 
+def inputs_of(program: torch.export.ExportedProgram) -> list[fx.Node]:
+    """The placeholders of what a model is given, in order."""
+    tensors = tensors_of(program)
+    return [n for n in program.graph.nodes if n.op == "placeholder" and n.name not in tensors]
+
+
 def is_float(call: fx.Node) -> bool:
     """Whether a call gives floats."""
     return bool(call.meta["val"].dtype.is_floating_point)

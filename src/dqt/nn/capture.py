@@ -5,13 +5,13 @@ Nothing is rewritten while it is read; that is the work of :mod:`dqt.nn.passes`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, fx, nn
 
-from dqt.nn.calls import in_place, is_float, is_number, module_path, shape_of, source_line, tensors_of
+from dqt.nn.calls import in_place, inputs_of, is_float, is_number, module_path, shape_of, source_line, tensors_of
 from dqt.nn.decompose import take_apart
 from dqt.nn.errors import Obstacle, UnsupportedError
 from dqt.nn.example import Example
@@ -57,7 +57,7 @@ class Captured:
 
     ``uses``: parameter of the model -> path and name of each tensor that it becomes, or that is computed from it.
     ``frozen``: names of tensors among these, such as ``conv1.weight``, that the model does not train: parameters
-    without ``requires_grad``, and weights that it holds as buffers.
+    without ``requires_grad``, and weights that it holds as buffers. ``calls``: the operator that each value comes from.
     """
 
     inputs: Inputs
@@ -68,6 +68,7 @@ class Captured:
     frozen: set[str] = field(default_factory=set)
     held: dict[str, tuple[Tensor, bool]] = field(default_factory=dict)
     uses: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    calls: dict[str, fx.Node] = field(default_factory=dict)
 
 
 class Builder:
@@ -77,9 +78,9 @@ class Builder:
     it: ``memory`` says which nodes share one.
     """
 
-    def __init__(self, exported: Exported, example: Example) -> None:
+    def __init__(self, exported: Exported, example: Example, sizes: Mapping[Any, int] | None = None) -> None:
         program, names = exported.program, example.inputs.names
-        self.captured = Captured(example.inputs, shapes={one.name: one.shape for one in example.inputs.each})
+        self.captured = Captured(example.inputs)
         self.nodes: list[Node] = []
         self.values: dict[fx.Node, str] = {}
         self.memory: dict[fx.Node, fx.Node] = {}
@@ -93,15 +94,16 @@ class Builder:
         self.obstacles: list[Obstacle] = []
         self.lost: set[fx.Node] = set()
         self.bounds: dict[str, int] = {}
-        self.inputs = [n for n in self.graph.nodes if n.op == "placeholder" and n.name not in self.tensors]
+        self.inputs = inputs_of(program)
         self.batch = self.inputs[0].meta["val"].shape[0].node.expr
-        self.constants = Constants(self.tensors, self.batch)
+        self.constants = Constants(self.tensors, self.batch, sizes or {})
         self.placements = Placements(self.constants.number, self.unsupported)
         self.names = Names(self.constants, names)
         self.fresh, self.path = self.names.fresh, self.names.path
         for placeholder, name in zip(self.inputs, names, strict=True):
             self.values[placeholder], self.memory[placeholder] = name, placeholder
             self.placements.put(placeholder, Placement())
+            self.captured.shapes[name] = self.shape(placeholder)
         self.first = names[0]
 
     def build(self) -> Captured:
@@ -286,6 +288,10 @@ class Builder:
         """Whether the model trains a constant operand, or something that it is computed from."""
         return isinstance(arg, fx.Node) and not self.trained.isdisjoint(self.constants.sources(arg))
 
+    def varies(self, arg: Any) -> bool:
+        """Whether an operand is as long as a named dimension."""
+        return isinstance(arg, fx.Node) and not all(isinstance(d, int) for d in arg.meta["val"].shape)
+
     def scale_path(self, call: fx.Node, constant: Any) -> str:
         """Where the module of a constant operand goes: where the model has it, or below the operator's own name."""
         name = self.constants.name(constant)
@@ -297,6 +303,7 @@ class Builder:
         base = name or ".".join(part for part in (module_path(call), call.name) if part)
         node = Node(kind, self.fresh(base), tuple(ins), shape, **fields)
         self.nodes.append(node)
+        self.captured.calls[node.out] = call
         self.captured.shapes[node.out] = shape
         return node.out
 

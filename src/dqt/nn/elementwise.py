@@ -74,7 +74,7 @@ def _with_constant(b: Builder, call: fx.Node, kind: str, operands: tuple[Any, An
         return append_binary(b, call, "multiply", operands[0], _reciprocal(b, call, x))
     value = _name(b, call, x)
     whole = _whole(b, call, c, x)
-    if c.numel() == 1 or by_channel(whole, b.captured.shapes[value]):
+    if c.numel() == 1 or (by_channel(whole, b.captured.shapes[value]) and not b.varies(operands[which])):
         return append_scale(b, call, x, operands[which], *_affine(kind, c.double(), first=which == 0))
     if kind == "div" and b.trains(operands[which]):
         raise b.unsupported(call, "divides by a parameter that the model trains, and that differs within a channel")

@@ -10,16 +10,22 @@ import torch
 
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.finite import check_finite
-from dqt.nn.graph import INPUT, Node
+from dqt.nn.graph import Node
 from dqt.nn.hooks import compute_weights
-from dqt.nn.integers import Codes
+from dqt.nn.inputs import Input
+from dqt.nn.integers import Codes, finest
 from dqt.nn.operator import operators
+from dqt.nn.sized import Sized, sized
+from dqt.program import values
 from dqt.program.operator import Operator
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.ops.quantize import Quantize, plain_gain
+from dqt.program.ops.read import Read
+from dqt.program.ops.recall import Recall
 from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.store import Store
 from dqt.program.program import Program
-from dqt.program.values import OUTPUT, Input, Shape, Value
+from dqt.program.values import Shape, State, Value
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -34,15 +40,31 @@ def emit(net: Net, info: Mapping[str, Any]) -> Program:
     """
     compute_weights(net)
     check_finite(net)
+    first, whole = emitted(net)
+    for node, why in whole.wrong.items():
+        raise UnsupportedError(f"{node} {why}")
+    return first.program(whole, info)
+
+
+@torch.no_grad()
+def emitted(net: Net) -> tuple[Emission, Sized]:
+    """What the nodes become at the sizes of the example, and the same for all sizes of named dimensions."""
+    emissions = [_emitted(view) for view in net.at_sizes()]
+    first = emissions[0]
+    return first, sized(emissions) if len(emissions) > 1 else Sized(first.values, first.ops, {})
+
+
+def _emitted(net: Net) -> Emission:
     emission = Emission(net)
-    with torch.no_grad():
-        for node in net.nodes:
-            try:
-                operators()[node.kind].emit(emission, node)
-            except ValueError as error:
-                what = f"layer {node.layer}" if node.layer else f"{node.kind} {node.out}"
-                raise UnsupportedError(f"{what}: {error}") from None
-    return emission.finish(info)
+    for node in net.nodes:
+        try:
+            emission.origin = node.out
+            operators()[node.kind].emit(emission, node)
+        except ValueError as error:
+            what = f"layer {node.layer}" if node.layer else f"{node.kind} {node.out}"
+            raise UnsupportedError(f"{what}: {error}") from None
+    emission.finish()
+    return emission
 
 
 class Emission:
@@ -50,22 +72,38 @@ class Emission:
 
     Attributes:
         names: what the program calls each value of the network.
+        origins: the node that each instruction comes from, by what it defines.
     """
 
     def __init__(self, net: Net) -> None:
         self.net = net
         self.values: dict[str, Value] = {}
         self.ops: list[Operator] = []
-        if len(net.inputs.each) > 1 or len(net.outputs) > 1 or net.signature.states:
-            raise UnsupportedError("a program has one input and one output")
-        (one,) = net.inputs.each
-        codes = self.define(self.fresh("input.codes"), one.shape, net.codes(one.name))
-        self.names = {one.name: codes}
-        self.append(Quantize(INPUT, codes, *plain_gain(self.values[codes].scale), 0))
+        self.names: dict[str, str] = {}
+        self.states: list[State] = []
+        self.origin, self.origins = "", list[str]()
+        for one in net.inputs.each:
+            self.names[one.name] = self._entry(one)
+
+    def _entry(self, one: Input) -> str:
+        """The integers of an input, or of a state from the run before."""
+        if one.kind == "integer":
+            value = self.define(self.fresh(f"{one.name}.integers"), one.shape, Codes(1.0, 0, one.lo, one.hi))
+            self.append(Read(one.name, value))
+            return value
+        codes = self.net.codes(one.name)
+        value = self.define(self.fresh(f"{one.name}.codes"), one.shape, codes)
+        if one.name in self.net.signature.states:
+            self.states.append(State(one.name, one.shape, codes.scale, codes.zero, codes.lo, codes.hi, one.dims))
+            self.append(Recall(one.name, value))
+        else:
+            self.append(Quantize(one.name, value, *plain_gain(codes.scale), 0))
+        return value
 
     def append(self, op: Operator) -> None:
         """Append an instruction, whose values are declared."""
         self.ops.append(op)
+        self.origins.append(self.origin)
 
     def fresh(self, name: str) -> str:
         """A name for a value that the network does not have, unlike every name that it has."""
@@ -82,6 +120,20 @@ class Emission:
         """How the integers of a value of the network stand for reals in the program."""
         held = self.values[self.names[value]]
         return Codes(held.scale, held.zero, held.lo, held.hi)
+
+    def reach(self, node: Node, index: int = 0) -> float:
+        """The largest magnitude of an operand, in reals."""
+        codes = self.codes(node.ins[index])
+        return codes.scale * max(codes.zero - codes.lo, codes.hi - codes.zero)
+
+    def result_codes(self, node: Node, largest: float) -> Codes:
+        """How the result of a node is to stand for reals: as its quantizer says; without one as int32.
+
+        Args:
+            largest: the largest magnitude that the result can have, in reals.
+        """
+        whole = self.net.edge(node) is None
+        return finest(largest, node) if whole else self.net.codes(node.out)
 
     def source(self, node: Node, index: int = 0) -> str:
         """The program's name of an operand."""
@@ -128,12 +180,21 @@ class Emission:
         self.append(Reshape(name, self.moved_value(name, shape, out), shape))
         return out
 
-    def finish(self, info: Mapping[str, Any]) -> Program:
-        """The verified program."""
-        (one,) = self.net.inputs.each
-        self.append(Dequantize(self.names[self.net.outputs[0].value], OUTPUT))
-        inputs = (Input(INPUT, one.shape),)
-        return Program(self.net.space, tuple(self.values.values()), tuple(self.ops), inputs, dict(info))
+    def finish(self) -> None:
+        """Append what gives the outputs and keeps the states."""
+        signature = self.net.signature
+        for output in signature.shown:
+            self.append(Dequantize(self.names[output.value], output.name))
+        for state, value in signature.kept.items():
+            self.append(Store(self.names[value], state))
+
+    def program(self, whole: Sized, info: Mapping[str, Any]) -> Program:
+        """The verified program of values and instructions that hold at all sizes."""
+        signature = self.net.signature
+        given = (one for one in signature.inputs.each if one.name not in signature.states)
+        inputs = tuple(values.Input(one.name, one.shape, one.kind, one.lo, one.hi, one.dims) for one in given)
+        parts = self.net.space, tuple(whole.values.values()), tuple(whole.ops), inputs
+        return Program(*parts, dict(info), tuple(self.states), tuple(signature.inputs.dims.values()))
 
 
 def two(values: tuple[int, ...], first: int) -> tuple[int, int]:

@@ -52,9 +52,9 @@ class UnsupportedError(ValueError):
 def _said(obstacles: Sequence[Obstacle]) -> str:
     """One line for each kind of obstacle: the first of the kind, and which other modules have it."""
     kinds: dict[tuple[str, str], list[Obstacle]] = {}
-    for each in obstacles:
+    for each in dict.fromkeys(obstacles):
         kinds.setdefault((each.operator, each.why), []).append(each)
-    if len(kinds) == 1 and len(obstacles) == 1:
+    if len(kinds) == 1 and len(set(obstacles)) == 1:
         return str(obstacles[0])
     lines = [f"- {same[0]}{_elsewhere(same)}" for same in kinds.values()]
     return "\n".join([f"{len(kinds)} obstacle{'s' * (len(kinds) > 1)} in the model:", *lines])

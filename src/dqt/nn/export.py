@@ -25,6 +25,7 @@ from typing import Any, TextIO, cast
 import torch
 from torch import Tensor, fx, nn
 
+from dqt.nn.dimensions import BATCH, Names
 from dqt.nn.errors import HookWarning, UnsupportedError
 from dqt.nn.example import PLAIN, Example, mismatch
 from dqt.nn.hooks import is_torchs
@@ -63,14 +64,16 @@ class Exported:
 
     Attributes:
         result: what the model returns its tensors in; they are the outputs of the graph, in order.
+        names: of dimensions, with the ranges that torch found.
     """
 
     program: torch.export.ExportedProgram
     result: Structure
+    names: Names
 
 
-def export(model: nn.Module, example: Example) -> Exported:
-    """The inference graph of ``model`` with a free batch dimension.
+def export(model: nn.Module, example: Example, names: Names | None = None) -> Exported:
+    """The inference graph of ``model`` with a free batch dimension, and free dimensions with ``names``.
 
     Raises:
         UnsupportedError: torch.export cannot capture it, or it returns something else than tensors.
@@ -78,18 +81,19 @@ def export(model: nn.Module, example: Example) -> Exported:
     with _LOCKS["export"]:
         twin = _twin(model)
         if twin is not None:
-            found = _exported(twin, example)
+            found = _exported(twin, example, names)
             if not _reads_the_original(found.program, model):
                 return found
-        return _exported_itself(model, example)
+        return _exported_itself(model, example, names)
 
 
-def _exported(model: nn.Module, example: Example) -> Exported:
+def _exported(model: nn.Module, example: Example, names: Names | None) -> Exported:
+    names = names or Names.of(None, example.inputs, example.tensors)
     tensors = tuple(x.clone() if len(x) > 1 else torch.cat([x, x]) for x in example.tensors)
     shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
-    batch = torch.export.Dim("batch", min=1)
-    for tensor in tensors:
-        shapes[tensor] = {0: batch}
+    batch = torch.export.Dim(BATCH, min=1)
+    for place, tensor in enumerate(tensors):
+        shapes[tensor] = {0: batch} | names.spec(place)
     flat = _Flat(model, example)
     try:
         with _quiet(), flat:
@@ -98,8 +102,8 @@ def _exported(model: nn.Module, example: Example) -> Exported:
     except MemoryError:
         raise
     except Exception as error:  # torch.export raises many types, some of them private
-        raise UnsupportedError(_capture_failure(error, model, example)) from error
-    return Exported(program, flat.structure())
+        raise UnsupportedError(_capture_failure(error, model, example, names)) from error
+    return Exported(program, flat.structure(), names)
 
 
 class _Flat:
@@ -168,11 +172,11 @@ def _region(call: fx.Node) -> int | None:
     return next((place for place, graph in enumerate(graphs) if graph), None)
 
 
-def _exported_itself(model: nn.Module, example: Example) -> Exported:
+def _exported_itself(model: nn.Module, example: Example, names: Names | None) -> Exported:
     """For a model that has no copy of its own: functions that refer to its modules from outside, or that cannot be."""
     training = [(module, module.training) for module in model.modules()]
     try:
-        return _exported(model.eval(), example)
+        return _exported(model.eval(), example, names)
     finally:
         for module, mode in training:
             module.training = mode
@@ -283,7 +287,7 @@ def _where(error: BaseException) -> str:
     return f" At {own[-1].filename}:{own[-1].lineno}: `{own[-1].line}`" if own and own[-1].line else ""
 
 
-def _capture_failure(error: Exception, model: nn.Module, example: Example) -> str:
+def _capture_failure(error: Exception, model: nn.Module, example: Example, names: Names) -> str:
     text = str(error).strip() or type(error).__name__
     first = text.splitlines()[0][:300] + _where(error)
     if re.search(
@@ -302,6 +306,9 @@ def _capture_failure(error: Exception, model: nn.Module, example: Example) -> st
     given = [*example.call.form[0], None][0]
     if isinstance(given, dict | tuple | list) and not _runs(model, example, example.tensors):
         return f"{mismatch(model, given)}: {first}"
+    named = names.said(text)
+    if named:
+        return named
     if re.search(r"batch|Constraints violated|specializ", text):
         return (
             f"the model does not accept every batch size: {_plain(first)} (use x.shape[0] or flatten(1), not a number; "

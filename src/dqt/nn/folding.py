@@ -23,10 +23,11 @@ class Constants:
     Args:
         tensors: placeholder name -> name and value of a parameter, buffer or lifted constant.
         batch: the symbol of the batch size in the shapes of the graph.
+        sizes: of named dimensions, by their symbols.
     """
 
-    def __init__(self, tensors: Mapping[str, tuple[str, Tensor]], batch: Any) -> None:
-        self.tensors, self.batch = tensors, batch
+    def __init__(self, tensors: Mapping[str, tuple[str, Tensor]], batch: Any, sizes: Mapping[Any, int]) -> None:
+        self.tensors, self.batch, self.sizes = tensors, batch, sizes
         self._folded: dict[fx.Node, dict[int, Any]] = {}
         self._sources: dict[fx.Node, frozenset[str]] = {}
 
@@ -68,14 +69,14 @@ class Constants:
         return True
 
     def number(self, arg: Any, samples: int = ONE) -> Any:
-        """A number that follows from the batch size alone, such as ``x.shape[0] * 4``, for a batch of ``samples``.
+        """A number that follows from sizes alone, such as ``x.shape[0] * 4``, for a batch of ``samples``.
 
         ``None``: it follows from something else.
         """
         held = arg.meta.get("val") if isinstance(arg, fx.Node) else arg
         if not isinstance(held, torch.SymInt | torch.SymFloat | torch.SymBool):
             return held if isinstance(held, int | float) else None
-        found = held.node.expr.subs({self.batch: samples})
+        found = held.node.expr.subs({self.batch: samples, **self.sizes})
         if found.free_symbols:
             return None
         kind = next(

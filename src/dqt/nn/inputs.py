@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from dqt.arith.bounds import INT32
 from dqt.arith.errors import InputError
 from dqt.nn.structure import dotted, leaves
+from dqt.program.values import Dimension
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Input:
         name: as forward calls it; the only one is called ``input``, unless it was given by name.
         shape: of one sample, as in the example.
         kind: floats, which are quantized, or integers in ``[lo, hi]``.
+        dims: the name of each dimension of ``shape`` that may have another size, "" of the others; () of none.
     """
 
     name: str
@@ -28,6 +30,23 @@ class Input:
     kind: Literal["float", "integer"] = "float"
     lo: int = 0
     hi: int = 0
+    dims: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> list[tuple[int, str]]:
+        """The dimensions after the batch that have a name."""
+        return [(axis, name) for axis, name in enumerate(self.dims) if name]
+
+    def at(self, sizes: Mapping[str, int]) -> Input:
+        """With other sizes of named dimensions."""
+        dims = self.dims or ("",) * len(self.shape)
+        return replace(self, shape=tuple(sizes.get(name, d) for name, d in zip(dims, self.shape, strict=True)))
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == len(self.shape) and all(
+            have == need or (self.dims and self.dims[axis])
+            for axis, (have, need) in enumerate(zip(shape, self.shape, strict=True))
+        )
 
     def check(self, x: Any, *, alone: bool) -> None:
         """Raise :class:`InputError` unless ``x`` is a tensor ``[N, *shape]`` of this kind, N >= 1.
@@ -40,9 +59,10 @@ class Input:
             kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
             need = "a floating-point tensor" if self.kind == "float" else "a tensor of integers"
             raise InputError(f"{what} of type {kind}: need {need}, as the float model took it")
-        if tuple(x.shape[1:]) != self.shape or x.dim() != len(self.shape) + 1 or x.shape[0] == 0:
-            lacks = ": it has no batch dimension, pass x[None]" if tuple(x.shape) == self.shape else ""
-            need = ", ".join(map(str, ("N", *self.shape)))
+        if not self._fits(tuple(x.shape[1:])) or x.dim() != len(self.shape) + 1 or x.shape[0] == 0:
+            lacks = ": it has no batch dimension, pass x[None]" if self._fits(tuple(x.shape)) else ""
+            names = self.dims or ("",) * len(self.shape)
+            need = ", ".join(["N", *(name or str(d) for name, d in zip(names, self.shape, strict=True))])
             raise InputError(f"{what} of shape {tuple(x.shape)}: this network takes ({need}), N >= 1{lacks}")
 
     def check_values(self, x: Tensor) -> None:
@@ -60,11 +80,33 @@ class Inputs:
         each: one by one.
         aliases: how a call may name each, beside its name: where it was in the example.
         constants: what stood in the example beside the tensors (``None``, flags), by the name of its place.
+        dims: the dimensions that may have other sizes than in the example, by name.
     """
 
     each: tuple[Input, ...]
     aliases: Mapping[str, int]
     constants: Mapping[str, Any]
+    dims: Mapping[str, Dimension] = field(default_factory=dict)
+
+    def sizes(self, given: Sequence[Tensor]) -> dict[str, int]:
+        """The size of each named dimension in the tensors of a call.
+
+        Raises:
+            InputError: one has two sizes, or one outside of its range.
+        """
+        found: dict[str, int] = {}
+        for one, tensor in zip(self.each, given, strict=True):
+            for axis, name in one.named:
+                size, dim = int(tensor.shape[axis + 1]), self.dims[name]
+                if found.setdefault(name, size) != size:
+                    raise InputError(f"dimension {name!r} is {size} in {one.name!r} and {found[name]} elsewhere")
+                if not dim.least <= size <= dim.most:
+                    raise InputError(f"dimension {name!r} is {size}: this network takes {dim.least} to {dim.most}")
+        return found
+
+    def at(self, sizes: Mapping[str, int]) -> Inputs:
+        """With other sizes of named dimensions."""
+        return replace(self, each=tuple(one.at(sizes) for one in self.each))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,6 +134,8 @@ class Inputs:
         if len(lengths) > 1:
             found = ", ".join(f"{name!r}: {len(t)}" for name, t in zip(self.names, given, strict=True))
             raise InputError(f"inputs with different numbers of samples ({found}): the first dimension is the batch")
+        if self.dims:
+            self.sizes(given)
         return given
 
     def _ordered(self, x: Any) -> tuple[Any, ...]:

@@ -98,7 +98,7 @@ def layer_integers(net: Net, node: Node) -> LayerIntegers:
     copies = len(weight) // len(unit)  # filters of each output channel
     unit, gain, bias = (np.repeat(part, copies, axis=-1) for part in (unit, gain, bias))
     edge = net.edge(node)
-    out = edge_codes(edge) if edge is not None else _wide_codes(bounds, unit * gain, bias)
+    out = edge_codes(edge) if edge is not None else finest(_largest(bounds, unit * gain, bias), node)
     scale = gain * unit / out.scale
     shift = fixed.choose_shift(scale)
     m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.scale, out.zero, shift)
@@ -108,12 +108,22 @@ def layer_integers(net: Net, node: Node) -> LayerIntegers:
     return LayerIntegers(weight, m, c, shift, out, source.zero, magnitude, layer.widths)
 
 
-def _wide_codes(bounds: list[Bound], scale: Floats, bias: Floats) -> Codes:
-    """The finest common scale at which no input can leave the 24-bit range of a wide value."""
+def _largest(bounds: list[Bound], scale: Floats, bias: Floats) -> float:
+    """The largest magnitude that a layer can give, in reals."""
     magnitude = np.max([np.maximum(-b.lo, b.hi) for b in bounds], axis=0)
-    largest = float(np.max(np.abs(scale) * magnitude + np.abs(bias)))
-    scale = np.nextafter(np.float32(max(largest, 1e-20) / (WIDE_LIMIT - 2)), np.float32(np.inf))
-    return Codes(float(scale), 0, -WIDE_LIMIT, WIDE_LIMIT)
+    return float(np.max(np.abs(scale) * magnitude + np.abs(bias)))
+
+
+def finest(largest: float, node: Node) -> Codes:
+    """The finest scale at which no result of ``node`` leaves 24 bits, which float32 holds: int32 outputs.
+
+    Args:
+        largest: the largest magnitude that the results can have, in reals. A fused ReLU clamps them.
+    """
+    scale = float(np.nextafter(np.float32(max(largest, 1e-20) / (WIDE_LIMIT - 2)), np.float32(np.inf)))
+    if not node.clamps:
+        return Codes(scale, 0, -WIDE_LIMIT, WIDE_LIMIT)
+    return Codes(scale, 0, 0, max(256, round(min(node.cap / scale, WIDE_LIMIT))))
 
 
 def rescale(source: Codes, out: Codes, gain: Floats, bias: Floats) -> RescaleIntegers:

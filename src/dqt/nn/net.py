@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -48,6 +49,7 @@ class Net(nn.Module):
         signature: what it takes and gives;  inputs, outputs: by name, in order.
         shapes: of every value, without the batch.
         output_dtype: of what a call returns; parameters and arithmetic are float32, whatever the network was cast to.
+        variants: nodes at a few sizes of named dimensions, and these sizes; empty without such dimensions.
         findings: what the last calibration warned about; not a part of the state.
     """
 
@@ -66,6 +68,7 @@ class Net(nn.Module):
         self._fake = {node.out: operators()[node.kind].fake for node in self.nodes}
         readers = [(name, bool(node.layer)) for node in self.nodes for name in node.ins]
         self._shared = {name for name, _ in readers if {(name, True), (name, False)} <= set(readers)}
+        self.variants: tuple[tuple[tuple[Node, ...], dict[str, int]], ...] = ()
         self._served = Served()
         self.output_dtype = torch.float32
 
@@ -301,6 +304,17 @@ class Net(nn.Module):
         if run.batch_statistics and edge is not None and tracked:
             edge.observe(signal.raw)
         return signal
+
+    def at_sizes(self) -> list[Net]:
+        """The network as its nodes are at each of a few sizes of its named dimensions, with the same parameters."""
+        return [self._at(nodes, sizes) for nodes, sizes in self.variants] or [self]
+
+    def _at(self, nodes: tuple[Node, ...], sizes: dict[str, int]) -> Net:
+        view = copy.copy(self)
+        view.nodes, view.signature = nodes, self.signature.at(sizes)
+        view.inputs, view.variants = view.signature.inputs, ()
+        view.shapes = {one.name: one.shape for one in view.inputs.each} | {node.out: node.shape for node in nodes}
+        return view
 
     def program(self) -> Program:
         """The integer program of the parameters as they are now; made anew when a parameter or buffer has changed."""

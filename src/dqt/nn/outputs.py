@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.inputs import Inputs
@@ -32,6 +32,10 @@ class Signature:
     outputs: tuple[Output, ...]
     structure: Structure
     states: Mapping[str, int] = field(default_factory=dict)
+
+    def at(self, sizes: Mapping[str, int]) -> Signature:
+        """At other sizes of named dimensions."""
+        return replace(self, inputs=self.inputs.at(sizes))
 
     @property
     def kept(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,13 +13,17 @@ from torch import nn
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Layer, Space
 from dqt.nn.calibrate import set_ranges
-from dqt.nn.capture import Builder, Captured, NormSpec
+from dqt.nn.calls import module_path, source_line
+from dqt.nn.capture import Captured, NormSpec
+from dqt.nn.captures import Captures
 from dqt.nn.config import Config
 from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller
-from dqt.nn.errors import UnsupportedError
+from dqt.nn.dimensions import Names
+from dqt.nn.emission import emitted
+from dqt.nn.errors import Obstacle, UnsupportedError
 from dqt.nn.example import Example
 from dqt.nn.export import export, unwrapped
-from dqt.nn.graph import first_and_last
+from dqt.nn.graph import Node, first_and_last
 from dqt.nn.guards import outside_inference_mode
 from dqt.nn.hooks import Uncalled
 from dqt.nn.layers import LAYERS, Norm, WidthLayer
@@ -30,13 +34,19 @@ from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
 from dqt.nn.scales import Held, Scale
 from dqt.nn.ties import tie
+from dqt.nn.variants import Variant, joint, with_constants
 
 DEFAULT_MOMENTUM = 0.1
 
 
 @outside_inference_mode
 def prepare(
-    model: nn.Module, example_inputs: Any, config: Config | None = None, *, state: Mapping[str, str] | None = None
+    model: nn.Module,
+    example_inputs: Any,
+    config: Config | None = None,
+    *,
+    dims: Mapping[Any, Any] | None = None,
+    state: Mapping[str, str] | None = None,
 ) -> Net:
     """Capture ``model`` and make it trainable and servable at every width.
 
@@ -45,9 +55,12 @@ def prepare(
             is wrapped around it (``DataParallel``, ``torch.compile`` and the like) is taken off: names are those of the
             model inside.
         example_inputs: a tensor ``[N, ...]`` as the model takes it; for several, a tuple of the arguments of forward,
-            or a dict by name. Fixes every dimension but the batch, and gives first ranges. Inputs are called as the
-            parameters of forward are; what else is among them (``None``, flags) becomes a part of the network.
+            or a dict by name. Fixes every dimension but the batch and those of ``dims``, and gives first ranges. Inputs
+            are called as the parameters of forward are; what else is among them (``None``, flags) becomes a part of the
+            network.
         config: widths and how they are trained; default ``Config()``.
+        dims: dimensions beside the batch that may have other sizes than in the example, such as
+            ``{"image": {2: "height", 3: "width"}}``: a name, or a ``torch.export.Dim`` with its range.
         state: input -> output that is this input in the next run, such as ``{"hidden": "1"}``: frames before this one,
             the hidden values of a recurrent cell. In training it is an input and an output like others; the program
             keeps it from run to run, beginning with zeros.
@@ -70,26 +83,79 @@ def prepare(
         raise InputError(f"the config is a {type(config).__name__}: pass dqt.Config(widths=(2, 4, 8), ...)")
     model = _model(model)
     example = Example.of(model, example_inputs)
-    exported = export(model, example)
-    captured = Builder(exported, example).build()
-    _set_momentum(captured, model)
-    names = output_names(exported.result)
-    captured.graph = replace(captured.graph, states=states_of(state, captured.inputs, names))
+    exported = export(model, example, Names.of(dims, example.inputs, example.tensors))
+    captures = Captures.of(exported, example)
+    first, names = captures.each[0], output_names(exported.result)
+    _set_momentum(first, model)
+    for captured in captures.each:
+        _rewrite(captured, states_of(state, first.inputs, names), config)
+    layers = _layers(first)
+    plans = [_controller(captured, config, example, layers) for captured in captures.each]
+    own = controller_layers(plans[0]) if plans[0] else ()
+    edge_width = config.edge_width or config.master
+    space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
+    variants = [_variant(*each) for each in zip(captures.each, plans, captures.sizing.at, strict=True)]
+    nodes = _nodes(variants, captures)
+    outputs = tuple(map(Output, names, first.graph.outputs))
+    net = Net(config, space, nodes, Signature(first.inputs, outputs, exported.result, first.graph.states))
+    _fill(net, captures, plans[0])
+    net.to(example.tensors[0].device)
+    set_ranges(net.eval(), [example.tensors])
+    if first.inputs.dims:
+        net.variants = tuple((with_constants(each.nodes, nodes), dict(each.sizes)) for each in variants)
+        _check_sizes(net, first)
+    return _in_modes_of(model, net)
+
+
+def _rewrite(captured: Captured, states: Mapping[str, int], config: Config) -> None:
+    captured.graph = replace(captured.graph, states=states)
     _check_states(captured)
     captured.graph = rewritten(captured.graph, input_signed=config.input_signed)
     captured.shapes |= {node.out: node.shape for node in captured.graph.nodes}
-    layers = _layers(captured)
-    plans = _controller(captured, config, example, layers)
+
+
+def _variant(captured: Captured, plans: Plans | None, sizes: Mapping[str, int]) -> Variant:
     nodes = captured.graph.nodes if plans is None else plans.nodes
-    own = controller_layers(plans) if plans else ()
-    edge_width = config.edge_width or config.master
-    space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
-    outputs = tuple(map(Output, names, captured.graph.outputs))
-    net = Net(config, space, nodes, Signature(captured.inputs, outputs, exported.result, captured.graph.states))
-    _fill(net, captured, plans)
-    net.to(example.tensors[0].device)
-    set_ranges(net.eval(), [example.tensors])
-    return _in_modes_of(model, net)
+    shapes = captured.shapes | {node.out: node.shape for node in nodes}
+    return Variant(nodes, shapes, sizes, captured.graph.scales, captured.held)
+
+
+def _nodes(variants: Sequence[Variant], captures: Captures) -> tuple[Node, ...]:
+    """The nodes that hold at every size.
+
+    Raises:
+        UnsupportedError: names those that do not.
+    """
+    if len(variants) == 1:
+        return variants[0].nodes
+    first = captures.each[0]
+    found = joint(variants, {one.name: one.dims for one in first.inputs.each})
+    if found.wrong:
+        raise UnsupportedError.of([_dependent(first, value, why) for value, why in found.wrong.items()])
+    return tuple(found.nodes)
+
+
+def _dependent(captured: Captured, value: str, why: str) -> Obstacle:
+    """What depends on a size and cannot be said relatively, as an obstacle."""
+    advice = "Fix that dimension, or replace the operator by one that does not depend on it."
+    call = captured.calls.get(value)
+    if call is None:
+        return Obstacle(f"{value or 'the program'} {why}.", advice=advice)
+    return Obstacle(f"{why}.", str(call.target), module_path(call) or "the model's forward", source_line(call), advice)
+
+
+def _check_sizes(net: Net, captured: Captured) -> None:
+    """The program can be bound to other sizes.
+
+    Raises:
+        UnsupportedError: names the operators that cannot.
+    """
+    _, whole = emitted(net)
+    if whole.wrong:
+        raise UnsupportedError.of([_dependent(captured, value, why) for value, why in whole.wrong.items()])
+    program = net.program()
+    for _, sizes in net.variants[1:2]:
+        program.bind(**sizes)
 
 
 def _model(model: Any) -> nn.Module:
@@ -154,7 +220,8 @@ def _controller(captured: Captured, config: Config, example: Example, layers: tu
     return plans
 
 
-def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
+def _fill(net: Net, captures: Captures, plans: Plans | None) -> None:
+    captured, held = captures.each[0], (captures.longest or captures.each[0]).held
     c = net.config
     chosen = set(net.space.chosen) if c.norm == "per_width" else set()  # edges run at one width, and learn there
     normed: set[str] = set()
@@ -166,7 +233,7 @@ def _fill(net: Net, captured: Captured, plans: Plans | None) -> None:
             args = (node.layer, weight, bias, c.master, widths, c.weight_clip)
             place(net, node.layer, LAYERS[node.kind](*args, **node.attrs))
         if "path" in node.attrs:
-            place(net, node.attrs["path"], Held(*captured.held[node.attrs["path"]]))
+            place(net, node.attrs["path"], Held(*held[node.attrs["path"]]))
         if node.norm in captured.graph.scales:
             place(net, node.norm, Scale(captured.graph.scales[node.norm]))
         elif node.norm and node.norm not in normed:

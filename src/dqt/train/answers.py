@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from dqt.arith.plan import PlanLike, resolve
 from dqt.nn.exact import run_exact
 from dqt.nn.net import Net
 from dqt.nn.run import Choice
-from dqt.program.scoring import reals
 from dqt.program.task import Shapes
 
 
@@ -21,7 +21,7 @@ def shapes_of(net: Net) -> Shapes:
     return shapes if len(shapes) > 1 else next(iter(shapes.values()))
 
 
-def named(net: Net, outputs: Sequence[Tensor]) -> Any:
+def named(net: Net, outputs: Sequence[Any]) -> Any:
     """The one tensor, or several by name."""
     if len(outputs) == 1:
         return outputs[0]
@@ -45,4 +45,6 @@ def served(net: Net, x: Any, plan: PlanLike) -> tuple[Any, Choice | None]:
     """What will be served at a plan: float64 reals of the integers, NumPy; and under "auto" what was chosen."""
     fixed: Any = resolve(net.space, plan)
     exact = run_exact(net, x, fixed)
-    return reals(exact.codes.cpu().numpy(), exact.value), exact.choice
+    pairs = zip(exact.integers, exact.scales, strict=True)
+    reals = tuple(q.cpu().numpy() * np.float64(np.float32(scale)) for q, scale in pairs)
+    return named(net, reals), exact.choice

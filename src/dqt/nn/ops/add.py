@@ -23,9 +23,10 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def _emit(e: Emission, node: Node) -> None:
-    a, b, out = (e.net.codes(name) for name in (*node.ins, node.out))
+    a, b = (e.codes(name) for name in node.ins)
+    out = e.result_codes(node, e.reach(node) + e.reach(node, 1))
     c = add_constants(a.scale, a.zero, b.scale, b.zero, out.scale, out.zero)
-    e.append(Add(e.source(node), e.source(node, 1), e.result(node), c.k1, c.k2, c.k3, c.shift, out.lo, out.hi))
+    e.append(Add(e.source(node), e.source(node, 1), e.result(node, out), c.k1, c.k2, c.k3, c.shift, out.lo, out.hi))
 
 
 OPERATOR = Operator(
@@ -34,5 +35,7 @@ OPERATOR = Operator(
     emit=_emit,
     aten=in_place_too("add.Tensor", binary("add")),
     own_edge=True,
+    int32_result=True,
+    int32_operands=True,
     keeps_sign=True,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import fx
 
 from dqt.nn.capture import NormSpec
@@ -73,8 +74,9 @@ def _emit(e: Emission, node: Node) -> None:
     norm = e.net.affine(node.norm)
     assert norm is not None
     gain, bias = (v.detach().cpu().double().numpy() for v in norm.gain_and_bias(e.net.space.master))
-    k = rescale(e.net.codes(node.ins[0]), e.net.codes(node.out), gain, bias)
-    e.append(Rescale(e.source(node), e.result(node), k.m, k.c, k.shift, k.lo, k.hi))
+    out = e.result_codes(node, float(np.max(np.abs(gain) * e.reach(node) + np.abs(bias))))
+    k = rescale(e.codes(node.ins[0]), out, gain, bias)
+    e.append(Rescale(e.source(node), e.result(node, out), k.m, k.c, k.shift, k.lo, k.hi))
 
 
 OPERATOR = Operator(
@@ -87,4 +89,6 @@ OPERATOR = Operator(
         **in_place_too("neg.default", _neg),
     },
     own_edge=True,
+    int32_result=True,
+    int32_operands=True,
 )

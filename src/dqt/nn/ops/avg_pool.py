@@ -15,6 +15,7 @@ from dqt.nn.graph import Node
 from dqt.nn.integers import Floats
 from dqt.nn.moves import images, reshaped
 from dqt.nn.operator import Operator
+from dqt.nn.ops.mean import append_mean
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.nn.window import geometry
@@ -61,8 +62,15 @@ def _average(x: Tensor, node: Node) -> Tensor:
 
 
 def _emit(e: Emission, node: Node) -> None:
-    source, codes = e.net.codes(node.ins[0]), e.net.codes(node.out)
+    whole = set(node.attrs.get("adaptive", ())) == {1}
+    if whole and (e.net.inputs.dims or e.net.edge(node) is None):  # the same integers, whether sizes are fixed or not
+        axes = tuple(range(1, len(node.shape)))
+        append_mean(e, node, e.result_codes(node, e.reach(node)), axes, divides=True)
+        return
+    source = e.codes(node.ins[0])
     rows, columns, count = _raster(node, e.net.shapes[node.ins[0]][1:])
+    area = np.ptp(rows, axis=1)[:, None] * np.ptp(columns, axis=1)[None, :]
+    codes = e.result_codes(node, e.reach(node) * float(np.max(area / count)))
     scale = source.scale / codes.scale / count
     shift = fixed.choose_shift(scale)
     m = fixed.multiplier(scale, shift)
@@ -114,5 +122,6 @@ OPERATOR = Operator(
         "aten.adaptive_avg_pool2d.default": _adaptive_pool,
     },
     own_edge=True,
+    int32_result=True,
     keeps_sign=True,
 )

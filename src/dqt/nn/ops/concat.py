@@ -78,13 +78,13 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 def _emit(e: Emission, node: Node) -> None:
     """Each operand is brought to the result's codes first."""
-    codes, parts = e.net.codes(node.out), []
+    codes, parts = e.result_codes(node, max(e.reach(node, i) for i in range(len(node.ins)))), []
     for i, name in enumerate(node.ins):
-        k = rescale(e.net.codes(name), codes, np.ones(1), np.zeros(1))
+        k = rescale(e.codes(name), codes, np.ones(1), np.zeros(1))
         part = e.define(e.fresh(f"{node.out}.{i}"), e.net.shapes[name], codes)
         e.append(Rescale(e.names[name], part, k.m, k.c, k.shift, k.lo, k.hi))
         parts.append(part)
-    e.append(Concat(tuple(parts), e.result(node), node.attrs["axis"]))
+    e.append(Concat(tuple(parts), e.result(node, codes), node.attrs["axis"]))
 
 
 OPERATOR = Operator(
@@ -96,5 +96,7 @@ OPERATOR = Operator(
         "aten.stack.default": _stack,
     },
     own_edge=True,
+    int32_result=True,
+    int32_operands=True,
     keeps_sign=True,
 )

@@ -44,15 +44,18 @@ def add_constant(
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    """As many as there are samples."""
+    """As many as there are samples, and as long as the inputs are along named dimensions."""
     value: Tensor = net.held(node.attrs["path"])
+    lengths = node.attrs.get("lengths", ())
+    value = value[tuple(slice(each and ins[each[0]].raw.shape[1 + each[1]]) for each in lengths)]
     return Signal(value.expand(len(ins[0].raw), *value.shape), net.edge(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
     codes, value = e.net.codes(node.out), e.net.held(node.attrs["path"])
     q = (value.detach().cpu().double() / codes.scale + 0.5).floor() + codes.zero
-    e.append(Constant(e.result(node), q.clamp(codes.lo, codes.hi).to(torch.int32).numpy(), ()))
+    data = q.clamp(codes.lo, codes.hi).to(torch.int32).numpy()
+    e.append(Constant(e.result(node), data, node.attrs.get("dims", ())))
 
 
 OPERATOR = Operator(kind="constant", fake=_fake, emit=_emit)

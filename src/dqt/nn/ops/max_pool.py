@@ -78,7 +78,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 def _emit(e: Emission, node: Node) -> None:
     a = node.attrs
-    x, out, flatten = e.image(node, e.net.codes(node.out))
+    x, out, flatten = e.image(node, e.codes(node.ins[0]))
     pairs = [_padding(node, axis, length) for axis, length in enumerate(e.net.shapes[node.ins[0]][1:])]
     (top, bottom), (left, right) = pairs if len(pairs) == 2 else [(0, 0), *pairs]
     kernel, stride, dilation = (two(a[name], 1) for name in ("kernel", "stride", "dilation"))
@@ -98,6 +98,7 @@ OPERATOR = Operator(
     kind="max_pool",
     fake=_fake,
     emit=_emit,
+    moves=True,
     aten={
         **{f"aten.max_pool{dims}d.default": _max_pool for dims in (1, 2, 3)},
         **{f"aten.adaptive_max_pool{dims}d.default": _adaptive for dims in (1, 2, 3)},

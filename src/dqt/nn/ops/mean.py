@@ -10,6 +10,7 @@ from torch import fx
 
 from dqt.arith import fixed
 from dqt.nn.graph import Node
+from dqt.nn.integers import Codes
 from dqt.nn.moves import kept_axes, without
 from dqt.nn.operator import Handler, Operator
 from dqt.nn.ranges import Signal
@@ -47,12 +48,18 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 def _emit(e: Emission, node: Node) -> None:
     axes, divides = node.attrs["axes"], node.attrs["divides"]
-    source, codes, shape = e.net.codes(node.ins[0]), e.net.codes(node.out), e.net.shapes[node.ins[0]]
-    area = math.prod(shape[axis] for axis in axes) if divides else 1
-    scale = source.scale / codes.scale
-    shift = fixed.choose_shift(scale / area)
+    shape = e.net.shapes[node.ins[0]]
+    area = math.prod(shape[axis] for axis in axes)
+    codes = e.result_codes(node, e.reach(node) * (1 if divides else area))
+    append_mean(e, node, codes, axes, divides=divides)
+
+
+def append_mean(e: Emission, node: Node, codes: Codes, axes: tuple[int, ...], *, divides: bool) -> None:
+    """Append the instruction. Its shift does not depend on how many elements become one, which sizes may change."""
+    scale = e.codes(node.ins[0]).scale / codes.scale
+    shift = fixed.choose_shift(scale)
     m, c = round(scale * 2.0**shift), int(fixed.offset(0.0, codes.zero, shift))
-    e.append(Mean(e.source(node), e.result(node), axes, divides, m, c, shift, codes.lo, codes.hi))
+    e.append(Mean(e.source(node), e.result(node, codes), axes, divides, m, c, shift, codes.lo, codes.hi))
 
 
 OPERATOR = Operator(
@@ -61,5 +68,6 @@ OPERATOR = Operator(
     emit=_emit,
     aten={"aten.mean.dim": _reduced(divides=True), "aten.sum.dim_IntList": _reduced(divides=False)},
     own_edge=True,
+    int32_result=True,
     keeps_sign=True,
 )

@@ -38,11 +38,11 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def _emit(e: Emission, node: Node) -> None:
-    a, b, out = (e.net.codes(name) for name in (*node.ins, node.out))
+    a, b = (e.codes(name) for name in node.ins)
+    out = e.result_codes(node, e.reach(node) * e.reach(node, 1))
     c = multiply_constants(a.scale, a.zero, b.scale, b.zero, out.scale, out.zero)
-    e.append(
-        Multiply(e.source(node), e.source(node, 1), e.result(node), c.k1, c.k2, c.k3, c.k4, c.shift, out.lo, out.hi)
-    )
+    names = e.source(node), e.source(node, 1), e.result(node, out)
+    e.append(Multiply(*names, c.k1, c.k2, c.k3, c.k4, c.shift, out.lo, out.hi))
 
 
 OPERATOR = Operator(
@@ -51,5 +51,6 @@ OPERATOR = Operator(
     emit=_emit,
     aten={**in_place_too("mul.Tensor", binary("multiply")), "aten.glu.default": _glu},
     own_edge=True,
+    int32_result=True,
     keeps_sign=True,
 )

@@ -68,12 +68,13 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def _emit(e: Emission, node: Node) -> None:
-    e.append(Pad(e.source(node), e.result(node), node.attrs["before"], node.attrs["after"]))
+    e.append(Pad(*e.moved(node), node.attrs["before"], node.attrs["after"]))
 
 
 OPERATOR = Operator(
     kind="pad",
     fake=_fake,
     emit=_emit,
+    moves=True,
     aten=dict.fromkeys(("aten.pad.default", "aten.constant_pad_nd.default"), _pad),
 )

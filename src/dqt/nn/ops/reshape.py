@@ -10,6 +10,7 @@ from torch import fx
 from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
+from dqt.nn.relative import resolved
 from dqt.nn.run import Run
 from dqt.program.ops.reshape import Reshape
 
@@ -30,8 +31,9 @@ def _reshape(b: Builder, call: fx.Node) -> str:
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    raw = ins[0].raw
-    return ins[0].like(raw.reshape(raw.shape[0], *node.shape))
+    raw, groups = ins[0].raw, node.attrs.get("groups")
+    shape = resolved(groups, tuple(raw.shape[1:])) if groups else node.shape
+    return ins[0].like(raw.reshape(raw.shape[0], *shape))
 
 
 def _emit(e: Emission, node: Node) -> None:

@@ -33,9 +33,10 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 def _emit(e: Emission, node: Node) -> None:
     """An addition whose second scale is negative."""
-    a, b, out = (e.net.codes(name) for name in (*node.ins, node.out))
+    a, b = (e.codes(name) for name in node.ins)
+    out = e.result_codes(node, e.reach(node) + e.reach(node, 1))
     c = add_constants(a.scale, a.zero, -b.scale, b.zero, out.scale, out.zero)
-    e.append(Add(e.source(node), e.source(node, 1), e.result(node), c.k1, c.k2, c.k3, c.shift, out.lo, out.hi))
+    e.append(Add(e.source(node), e.source(node, 1), e.result(node, out), c.k1, c.k2, c.k3, c.shift, out.lo, out.hi))
 
 
 OPERATOR = Operator(
@@ -48,4 +49,6 @@ OPERATOR = Operator(
         "aten.rsub.Tensor": _rsub,
     },
     own_edge=True,
+    int32_result=True,
+    int32_operands=True,
 )

@@ -39,7 +39,7 @@ def _ends(graph: Graph) -> set[str]:
 
 
 def _sums(node: Node) -> bool:
-    return (bool(node.layer) or operators()[node.kind].int32_result) and node.edge == "signed"
+    return (bool(node.layer) or operators()[node.kind].int32_result) and node.edge != "same"
 
 
 def _tapped(graph: Graph, value: str, ends: set[str]) -> Graph:

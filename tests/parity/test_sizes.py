@@ -238,9 +238,14 @@ def test_sizes_that_a_network_does_not_take() -> None:
         net(torch.randn(2, 3, 9, 8), exact=True)
 
 
-def test_a_controller_of_one_pixel() -> None:
+def test_a_controller_beside_a_dimension() -> None:
+    """It averages what it reads over all of an image: a raster of more would not follow the sizes."""
     torch.manual_seed(0)
     model = nn.Sequential(conv(), nn.ReLU(), conv(4, 4), nn.ReLU(), conv(4, 2)).eval()
     x = torch.randn(4, 3, 8, 8)
     with pytest.raises(UnsupportedError, match=r"controller\.pool .* depend on the size of a named dimension"):
         prepare(model, x, Config(controller=Controller(grid=2)), dims=IMAGE)
+    net = calibrate(prepare(model, x, Config(controller=Controller(grid=1)), dims=IMAGE).eval(), [x])
+    longer = torch.randn(4, 3, 12, 9)
+    np.testing.assert_array_equal(interpret(lower(net), longer, "auto"), net(longer, "auto", exact=True).numpy())
+    assert net(longer, "auto").shape == (4, 2, 12, 9)

@@ -89,22 +89,30 @@ def prepare(
     _set_momentum(first, model)
     for captured in captures.each:
         _rewrite(captured, states_of(state, first.inputs, names), config)
+    outputs = tuple(map(Output, names, first.graph.outputs))
+    signature = Signature(first.inputs, outputs, exported.result, first.graph.states)
+    net = _net(captures, config, signature).to(example.tensors[0].device)
+    set_ranges(net.eval(), [example.tensors])
+    if net.variants:
+        _check_sizes(net, first)
+    return _in_modes_of(model, net)
+
+
+def _net(captures: Captures, config: Config, signature: Signature) -> Net:
+    """The network of rewritten captures, whose ranges nothing has set yet."""
+    first = captures.each[0]
     layers = _layers(first)
-    plans = [_controller(captured, config, example, layers) for captured in captures.each]
+    plans = [_controller(captured, config, signature, layers) for captured in captures.each]
     own = controller_layers(plans[0]) if plans[0] else ()
     edge_width = config.edge_width or config.master
     space = Space(config.master, config.widths, edge_width, layers, own, config.choices)
     variants = [_variant(*each) for each in zip(captures.each, plans, captures.sizing.at, strict=True)]
     nodes = _nodes(variants, captures)
-    outputs = tuple(map(Output, names, first.graph.outputs))
-    net = Net(config, space, nodes, Signature(first.inputs, outputs, exported.result, first.graph.states))
+    net = Net(config, space, nodes, signature)
     _fill(net, captures, plans[0])
-    net.to(example.tensors[0].device)
-    set_ranges(net.eval(), [example.tensors])
-    if first.inputs.dims:
+    if signature.inputs.dims:
         net.variants = tuple((with_constants(each.nodes, nodes), dict(each.sizes)) for each in variants)
-        _check_sizes(net, first)
-    return _in_modes_of(model, net)
+    return net
 
 
 def _rewrite(captured: Captured, states: Mapping[str, int], config: Config) -> None:
@@ -200,10 +208,10 @@ def _layers(captured: Captured) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _controller(captured: Captured, config: Config, example: Example, layers: tuple[Layer, ...]) -> Plans | None:
+def _controller(captured: Captured, config: Config, signature: Signature, layers: tuple[Layer, ...]) -> Plans | None:
     if config.controller is None:
         return None
-    first = example.inputs.each[0]
+    first = signature.inputs.each[0]
     if config.controller.reads == "input" and first.kind == "integer":
         raise UnsupportedError(
             f'the controller reads the input {first.name!r}, which holds integers: pass Controller(reads="stem")'

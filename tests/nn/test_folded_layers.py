@@ -54,6 +54,7 @@ def around(name: str, *, last: bool) -> tuple[nn.Module, tuple[int, ...]]:
     torch.manual_seed(3)
     layer = LAYERS[name]
     kind = type(layer)
+    layer.reset_parameters()
     shape = SHAPES["1-d" if name in LINES else "3-d" if name in DEEP else "2-d"]
     parts: list[nn.Module] = [FIRST[kind](4, 4, 1), nn.ReLU(), layer]
     if not last:

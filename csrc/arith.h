@@ -68,10 +68,4 @@ static inline dqt_place dqt_neighbours(int64_t i, int64_t inputs, int64_t output
     return place;
 }
 
-/* 2^11 times the number between two, and an interpolated integer from 2^22 times its value. Equations 32 and 33. */
-static inline int64_t dqt_between(int64_t first, int64_t second, int64_t weight) {
-    return first * 2048 + (second - first) * weight;
-}
-static inline int64_t dqt_resized(int64_t total) { return (total + (1 << 21)) >> 22; }
-
 #endif

@@ -24,19 +24,34 @@ struct Place {
     }
 };
 
-// The channels of one pixel. Between rows first, as everywhere.
-template <class T>
+// The channels of one pixel, between rows first, as everywhere. Of codes all sums fit 32 bits. `dense`: channels lie side
+// by side, and the compiler takes several at once.
+template <class T, class Sum, bool dense>
 void pixel(const View& from, const View& to, const Place& y, const Place& x, uint8_t* out) {
-    const auto at = [&](int64_t row, int64_t column) { return from.data + row + column; };
-    const uint8_t *p00 = at(y.first, x.first), *p10 = at(y.second, x.first), *p01 = at(y.first, x.second),
-                  *p11 = at(y.second, x.second);
-    const int64_t step = from.strides[0], next = to.strides[0];
-    const auto get = [](const uint8_t* p) { return int64_t{*reinterpret_cast<const T*>(p)}; };
+    const int64_t step = dense ? static_cast<int64_t>(sizeof(T)) : from.strides[0];
+    const int64_t next = dense ? static_cast<int64_t>(sizeof(T)) : to.strides[0];
+    const auto get = [&](int64_t at, int64_t c) { return Sum{*reinterpret_cast<const T*>(from.data + at + c * step)}; };
+    const int64_t p00 = y.first + x.first, p10 = y.second + x.first, p01 = y.first + x.second, p11 = y.second + x.second;
+    const Sum down = static_cast<Sum>(y.weight), across = static_cast<Sum>(x.weight);
+    const auto between = [](Sum first, Sum second, Sum weight) { return first * 2048 + (second - first) * weight; };
     for (int64_t c = 0; c < to.shape[0]; ++c) {
-        const int64_t i = c * step;
-        const int64_t left = dqt_between(get(p00 + i), get(p10 + i), y.weight);
-        const int64_t right = dqt_between(get(p01 + i), get(p11 + i), y.weight);
-        *reinterpret_cast<T*>(out + c * next) = static_cast<T>(dqt_resized(dqt_between(left, right, x.weight)));
+        const Sum left = between(get(p00, c), get(p10, c), down), right = between(get(p01, c), get(p11, c), down);
+        const Sum total = between(left, right, across);
+        *reinterpret_cast<T*>(out + c * next) = static_cast<T>((total + (1 << 21)) >> 22);
+    }
+}
+
+template <class T, class Sum>
+void resize(const Resize& op, const View& from, const View& to) {
+    const auto element = static_cast<int64_t>(sizeof(T));
+    const bool dense = from.strides[0] == element && to.strides[0] == element;
+    for (int64_t i = 0; i < to.shape[1]; ++i) {
+        const Place row(op, 0, i, from.shape[1], to.shape[1], from.strides[1]);
+        for (int64_t j = 0; j < to.shape[2]; ++j) {
+            const Place column(op, 1, j, from.shape[2], to.shape[2], from.strides[2]);
+            uint8_t* p = to.data + i * to.strides[1] + j * to.strides[2];
+            dense ? pixel<T, Sum, true>(from, to, row, column, p) : pixel<T, Sum, false>(from, to, row, column, p);
+        }
     }
 }
 
@@ -57,14 +72,7 @@ Shape Resize::output_shape(const Scope& scope) const {
 
 void Resize::run(const Sample& sample) const {
     const View from = sample.view(x), to = sample.view(out);
-    for (int64_t i = 0; i < to.shape[1]; ++i) {
-        const Place row(*this, 0, i, from.shape[1], to.shape[1], from.strides[1]);
-        for (int64_t j = 0; j < to.shape[2]; ++j) {
-            const Place column(*this, 1, j, from.shape[2], to.shape[2], from.strides[2]);
-            uint8_t* p = to.data + i * to.strides[1] + j * to.strides[2];
-            from.coded ? pixel<uint8_t>(from, to, row, column, p) : pixel<int32_t>(from, to, row, column, p);
-        }
-    }
+    to.coded ? resize<uint8_t, int32_t>(*this, from, to) : resize<int32_t, int64_t>(*this, from, to);
 }
 
 }  // namespace dqt

@@ -21,6 +21,12 @@ Shape Gather::output_shape(const Scope& scope) const {
     return shape;
 }
 
+void Gather::rebound(const Scope& before, const Scope& after) const {
+    const auto along = static_cast<size_t>(axis);
+    const int64_t then = before.at(x).shape[along], now = after.at(x).shape[along];
+    require(now == then, "its indices are those of a dimension of ", then, ", which would become ", now);
+}
+
 // Indices that follow each other in equal steps are one strided copy.
 void Gather::run(const Sample& sample) const {
     const View from = sample.view(x), to = sample.view(out);

@@ -148,15 +148,16 @@ class Builder(Base):
         self.ops.append(AvgPool(x, out, rows, columns, m, offset, k["shift"], **self.clamp(integers)))
         return out
 
-    def mean(self, x: str, axes: Shape) -> str:
+    def mean(self, x: str, axes: Shape, *, integers: Integers = False) -> str:
         """The mean or the sum along some axes, which stay, 1 long."""
-        shape, zero, divides = self.values[x].shape, self.either(), bool(self.rng.integers(2))
+        shape, zero, divides = self.values[x].shape, 0 if integers else self.either(), bool(self.rng.integers(2))
         area = int(np.prod([shape[axis] for axis in axes]))
-        k = self.rows(self.values[x].reach * area, 1, zero, integers=False, single=True)
+        k = self.rows(self.values[x].reach * area, 1, zero, integers=integers, single=True)
         m = int(k["m"][0, 0])
         m = m * area - int(np.sign(m)) * int(self.rng.integers(area // 2 + 1)) if divides else m
-        out = self.value(tuple(1 if i in axes else d for i, d in enumerate(shape)), zero=zero)
-        self.ops.append(Mean(x, out, axes, divides, m, int(k["c"][0, 0]), k["shift"], **self.clamp()))
+        out = self.value(tuple(1 if i in axes else d for i, d in enumerate(shape)), zero=zero, integers=integers)
+        constants = (m, int(k["c"][0, 0]), k["shift"])
+        self.ops.append(Mean(x, out, axes, divides, *constants, **self.clamp(integers)))
         return out
 
     def resize(self, x: str, size: tuple[int, int], steps: tuple[int, int, int, int], *, corners: bool) -> str:

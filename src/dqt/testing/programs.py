@@ -99,7 +99,7 @@ def random_interval(b: Builder) -> Integers:
 def random_integers(b: Builder, x: str) -> str:
     """Append an instruction that reads integers ``x`` of shape ``(C, H, W)``, and gives integers."""
     channels, height, width = b.values[x].shape
-    small, kind = b.values[x].reach < 2**16, int(b.rng.integers(11))
+    small, kind = b.values[x].reach < 2**16, int(b.rng.integers(12))
     if kind == 0:
         return b.binary(Add, x, b.constant((channels, 1, width), integers=random_interval(b)), integers=True)
     if kind == 1 and small:
@@ -115,10 +115,18 @@ def random_integers(b: Builder, x: str) -> str:
     if kind == 6:
         return b.binary(Add, b.rescale(x), x, integers=random_interval(b))
     if kind == 7:
+        return b.mean(x, some_axes(b, 3), integers=random_interval(b))
+    return random_other_integers(b, x)
+
+
+def random_other_integers(b: Builder, x: str) -> str:
+    """Append an instruction that moves integers, or takes the largest, or gives an image another size."""
+    kind = int(b.rng.integers(4))
+    if kind == 0:
         return random_gather(b, x)
-    if kind == 8:
+    if kind == 1:
         return b.max(x, some_axes(b, 3))
-    if kind == 9:
+    if kind == 2:
         return random_resize(b, x)
     return b.transpose(x, random_axes(b, 3))
 
@@ -221,7 +229,7 @@ def random_model(seed: int, *, auto: bool = False) -> Program:
 def resizable(b: Builder, x: str) -> str:
     """Append an instruction that takes any height of codes ``x``, ``(C, H, W)``, and keeps their shape."""
     channels, _, width = b.values[x].shape
-    kind = int(b.rng.integers(6))
+    kind = int(b.rng.integers(9))
     if kind == 0:
         return b.transpose(b.reshape(b.transpose(x, (1, 0, 2)), (0, channels, width)), (1, 0, 2))
     if kind == 1:
@@ -232,6 +240,13 @@ def resizable(b: Builder, x: str) -> str:
         return b.max_pool(x, (3, 1), (1, 1), (1, 1, 0, 0))
     if kind == 4:
         return b.table(x)
+    if kind == 5:
+        return b.binary(Add, b.mean(x, (1,)), x)
+    if kind == 6:
+        return b.binary(Add, b.max(x, (1, 2)), x)
+    if kind == 7:
+        twice = b.resize(x, (0, 0), (1, 2, 1, 2), corners=bool(b.rng.integers(2)))
+        return b.slice(twice, (0, 1, 0), (END, END, END), (1, 2, 2))
     return b.binary(Add, x, b.constant(b.values[x].shape, integers=(-9, 9), dims=("", "height", "")))
 
 

@@ -39,6 +39,12 @@ class Gather(Operator):
         require(inside, f"an index is not in [0, {length - 1}], the places of {x.name} along axis {axis}")
         return (*x.shape[:axis], len(self.indices), *x.shape[axis + 1 :])
 
+    def rebound(self, scope: Scope) -> Operator:
+        """Its indices are those of a dimension of one size; see :meth:`Operator.rebound`."""
+        before, now = (values[self.x].shape[self.axis] for values in (scope.before, scope.values))
+        require(now == before, f"its indices are those of a dimension of {before}, which would become {now}")
+        return self
+
     def run(self, run: Execution) -> Any:
         """The same integers."""
         indices = run.constant((self.out,), lambda: run.xp.constant(self.indices))

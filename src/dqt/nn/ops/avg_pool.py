@@ -1,7 +1,8 @@
-"""Average pooling: windows, and adaptive windows."""
+"""Average pooling in one to three dimensions: windows, and adaptive windows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from dqt.arith import fixed
+from dqt.nn.chain import Chain
 from dqt.nn.graph import Node
-from dqt.nn.integers import Floats
+from dqt.nn.integers import Codes, Floats
 from dqt.nn.moves import images, reshaped
 from dqt.nn.operator import Operator
 from dqt.nn.ops.mean import append_mean
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from dqt.nn.capture import Builder
     from dqt.nn.emission import Emission
     from dqt.nn.net import Net
+
+Ranges = npt.NDArray[np.int32]
 
 
 def _avg_pool(b: Builder, call: fx.Node) -> str:
@@ -43,8 +47,13 @@ def _avg_pool(b: Builder, call: fx.Node) -> str:
 
 
 def _adaptive_pool(b: Builder, call: fx.Node) -> str:
+    """In three dimensions into one element, a mean."""
     x, shape = images(b, call)
-    return reshaped(b, call, b.add(call, "avg_pool", [x], attrs={"adaptive": shape[1:]}, shape=shape), b.shape(call))
+    attrs: dict[str, Any] = {"adaptive": shape[1:]}
+    kind = "avg_pool"
+    if shape[1:] == (1, 1, 1):
+        kind, attrs = "mean", {"axes": (1, 2, 3), "divides": True}
+    return reshaped(b, call, b.add(call, kind, [x], attrs=attrs, shape=shape), b.shape(call))
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -52,13 +61,13 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def _average(x: Tensor, node: Node) -> Tensor:
-    a, one = node.attrs, len(node.shape) == 2
+    a, dims = node.attrs, len(node.shape) - 1
     if "adaptive" in a:
-        run: Any = F.adaptive_avg_pool1d if one else F.adaptive_avg_pool2d
-        return run(x, a["adaptive"])
-    if one:
-        return F.avg_pool1d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"])
-    return F.avg_pool2d(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"], a["divisor"])
+        adaptive: Any = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[dims - 1]
+        return adaptive(x, a["adaptive"])
+    pool: Any = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[dims - 1]
+    divisor = (a["divisor"],) if dims > 1 else ()
+    return pool(x, a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_padding"], *divisor)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -68,30 +77,66 @@ def _emit(e: Emission, node: Node) -> None:
         append_mean(e, node, e.result_codes(node, e.reach(node)), axes, divides=True)
         return
     source = e.codes(node.ins[0])
-    rows, columns, count = _raster(node, e.net.shapes[node.ins[0]][1:])
-    area = np.ptp(rows, axis=1)[:, None] * np.ptp(columns, axis=1)[None, :]
-    codes = e.result_codes(node, e.reach(node) * float(np.max(area / count)))
+    windows = [_windows(node, axis, length) for axis, length in enumerate(e.net.shapes[node.ins[0]][1:])]
+    ranges, counts = [each[0] for each in windows], [each[1] for each in windows]
+    if len(windows) == 3:
+        _emit_3d(e, node, ranges, counts)
+        return
+    if len(windows) == 1:
+        ranges, counts = [np.array([[0, 1]], dtype=np.int32), *ranges], [np.ones(1), *counts]
+    count = _count(node, np.multiply.outer(*counts))
+    codes = e.result_codes(node, e.reach(node) * float(np.max(np.multiply.outer(*_lengths(ranges)) / count)))
+    k = _constants(source, codes, count)
+    x, out, flatten = e.image(node, codes)
+    e.append(AvgPool(x, out, ranges[0], ranges[1], *k, codes.lo, codes.hi))
+    flatten()
+
+
+def _emit_3d(e: Emission, node: Node, ranges: Sequence[Ranges], counts: Sequence[Floats]) -> None:
+    """Sums over height and width, exact, then over depth: one rounding."""
+    channels, depth, height, width = e.net.shapes[node.ins[0]]
+    count = _count(node, np.outer(counts[0], np.outer(counts[1], counts[2])))
+    first, *others = _lengths(ranges)
+    areas = np.outer(*others)
+    source, codes = (
+        e.codes(node.ins[0]),
+        e.result_codes(node, e.reach(node) * float(np.max(np.outer(first, areas) / count))),
+    )
+    area = int(areas.max())
+    sums = Codes(source.scale, 0, min(-1, area * (source.lo - source.zero)), area * (source.hi - source.zero))
+    image = Chain((channels, depth, height, width)).reshape(channels * depth, height, width)
+    x = image.emit(e, e.source(node), e.fresh(f"{node.out}.images"))
+    flat = e.define(e.fresh(f"{node.out}.sums"), (channels * depth, *node.shape[2:]), sums)
+    twice, none = np.full((1, 1), 2, dtype=np.int32), np.zeros((1, 1), dtype=np.int64)
+    e.append(AvgPool(x, flat, ranges[1], ranges[2], twice, none, 1, sums.lo, sums.hi))
+    pixels = math.prod(node.shape[2:])
+    column = Chain((channels * depth, *node.shape[2:])).reshape(channels, depth, pixels)
+    x = column.emit(e, flat, e.fresh(f"{node.out}.columns"))
+    ones = np.stack([np.arange(pixels), np.arange(1, pixels + 1)], axis=1).astype(np.int32)
+    k = _constants(sums, codes, count)
+    pooled = e.define(e.fresh(f"{node.out}.flat"), (channels, node.shape[1], pixels), codes)
+    e.append(AvgPool(x, pooled, ranges[0], ones, *k, codes.lo, codes.hi))
+    after = Chain((channels, node.shape[1], pixels)).reshape(*node.shape)
+    e.names[node.out] = after.emit(e, pooled, node.out)
+
+
+def _lengths(ranges: Sequence[Ranges]) -> list[npt.NDArray[np.int32]]:
+    """How many elements of the input each range holds."""
+    return [np.ptp(each, axis=1) for each in ranges]
+
+
+def _count(node: Node, count: Floats) -> Floats:
+    """What the sums of windows are divided by."""
+    return np.full_like(count, float(node.attrs["divisor"])) if node.attrs.get("divisor") else count
+
+
+def _constants(source: Codes, codes: Codes, count: Floats) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], int]:
+    """``m``, ``c`` and the shift for windows of so many elements each."""
     scale = source.scale / codes.scale / count
     shift = fixed.choose_shift(scale)
     m = fixed.multiplier(scale, shift)
     c = fixed.offset(np.zeros_like(scale), codes.zero, shift)
-    if (m == m.flat[0]).all():
-        m, c = m[:1, :1], c[:1, :1]
-    x, out, flatten = e.image(node, codes)
-    e.append(AvgPool(x, out, rows, columns, m, c, shift, codes.lo, codes.hi))
-    flatten()
-
-
-def _raster(node: Node, size: tuple[int, ...]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Floats]:
-    """Input ranges of output rows and columns, and the divisor of each window; 1-d pools have one row."""
-    windows = [_windows(node, axis, length) for axis, length in enumerate(size)]
-    if len(windows) == 1:
-        windows.insert(0, (np.array([[0, 1]], dtype=np.int32), np.ones(1)))
-    (rows, high), (columns, wide) = windows
-    count = high[:, None] * wide[None, :]
-    if node.attrs.get("divisor"):
-        count = np.full_like(count, float(node.attrs["divisor"]))
-    return rows, columns, count
+    return (m[:1, :1], c[:1, :1], shift) if (m == m.flat[0]).all() else (m, c, shift)
 
 
 def _windows(node: Node, axis: int, size: int) -> tuple[npt.NDArray[np.int32], Floats]:
@@ -118,8 +163,10 @@ OPERATOR = Operator(
     aten={
         "aten.avg_pool1d.default": _avg_pool,
         "aten.avg_pool2d.default": _avg_pool,
+        "aten.avg_pool3d.default": _avg_pool,
         "aten.adaptive_avg_pool1d.default": _adaptive_pool,
         "aten.adaptive_avg_pool2d.default": _adaptive_pool,
+        "aten.adaptive_avg_pool3d.default": _adaptive_pool,
     },
     own_edge=True,
     int32_result=True,

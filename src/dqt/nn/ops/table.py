@@ -13,7 +13,6 @@ from torch import Tensor, fx
 from dqt.nn.elementwise import emit_table
 from dqt.nn.graph import Node
 from dqt.nn.operator import Handler, Operator, in_place_too
-from dqt.nn.ops.relu import relu
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 
@@ -108,21 +107,21 @@ OWN = {"hardtanh", "pow", "base"}
 
 def _hardtanh(b: Builder, call: fx.Node) -> str:
     low, high = (b.arg(call, i, key, d) for i, key, d in ((1, "min_val", -1.0), (2, "max_val", 1.0)))
-    return _clamp_between(b, call, low, high)
+    return clamp_between(b, call, call.args[0], low, high)
 
 
 def _clamp(b: Builder, call: fx.Node) -> str:
     low, high = b.arg(call, 1, "min"), b.arg(call, 2, "max")
-    return _clamp_between(b, call, low, high)
+    return clamp_between(b, call, call.args[0], low, high)
 
 
-def _clamp_between(b: Builder, call: fx.Node, low: Any, high: Any) -> str:
-    """``min(max(x, low), high)``; a bound that is ``None`` is none."""
+def clamp_between(b: Builder, call: fx.Node, x: Any, low: Any, high: Any) -> str:
+    """Append ``min(max(x, low), high)``; a bound that is ``None`` is none."""
     least, most = (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
     if least == 0 and most > 0:
-        return relu(b, call, most)
+        return b.add(call, "relu", [b.operand(call, x)], edge="relu", cap=most)
     attrs = {"function": "hardtanh", "args": (least, most)}
-    return b.add(call, "table", [b.operand(call, call.args[0])], attrs=attrs)
+    return b.add(call, "table", [b.operand(call, x)], attrs=attrs)
 
 
 def _table(function: str) -> Handler:
@@ -167,8 +166,12 @@ OPERATOR = Operator(
     aten={
         **in_place_too("hardtanh.default", _hardtanh),
         **in_place_too("clamp.default", _clamp),
-        **in_place_too("clamp_min.default", lambda b, call: _clamp_between(b, call, b.arg(call, 1, "min"), None)),
-        **in_place_too("clamp_max.default", lambda b, call: _clamp_between(b, call, None, b.arg(call, 1, "max"))),
+        **in_place_too(
+            "clamp_min.default", lambda b, call: clamp_between(b, call, call.args[0], b.arg(call, 1, "min"), None)
+        ),
+        **in_place_too(
+            "clamp_max.default", lambda b, call: clamp_between(b, call, call.args[0], None, b.arg(call, 1, "max"))
+        ),
         **{
             name: each
             for function in IN_PLACE

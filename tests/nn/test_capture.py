@@ -245,7 +245,7 @@ def other_way(m: Any, x: Tensor) -> Tensor:
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "operator": (lambda m, x: m.b(torch.sort(m.a(x))[0]), r"aten\.sort\.default in the model's forward is not among"),
     "nested": (lambda m, x: m.deep(x), r"aten\.softmax\.int in deep\.1 .*At .*`return F\.softmax"),
-    "constant": (lambda m, x: m.b(torch.maximum(m.a(x), torch.ones(4, 1, 1))), r"aten\.maximum\.default"),
+    "constant": (lambda m, x: m.b(torch.fmod(m.a(x), torch.ones(4, 1, 1))), r"aten\.fmod\.Tensor"),
     "constants joined": (lambda m, x: torch.cat([m.a(x), torch.ones(len(x), 3, 6, 6)]), "constant|batch"),
     "alpha": (lambda m, x: m.b(torch.rsub(m.a(x), x, alpha=2)), "scales an operand"),
     "branch on data": (branch, "control flow depends on its data"),

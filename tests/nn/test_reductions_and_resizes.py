@@ -43,6 +43,10 @@ REDUCED: dict[str, Call] = {
     "sum": lambda x: x.sum(1),
     "one element": lambda x: x[:, :1].sum(1, keepdim=True),
     "image": lambda x: x.mean((2, 3)),
+    "larger": lambda x: torch.maximum(x, x.flip(1)),
+    "smaller": lambda x: torch.minimum(x, x.amin(1, keepdim=True).relu()),
+    "smallest": lambda x: x.amin((1, 3)),
+    "volume": lambda x: F.avg_pool3d(x.reshape(-1, 2, 2, *x.shape[2:]), (2, 3, 2), (1, 2, 2), (1, 1, 0), False, False),
     "maximum": lambda x: x.amax((1, 3)) + x.max(1).values.max(2, keepdim=True).values[..., 0],
 }
 
@@ -88,6 +92,7 @@ def test_interpolation_of_int32_outputs(name: str) -> None:
 def test_reductions(name: str) -> None:
     _, kinds = checked(REDUCED[name])
     assert ("Mean" in kinds, "Max" in kinds, "AvgPool" in kinds) == {
+        **dict.fromkeys(("larger", "smaller", "smallest"), (False, True, False)), "volume": (False, False, True),
         "maximum": (False, True, False), "image": (False, False, True)
     }.get(name, (True, False, False))  # fmt: skip
 

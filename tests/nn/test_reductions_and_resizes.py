@@ -43,6 +43,14 @@ REDUCED: dict[str, Call] = {
     "sum": lambda x: x.sum(1),
     "one element": lambda x: x[:, :1].sum(1, keepdim=True),
     "image": lambda x: x.mean((2, 3)),
+    "norm": lambda x: x.norm(dim=1),
+    "norm of order 1": lambda x: torch.linalg.vector_norm(x, 1, (2, 3)),
+    "norm of order 3": lambda x: torch.linalg.vector_norm(x, 3, 1, keepdim=True),
+    "largest magnitude": lambda x: torch.linalg.vector_norm(x, torch.inf, 2),
+    "least magnitude": lambda x: torch.linalg.vector_norm(x, -torch.inf, 2),
+    "directions": lambda x: F.normalize(x, dim=1),
+    "variance": lambda x: x.var((2, 3)),
+    "deviation": lambda x: x.std(1, unbiased=False),
     "larger": lambda x: torch.maximum(x, x.flip(1)),
     "smaller": lambda x: torch.minimum(x, x.amin(1, keepdim=True).relu()),
     "smallest": lambda x: x.amin((1, 3)),
@@ -92,7 +100,9 @@ def test_interpolation_of_int32_outputs(name: str) -> None:
 def test_reductions(name: str) -> None:
     _, kinds = checked(REDUCED[name])
     assert ("Mean" in kinds, "Max" in kinds, "AvgPool" in kinds) == {
-        **dict.fromkeys(("larger", "smaller", "smallest"), (False, True, False)), "volume": (False, False, True),
+        **dict.fromkeys(("larger", "smaller", "smallest"), (False, True, False)),
+        **dict.fromkeys(("largest magnitude", "least magnitude"), (False, True, False)),
+         "volume": (False, False, True),
         "maximum": (False, True, False), "image": (False, False, True)
     }.get(name, (True, False, False))  # fmt: skip
 

@@ -20,6 +20,9 @@ RARE = 1e-5
 
 def signal(net: Net, value: str, codes: Tensor) -> Signal:
     """What stands for ``codes`` in the differentiable pass."""
+    whole = [node.out for node in net.nodes if net.edge(node) is None]
+    if value in whole:
+        return Signal(codes.float() * scale_of(net, value), None)
     edge = net.edge_of(value)
     return Signal((codes - edge.zero).float() * edge.scale().detach(), edge)
 

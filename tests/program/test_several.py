@@ -88,7 +88,7 @@ def test_one_input_is_an_array_or_a_dict() -> None:
 
 
 def test_the_state_starts_as_real_zeros_and_is_not_changed_by_a_run() -> None:
-    program = random_model(1)
+    program = random_model(3)
     x = inputs(program, 2)
     (state,) = program.states
     start = {"past": np.full((2, *state.shape), state.zero)}

@@ -19,9 +19,16 @@ setup: $(STAMP)
 # torch first and alone: what comes after finds the pinned build in place. torchvision's own pin of torch would bring
 # another build along, hence --no-deps.
 $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/* csrc/*/* csrc/*/*/*)
+	@for each in $(firstword $(CXX)) c++ g++ clang++; do command -v $$each >/dev/null && exit; done; \
+	    echo "setup: no C++ compiler, tried $(CXX), c++, g++ and clang++: install one (Debian: apt-get install g++," \
+	    "macOS: xcode-select --install)" >&2; exit 1
+	@echo "setup 1 of 4: a virtual environment in $(VENV)"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setup 2 of 4: the build tools and torch, the largest download"
 	$(PIP) cmake nanobind ninja scikit-build-core torch
+	@echo "setup 3 of 4: torchvision"
 	$(PIP) --no-deps torchvision
+	@echo "setup 4 of 4: dqt itself, whose C++ engine takes minutes to compile, and the tools of development"
 	$(PIP) --no-build-isolation --editable '.[dev]'
 	touch $@
 

@@ -73,6 +73,17 @@ def two(op: Any, m: Around, x: Tensor) -> Tensor:
     return result
 
 
+def changed(*args: Any) -> Call:
+    """The operator on a part of the first layer's result, in place."""
+
+    def call(op: Any, m: Around, x: Tensor) -> Tensor:
+        y = m.before(x)
+        op(y[:, 1:3, ::2], *args)
+        return y
+
+    return call
+
+
 def joining(op: Any, m: Around, x: Tensor) -> Tensor:
     result: Tensor = op([m.before(x), m.other(x)], -1)
     return result
@@ -189,6 +200,10 @@ CASES: dict[str, Call] = {
     **{f"aten.{name}.default": partial(created, sizes) for name, sizes in {"new_zeros": (), "new_ones": ()}.items()},
     "aten.new_full.default": partial(created, (0.3,)),
     **{f"aten.{name}.default": joining for name in ("cat", "concat", "concatenate", "stack")},
+    "aten.copy_.default": lambda op, m, x: changed(m.other(x)[:, :1, ::2])(op, m, x),
+    "aten.fill_.Scalar": changed(0.3),
+    "aten.fill_.Tensor": changed(torch.tensor(-0.3)),
+    "aten.zero_.default": changed(),
     "aten.max_pool3d.default": lambda op, m, x: op(solid(m.before(x)), 2, [1, 2, 3], [1, 1, 0], [1, 2, 1], True),
     "aten.adaptive_max_pool1d.default": item(0, [4]),
     "aten.adaptive_max_pool2d.default": item(0, [4, 8]),

@@ -42,6 +42,9 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "addcmul": lambda m, x: torch.addcmul(m.fc(x), x, m.fc2(x), value=0.5),
     "lerp": lambda m, x: torch.lerp(m.fc(x), x, 0.25),
     "columns": lambda m, x: torch.column_stack([m.fc(x)[:, 0], x[:, 1]]),
+    "bicubic": lambda m, x: F.interpolate(m.fc(x)[:, None], size=(5, 3), mode="bicubic", align_corners=True),
+    "bicubic by factors": lambda m, x: F.interpolate(m.fc(x)[:, None], scale_factor=(2.0, 0.75), mode="bicubic"),
+    "smaller without aliases": lambda m, x: F.interpolate(m.fc(x)[:, None], (2, 3), mode="bilinear", antialias=True),
     "variance": lambda m, x: m.fc(x).var(-1, correction=0),
 }
 
@@ -90,8 +93,5 @@ def test_steps_of_a_recurrent_layer_have_one_weight() -> None:
 
 
 def test_what_cannot_be_taken_apart_is_named_whole() -> None:
-    with pytest.raises(dqt.UnsupportedError, match=r"^aten\.upsample_bicubic2d\.vec in the model's forward is not"):
-        dqt.prepare(
-            Model(lambda m, x: F.interpolate(m.conv(x), scale_factor=2, mode="bicubic"), conv=nn.Conv2d(2, 2, 1)),
-            torch.randn(2, 2, 5, 5),
-        )
+    with pytest.raises(dqt.UnsupportedError, match=r"^aten\.cdist\.default in the model's forward is not"):
+        dqt.prepare(Model(lambda m, x: torch.cdist(m.fc(x), x), fc=nn.Linear(4, 4)), torch.randn(2, *SHAPE))

@@ -23,7 +23,7 @@ from dqt.nn.errors import CalibrationError, HookWarning, UnsupportedError
 from dqt.nn.example import Example
 from dqt.nn.export import export, unwrapped
 from dqt.nn.prepare import prepare
-from dqt.testing.networks import unsettle
+from dqt.testing.networks import Model, unsettle
 from dqt.train.fit import fit
 from dqt.train.loss import objective
 from dqt.train.search import search
@@ -431,3 +431,29 @@ def test_a_channel_is_not_a_batch() -> None:
     ) as e:
         prepare(model, torch.rand(3, 8, 8))
     assert "TORCH_LOGS" not in str(e.value)
+
+
+def test_a_mask_of_a_transformer_is_not_looked_at() -> None:
+    body = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1, enable_nested_tensor=False)
+    mask = nn.Transformer.generate_square_subsequent_mask(3)
+    asked = torch.nn.modules.transformer._detect_is_causal_mask
+    model = Model(lambda m, x: m.body(x, mask=mask), body=body)
+    found = export(model, Example.of(model, torch.randn(2, 3, 8)))
+    assert "aten.scaled_dot_product_attention.default" in {str(node.target) for node in found.program.graph.nodes}
+    assert torch.nn.modules.transformer._detect_is_causal_mask is asked
+
+
+def test_hooks_with_which_a_library_collects_outputs_stay() -> None:
+    """As transformers has them: what they are given is a part of what the model returns."""
+    namespace: dict[str, Any] = {"__name__": "transformers.utils.output_capturing", "seen": []}
+    exec("def hook(module, args, output):\n    seen.append(output)", namespace)
+    conv = nn.Conv2d(3, 4, 1)
+    conv.register_forward_hook(namespace["hook"])
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        namespace["seen"].clear()
+        m.conv(x)
+        return namespace["seen"][0].relu()
+
+    net = prepare(Model(forward, conv=conv), torch.randn(2, 3, 5, 5))
+    assert net.layers == ("conv",)

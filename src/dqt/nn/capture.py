@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from dqt.nn.assign import is_view, read_again, way_to, written
 from dqt.nn.calls import in_place, inputs_of, is_float, is_number, module_path, shape_of, source_line, tensors_of
 from dqt.nn.decompose import take_apart
 from dqt.nn.errors import Obstacle, UnsupportedError
@@ -21,7 +22,7 @@ from dqt.nn.folding import Constants
 from dqt.nn.graph import Graph, Node
 from dqt.nn.inputs import Inputs, bounded
 from dqt.nn.names import Names
-from dqt.nn.operator import handlers, reads_integers, shares_memory
+from dqt.nn.operator import handlers, reads_integers
 from dqt.nn.ops.constant import add_constant
 from dqt.nn.placement import Placement, Placements
 from dqt.nn.scales import ScaleSpec
@@ -194,23 +195,39 @@ class Builder:
         return tuple(found)
 
     def _remember(self, call: fx.Node) -> None:
-        """Note whose memory the result has; after an in-place operator, whoever reads its operand reads the result."""
+        """Note whose memory the result has; after an in-place operator, whoever reads it reads what it became."""
         changed = call.args[0] if call.args else None
-        shares = in_place(call) or str(call.target) in shares_memory()
-        if not isinstance(changed, fx.Node) or changed not in self.memory or not shares:
+        if (
+            not isinstance(changed, fx.Node)
+            or changed not in self.memory
+            or not (in_place(call) or is_view(self, call))
+        ):
             self.memory[call] = call
             return
-        self.memory[call] = self.memory[changed]
+        root = self.memory[call] = self.memory[changed]
         if not in_place(call):
             return
-        old = self.values[changed]
-        for alias in [n for n in self.values if self.memory[n] is self.memory[changed]]:
-            if self.values[alias] == old:
-                self.values[alias] = self.values[call]
-            elif any(self.order[user] > self.order[call] for user in alias.users) and alias is not call:
-                raise self.unsupported(call, f"changes a view in place, and with it {alias.name}, which is read again")
+        now, whole = {self.values[changed]: self.values[call]}, self.values[root]
+        group = [each for each in self.values if self.memory[each] is root]
+        again = [each for each in group if any(self.order[user] > self.order[call] for user in each.users)]
+        if whole not in now and again:
+            now[whole] = written(self, call, changed, self.values[call])
+        others = [each for each in again if each is not call and self.values[each] not in now]
+        for each in group:
+            self.values[each] = now.get(self.values[each], self.values[each])
+        for each in others:
+            self.values[each] = read_again(self, call, each)
 
     # what handlers use
+
+    def own(self, view: fx.Node) -> None:
+        """Let a constant, of which ``view`` is a part, be a value of the network that may be changed in place."""
+        root, *way = way_to(self, view)
+        if root not in self.values:
+            for each in (root, *way):
+                self.operand(view, each)
+                self.memory[each] = root
+            self.constants.forget(root)
 
     def arg(self, call: fx.Node, index: int, name: str, default: Any = None) -> Any:
         """An argument by position or name."""

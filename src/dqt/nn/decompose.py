@@ -26,6 +26,9 @@ KNOWN = (
 """Operators that torch has rules for, beside those that are put together by nature."""
 
 
+RESIZED = ("upsample_bicubic2d", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa")
+"""Interpolations that are matrices: they read more than neighbours."""
+
 # recurrent layers
 
 
@@ -114,7 +117,23 @@ def _deviation(x: Tensor, dim: Any = None, **options: Any) -> Tensor:
     return _variance(x, dim, **options).sqrt()
 
 
+def _resized(name: str) -> Callable[..., Any]:
+    """An image in another size, as products with constant matrices: what becomes of the rows of the identity."""
+
+    def run(x: Tensor, size: Any, align: bool, factors: Any = None) -> Tensor:
+        resize = getattr(torch.ops.aten, name).vec
+        for axis in (-2, -1):
+            length = x.shape[axis]
+            scale = None if factors is None else [factors[axis], 1.0]
+            matrix = resize(torch.eye(length)[None, None], None if size is None else [size[axis], length], align, scale)
+            x = torch.matmul(matrix[0, 0], x) if axis == -2 else torch.matmul(x, matrix[0, 0].t())
+        return x
+
+    return run
+
+
 OWN: dict[str, Callable[..., Any]] = {
+    **{f"{name}.vec": _resized(name) for name in RESIZED},
     "lerp.Scalar": _lerp,
     "lerp.Tensor": _lerp,
     "var.correction": _variance,
@@ -165,8 +184,8 @@ def take_apart(call: fx.Node, graph: fx.Graph) -> list[fx.Node]:
         return rule(*args, **kwargs)
 
     traced = _traced(run, [flat[i].meta["val"] for i in places], deep=rule == getattr(call.target, "decompose", None))
-    if traced is None or any(node.target == call.target for node in traced.nodes):
-        return []
+    if traced is None or (rule not in OWN.values() and any(node.target == call.target for node in traced.nodes)):
+        return []  # what is written out here may ask the operator itself, of constants
     known = dict(zip([n for n in traced.nodes if n.op == "placeholder"], [flat[i] for i in places], strict=True))
     before = set(graph.nodes)
     with graph.inserting_before(call):

@@ -28,7 +28,8 @@ from torch import Tensor, fx, nn
 from dqt.nn.dimensions import BATCH, Names
 from dqt.nn.errors import HookWarning, UnsupportedError
 from dqt.nn.example import PLAIN, Example, mismatch
-from dqt.nn.hooks import is_torchs
+from dqt.nn.hooks import is_a_part
+from dqt.nn.patches import answered
 from dqt.nn.structure import Structure, dotted, leaves
 
 WRAPPERS = {
@@ -96,7 +97,7 @@ def _exported(model: nn.Module, example: Example, names: Names | None) -> Export
         shapes[tensor] = {0: batch} | names.spec(place)
     flat = _Flat(model, example)
     try:
-        with _quiet(), flat:
+        with _quiet(), answered(), flat:
             program = torch.export.export(model, tensors, dynamic_shapes=shapes, strict=False)
             _inline(program.graph_module)
     except MemoryError:
@@ -206,12 +207,12 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def _without_hooks(twin: nn.Module) -> None:
-    """Leave out the hooks of users, and say so; those of torch.nn.utils compute weights, so they are a part of it."""
+    """Leave out the hooks of users, and say so; those of libraries compute weights or outputs, and stay."""
     hooked = []
     for name, module in twin.named_modules():
         for kind in HOOKS:
             found = getattr(module, kind)
-            own = [key for key, hook in found.items() if not is_torchs(hook)]
+            own = [key for key, hook in found.items() if not is_a_part(hook)]
             hooked += [name or "the model itself"] * bool(own)
             for key in own:
                 del found[key]

@@ -24,9 +24,19 @@ def is_hooked(module: nn.Module) -> bool:
 
 def is_torchs(hook: Any) -> bool:
     """Whether a hook is one of torch's own, which compute weights: pruning, and weight norm of the older kind."""
+    return _home(hook).startswith("torch.")
+
+
+def is_a_part(hook: Any) -> bool:
+    """Whether a hook belongs to the model's forward: torch's, and those with which transformers collects outputs."""
+    return _home(hook).startswith(("torch.", "transformers."))
+
+
+def _home(hook: Any) -> str:
+    """The module that a hook was written in."""
     inner = getattr(hook, "__self__", hook)
     named = inner if hasattr(inner, "__module__") and isinstance(inner, types.FunctionType) else type(inner)
-    return str(getattr(named, "__module__", "")).startswith("torch.")
+    return str(getattr(named, "__module__", ""))
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from dqt.nn.assign import copied
 from dqt.nn.graph import Node
 from dqt.nn.integers import rescale
 from dqt.nn.moves import reshaped
@@ -94,6 +95,7 @@ OPERATOR = Operator(
     aten={
         **dict.fromkeys(("aten.cat.default", "aten.concat.default", "aten.concatenate.default"), _concat),
         "aten.stack.default": _stack,
+        **dict.fromkeys(("aten.copy_.default", "aten.fill_.Scalar", "aten.fill_.Tensor", "aten.zero_.default"), copied),
     },
     own_edge=True,
     int32_result=True,

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqt.nn import fake
+from dqt.nn.across import Across
 from dqt.nn.folds import Deep, Flipped, Fold, Phases
 from dqt.nn.scales import Scale
 
@@ -221,6 +222,9 @@ class Norm(NormSet):
     """Batch norm over dimension 1 with a set for each width, or one for all.
 
     The master's set has the names of the user's own batch norm; the others lie under ``at.<width>``.
+
+    Attributes:
+        across: the processes whose batches are parts of one batch; None: this one alone.
     """
 
     def __init__(
@@ -229,6 +233,7 @@ class Norm(NormSet):
     ) -> None:  # fmt: skip
         super().__init__(weight, bias, mean, var)
         self.eps, self.momentum = eps, momentum
+        self.across: Across | None = None
         others = [b for b in widths if b != master]
         self.at = nn.ModuleDict({str(b): NormSet(weight, bias, mean, var) for b in others})
 
@@ -268,7 +273,21 @@ class Norm(NormSet):
             return x * gain + bias
         momentum = self.momentum * share
         batch_statistics = batch_statistics and self.training and s.training
+        if batch_statistics and self.across is not None:
+            return self._normalized_across(x, s, momentum, self.across)
         return F.batch_norm(x, s.running_mean, s.running_var, s.weight, s.bias, batch_statistics, momentum, self.eps)
+
+    def _normalized_across(self, x: Tensor, s: NormSet, momentum: float, across: Across) -> Tensor:
+        """By the statistics of the batches of all processes, which are of one size."""
+        dims, shape = [0, *range(2, x.dim())], (-1, *(1 for _ in range(x.dim() - 2)))
+        mean = across.mean(x.float().mean(dims))
+        centred = x.float() - mean.reshape(shape)
+        var = across.mean(centred.square().mean(dims))
+        with torch.no_grad():
+            samples = across.count * x.numel() // x.shape[1]
+            s.running_mean.lerp_(mean, momentum)
+            s.running_var.lerp_(var * (samples / (samples - 1)), momentum)
+        return centred * (s.weight * (var + self.eps).rsqrt()).reshape(shape) + s.bias.reshape(shape)
 
     def gain_and_bias(self, b: int) -> tuple[Tensor, Tensor]:
         """The affine map of evaluation at width ``b``, ``gain * x + bias``, float64 ``[C]`` each."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dqt.arith.nested import signed_zero
 from dqt.nn import fake
+from dqt.nn.across import Across
 from dqt.nn.hooks import Uncalled
 
 TINY = 1e-20
@@ -30,6 +31,7 @@ class Edge(Uncalled):
             ``"relu"``), a buffer that follows the data where it is tracked.
         cap: a bound that the model itself sets (6 for ReLU6); the clip never passes it.
         features: elements per sample, for the scale of the clip's gradient.
+        across: the processes whose batches are parts of one batch; None: this one alone.
     """
 
     clip: Tensor
@@ -41,6 +43,7 @@ class Edge(Uncalled):
         self.zero = signed_zero(n) if kind == "signed" else 0
         self.levels = (1 << n) - 1 - self.zero
         self.momentum = momentum
+        self.across: Across | None = None
         self.gradient_scale = 1.0 / math.sqrt(features * self.levels)
         if kind == "relu":
             self.clip = nn.Parameter(torch.tensor(1.0, dtype=torch.float32))
@@ -69,10 +72,19 @@ class Edge(Uncalled):
         A few dozen samples tell the batch's maximum well enough, at a part of the memory traffic. What a batch
         pulls towards is at most ``JUMP * clip``.
         """
-        low, high = raw.detach()[:OBSERVED].aminmax()
-        largest = torch.maximum(-low, high).float() * self.ratio
+        largest = self._largest(raw.detach()).float() * self.ratio
         moved = self.momentum * self.clip + (1 - self.momentum) * torch.minimum(largest, JUMP * self.clip)
         self.clip.copy_(torch.where(torch.isfinite(largest), moved, self.clip))
+
+    def _largest(self, raw: Tensor) -> Tensor:
+        """The largest magnitude among the first ``OBSERVED`` samples of the batch, this process's or all processes'."""
+        first = raw[:OBSERVED] if self.across is None else raw[: max(0, OBSERVED - self.across.rank * len(raw))]
+        if first.numel():
+            low, high = first.aminmax()
+            found = torch.maximum(-low, high)
+        else:
+            found = raw.new_zeros(())
+        return found if self.across is None else self.across.largest(found)
 
     @torch.no_grad()
     def set_range(self, clip: float, peak: float) -> None:

@@ -16,7 +16,7 @@ from dqt.train.data import DataError
 from dqt.train.layout import arranged
 from dqt.train.seeds import permutation
 from dqt.train.sources import Seed, Source
-from dqt.train.structures import mapped
+from dqt.train.structures import mapped, taken
 from dqt.train.validate import batches_of
 
 
@@ -27,7 +27,7 @@ class Feed:
         seed: of the run.   rank, ranks: this process among all.
 
     Attributes:
-        steps: training steps of an epoch.
+        steps: training steps of an epoch.   samples: of one training step, over all processes.
 
     Raises:
         DataError: fewer samples than processes.
@@ -46,15 +46,21 @@ class Feed:
         self.source, self.seed, self.device, self.order = source, seed, device, order
         self.rank, self.ranks = rank, ranks
         self.steps, self._per_step = _steps(len(source), source.batch_size, ranks)
+        self.samples = self._per_step * ranks
 
     def epoch(self, epoch: int, done: int = 0) -> Iterator[tuple[Tensor, Any, Any]]:
         """Sample numbers, inputs and targets of each step of an epoch, augmented; without the first ``done`` steps."""
         used = self.steps * self.ranks * self._per_step
         order = permutation(len(self.source), self.seed, "order", epoch)[:used]
-        indices = list(order.view(self.steps, self.ranks, self._per_step)[:, self.rank])[done:]
-        seeds: list[Seed] = [(self.seed, "augment", epoch, step, self.rank) for step in range(done, self.steps)]
-        for samples, (x, y) in zip(indices, self.source.batches(indices, seeds), strict=True):
-            yield samples, self._placed(x), y
+        every = order.view(self.steps, self.ranks * self._per_step)[done:]
+        mine = slice(self.rank * self._per_step, (self.rank + 1) * self._per_step)
+        together = self.ranks > 1 and self.source.draws_together
+        indices = list(every if together else every[:, mine])
+        # The same seed in every process: a sample is augmented as one process would that trains on the same batches.
+        seeds: list[Seed] = [(self.seed, "augment", epoch, step, 0) for step in range(done, self.steps)]
+        for samples, (x, y) in zip(every, self.source.batches(indices, seeds), strict=True):
+            part = (x, y) if not together else (taken(x, mine), taken(y, mine))
+            yield samples[mine], self._placed(part[0]), part[1]
 
     def plain(self, purpose: str, count: int) -> list[Any]:
         """Inputs of ``count`` batches without augmentation, the same in every process."""
@@ -71,7 +77,8 @@ class Feed:
         return [self._placed(x) for x, _ in self.source.batches(indices, seeds)]
 
     def _drawn(self, purpose: str, count: int) -> list[Tensor]:
-        return batches_of(permutation(len(self.source), self.seed, purpose), self.source.batch_size)[:count]
+        size = self.source.batch_size * self.ranks  # as one process would draw that trains on the same batches
+        return batches_of(permutation(len(self.source), self.seed, purpose), size)[:count]
 
     def _placed(self, x: Any) -> Any:
         return mapped(lambda each: arranged(each.to(self.device), self.order), x)

@@ -22,7 +22,8 @@ from dqt.train.sources import Data, source_of
 from dqt.train.targets import check_held
 from dqt.train.trainer import Trainer
 
-MAY_DIFFER = {"checkpoint_steps", "checkpoint_minutes", "workers", "accelerator", "devices", "strategy"}
+MAY_DIFFER = {"checkpoint_steps", "checkpoint_minutes", "workers", "accelerator", "devices", "strategy", "batch_size"}
+"""Fields of a recipe that a resumed run may change; the samples of a training step, over all processes, may not."""
 
 
 @dataclass(frozen=True)

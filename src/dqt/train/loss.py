@@ -23,6 +23,7 @@ from dqt.arith.plan import AUTO, Plan, Space
 from dqt.nn.guards import prepared
 from dqt.nn.net import Net
 from dqt.program.task import GivenTask, Task
+from dqt.train.across import one_batch
 from dqt.train.answers import answer, named, shapes_of
 from dqt.train.losses import Loss, check_recipe, pass_loss
 from dqt.train.recipe import Recipe, RecipeError, given_recipe
@@ -72,6 +73,7 @@ def objective(
     rank: int = 0,
     backward: Callable[[Tensor], object] | None = None,
     teacher: Any = None,
+    processes: bool = False,
 ) -> Objective:
     """The objective on one batch. Random widths and Gumbel noise are functions of (seed, step, rank).
 
@@ -87,6 +89,7 @@ def objective(
             master's own.
         backward: called with each term as soon as it is known, after which its graph is freed: the memory of one
             pass instead of all. ``torch.Tensor.backward`` will do; the returned loss then has no gradient.
+        processes: the batches of all processes of torch.distributed are parts of one: so fixed plans normalize them.
 
     Raises:
         RecipeError: ``recipe.bitops`` lies outside what the controller can reach, or ``recipe`` is no recipe.
@@ -109,7 +112,8 @@ def objective(
         if each.plan is None:
             given, widths, share, term = _chosen(net, x, recipe, step, total_steps, rank)
         else:
-            given, term = answer(net, x, each.plan), torch.zeros((), device=device)
+            with one_batch(net, processes):
+                given, term = answer(net, x, each.plan), torch.zeros((), device=device)
         lost, losses[each.label] = pass_loss(loss, given, y, teacher, recipe)
         term = term + each.weight * lost
         if own and each.plan == net.space.master:

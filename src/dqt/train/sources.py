@@ -33,10 +33,12 @@ class Source(Protocol):
     Attributes:
         batch_size: samples per step of each process.
         info: what a trained network should remember of its data; may be empty.
+        draws_together: whether what is random about a sample follows from its whole batch, not from its own place.
     """
 
     batch_size: int
     info: dict[str, Any]
+    draws_together: bool
 
     def __len__(self) -> int: ...
 
@@ -47,6 +49,8 @@ class Source(Protocol):
 
 class Held:
     """A :class:`DataSet`, or inputs and targets, in memory."""
+
+    draws_together = True
 
     def __init__(self, data: DataSet | ArraySet | tuple[Any, Any], batch_size: int) -> None:
         self.data, self.batch_size = data, batch_size
@@ -87,6 +91,8 @@ class Loading:
 
 class Loaded:
     """A torch dataset of (input, label), read by a loader of its own; random transforms are seeded by place."""
+
+    draws_together = False
 
     def __init__(self, dataset: Dataset[Any], loading: Loading) -> None:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):

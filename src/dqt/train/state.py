@@ -63,7 +63,12 @@ class State:
             epoch=self.epoch,
             step=self.step,
             steps_per_epoch=feed.steps,
-            totals={"sums": record.totals, "warnings": record.warnings, "frozen": self.frozen},
+            totals={
+                "sums": record.totals,
+                "warnings": record.warnings,
+                "frozen": self.frozen,
+                "samples": feed.samples,
+            },
             history=record.rows,
             watch=record.watch.state(),
             shape=shape_of(self.net),
@@ -92,7 +97,13 @@ class State:
                 f"{LAST}: {checkpoint.steps_per_epoch} steps an epoch then, {feed.steps} now: "
                 "the data, the batch size or the number of processes has changed"
             )
-        before = checkpoint.totals.get("frozen", self.frozen)  # older checkpoints do not say
+        samples = checkpoint.totals.get("samples", feed.samples)  # older checkpoints do not say
+        if samples != feed.samples:
+            raise CheckpointError(
+                f"{LAST}: {samples} samples in a training step then, {feed.samples} now: batch_size times the "
+                "number of processes must stay what it was"
+            )
+        before = checkpoint.totals.get("frozen", self.frozen)
         if before != self.frozen:
             changed = ", ".join(sorted(set(before).symmetric_difference(self.frozen))[:SHOWN])
             raise CheckpointError(

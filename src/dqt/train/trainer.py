@@ -78,7 +78,9 @@ class Trainer:
         if teacher is not None:
             teacher = teacher.to(fabric.device).eval()
             arrange(teacher, order)
-        self.module, self.optimizer = fabric.setup(Whole(net, recipe, teacher, self.task), optimizer_of(net, recipe))
+        self.module, self.optimizer = fabric.setup(
+            Whole(net, recipe, teacher, self.task, processes=ranks > 1), optimizer_of(net, recipe)
+        )
         average = Average(net, recipe.ema) if recipe.ema else None
         self.state = State(net, self.optimizer, fabric.strategy.precision, average, self.record, frozen, self.task)
         if checkpoint is not None:

@@ -36,8 +36,11 @@ class Place(NamedTuple):
 class Whole(nn.Module):
     """The objective of a network as a module of its own; ``teacher`` is not a part of what trains."""
 
-    def __init__(self, net: Net, recipe: Recipe, teacher: nn.Module | None, task: Task | None = None) -> None:
+    def __init__(
+        self, net: Net, recipe: Recipe, teacher: nn.Module | None, task: Task | None = None, *, processes: bool = False
+    ) -> None:
         super().__init__()
+        self.processes = processes
         self.net, self.recipe, self.task = net, recipe, task
         self._teacher = (teacher,)  # in a tuple, where torch does not take it for a submodule
 
@@ -53,7 +56,8 @@ class Whole(nn.Module):
         step, total, rank = place
         found = objective(
             self.net, x, y, self.recipe,
-            task=self.task, step=step, total_steps=total, rank=rank, backward=backward, teacher=soft,
+            task=self.task, step=step, total_steps=total, rank=rank,
+            backward=backward, teacher=soft, processes=self.processes,
         )  # fmt: skip
         return found.loss, found.losses, found.share, found.widths
 

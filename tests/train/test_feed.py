@@ -14,9 +14,16 @@ CPU = torch.device("cpu")
 COUNT, BATCH = 50, 8  # 50 samples: the last, incomplete step of an epoch is left out
 
 
-def feed(*, rank: int = 0, ranks: int = 1, seed: int = 3, order: torch.memory_format = torch.channels_last) -> Feed:
+def feed(
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+    seed: int = 3,
+    order: torch.memory_format = torch.channels_last,
+    batch: int = BATCH,
+) -> Feed:
     x = torch.arange(COUNT, dtype=torch.float32).view(-1, 1, 1, 1).expand(-1, 2, 3, 3)
-    return Feed(Held((x, torch.arange(COUNT)), BATCH), seed, CPU, order, rank=rank, ranks=ranks)
+    return Feed(Held((x, torch.arange(COUNT)), batch), seed, CPU, order, rank=rank, ranks=ranks)
 
 
 def samples(given: Feed, epoch: int, done: int = 0) -> list[list[int]]:
@@ -46,11 +53,17 @@ def test_processes_share_an_epoch_without_overlap() -> None:
     assert not set(parts[0]) & set(parts[1])
 
 
+def test_processes_draw_together_what_one_process_draws() -> None:
+    whole = samples(feed(), 0)
+    parts = [samples(feed(rank=rank, ranks=2, batch=BATCH // 2), 0) for rank in range(2)]
+    assert [first + second for first, second in zip(*parts, strict=True)] == whole
+
+
 def test_plain_and_augmented_batches_are_the_same_in_every_process() -> None:
     def values(batches: list[Tensor]) -> list[list[float]]:
         return [x[:, 0, 0, 0].tolist() for x in batches]
 
-    one, other = feed(), feed(rank=1, ranks=2)
+    one, other = feed(), feed(rank=1, ranks=2, batch=BATCH // 2)
     assert values(one.plain("calibrate", 2)) == values(other.plain("calibrate", 2))
     assert values(one.augmented("reestimate", 2)) == values(other.augmented("reestimate", 2))
     assert values(one.plain("calibrate", 2)) != values(one.plain("reestimate", 2))

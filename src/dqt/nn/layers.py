@@ -286,7 +286,7 @@ class Norm(NormSet):
         with torch.no_grad():
             samples = across.count * x.numel() // x.shape[1]
             s.running_mean.lerp_(mean, momentum)
-            s.running_var.lerp_(var * (samples / (samples - 1)), momentum)
+            s.running_var.lerp_(var * (samples / max(1, samples - 1)), momentum)
         return centred * (s.weight * (var + self.eps).rsqrt()).reshape(shape) + s.bias.reshape(shape)
 
     def gain_and_bias(self, b: int) -> tuple[Tensor, Tensor]:

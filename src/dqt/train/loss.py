@@ -95,8 +95,7 @@ def objective(
         RecipeError: ``recipe.bitops`` lies outside what the controller can reach, or ``recipe`` is no recipe.
         DataError: targets that do not fit. InputError: ``x`` or ``teacher`` does not fit. TaskError: an unknown task.
     """
-    net = prepared(net, "dqt.objective")
-    recipe = given_recipe(recipe)
+    net, recipe = prepared(net, "dqt.objective"), given_recipe(recipe)
     task = task_of_net(net, task)
     check_recipe(task, recipe)
     net.check_input(x)
@@ -119,11 +118,16 @@ def objective(
         if own and each.plan == net.space.master:
             teacher = detached(given)
         if backward is not None:
-            with torch.autocast(device.type, enabled=False):  # gradients of the quantizers stay float32, too
-                backward(term)
-            term = term.detach()
+            term = _spent(term, backward)
         total = total + term
     return Objective(total, losses, share, widths)
+
+
+def _spent(term: Tensor, backward: Callable[[Tensor], object]) -> Tensor:
+    """The value of ``term``, whose graph is freed."""
+    with torch.autocast(term.device.type, enabled=False):  # gradients of the quantizers stay float32, too
+        backward(term)
+    return term.detach()
 
 
 def _chosen(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -30,7 +30,10 @@ Check = Annotated[
 def evaluate(
     net: ProgramFile,
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="digits, or cifar10=PATH, fashion-mnist=PATH, npz=FILE, folder=PATH.")
+        str,
+        typer.Argument(
+            metavar="DATA", help="digits, or cifar10=PATH, fashion-mnist=PATH, npz=FILE, folder=PATH, imagefolder=PATH."
+        ),
     ],
     bits: Annotated[str | None, typer.Option("--bits", help="Uniform widths, such as 8,4,2. Default: all.")] = None,
     plan: PlanFiles = None,
@@ -45,6 +48,9 @@ def evaluate(
     ] = None,
     engine: EngineOption = EngineName.NATIVE,
     task: TaskOption = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="For imagefolder=PATH; default: one for each core.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Top-1 accuracy, or another task's metric, of the program on test data. Without choices: all widths, and auto.
@@ -54,9 +60,10 @@ def evaluate(
 
     Your own data: npz=FILE holds samples x (or images) and labels y (or labels), or x_test and y_test; folder=PATH
     holds one folder of images for each class. Samples of uint8 are pixels, other numbers what the model takes.
+    imagefolder=PATH reads pictures of any size one by one, in several processes; with --out it goes on where it
+    stopped.
     """
     from dqt.arith.plan import resolve
-    from dqt.cli.labelled import labelled_samples
     from dqt.program.evaluate import task_of_program
     from dqt.program.named import named_task
     from dqt.program.program import Program
@@ -67,10 +74,10 @@ def evaluate(
     for _, _, one, _ in ways:
         resolve(program.space, one)
     judge = task_of_program(program, None if task is None else named_task(task, "--task"))
-    test = labelled_samples(program, data, limit, judge)
     if out is not None:
         _make_folder(out)
-    results = _run(program, test, ways, judge, net, engine_of(program, engine), check)
+    asked = _Asked(task, limit, check, engine, processes, out)
+    results = _results(program, net, data, ways, judge, asked)
     try:
         emit(results.model_dump(mode="json", exclude_none=True), as_json, lambda: show(results))
     finally:  # neither a full disk nor a closed pipe costs the work: it is shown, and it is saved
@@ -79,6 +86,36 @@ def evaluate(
     if out is not None and not as_json:
         typer.echo(f"{out / 'results.json'}\nnext: dqt report {out}")
     stop_if_different(results)
+
+
+class _Asked(NamedTuple):
+    """Options that say how to run."""
+
+    task: str | None
+    limit: int | None
+    check: int
+    engine: EngineName
+    processes: int | None
+    out: Path | None
+
+
+def _results(program: Program, net: Path, data: str, ways: list[Way], judge: Task, asked: _Asked) -> Results:
+    """Of samples in memory, or of pictures that are read one by one."""
+    task, limit, check, engine, processes, out = asked
+    if data.startswith("imagefolder="):
+        from dqt.cli.pictures import run_pictures
+
+        return run_pictures(
+            program, net, data, ways, judge,
+            given=task or judge.spec, limit=limit, check=check, engine=engine, processes=processes, out=out,
+        )  # fmt: skip
+    from dqt.arith.errors import InputError
+    from dqt.cli.labelled import labelled_samples
+
+    if processes is not None:
+        raise InputError("--processes: only pictures of imagefolder=PATH are read by several processes")
+    test = labelled_samples(program, data, limit, judge)
+    return _run(program, test, ways, judge, net, engine_of(program, engine), check)
 
 
 def _make_folder(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def labelled_samples(program: Program, spec: str, limit: int | None, task: Task)
     arrays = read(spec, like=image_shape(program, path) if name == "folder" else None, classes=plain)
     part, words = _scored(program, arrays, name, path)
     part = part.take(slice(None, limit))
-    labels = _renumbered(program, arrays, part.labels, path) if name == "folder" else part.labels
+    labels = renumbered(program, arrays.classes, part.labels, path) if name == "folder" else part.labels
     inputs = inputs_of(program, part.x, path or name)
     try:
         targets = task.checked(labels, output_value(program).shape, len(inputs), error=DataError)
@@ -98,11 +99,12 @@ def _scored(program: Program, arrays: Arrays, name: str, path: str) -> tuple[Par
     return arrays.train, f"all of {file}"
 
 
-def _renumbered(program: Program, arrays: Arrays, labels: Int64, path: str) -> Int64:
+def renumbered(program: Program, folders: Sequence[str], labels: Int64, path: str, count: int | None = None) -> Int64:
     """Labels by the program's own order of classes: the names of the folders tell which is which.
 
     Raises:
-        DataError: some folders are called as the program's classes are, and others are not.
+        DataError: some folders are called as the program's classes are, and others are not; or none is, and
+            there are not ``count`` of them.
     """
     import numpy as np
 
@@ -110,13 +112,18 @@ def _renumbered(program: Program, arrays: Arrays, labels: Int64, path: str) -> I
 
     known = program.info.get("classes")
     names = [str(name) for name in known] if isinstance(known, list | tuple) else []
-    strange = [folder for folder in arrays.classes if folder not in names]
+    strange = [folder for folder in folders if folder not in names]
     if not strange:
-        return np.array([names.index(folder) for folder in arrays.classes], dtype=np.int64)[labels]
-    if len(strange) < len(arrays.classes):
+        return np.array([names.index(folder) for folder in folders], dtype=np.int64)[labels]
+    if len(strange) < len(folders):
         raise DataError(f"{path}: no class of the program is called {strange[0]!r}; it knows {', '.join(names)}")
     if names:
         print("dqt: no class folder is called as the program's classes are: matched in sorted order", file=sys.stderr)
+    if count is not None and len(folders) != count:  # in sorted order, a class that is missing would shift the others
+        raise DataError(
+            f"{path}: {len(folders)} class folders, and the program has {count} classes: need a folder for each, or "
+            "folders called as the program's classes are"
+        )
     return labels
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dqt.program.task import Task
     from dqt.train.checkpoint import Checkpoint
     from dqt.train.data import ArraySet, DataSet
+    from dqt.train.pictures import PictureSet
     from dqt.train.recipe import Run
 
 BATCH = 128
@@ -168,15 +170,18 @@ def _run(held: Checkpoint, task: str | None, spec: str | None, root: Path | None
     return rooted(run.model_copy(update={"task": task}) if task is not None else run, root)
 
 
-def _data(run: Run) -> DataSet | ArraySet:
+def _data(run: Run) -> DataSet | ArraySet | PictureSet:
     """Samples to measure on: those held out of training, or else the training samples."""
     from dqt.train.build import load_splits
+    from dqt.train.pictures import PictureSet
 
     splits = load_splits(run)
-    return splits.valid or splits.train
+    if splits.valid is not None:
+        return splits.valid
+    return replace(splits.train, random=False) if isinstance(splits.train, PictureSet) else splits.train
 
 
-def _batches(data: DataSet | ArraySet, samples: int) -> list[tuple[Tensor, Tensor]]:
+def _batches(data: DataSet | ArraySet | PictureSet, samples: int) -> list[tuple[Tensor, Tensor]]:
     """A fixed draw of ``samples``."""
     import torch
 

@@ -50,6 +50,7 @@ class Evaluation:
         share: mean BitOPs as a fraction of every layer at the master.
         codes: int32 ``[N, ...]``, the integer outputs.
         outputs: float64 ``[N, ...]``, the reals that they stand for.   task: what they are for.
+        judged: what each sample contributes to the metric, where the answers themselves were not kept.
     """
 
     predictions: Any
@@ -59,10 +60,11 @@ class Evaluation:
     codes: npt.NDArray[np.int32]
     outputs: Any = None
     task: Task = field(default_factory=Task.classification)
+    judged: Rows | None = None
 
     def rows(self, targets: Any) -> Rows:
         """What each sample contributes to the task's metric, see :meth:`dqt.Task.rows`."""
-        return self.task.rows(self.outputs, targets)
+        return self.task.rows(self.outputs, targets) if self.judged is None else self.judged
 
     def score(self, targets: Any) -> float:
         """The task's metric; ``targets``: as the metric takes them."""

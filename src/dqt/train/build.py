@@ -13,12 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from dqt.data.pictures import USUAL_CROP, USUAL_RESIZE
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
 from dqt.program.named import named_object, named_task, raised
 from dqt.program.task import CLASSIFICATION, Task
 from dqt.train.checkpoint import Checkpoint, CheckpointError, restore, start_from
 from dqt.train.data import ArraySplits, Augment, Splits, load, load_any
+from dqt.train.pictures import PictureSplits, load_pictures
 from dqt.train.recipe import FloatPart, RecipeError, Run, run_from
 
 
@@ -31,13 +33,18 @@ def load_data(run: Run) -> Splits:
     return load(run.data.spec, **_how(run))
 
 
-def load_splits(run: Run) -> Splits | ArraySplits:
-    """The data of a run, images or not.
+def load_splits(run: Run) -> Splits | ArraySplits | PictureSplits:
+    """The data of a run: images or other arrays in memory, or pictures that are read one by one.
 
     Raises:
         DataError: see :func:`dqt.train.data.load_any`.
     """
-    return load_any(run.data.spec, **_how(run))
+    part = run.data
+    if part.spec.startswith("imagefolder="):  # it does not have to fit into memory
+        crop = part.size or USUAL_CROP
+        resize = part.resize or round(crop * USUAL_RESIZE / USUAL_CROP)
+        return load_pictures(part.spec, valid=part.valid, crop=crop, resize=resize)
+    return load_any(part.spec, **_how(run))
 
 
 def _how(run: Run) -> dict[str, Any]:

@@ -171,7 +171,9 @@ class ModelPart(FloatPart):
 class DataPart(BaseModel):
     """``[data]``: ``spec`` as in :func:`dqt.train.data.load`, and ``valid`` samples that are held out.
 
-    ``flip`` and ``pad`` replace the set's own augmentation where either is given.
+    ``flip`` and ``pad`` replace the set's own augmentation where either is given. Of pictures that are read one by one
+    (``imagefolder=PATH``, see :mod:`dqt.train.pictures`), ``size`` is what the network sees, 224
+    by default, and ``resize`` what the shorter side becomes before the middle is taken, by default 256 for 224.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -180,6 +182,8 @@ class DataPart(BaseModel):
     valid: Count = 0
     pad: Count | None = None
     flip: bool | None = None
+    size: AtLeastOne | None = None
+    resize: AtLeastOne | None = None
 
 
 class Run(BaseModel):
@@ -217,7 +221,12 @@ class Run(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; :func:`run_from` reads them back."""
-        return self.model_dump(mode="json", exclude={"task"} if self.task is None else None)
+        made: dict[str, Any] = self.model_dump(mode="json")
+        for part, keys in ((made, ("task",)), (made["data"], ("size", "resize"))):
+            for key in keys:
+                if part[key] is None:  # as runs were written that did not know it
+                    del part[key]
+        return made
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:

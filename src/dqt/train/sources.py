@@ -98,7 +98,7 @@ class Loaded:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             raise DataError(f"{type(dataset).__name__} has no length and no index: fit needs a map-style dataset")
         self.dataset, self.loading, self.batch_size = dataset, loading, loading.batch_size
-        self.info: dict[str, Any] = {}
+        self.info: dict[str, Any] = dict(getattr(dataset, "info", {}))
         self._places: list[list[Place]] = []
         self._generator = torch.Generator()
         self._loader: DataLoader[Any] | None = None

@@ -95,7 +95,7 @@ def test_errors_are_codes_with_texts(programs: Path, tmp_path: Path) -> None:
 
 
 def test_several_arrays_states_and_sizes(programs: Path, tmp_path: Path) -> None:
-    program = random_model(0)
+    program = random_model(3)
     program.save(tmp_path / "net.dqt")
     (height,) = program.dims
     assert call(programs / "capi_many_test", tmp_path / "net.dqt", height.name, height.most) == "ok\n"
@@ -108,7 +108,7 @@ def test_the_pages_example_of_states(programs: Path, tmp_path: Path) -> None:
     words = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "states.c"]
     words += [f"-I{ROOT / 'csrc'}", f"-L{programs}", f"-Wl,-rpath,{programs}", "-ldqt", "-o", "states"]
     subprocess.run(words, cwd=tmp_path, check=True)
-    program = random_model(0)
+    program = random_model(3)
     program.save(tmp_path / "net.dqt")
     lines, state = [], None
     zeros = {

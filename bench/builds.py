@@ -1,0 +1,119 @@
+"""Two builds of the library beside each other in one run, before a change and after it: inference, loading, training.
+
+    git worktree add ../before COMMIT && cd ../before && make setup
+    python -m bench.builds ../before
+
+Both builds work in turns on the same core, each in a process of its own with the programs that it lowered itself, and a
+ratio compares times of the same round, in processor time.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.common import Check, parser, write
+from bench.networks import SIDES
+from dqt.runtime.bench import Spread
+
+HERE = Path(__file__).resolve().parent.parent
+SLOWER, LOAD, TRAINING = 1.02, 0.6, 1.02
+"""Time after over time before, at most: of a run, of loading ResNet-50, of a training step and of calibration."""
+Question = dict[str, Any]
+
+
+class Build:
+    """A process that answers with seconds."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        python = root / ".venv/bin/python"
+        if not python.exists():
+            raise SystemExit(f"{root} has no environment; run `make setup` there first")
+        subprocess.run([python, "-m", "bench.networks", folder], cwd=root, check=True, stdout=subprocess.DEVNULL)
+        worker = [str(python), "-W", "ignore", str(HERE / "bench/builds_worker.py"), str(folder)]
+        self.process = subprocess.Popen(worker, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, question: Question) -> float:
+        """Seconds of what is asked for."""
+        process = self.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(question) + "\n")
+        process.stdin.flush()
+        return float(json.loads(process.stdout.readline()))
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = parser(__doc__)
+    options.add_argument("before", type=Path, help="checkout of the other commit, with its environment")
+    options.add_argument("--rounds", type=int, default=15)
+    options.add_argument("--networks", nargs="+", choices=SIDES, default=list(SIDES))
+    options.add_argument("--only", nargs="+", choices=("run", "open", "load", "step", "calibrate"))
+    arguments = options.parse_args()
+    rows: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        builds = [Build(arguments.before.resolve(), Path(folder, "before")), Build(HERE, Path(folder, "after"))]
+        for name, question in questions(arguments.networks).items():
+            if arguments.only is None or question["what"] in arguments.only:
+                rows[name] = compared(builds, question, arguments.rounds)
+                print(f"{name}: {rows[name]}", flush=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], check=True, cwd=arguments.before, capture_output=True, text=True
+    )
+    settings = {"rounds": arguments.rounds, "before": commit.stdout.strip(), "threads": 1, "clock": "processor"}
+    write("builds", settings=settings, results=rows, checks=checks(rows))
+
+
+def questions(networks: list[str]) -> dict[str, Question]:
+    """What is timed, by the name of its row."""
+    runs = {
+        f"{network}, {width} bits, batch {batch}": {
+            "what": "run", "network": network, "width": width, "batch": batch,
+            "times": 3 if network != "resnet20" else 20,
+        }
+        for network in networks
+        for batch in (1, 8)
+        for width in (8, 4, 2)
+    }  # fmt: skip
+    files = {
+        f"{network}, {what}": {"what": what, "network": network} for network in networks for what in ("open", "load")
+    }
+    files = {name: question for name, question in files.items() if question["network"] == "resnet50"}
+    training = {f"training step at {width} bits": {"what": "step", "width": width} for width in (8, 2)}
+    return {**runs, **files, **training, "calibration": {"what": "calibrate"}}
+
+
+def compared(builds: list[Build], question: Question, rounds: int) -> dict[str, Any]:
+    """Milliseconds of both, and the ratio of the same round."""
+    for build in builds:
+        build.ask(question)
+    times = []
+    for i in range(rounds):
+        order = (0, 1) if i % 2 else (1, 0)
+        found = {index: builds[index].ask(question) for index in order}
+        times.append((found[0], found[1]))
+    before, after = zip(*times, strict=True)
+    ratios = Spread.of([b / a for a, b in times])
+    return {
+        "what": question["what"],
+        "before_ms": round(1e3 * sorted(before)[rounds // 2], 3),
+        "after_ms": round(1e3 * sorted(after)[rounds // 2], 3),
+        "ratio": vars(ratios),
+    }
+
+
+def checks(rows: dict[str, Any]) -> list[Check]:
+    """Nothing slower by more than two percent, and loading faster."""
+    limits = {"run": SLOWER, "open": LOAD, "load": 1.0, "step": TRAINING, "calibrate": TRAINING}
+    return [
+        Check(f"{name}: time after over before", row["ratio"]["median"], "<=", limits[row["what"]])
+        for name, row in rows.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()

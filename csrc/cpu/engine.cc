@@ -60,7 +60,7 @@ int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& spac
 // A layer's constants are held in their packed form alone.
 void drop_packed(Program& program) {
     const auto drop = [](auto& op) {
-        if constexpr (requires { op.layer; }) {
+        if constexpr (requires { op.weight; }) {
             op.weight.data = {};
             op.m.data = {};
             op.c.data = {};
@@ -161,7 +161,8 @@ Needs Engine::needs() const {
     return {std::max(plan_.bytes, plan_auto_.bytes), std::max(plan_.stage, plan_auto_.stage),
             std::max(plan_.landing, plan_auto_.landing),
             std::max({winograd_scratch(program_, plan_, layers, *kernels_, thread_count_),
-                      lookup_scratch(program_, layers, *kernels_, thread_count_), narrowed_aside(layers, program_.space)}),
+                      lookup_scratch(program_, layers, *kernels_, thread_count_), mat_mul_scratch(program_, thread_count_),
+                      softmax_scratch(program_, thread_count_), narrowed_aside(layers, program_.space)}),
             program_.values.size(), program_.space.layers.size(), plan_.taps};
 }
 

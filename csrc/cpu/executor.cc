@@ -61,6 +61,9 @@ class Execution {
     }
 
   private:
+    // A layer that reads and writes codes at its own width: MatMul narrows both of its operands itself.
+    static int packed_layer(const Op& op) { return std::holds_alternative<MatMul>(op) ? -1 : layer_of(op); }
+
     // A value that layers alone read, all at one width, is stored at that width: nothing narrows it again.
     void find_readers() {
         const auto& ops = run_.program.ops;
@@ -68,7 +71,7 @@ class Execution {
         arena_.readers.assign(run_.program.values.size(), 0);
         for (size_t i = 0; i < ops.size(); ++i) {
             if (!plan_.live[i]) continue;
-            const int layer = layer_of(ops[i]);
+            const int layer = packed_layer(ops[i]);
             const bool known = layer >= 0 && !widths_.automatic && run_.kernels.narrows;
             const int own = known ? widths_.activation[layer] : master;
             const int width = known && run_.layers[i].input_exponent[own] == 0 ? own : master;
@@ -79,7 +82,7 @@ class Execution {
         }
         for (size_t i = 0; i < ops.size(); ++i) {  // only layers narrow what they write
             const bool runs = plan_.live[i] && plan_.fused[i] != FUSED_BEFORE;
-            if (runs && layer_of(ops[i]) < 0 && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = master;
+            if (runs && packed_layer(ops[i]) < 0 && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = master;
         }
     }
 
@@ -96,8 +99,10 @@ class Execution {
 
     template <class Operator>
     void step(const Operator& op, int i) {
-        if constexpr (requires { op.layer; }) {
+        if constexpr (requires { op.weight; }) {
             used_ = run_layer(run_, i);
+        } else if constexpr (std::is_same_v<Operator, MatMul>) {
+            multiply_matrices(run_, op);
         } else if constexpr (std::is_same_v<Operator, Dequantize>) {
             dequantize(run_, op, plan_.output[i]);
         } else if constexpr (requires { { execute(run_, op) } -> std::same_as<bool>; }) {

@@ -58,6 +58,13 @@ void execute(const Context& run, const AvgPool& op);
 void execute(const Context& run, const Table& op);
 inline bool execute(const Context&, const Constant&) { return true; }  // Engine has laid it out
 bool execute(const Context& run, const Quantize& op);
+bool execute(const Context& run, const Normalize& op);
+bool execute(const Context& run, const Softmax& op);
+bool execute(const Context& run, const Embedding& op);
+void multiply_matrices(const Context& run, const MatMul& op);
+// Bytes of Arena::scratch.
+int64_t mat_mul_scratch(const Program& program, int threads);
+int64_t softmax_scratch(const Program& program, int threads);
 void dequantize(const Context& run, const Dequantize& op, int output);
 
 // Whether Kernels::quantize writes whole pixels.

@@ -38,7 +38,7 @@ class LayerExecution {
 
     const char* all(int i) {
         const auto go = [&](const auto& op) {
-            if constexpr (requires { op.layer; }) layer(op.layer, i, window(op, i));
+            if constexpr (requires { op.weight; }) layer(op.layer, i, window(op, i));
         };
         std::visit(go, run_.program.ops[i]);
         return used_;

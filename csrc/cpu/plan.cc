@@ -1,6 +1,8 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <numeric>
+#include <type_traits>
 #include <atomic>
 
 #include "../compile/liveness.h"
@@ -31,15 +33,76 @@ bool reads_dense_rows(const Program& program, const std::vector<std::vector<int>
     return fewer;
 }
 
+// What an instruction wants of values of three dimensions: images for windows, rows for products and what attention is made
+// of, nothing where it moves integers, and of all other instructions that operands and result lie alike.
+enum class Wants { alike, image, rows, nothing };
+
+Wants wants(const Op& op) {
+    return std::visit(
+        []<class Operator>(const Operator& each) {
+            if constexpr (std::is_same_v<Operator, Reshape> || std::is_same_v<Operator, Transpose> ||
+                          std::is_same_v<Operator, Dequantize>)
+                return Wants::nothing;
+            if constexpr (std::is_same_v<Operator, Linear> || std::is_same_v<Operator, MatMul> ||
+                          std::is_same_v<Operator, Softmax> || std::is_same_v<Operator, Embedding>)
+                return Wants::rows;
+            if constexpr (std::is_same_v<Operator, Conv> || std::is_same_v<Operator, MaxPool> ||
+                          std::is_same_v<Operator, AvgPool>)
+                return Wants::image;
+            if constexpr (std::is_same_v<Operator, Normalize>)
+                if (each.axis > 0) return Wants::rows;
+            return Wants::alike;
+        },
+        op);
+}
+
+// By value: whether it lies row by row even if it has three dimensions, such as the heads of attention. Values that an
+// instruction ties lie alike: as rows where one of them is wanted so and none as an image, or where they are only moved.
+std::vector<char> lie_in_rows(const Program& program, const std::vector<std::vector<int>>& reads) {
+    std::vector<int> group(program.values.size());
+    std::iota(group.begin(), group.end(), 0);
+    const auto root = [&](int v) {
+        while (group[v] != v) v = group[v] = group[group[v]];
+        return v;
+    };
+    const auto each_value = [&](size_t i, const auto& f) {
+        for (const int v : reads[i]) f(v);
+        if (const int out = writes(program.ops[i]); out >= 0) f(out);
+    };
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+        const int out = writes(program.ops[i]);
+        const Wants kind = wants(program.ops[i]);
+        if (out < 0 || kind == Wants::nothing || std::holds_alternative<Linear>(program.ops[i]) ||
+            std::holds_alternative<MatMul>(program.ops[i]))
+            continue;
+        for (const int v : reads[i]) group[root(v)] = root(out);
+    }
+    std::vector<char> rows(group.size()), image(group.size()), used(group.size()), result(group.size());
+    for (size_t i = 0; i < program.ops.size(); ++i) {
+        const Wants kind = wants(program.ops[i]);
+        each_value(i, [&](int v) {
+            used[root(v)] |= kind != Wants::nothing;
+            rows[root(v)] |= kind == Wants::rows;
+            image[root(v)] |= kind == Wants::image;
+        });
+    }
+    for (size_t v = 0; v < result.size(); ++v) {
+        const int of = root(static_cast<int>(v));
+        result[v] = !image[of] && (rows[of] || !used[of]);
+    }
+    return result;
+}
+
 std::vector<Tensor> layouts(const Program& program, const std::vector<std::vector<int>>& reads) {
     std::vector<Tensor> result(program.values.size());
+    const std::vector<char> in_rows = lie_in_rows(program, reads);
     for (size_t v = 0; v < result.size(); ++v) {
         Tensor& t = result[v];
         const Value& value = program.values[v];
         t.shape = value.shape;
         t.zero = value.zero;
         t.coded = value.coded();
-        if (value.shape.size() != 3) {
+        if (value.shape.size() != 3 || in_rows[v]) {
             t = as_matrix(t);
             continue;
         }

@@ -18,7 +18,10 @@ Layer counted(const Layer& layer, const Op& op, const Program& program) {
     const Scope scope{program};
     return std::visit(
         [&](const auto& each) -> Layer {
-            if constexpr (requires { each.layer; }) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(each)>, MatMul>) {
+                const Shape &a = scope.at(each.a).shape, &b = scope.at(each.b).shape, &out = scope.at(each.out).shape;
+                return {layer.name, elements(out) * a.back(), 0, elements(a) + elements(b), elements(out), layer.edge};
+            } else if constexpr (requires { each.layer; }) {
                 const int64_t outputs = elements(scope.at(each.out).shape), inputs = elements(scope.at(each.x).shape);
                 const int64_t weights = elements(each.weight.shape), taps = weights / each.weight.shape[0];
                 return {layer.name, outputs * taps, weights, inputs, outputs, layer.edge};

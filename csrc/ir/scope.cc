@@ -110,7 +110,10 @@ Integers<2> check_windows(const Value& x, const Integers<2>& kernel, const Integ
 }
 
 Shape broadcast_shape(const Scope& scope, int a, int b) {
-    const Shape &first = scope.ranked(a).shape, &second = scope.ranked(b).shape;
+    return broadcast_shape(scope.ranked(a).shape, scope.ranked(b).shape);
+}
+
+Shape broadcast_shape(const Shape& first, const Shape& second) {
     const bool more = first.size() >= second.size();
     const Shape &longer = more ? first : second, &shorter = more ? second : first;
     require(longer.size() <= kMaxBroadcast, "shapes of more than ", kMaxBroadcast, " dimensions do not broadcast");

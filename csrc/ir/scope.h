@@ -59,6 +59,7 @@ Integers<2> check_windows(const Value& x, const Integers<2>& kernel, const Integ
 
 // Of an elementwise operation on two values: the shape of both, broadcast as in NumPy.
 Shape broadcast_shape(const Scope& scope, int a, int b);
+Shape broadcast_shape(const Shape& first, const Shape& second);
 
 // A convolution or a matrix product, as far as they are alike.
 struct LayerView {
@@ -84,6 +85,9 @@ void check_weights(const Scope& scope, const LayerView& op);
 void prove_layer(const Scope& scope, const LayerView& op);
 
 constexpr Int128 kInt64 = std::numeric_limits<int64_t>::max();
+
+// What the eps of a norm adds to the squares of a row of so many values (equation 22).
+Int128 added(const Normalize& op, int64_t count);
 
 inline Int128 magnitude(int64_t value) { return value < 0 ? -Int128{value} : Int128{value}; }
 

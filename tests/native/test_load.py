@@ -39,9 +39,9 @@ from dqt.shipped import example
 from dqt.testing import Builder, random_model, random_program
 from tests.native.build import needs
 from tests.native.version_1 import version_1
-from tests.program import test_file, test_verify
+from tests.program import test_file, test_verify, test_verify_attention
 from tests.program.test_file import GRAPHS, assemble, forged, header, places
-from tests.program.test_verify import DEFECTS, Change, op, put
+from tests.program.test_verify import Change, op, put
 
 ROOT = Path(__file__).parents[2]
 SANITIZED = ("-std=c++20", "-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -109,12 +109,13 @@ def unverified(program: Program, changed: Mapping[str, Any]) -> Program:
 
 def defects() -> Iterator[tuple[str, bytes]]:
     """The verifier's defects, as far as a file can hold them."""
-    program = test_verify.sample()
-    for name, (change, _) in DEFECTS.items():
-        try:
-            yield name, dumps(unverified(program, change(program)))
-        except (TypeError, ValueError, AttributeError):  # what JSON or safetensors cannot write
-            continue
+    for module in (test_verify, test_verify_attention):
+        program = module.sample()
+        for name, (change, _) in module.DEFECTS.items():
+            try:
+                yield name, dumps(unverified(program, change(program)))
+            except (TypeError, ValueError, AttributeError):  # what JSON or safetensors cannot write
+                continue
     b = Builder(21, (2, 3, 3), master=4, widths=(2, 4))
     small = b.build(b.linear(b.flatten(b.table(b.conv("v0", 2))), 2))
     for name, change in {

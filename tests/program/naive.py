@@ -17,12 +17,15 @@ from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.ops.embedding import Embedding
 from dqt.program.ops.gather import Gather
 from dqt.program.ops.linear import Linear
+from dqt.program.ops.mat_mul import MatMul
 from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
 from dqt.program.ops.mean import Mean
 from dqt.program.ops.multiply import Multiply
+from dqt.program.ops.normalize import Normalize
 from dqt.program.ops.pad import Pad
 from dqt.program.ops.quantize import Quantize
 from dqt.program.ops.read import Read
@@ -31,10 +34,12 @@ from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import Slice
+from dqt.program.ops.softmax import Softmax
 from dqt.program.ops.store import Store
 from dqt.program.ops.table import Table
 from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program
+from tests.program.naive_rows import normalized, softmax
 
 Index = tuple[int, ...]
 Tensor = dict[Index, int]
@@ -76,7 +81,7 @@ class Naive:
                     widths.update(self.choose(op, data[op.x]))
             elif not isinstance(op, Dequantize):
                 method: Callable[..., Tensor] = getattr(self, type(op).__name__.lower())
-                layer = (widths[op.layer],) if isinstance(op, Conv | Linear) else ()
+                layer = (widths[op.layer],) if isinstance(op, Conv | Linear | MatMul) else ()
                 data[op.writes() or ""] = method(op, data, *layer)
         return data, widths
 
@@ -149,6 +154,49 @@ class Naive:
             taps = ((i, self.activation(x[(*lead, i)], pair[1], e, zero) - zero) for i in range(op.weight.shape[1]))
             acc = sum(self.weight(op, int(op.weight[f, i]), pair[0], i) * q for i, q in taps)
             out[(*lead, f)] = self.rounded(op, acc, op.m[k, f], op.c[k, f])
+        return out
+
+    def matmul(self, op: MatMul, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
+        zeros, depth = [self.values[name].zero for name in (op.a, op.b)], self.values[op.a].shape[-1]
+        out: Tensor = {}
+        for *lead, i, j in self.indices(op.out):
+            acc = 0
+            for k in range(depth):
+                codes = self.operand(op.a, data, (*lead, i, k)), self.operand(op.b, data, (*lead, k, j))
+                a, b = (self.activation(q, w, 0, z) - z for q, w, z in zip(codes, pair, zeros, strict=True))
+                acc += a * b
+            out[(*lead, i, j)] = self.rounded(op, acc, op.m, op.c)
+        return out
+
+    def normalize(self, op: Normalize, data: dict[str, Tensor]) -> Tensor:
+        value = self.values[op.x]
+        length = value.shape[op.axis] // op.groups
+        rows: dict[Index, list[Index]] = {}
+        for i in self.indices(op.x):
+            rows.setdefault((*i[: op.axis], i[op.axis] // length), []).append(i)
+        out: Tensor = {}
+        for row in rows.values():
+            v = normalized([data[op.x][i] - value.zero for i in row], op.epsilon, center=op.center)
+            for i, u in zip(row, v, strict=True):
+                k = tuple(0 if d == 1 else at for d, at in zip(op.m.shape, i, strict=True))
+                out[i] = self.rounded(op, u, op.m[k], op.c[k])
+        return out
+
+    def softmax(self, op: Softmax, data: dict[str, Tensor]) -> Tensor:
+        out: Tensor = {}
+        for *lead, last in self.indices(op.out):
+            if last == 0:
+                row = [(*lead, k) for k in range(self.values[op.x].shape[-1])]
+                q = softmax([data[op.x][i] for i in row], op.m, op.shift, self.values[op.out].hi)
+                out.update(zip(row, q, strict=True))
+        return out
+
+    def embedding(self, op: Embedding, data: dict[str, Tensor]) -> Tensor:
+        out: Tensor = {}
+        for *lead, f in self.indices(op.out):
+            q = data[op.x][tuple(lead)]
+            k = q if len(op.m) > 1 else 0
+            out[(*lead, f)] = self.rounded(op, int(op.table[q, f]), op.m[k], op.c[k])
         return out
 
     def operand(self, name: str, data: dict[str, Tensor], index: Index) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from dqt.program.layered import accumulator_bits
 from dqt.program.listing import listing, rows
+from dqt.program.planned import accumulator_bits
 from dqt.testing import Builder, random_program
 
 

@@ -10,7 +10,7 @@ import pytest
 from dqt.arith.cost import cost
 from dqt.arith.plan import Plan
 from dqt.program.evaluate import Comparison, Evaluation, evaluate
-from dqt.program.layered import accumulator_bits
+from dqt.program.planned import accumulator_bits
 from dqt.program.program import Program
 from dqt.report.collect import SHOWN, auto_of, results_of, row_of, uniform_at
 from dqt.report.results import Served

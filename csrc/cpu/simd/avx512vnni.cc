@@ -4,9 +4,11 @@
 // 16 bits, then unsigned to 8: that is the clamp to [0, 255], and the order of a panel's columns undoes the lanes.
 #if defined(__x86_64__)
 #include <algorithm>
+#include <cstring>
 
 #include "avx512.h"
 #include "plain.h"
+#include "rows.h"
 
 namespace dqt {
 namespace {
@@ -116,6 +118,21 @@ void maximum(const MaximumRow& m) {
         }
 }
 
+// Sixteen sums of products of pairs.
+struct Sixteen {
+    static constexpr int LANES = 16;
+    __m512i v;
+    static Sixteen zero() { return {_mm512_setzero_si512()}; }
+    static Sixteen load(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
+    static Sixteen both(const int16_t* p) {
+        int32_t pair;
+        std::memcpy(&pair, p, sizeof pair);
+        return {_mm512_set1_epi32(pair)};
+    }
+    static Sixteen add_products(Sixteen acc, Sixteen a, Sixteen b) { return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)}; }
+    void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
+};
+
 bool usable() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -126,6 +143,7 @@ constexpr Kernels make() {
     Kernels k{"avx512vnni", {}, {}, depthwise_avx512, narrow, add, table, quantize, usable, maximum,
               &winograd_avx512, true, &sliced_avx512, lookups_avx512, {0.0003631, 0.01092, 0.06109}};
     k.integers = integer_kernels();
+    k.rows = row_kernels(products<Sixteen, 8>);
     fill_blocks<12, 12, 6>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, ROWS, NARROWED>; });
     return k;
 }

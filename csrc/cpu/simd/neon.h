@@ -9,6 +9,7 @@
 #include "../../arith.h"
 #include "chunks.h"
 #include "plain.h"
+#include "rows.h"
 
 namespace dqt {
 namespace {
@@ -269,6 +270,7 @@ void maximum(const MaximumRow& m) {
 constexpr Kernels make(const char* name, bool (*usable)()) {
     Kernels k{name, {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true};
     k.integers = integer_kernels();
+    k.rows = row_kernels();
     fill_blocks<12>(k, []<int V, bool, int ROWS>() -> BlockKernel { return block<V, ROWS>; });
     return k;
 }

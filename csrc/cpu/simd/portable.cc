@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "plain.h"
+#include "rows.h"
 
 namespace dqt {
 namespace {
@@ -102,6 +103,7 @@ bool usable() { return true; }
 constexpr Kernels make() {
     Kernels k{"portable", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum};
     k.integers = integer_kernels();
+    k.rows = row_kernels();
     fill_blocks<4>(k, []<int V, bool, int ROWS>() -> BlockKernel { return block<V, ROWS>; });
     return k;
 }

@@ -21,6 +21,8 @@ UNIT_BITS = 20
 """A normalized value is an integer in units of ``2^-20``."""
 EPSILON_BITS = 32
 """The ``eps`` of a normalization is an integer in units of ``2^-32`` of its input's squared scale."""
+SUM_BITS = 30
+"""The sum of a row's magnitudes is below ``2^30``."""
 FIRST_BITS = 25
 """The first guess of an inverse root reads all but the low 25 bits of ``w``."""
 
@@ -33,15 +35,38 @@ def root_table() -> npt.NDArray[np.int64]:
     return np.array([isqrt((1 << 38) // (2 * i + 1)) for i in range(128)], dtype=np.int64)
 
 
-def energy(squares: Integers, total: Integers, count: int, epsilon: int) -> Integers:
-    """``max(count * squares - total^2 + E, 1)``: ``count^2`` times variance plus eps (equation 22).
+def row_shift(most: Integers, count: int) -> Integers:
+    """``k``: how far to shift a row of ``count`` integers right, so that their sum stays below ``2^30`` (equation 22).
+
+    Args:
+        most: the largest magnitude in the row, at most ``2^32``.
+    """
+    bits = most * 0
+    for k in (16, 8, 4, 2, 1):
+        some = (most >= (1 << k)) * k
+        most, bits = most >> some, bits + some
+    return (bits + (most > 0) * 1 + (most > 1) * 1 + (count.bit_length() - SUM_BITS)).clip(0, None)
+
+
+def shifted(v: Integers, k: Integers) -> Integers:
+    """``v / 2^k``, rounded half up (equation 22)."""
+    return (v + ((1 << k) >> 1)) >> k
+
+
+def energy(squares: Integers, total: Integers, count: int, epsilon: int, k: Any = 0) -> Integers:
+    """``max(count * squares - total^2 + (E >> 2k), 1)``: ``count^2`` times variance plus eps (equation 22).
 
     Args:
         squares, total: sums of ``v^2`` and of ``v`` over ``count`` integers; ``total`` is 0 for a root mean square.
         epsilon: in units of ``2^-32``; ``E`` is ``count^2`` times it, rounded half up.
+        k: of :func:`row_shift`.
     """
-    added = (count * count * epsilon + (1 << (EPSILON_BITS - 1))) >> EPSILON_BITS
-    return (squares * count - total * total + added).clip(1, None)
+    return (squares * count - total * total + ((squares * 0 + added(count, epsilon)) >> (k * 2))).clip(1, None)
+
+
+def added(count: int, epsilon: int) -> int:
+    """``E``: what ``epsilon`` adds to an energy (equation 22)."""
+    return (count * count * epsilon + (1 << (EPSILON_BITS - 1))) >> EPSILON_BITS
 
 
 def inverse_root(w: Integers, table: Any) -> tuple[Integers, Integers]:
@@ -69,7 +94,7 @@ def normalize(deviation: Integers, r: Integers, doublings: Integers) -> Integers
     """``deviation / sqrt(w)`` in units of ``2^-20``, rounded half up, from :func:`inverse_root` of ``w`` (equation 24).
 
     Args:
-        deviation: ``count * v - total``, in ``(-2^32, 2^32)``.
+        deviation: ``count * v - total``, in ``(-2^31, 2^31)``.
     """
     shift = 2 * UNIT_BITS - doublings
     return (deviation * r + ((1 << shift) >> 1)) >> shift

@@ -76,8 +76,16 @@ class TensorArrays:
 
         Of float64 the error of any algorithm, Winograd's too, is far below 1/2: products are rounded.
         """
+        return self.constant(weight).to(self._exact(magnitude))
+
+    def _exact(self, magnitude: int) -> torch.dtype:
         plain = magnitude < FLOAT32_EXACT and _plain_sums(self.device)
-        return self.constant(weight).to(torch.float32 if plain else torch.float64)
+        return torch.float32 if plain else torch.float64
+
+    def product(self, a: Tensor, b: Tensor, magnitude: int) -> Tensor:
+        exact = self._exact(magnitude)
+        with torch.autocast(self.device.type, enabled=False):
+            return (a.to(exact) @ b.to(exact)).round().long()
 
     def matmul(self, q: Tensor, factor: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):

@@ -99,6 +99,10 @@ class Arrays(Protocol):
         """``sum_i q[..., i] * factor[o, i]``, int64 ``[..., O]``, exact."""
         ...
 
+    def product(self, a: Array, b: Array, magnitude: int) -> Array:
+        """``sum_k a[.., i, k] * b[.., k, j]``, int64, exact for sums up to ``magnitude``; what is before broadcasts."""
+        ...
+
     def convolve(
         self, q: Array, factor: Array, stride: tuple[int, int], dilation: tuple[int, int], groups: int
     ) -> Iterator[tuple[slice, Array]]:
@@ -160,6 +164,10 @@ class NumpyArrays:
 
     def factor(self, weight: npt.NDArray[np.int8], magnitude: int) -> Array:
         return weight.astype(np.float32 if magnitude < FLOAT32_EXACT else np.float64)
+
+    def product(self, a: Array, b: Array, magnitude: int) -> Array:
+        exact = np.float32 if magnitude < FLOAT32_EXACT else np.float64
+        return (a.astype(exact) @ b.astype(exact)).astype(np.int64)
 
     def matmul(self, q: Array, factor: Array) -> Array:
         return (q.astype(factor.dtype) @ factor.T).astype(np.int64)

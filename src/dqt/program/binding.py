@@ -10,8 +10,8 @@ from dqt.arith.errors import InputError
 from dqt.arith.plan import Space
 from dqt.arith.whole import index
 from dqt.program.errors import ProgramError
-from dqt.program.layered import Layered
 from dqt.program.operator import Operator, Scope
+from dqt.program.planned import Planned
 from dqt.program.program import Program
 from dqt.program.values import Value, resized
 
@@ -83,6 +83,6 @@ def _counted(program: Program, ops: tuple[Operator, ...], values: Mapping[str, V
     """The space with what each layer costs at the new sizes."""
     space = program.space
     edges = {layer.name for layer in space.layers if layer.edge}
-    found = {op.layer: op.counts(values, edge=op.layer in edges) for op in ops if isinstance(op, Layered)}
+    found = {op.layer: op.counts(values, edge=op.layer in edges) for op in ops if isinstance(op, Planned)}
     layers, controller = (tuple(found[layer.name] for layer in part) for part in (space.layers, space.controller))
     return replace(space, layers=layers, controller=controller)

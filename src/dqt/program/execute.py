@@ -90,6 +90,13 @@ class Execution:
         value = self.value(name)
         return self.xp.empty((self.count, *value.shape), value.dtype)
 
+    def put(self, name: str, out: Array, samples: Any, integers: Array) -> None:
+        """Write ``integers`` of a wider type into ``out[samples]`` of value ``name``: torch casts into slices alone."""
+        if not isinstance(samples, slice):
+            wide, integers = integers, self.xp.empty(tuple(integers.shape), self.value(name).dtype)
+            integers[:] = wide
+        out[samples] = integers
+
     def constant(self, key: tuple[Any, ...], make: Callable[[], Array]) -> Array:
         """A constant of an instruction on this array library, made once for all runs of the machine."""
         constants = self.machine.constants

@@ -23,17 +23,17 @@ from dqt.arith.nested import (
 from dqt.arith.plan import Layer, Pair, Space
 from dqt.program.checks import check_rounding, prove_product
 from dqt.program.errors import ProgramError, require
-from dqt.program.operator import Operator, Scope
+from dqt.program.operator import Scope
+from dqt.program.planned import Planned
 from dqt.program.schema import check_shape, size
 from dqt.program.values import Int8, Int32, Int64, Value
 
 if TYPE_CHECKING:
     from dqt.program.execute import Execution
-    from dqt.program.program import Program
 
 
 @dataclass(frozen=True, eq=False)
-class Layered(Operator):
+class Layered(Planned):
     """A product with weights at widths (bw, ba), requantized: ``clamp((acc * m + c) >> shift, lo, hi)``.
 
     ``acc[o] = sum T_bw(weight)[o] * (T_ba(q) - zero)``; then row ``widths.index(min(bw, ba))`` of ``m`` and ``c``, or
@@ -48,7 +48,6 @@ class Layered(Operator):
             of the master's; () is 0 for all.
     """
 
-    layer: str
     x: str
     out: str
     weight: Int8
@@ -187,10 +186,3 @@ def layer_bound(weight: Int8, n: int, b: int, zero: int, *, nearest: bool = Fals
 def row_of(space: Space, m: npt.NDArray[Any], b: int) -> int:
     """The row of ``m`` and ``c`` that serves ``b = min(bw, ba)``: its index among the widths, or the only row."""
     return 0 if len(m) == 1 else space.widths.index(b)
-
-
-def accumulator_bits(program: Program) -> dict[str, int]:
-    """Layer -> two's complement bits that hold every accumulator it can produce, at any of its widths."""
-    scope = Scope.of(program)
-    layers = (op for op in program.ops if isinstance(op, Layered))
-    return {op.layer: max(bound.bits for _, bound in op.bounds(scope)) for op in layers}

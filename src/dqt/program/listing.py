@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from dqt.program.layered import Layered, accumulator_bits
 from dqt.program.operator import Operator, Scope
 from dqt.program.ops.choose import Choose
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.planned import Planned, accumulator_bits
 from dqt.program.values import INTEGER, Input, State
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def _interval(given: Input) -> str:
 
 def _row(op: Operator, scope: Scope, bits: dict[str, int], edges: set[str]) -> Row:
     name = op.writes()
-    if isinstance(op, Layered):
+    if isinstance(op, Planned):
         counts = op.counts(scope.values)
-        widths, shape = scope.widths(op.layer), scope.values[op.out].shape
+        widths, shape = scope.widths(op.layer), scope.values[name or ""].shape
         edge = op.layer in edges
         return Row(type(op).__name__, op.layer, shape, widths, edge, counts.macs, counts.weights, bits[op.layer])
     if isinstance(op, Choose):

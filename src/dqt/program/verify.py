@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from dqt.arith.plan import Layer, Space
 from dqt.program.borders import check_borders
 from dqt.program.errors import ProgramError, require
-from dqt.program.layered import Layered
 from dqt.program.operator import Operator, Scope, operators
 from dqt.program.ops.choose import Choose
 from dqt.program.ops.conv import Conv
+from dqt.program.planned import Planned
 from dqt.program.schema import check_json, check_shape, check_type
 from dqt.program.values import Dimension, Input, State, Value, check_value
 
@@ -112,14 +112,14 @@ def _check_padded(ops: tuple[Operator, ...], values: Mapping[str, Value]) -> Non
 def _check_layers(ops: tuple[Operator, ...], space: Space, values: Mapping[str, Value]) -> None:
     """Every layer of the space has one instruction, with the counts that the space states, and the reverse."""
     stated = {layer.name: layer for layer in (*space.layers, *space.controller)}
-    found = Counter(op.layer for op in ops if isinstance(op, Layered))
+    found = Counter(op.layer for op in ops if isinstance(op, Planned))
     for name, count in found.items():
         require(name in stated, f"layer {name}: not among the space's layers or controller")
         require(count == 1, f"layer {name}: {count} instructions, need one")
     for name in stated:
         require(name in found, f"layer {name}: in the space, but no instruction is this layer")
     for op in ops:
-        if isinstance(op, Layered):
+        if isinstance(op, Planned):
             _check_counts(stated[op.layer], op.counts(values, edge=stated[op.layer].edge))
 
 
@@ -136,7 +136,7 @@ def _check_choose(ops: tuple[Operator, ...], space: Space) -> None:
     require(len(where) == count, f"{len(where)} Choose instructions, need {count} for the choices {space.choices}")
     governed = set(space.chosen)
     for index, op in enumerate(ops[: where[0]] if where else ()):
-        late = isinstance(op, Layered) and op.layer in governed
+        late = isinstance(op, Planned) and op.layer in governed
         require(not late, f"{op.title(index)}: comes before the Choose that sets its width")
 
 

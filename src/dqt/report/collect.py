@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from dqt.arith.plan import Plan
 from dqt.program.evaluate import Comparison, Evaluation
-from dqt.program.layered import accumulator_bits
 from dqt.program.pixels import class_name
+from dqt.program.planned import accumulator_bits
 from dqt.program.task import CLASSIFICATION, Task
 from dqt.report.results import Auto, EngineName, Kind, LayerRecord, Metric, Results, Row, Sample, Served
 

@@ -31,4 +31,4 @@ class Linear(Layered):
     def at_widths(self, run: Execution, x: Any, pair: Pair, out: Any, samples: Any) -> None:
         """See :meth:`Layered.at_widths`."""
         acc = run.xp.matmul(self.narrowed_input(run, x, pair[1]), self.factor(run, pair[0]))
-        out[samples] = self.requantized(run, acc, pair)
+        run.put(self.out, out, samples, self.requantized(run, acc, pair))

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dqt.arith.fixed import choose_shift, multiplier
-from dqt.arith.powers import power_table, powers, probabilities, row_bits, row_factor
+from dqt.arith.powers import exponents, power_table, powers, probabilities, row_bits, row_factor
 from tests.arith.lanes import integer_only
 
 
 def softmax(q: list[int], m: int, shift: int, levels: int) -> list[int]:
     row = np.array(q, dtype=np.int64)
-    power = powers(row.max() - row, m, shift, len(q), power_table())
+    power = powers(exponents(row.max() - row, m, shift), len(q), power_table())
     assert 2 ** row_bits(len(q)) == power.max()
     assert power.sum() < 2**30
     return [int(y) for y in probabilities(power, row_factor(power.sum(), len(q), levels), len(q))]
@@ -61,9 +61,9 @@ def test_the_error_is_within_its_bound(q: list[int], scale: float, levels: int) 
 def test_torch_gives_the_same_and_nothing_is_a_float() -> None:
     rng = np.random.default_rng(0)
     below, table = rng.integers(0, 2**17, (20, 50)), power_table()
-    expected = powers(below, 3 << 28, 28, 50, table)
+    expected = powers(exponents(below, 3 << 28, 28), 50, table)
     for q, t in ((integer_only(below), integer_only(table)), (torch.from_numpy(below), torch.from_numpy(table))):
-        power = powers(q, 3 << 28, 28, 50, t)
+        power = powers(exponents(q, 3 << 28, 28), 50, t)
         assert power.tolist() == expected.tolist()
         total = power.sum(-1).reshape(20, 1)
         plain = expected.sum(-1, keepdims=True)

@@ -26,7 +26,7 @@ from dqt.arith.affine import (
 from dqt.arith.bounds import activation_product_bound, dot_bound, general_bits
 from dqt.arith.fixed import area_multiplier, choose_shift, multiplier, offset, requantize
 from dqt.arith.nested import code_floor, code_nearest, midpoints, narrow_activation, narrow_weight
-from dqt.arith.powers import power_table, powers, probabilities, row_factor
+from dqt.arith.powers import exponents, power_table, powers, probabilities, row_factor
 from dqt.arith.resize import between, neighbours, resized
 from dqt.arith.roots import energy, inverse_root, normalize, root_table, row_shift, shifted
 
@@ -67,7 +67,7 @@ def run_norm(v: list[int], epsilon: int, *, center: bool) -> Inputs:
 def run_softmax(q: list[int], m: int, shift: int, levels: int) -> Inputs:
     """A row through equations 25 to 29."""
     row = ints(q)
-    power = powers(row.max() - row, m, shift, len(row), power_table())
+    power = powers(exponents(row.max() - row, m, shift), len(row), power_table())
     factor = row_factor(power.sum(), len(row), levels)
     return {"powers": power.tolist(), "factor": int(factor), "y": probabilities(power, factor, len(row)).tolist()}
 

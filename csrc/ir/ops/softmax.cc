@@ -21,7 +21,7 @@ Shape Softmax::output_shape(const Scope& scope) const {
     bool unsigned_ = to.zero == 0 && to.lo == 0 && to.hi >= 1 && to.hi <= kMostLevels;
     require(unsigned_, "writes ", shown(to.name), " in [", to.lo, ", ", to.hi, "], zero ", to.zero,
             ": need [0, levels], zero 0");
-    bool scaled = to.scale == 1.0 / static_cast<double>(to.hi);
+    bool scaled = static_cast<float>(to.scale) == static_cast<float>(1.0 / static_cast<double>(to.hi));
     require(scaled, "writes ", shown(to.name), " with scale ", to.scale, ", need 1 / levels, levels ", to.hi);
     return from.shape;
 }

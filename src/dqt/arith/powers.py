@@ -41,14 +41,21 @@ def row_bits(count: int) -> int:
     return POWER_BITS - count.bit_length()
 
 
-def powers(below: Integers, m: int, shift: int, count: int, table: Any) -> Integers:
-    """``2^P * 2^-t`` for ``t = below * m / 2^shift`` in units of ``2^-10`` (equations 25 and 27).
+def exponents(below: Integers, m: int, shift: int) -> Integers:
+    """``t = below * m / 2^shift`` in units of ``2^-10``, rounded half up (equation 25).
 
     Args:
         below: the row's largest value minus each value, 0 or more; ``below * m < 2^63 - 2^31`` is the caller's proof.
-        count: values in a row.   table: :func:`power_table`, an array of the same library.
     """
-    t = (below * m + ((1 << shift) >> 1)) >> shift
+    return (below * m + ((1 << shift) >> 1)) >> shift
+
+
+def powers(t: Integers, count: int, table: Any) -> Integers:
+    """``2^P * 2^-t``, rounded half up (equation 27).
+
+    Args:
+        t: of :func:`exponents`.   count: values in a row.   table: :func:`power_table`, an array of the same library.
+    """
     right = ((t >> FRACTION_BITS) + (POWER_BITS - row_bits(count))).clip(0, POWER_BITS + 2)
     return (table[t & ((1 << FRACTION_BITS) - 1)] + ((1 << right) >> 1)) >> right
 

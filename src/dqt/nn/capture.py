@@ -59,6 +59,7 @@ class Captured:
     ``uses``: parameter of the model -> path and name of each tensor that it becomes, or that is computed from it.
     ``frozen``: names of tensors among these, such as ``conv1.weight``, that the model does not train: parameters
     without ``requires_grad``, and weights that it holds as buffers. ``calls``: the operator that each value comes from.
+    ``modules``: those that operators without a width bring, by path.
     """
 
     inputs: Inputs
@@ -68,6 +69,7 @@ class Captured:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     held: dict[str, tuple[Tensor, bool]] = field(default_factory=dict)
+    modules: dict[str, nn.Module] = field(default_factory=dict)
     uses: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     calls: dict[str, fx.Node] = field(default_factory=dict)
 

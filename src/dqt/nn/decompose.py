@@ -17,7 +17,9 @@ from torch._decomp import decomposition_table
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-WHOLE = {"softmax", "log_softmax", "layer_norm", "rms_norm", "group_norm", "scaled_dot_product_attention"}
+WHOLE = {
+    "softmax", "log_softmax", "layer_norm", "rms_norm", "group_norm", "instance_norm", "scaled_dot_product_attention",
+}  # fmt: skip
 """Operators that lose too much where each of their parts becomes codes: never taken apart."""
 KNOWN = (
     "addcdiv", "addcmul", "addmv", "affine_grid_generator", "baddbmm", "dot", "hypot", "linalg_vector_norm", "logit",

@@ -161,6 +161,12 @@ class _StraightThrough(torch.autograd.Function):
         return grads[0], None
 
 
+def straight_through(real: Tensor, exact: Tensor) -> Tensor:
+    """``exact``, to the bit, with the gradient of ``real``."""
+    result: Tensor = _StraightThrough.apply(real, exact)  # type: ignore[no-untyped-call]
+    return result
+
+
 def narrow_weight(weight: Tensor, scale: Tensor, n: int, b: int, h: Tensor) -> Tensor:
     """Real weights -> ``T_b(q)``, integers in float32 (equation 4), with straight-through and LSQ gradients.
 

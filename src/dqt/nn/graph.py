@@ -24,10 +24,11 @@ class Node:
         ins: the values it reads.
         shape: of the result, without the batch.
         layer: name of its :class:`~dqt.nn.layers.WidthLayer`, which is its module path.
+        product: name of a layer of the plan that has no weights: a product of two activations.
         norm: module path of its batch norm, or of the constants that it multiplies by and adds.
         edge: ``"relu"``, ``"unsigned"`` or ``"signed"``: the result becomes codes of an edge of its own (see
-            :class:`~dqt.nn.ranges.Edge`); ``"same"``: it keeps the codes of its input; ``"wide"``: it stays a wide
-            integer.
+            :class:`~dqt.nn.ranges.Edge`); ``"unit"``: codes from 0 to 1; ``"same"``: it keeps the codes of its
+            input; ``"wide"``: it stays a wide integer.
         floor, cap: bounds of a fused ReLU: the first of one whose result stays int32, the second of any.
         attrs: geometry, by kind.
         controller: whether only plan "auto" runs it.
@@ -38,6 +39,7 @@ class Node:
     ins: tuple[str, ...]
     shape: tuple[int, ...]
     layer: str = ""
+    product: str = ""
     norm: str = ""
     edge: str = "signed"
     floor: float = float("-inf")
@@ -56,7 +58,8 @@ class Node:
 
     def __str__(self) -> str:
         """Its kind, what it reads, and what is not as usual: ``conv(x) layer=stem edge=relu``."""
-        said = {"layer": self.layer, "norm": self.norm, "edge": self.edge if self.edge != "signed" else ""}
+        edge = self.edge if self.edge != "signed" else ""
+        said = {"layer": self.layer, "product": self.product, "norm": self.norm, "edge": edge}
         words = [f"{name}={value}" for name, value in said.items() if value]
         words += [f"{name}={value}" for name, value in self.attrs.items()]
         return " ".join([f"{self.kind}({', '.join(self.ins)})", *words])

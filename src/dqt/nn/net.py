@@ -25,7 +25,7 @@ from dqt.nn.operator import operators
 from dqt.nn.outputs import Signature
 from dqt.nn.ranges import Edge, Signal
 from dqt.nn.run import Choice, Run, controller_widths, edge_widths
-from dqt.nn.scales import Held, Scale
+from dqt.nn.scales import Held, RowAffine, Scale
 from dqt.nn.served import Served
 from dqt.program.program import Program
 
@@ -66,7 +66,7 @@ class Net(nn.Module):
         self.findings: tuple[Finding, ...] = ()
         self._dead = last_uses(self.nodes, [output.value for output in self.outputs])
         self._fake = {node.out: operators()[node.kind].fake for node in self.nodes}
-        readers = [(name, bool(node.layer)) for node in self.nodes for name in node.ins]
+        readers = [(name, bool(node.layer or node.product)) for node in self.nodes for name in node.ins]
         self._shared = {name for name, _ in readers if {(name, True), (name, False)} <= set(readers)}
         self.variants: tuple[tuple[tuple[Node, ...], dict[str, int]], ...] = ()
         self._served = Served()
@@ -229,6 +229,13 @@ class Net(nn.Module):
         module = self.find(path)
         assert isinstance(module, Held)
         return module.value
+
+    def row_affine(self, path: str) -> tuple[Tensor | None, Tensor | None]:
+        """Gain and bias of a norm of rows, where it has them."""
+        module = self.find(path)
+        if not isinstance(module, RowAffine):
+            raise _replaced(path, module)
+        return module.weight, module.bias
 
     def norm(self, path: str) -> Norm | None:
         """The batch norm of a node, if it has one."""

@@ -55,6 +55,7 @@ class Operator:
         keeps_sign: its result is never negative where its operands never are.
         int32_result: its result is a sum that may stay int32, because an output shows it; that of a layer always may.
         int32_operands: it may read such a sum as it is.
+        streams: it loses least where its operand is such a sum: a norm of a residual stream, a softmax of scores.
         moves: in evaluation it only moves values: behind the last layer it keeps int32 outputs as they are.
         reads_integers: its operands may be integers as they are, such as tokens; what moves values may, too.
         shares_memory: names of ``aten`` whose result may share the memory of the operand, so that changing one in place
@@ -70,6 +71,7 @@ class Operator:
     keeps_sign: bool = False
     int32_result: bool = False
     int32_operands: bool = False
+    streams: bool = False
     moves: bool = False
     reads_integers: bool = False
     shares_memory: frozenset[str] = frozenset()

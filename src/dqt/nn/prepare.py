@@ -32,7 +32,7 @@ from dqt.nn.operator import operators
 from dqt.nn.outputs import Output, Signature, output_names, states_of
 from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Edge, Kind
-from dqt.nn.scales import Held, Scale
+from dqt.nn.scales import Held, RowAffine, Rows, Scale
 from dqt.nn.ties import tie
 from dqt.nn.variants import Variant, joint, with_constants
 
@@ -203,7 +203,11 @@ def _layers(captured: Captured) -> tuple[Layer, ...]:
             counts = operators()[node.kind].counts
             macs, inputs, outputs = counts(node, tuple(weight.shape), captured.shapes[node.ins[0]])
             layers.append(Layer(node.layer, macs, weight.numel(), inputs, outputs, node.layer in edges))
-    if not layers:
+        if node.product:
+            depth, outputs = captured.shapes[node.ins[0]][-1], math.prod(node.shape)
+            inputs = sum(math.prod(captured.shapes[name]) for name in node.ins)
+            layers.append(Layer(node.product, outputs * depth, 0, inputs, outputs))
+    if not captured.layers:
         raise UnsupportedError("the model has no convolution and no linear layer: there is nothing to quantize")
     return tuple(layers)
 
@@ -251,13 +255,15 @@ def _fill(net: Net, captures: Captures, plans: Plans | None) -> None:
             widths = c.widths if layers & chosen else (c.master,)
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
             place(net, node.norm, norm)
-        if node.edge in ("relu", "unsigned", "signed"):
+        if node.edge in ("relu", "unsigned", "signed", "unit"):
             kind, features = cast("Kind", node.edge), math.prod(node.shape)
             net.edges[edge_key(node.out)] = Edge(node.out, kind, c.master, features, c.momentum, node.cap)
     kind = "signed" if c.input_signed else "unsigned"
     for one in net.inputs.each:
         if one.kind == "float" and net.owners[one.name] == one.name:
             net.edges[edge_key(one.name)] = Edge(one.name, kind, c.master, math.prod(one.shape), c.momentum)
+    for path, module in captured.modules.items():
+        place(net, path, module)
     _freeze(net, captured.frozen)
     tie(net, captured.uses)
 
@@ -269,13 +275,13 @@ def _freeze(net: Net, frozen: set[str]) -> None:
     of activations are not a part of the model that was frozen: they are learned, or follow the data, everywhere.
     """
     for path, module in net.named_modules():
-        if isinstance(module, WidthLayer | Norm):
+        if isinstance(module, WidthLayer | Norm | RowAffine | Rows):
             for leaf in ("weight", "bias"):
                 if f"{path}.{leaf}" in frozen:
                     _freeze_one(module, leaf)
 
 
-def _freeze_one(module: WidthLayer | Norm, leaf: str) -> None:
+def _freeze_one(module: WidthLayer | Norm | RowAffine | Rows, leaf: str) -> None:
     for part in module.sets if isinstance(module, Norm) else (module,):
         getattr(part, leaf).requires_grad_(False)
     if isinstance(module, WidthLayer) and module.learned and leaf == "weight":

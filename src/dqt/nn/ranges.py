@@ -17,14 +17,14 @@ TINY = 1e-20
 OBSERVED = 32
 JUMP = 8.0
 """No batch pulls a tracked range towards more than this many times itself: one wild value is not the data."""
-Kind = Literal["relu", "unsigned", "signed"]
+Kind = Literal["relu", "unsigned", "signed", "unit"]
 
 
 class Edge(Uncalled):
     """Quantizer of one activation: ``scale = clip / levels``, zero point 0 or, where signs differ, ``2^(n-1)``.
 
     Kinds: ``"relu"``, whose clamp is the activation and whose clip is learned; ``"unsigned"``, never negative, tracked;
-    ``"signed"``, tracked.
+    ``"signed"``, tracked; ``"unit"``, from 0 to 1, which never moves.
 
     Attributes:
         clip: 0-d float32, the largest magnitude that is represented. A parameter where it is learned (``kind`` is
@@ -72,6 +72,8 @@ class Edge(Uncalled):
         A few dozen samples tell the batch's maximum well enough, at a part of the memory traffic. What a batch
         pulls towards is at most ``JUMP * clip``.
         """
+        if self.kind == "unit":
+            return
         largest = self._largest(raw.detach()).float() * self.ratio
         moved = self.momentum * self.clip + (1 - self.momentum) * torch.minimum(largest, JUMP * self.clip)
         self.clip.copy_(torch.where(torch.isfinite(largest), moved, self.clip))

@@ -64,3 +64,29 @@ class Held(nn.Module):
             self.value = nn.Parameter(own)
         else:
             self.register_buffer("value", own)
+
+
+class RowAffine(nn.Module):
+    """Gain and bias of a norm, under the names that the model has for them; ``None``: it has none."""
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, weight: Tensor | None, bias: Tensor | None) -> None:
+        super().__init__()
+        for name, value in (("weight", weight), ("bias", bias)):
+            own = None if value is None else nn.Parameter(value.detach().to(torch.float32, copy=True))
+            self.register_parameter(name, own)
+
+
+class Rows(nn.Module):
+    """The rows of an embedding: int8 codes with a scale for each row, its largest magnitude over 127."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.detach().to(torch.float32, copy=True))
+
+    def codes_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows ``[..., features]`` -> their codes, integers in float32, and their scales ``[..., 1]``."""
+        scale = (rows.detach().abs().amax(-1, keepdim=True) / 127).clamp_min(1e-20)
+        return (rows.detach() / scale).round(), scale

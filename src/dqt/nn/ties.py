@@ -15,7 +15,7 @@ from torch import nn
 
 from dqt.nn.errors import TieWarning
 from dqt.nn.layers import WidthLayer
-from dqt.nn.scales import Held, Scale
+from dqt.nn.scales import Held, Rows, Scale
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -48,7 +48,7 @@ def _tied(one: nn.Module, other: nn.Module, leaf: str, its_leaf: str) -> bool:
     a, b = one._parameters[leaf], other._parameters[its_leaf]
     assert a is not None
     assert b is not None
-    able = all(isinstance(module, WidthLayer | Held | Scale) for module in (one, other))
+    able = all(isinstance(module, WidthLayer | Held | Rows | Scale) for module in (one, other))
     if not able or a.shape != b.shape or not torch.equal(a, b):
         return not (a.requires_grad or b.requires_grad)
     other._parameters[its_leaf] = a

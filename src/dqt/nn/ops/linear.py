@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, fx
 
 from dqt.nn import integers
+from dqt.nn.attention import multiply_activations
 from dqt.nn.einsum import einsum
 from dqt.nn.graph import Node
 from dqt.nn.layered import add_layer, fake_layer
@@ -34,13 +35,13 @@ def _addmm(b: Builder, call: fx.Node) -> str:
 
 
 def _matmul(b: Builder, call: fx.Node) -> str:
-    """A product of which one operand is constant: a matrix, or a vector."""
+    """A product with a constant, a matrix or a vector, or of two activations."""
     first, second = call.args[:2]
     if b.constants.of(second) is not None:
         return _product(b, call, first, second)
     if b.constants.of(first) is not None:
         return _product_from_left(b, call, first, second)
-    raise b.unsupported(call, "multiplies two activations")
+    return multiply_activations(b, call, first, second)
 
 
 def _product(b: Builder, call: fx.Node, x: Any, weight: Any, bias: Any = None) -> str:

@@ -16,6 +16,7 @@ from dqt.nn.passes.merge_moves import merge_moves
 from dqt.nn.passes.place_quantizers import place_quantizers
 from dqt.nn.passes.sink_moves import sink_moves
 from dqt.nn.passes.widen_outputs import widen_outputs
+from dqt.nn.passes.widen_streams import widen_streams
 
 
 def rewritten(graph: Graph, *, input_signed: bool) -> Graph:
@@ -29,6 +30,7 @@ def rewritten(graph: Graph, *, input_signed: bool) -> Graph:
         fold_norms,
         fuse_activations,
         widen_outputs,
+        widen_streams,
         fuse_activations,
     ):
         graph = each(graph)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from dqt.nn.graph import Graph, Node
 from dqt.nn.operator import operators
 
-POSITIVE = {"relu", "unsigned"}
+POSITIVE = {"relu", "unsigned", "unit"}
 
 
 def place_quantizers(graph: Graph, *, input_signed: bool) -> Graph:

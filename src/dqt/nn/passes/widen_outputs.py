@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from dqt.nn.graph import Graph, Node
@@ -16,9 +17,9 @@ def widen_outputs(graph: Graph) -> Graph:
     """
     ends = _ends(graph)
     for value in ends:
-        graph = _tapped(graph, value, ends)
+        graph = tapped(graph, value, lambda reader: _takes(reader, ends))
     whole = _with_operands(graph, ends)
-    nodes = [_widened(node) if node.out in whole and node.edge != "same" else node for node in graph.nodes]
+    nodes = [widened(node) if node.out in whole and node.edge != "same" else node for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes))
 
 
@@ -33,18 +34,19 @@ def _ends(graph: Graph) -> set[str]:
         while node is not None and operators()[node.kind].moves:
             path.append(node.out)
             node = graph.producer(node.ins[0])
-        if node is not None and _sums(node):
+        if node is not None and sums(node):
             found.update((*path, node.out))
     return found
 
 
-def _sums(node: Node) -> bool:
+def sums(node: Node) -> bool:
+    """Whether the result of a node may stay int32."""
     return (bool(node.layer) or operators()[node.kind].int32_result) and node.edge != "same"
 
 
-def _tapped(graph: Graph, value: str, ends: set[str]) -> Graph:
-    """Codes of ``value`` for those of its readers that are no output."""
-    others = {node.out for node in graph.nodes if value in node.ins and not _takes(node, ends)}
+def tapped(graph: Graph, value: str, takes: Callable[[Node], bool]) -> Graph:
+    """Codes of an int32 ``value`` for those of its readers that do not take it as it is, and for states."""
+    others = {node.out for node in graph.nodes if value in node.ins and not takes(node)}
     if not others and value not in graph.kept:
         return graph
     name, source = f"{value}.codes", next(node for node in graph.nodes if node.out == value)
@@ -70,7 +72,7 @@ def _only_for(graph: Graph, value: str, whole: set[str]) -> bool:
     node, readers = graph.producer(value), graph.readers(value)
     if node is None or not all(reader is not None and _takes(reader, whole) for reader in readers):
         return False
-    return _sums(node) or (operators()[node.kind].moves and _only_for(graph, node.ins[0], whole | {value}))
+    return sums(node) or (operators()[node.kind].moves and _only_for(graph, node.ins[0], whole | {value}))
 
 
 def _takes(reader: Node, whole: set[str]) -> bool:
@@ -78,6 +80,6 @@ def _takes(reader: Node, whole: set[str]) -> bool:
     return reader.out in whole and (kind.int32_operands or kind.moves)
 
 
-def _widened(node: Node) -> Node:
+def widened(node: Node) -> Node:
     """``node`` with an int32 result; the clamp of a ReLU stays."""
     return replace(node, edge="wide", floor=0.0) if node.edge == "relu" else replace(node, edge="wide")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dqt.arith.bounds import INT32
-from dqt.arith.powers import FACTOR_BITS, POWER_BITS, power_table, powers, probabilities, row_factor
+from dqt.arith.powers import FACTOR_BITS, POWER_BITS, exponents, power_table, powers, probabilities, row_factor
 from dqt.program.errors import require
 from dqt.program.operator import Operator, Scope
 from dqt.program.schema import size
@@ -40,7 +42,8 @@ class Softmax(Operator):
         require(0 <= self.m <= INT32, f"m {self.m}, need 0 to {INT32}")
         unsigned = out.zero == 0 and out.lo == 0 and 1 <= out.hi <= MOST_LEVELS
         require(unsigned, f"writes {out.name} in [{out.lo}, {out.hi}], zero {out.zero}: need [0, levels], zero 0")
-        require(out.scale == 1 / out.hi, f"writes {out.name} with scale {out.scale}, need {1 / out.hi}: 1 / levels")
+        scaled = np.float32(out.scale) == np.float32(1 / out.hi)
+        require(bool(scaled), f"writes {out.name} with scale {out.scale}, need {1 / out.hi}: 1 / levels")
         return x.shape
 
     def run(self, run: Execution) -> Any:
@@ -50,7 +53,7 @@ class Softmax(Operator):
         levels, count = run.value(self.out).hi, x.shape[-1]
         for some in xp.blocks(len(out), size(out.shape[1:])):
             q = xp.int64(x[some])
-            power = powers(xp.largest(q, (-1,)) - q, self.m, self.shift, count, table)
+            power = powers(exponents(xp.largest(q, (-1,)) - q, self.m, self.shift), count, table)
             factor = row_factor(power.sum(-1, keepdims=True), count, levels)
             out[some] = probabilities(power, factor, count)
         return out

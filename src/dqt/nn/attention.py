@@ -1,0 +1,114 @@
+"""Products of two activations as nodes, and attention: a product, a mask, a softmax, a product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from dqt.nn.calls import module_path
+from dqt.nn.moves import reshaped, transposed
+from dqt.nn.ops.softmax import append_softmax
+
+if TYPE_CHECKING:
+    from dqt.nn.capture import Builder
+
+MASKED = -1e4
+"""What is added to a score so that a softmax does not see it is smaller than this."""
+
+
+def multiply_activations(b: Builder, call: fx.Node, first: Any, second: Any) -> str:
+    """Append ``first @ second``.
+
+    Raises:
+        UnsupportedError: a vector, or samples are multiplied with others.
+    """
+    names = [b.operand(call, each) for each in (first, second)]
+    ranks = [each.meta["val"].dim() for each in (first, second)]
+    placed = [b.placements.of(each) for each in (first, second)]
+    alike = ranks[0] == ranks[1] and placed[0] == placed[1] and placed[0].dim < ranks[0] - 2
+    if not alike:
+        raise b.unsupported(
+            call, "multiplies two activations of other forms than [N, .., I, K] and [N, .., K, J], samples by samples"
+        )
+    b.placements.put(call, placed[0])
+    return append_product(b, call, names[0], names[1], "product")
+
+
+def append_product(b: Builder, call: fx.Node, first: str, second: str, what: str, scale: float = 1.0) -> str:
+    """Append the product of the last two dimensions of two values; ``what``: how its layer is called."""
+    shapes = [b.captured.shapes[name] for name in (first, second)]
+    lead = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
+    name = b.path(".".join(part for part in (module_path(call), what) if part))
+    shape = (*lead, shapes[0][-2], shapes[1][-1])
+    return b.add(call, "mat_mul", [first, second], name, product=name, shape=shape, attrs={"scale": scale})
+
+
+def attention(
+    b: Builder, call: fx.Node, operands: Sequence[Any], mask: Any, *, causal: bool, scale: Any, grouped: bool
+) -> str:
+    """Append ``softmax(q @ k^T * scale + mask) @ v`` of values ``[N, .., length, size]``."""
+    q, k, v = (b.value(call, each) for each in operands)
+    shape = b.captured.shapes[q]
+    factor = 1 / math.sqrt(shape[-1]) if scale is None else float(scale)
+    if grouped and b.captured.shapes[k][-3] != shape[-3]:
+        q, k, v = _grouped(b, call, q, k, v)
+    rank = len(b.captured.shapes[k])
+    k = transposed(b, call, k, (*range(rank - 2), rank - 1, rank - 2))
+    scores = append_product(b, call, q, k, "scores", factor)
+    scores = _masked(b, call, scores, mask, causal=causal)
+    weights = append_softmax(b, call, scores, len(b.captured.shapes[scores]) - 1)
+    y = append_product(b, call, weights, v, "context")
+    return reshaped(b, call, y, b.shape(call))
+
+
+def _grouped(b: Builder, call: fx.Node, q: str, k: str, v: str) -> tuple[str, str, str]:
+    """Heads of queries beside the one head of keys and values that they share."""
+    *lead, heads, length, size = b.captured.shapes[q]
+    shared = b.captured.shapes[k][-3]
+    q = reshaped(b, call, q, (*lead, shared, heads // shared, length, size))
+    k, v = (reshaped(b, call, x, (*s[:-2], 1, *s[-2:])) for x, s in ((x, b.captured.shapes[x]) for x in (k, v)))
+    return q, k, v
+
+
+def _masked(b: Builder, call: fx.Node, scores: str, mask: Any, *, causal: bool) -> str:
+    """The scores with what must not be seen far below: for a causal mask, keys behind the query."""
+    shape = b.captured.shapes[scores]
+    if causal:
+        ones = torch.ones(shape[-2:], dtype=torch.bool).tril()
+        scores = append_mask(b, call, scores, _additive(ones))
+    if mask is None:
+        return scores
+    constant = b.constants.of(mask)
+    if constant is None:
+        return b.add(call, "add", [scores, b.value(call, mask)], shape=shape)
+    dims = len(b.shape(call)) + 1
+    whole = constant.reshape((1,) * (dims - constant.dim()) + tuple(constant.shape))
+    if whole.shape[0] != 1:
+        raise b.unsupported(call, f"has a mask of shape {list(constant.shape)}, one for each sample of a batch")
+    whole = whole[0]
+    if whole.dim() < len(shape) and whole.shape[-3] not in (1, shape[-4]):  # one for each head, which are in groups
+        whole = whole.reshape(*whole.shape[:-3], *shape[-4:-2], *whole.shape[-2:])
+    elif whole.dim() < len(shape):
+        whole = whole.unsqueeze(-3)
+    if bool((whole == 0).all()) and whole.dtype != torch.bool:
+        return scores
+    return append_mask(b, call, scores, _additive(whole))
+
+
+def _additive(mask: Tensor) -> Tensor:
+    """A mask as what is added: where it is true, or a number, nothing or that."""
+    if mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
+    return mask.float().clamp_min(torch.finfo(torch.float32).min)
+
+
+def append_mask(b: Builder, call: fx.Node, x: str, mask: Tensor) -> str:
+    """Append ``x + mask``, a constant of as many dimensions, some of whose numbers are below ``MASKED``."""
+    path = b.path(".".join(part for part in (module_path(call), call.name, "mask") if part))
+    b.held[path] = (mask, False)
+    return b.add(call, "mask", [x], path, shape=b.captured.shapes[x], attrs={"path": path})

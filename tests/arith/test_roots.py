@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqt.arith.roots import ENERGY_BITS, energy, inverse_root, normalize, root_table, row_shift, shifted
+from dqt.arith.roots import ENERGY_BITS, added_energy, energy, inverse_root, normalize, root_table, row_shift, shifted
 from tests.arith.lanes import Int64, integer_only
 
 SMALLEST, LARGEST = 1, 2**ENERGY_BITS - 1
@@ -51,7 +51,7 @@ def test_a_normalized_row_is_the_real_one(q: list[int], center: bool, epsilon: i
     assert row.tolist() == v
     assert k == 0 or 2**28 <= (max(map(abs, q)) >> k) * 2 ** count.bit_length() < 2**30
     total = sum(v) if center else 0
-    w = energy((row * row).sum(), np.int64(total), count, epsilon, k)
+    w = energy((row * row).sum(), np.int64(total), count, added_energy(count, epsilon, 32), k)
     exact = Fraction(count * sum(x * x for x in v) - total * total) + Fraction(count * count * epsilon, 2**32 * 4**k)
     assert abs(int(w) - max(exact, Fraction(1))) <= 1  # the rounding of E, and the floor of its shift
     got = normalize(row * count - total, *inverse_root(w, root_table()))

@@ -28,7 +28,7 @@ from dqt.arith.fixed import area_multiplier, choose_shift, multiplier, offset, r
 from dqt.arith.nested import code_floor, code_nearest, midpoints, narrow_activation, narrow_weight
 from dqt.arith.powers import exponents, power_table, powers, probabilities, row_factor
 from dqt.arith.resize import between, neighbours, resized
-from dqt.arith.roots import energy, inverse_root, normalize, root_table, row_shift, shifted
+from dqt.arith.roots import added_energy, energy, inverse_root, normalize, root_table, row_shift, shifted
 
 HERE = Path(__file__).parent
 Inputs = dict[str, Any]
@@ -52,13 +52,13 @@ def run_bound(weight: list[list[int]], x_lo: int, x_hi: int) -> Inputs:
     return {"lo": bound.lo.tolist(), "hi": bound.hi.tolist(), "bits": bound.bits}
 
 
-def run_norm(v: list[int], epsilon: int, *, center: bool) -> Inputs:
+def run_norm(v: list[int], epsilon: int, fraction: int, *, center: bool) -> Inputs:
     """A row through equations 22 to 24."""
     row = ints(v)
     k = row_shift(np.abs(row).max(), len(row))
     row = shifted(row, k)
     total = row.sum() * center
-    w = energy((row * row).sum(), total, len(row), epsilon, k)
+    w = energy((row * row).sum(), total, len(row), added_energy(len(row), epsilon, fraction), k)
     r, doublings = inverse_root(w, root_table())
     result = normalize(row * len(row) - total, r, doublings)
     return {"shift": int(k), "w": int(w), "r": int(r), "doublings": int(doublings), "normalized": result.tolist()}
@@ -177,13 +177,16 @@ def roots_cases() -> Iterator[tuple[str, Any]]:
     ends = [v for i in range(32, 128) for v in (i << 55, ((i + 1) << 55) - 1)]  # of every interval of the table
     yield "inverse_root", {"w": first + ends}
     for center in (True, False):
-        yield "norm", {"v": [7], "epsilon": 0, "center": center}  # a row of one: no deviation, or only itself
-        yield "norm", {"v": [0, 0, 0], "epsilon": 0, "center": center}  # 0 / 0 is 0
-        yield "norm", {"v": [5, 5, 5, 5], "epsilon": 43, "center": center}
-        yield "norm", {"v": [-(2**15) + 1, 2**15 - 1] * 4, "epsilon": 1 << 32, "center": center}
+        yield (
+            "norm",
+            {"v": [7], "epsilon": 0, "fraction": 0, "center": center},
+        )  # a row of one: no deviation, or only itself
+        yield "norm", {"v": [0, 0, 0], "epsilon": 0, "fraction": 0, "center": center}  # 0 / 0 is 0
+        yield "norm", {"v": [5, 5, 5, 5], "epsilon": 43, "fraction": 32, "center": center}
+        yield "norm", {"v": [-(2**15) + 1, 2**15 - 1] * 4, "epsilon": 1 << 32, "fraction": 32, "center": center}
         for low, high, count in ((0, 256, 9), (-128, 128, 16), (-32767, 32768, 33), (-(2**31) + 1, 2**31, 60)):
             v = rng.integers(low, high, size=count).tolist()
-            yield "norm", {"v": v, "epsilon": int(rng.integers(0, 2**34)), "center": center}
+            yield "norm", {"v": v, "epsilon": int(rng.integers(0, 2**34)), "fraction": 34, "center": center}
 
 
 def powers_cases() -> Iterator[tuple[str, Any]]:

@@ -176,7 +176,7 @@ class Naive:
             rows.setdefault((*i[: op.axis], i[op.axis] // length), []).append(i)
         out: Tensor = {}
         for row in rows.values():
-            v = normalized([data[op.x][i] - value.zero for i in row], op.epsilon, center=op.center)
+            v = normalized([data[op.x][i] - value.zero for i in row], op.epsilon, op.fraction, center=op.center)
             for i, u in zip(row, v, strict=True):
                 k = tuple(0 if d == 1 else at for d, at in zip(op.m.shape, i, strict=True))
                 out[i] = self.rounded(op, u, op.m[k], op.c[k])

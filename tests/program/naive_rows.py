@@ -6,13 +6,13 @@ from functools import cache
 from math import isqrt
 
 
-def normalized(v: list[int], epsilon: int, *, center: bool) -> list[int]:
+def normalized(v: list[int], epsilon: int, fraction: int, *, center: bool) -> list[int]:
     """In units of 2^-20 (equations 22 to 24)."""
     count = len(v)
     by = 2 ** max(0, max(abs(x) for x in v).bit_length() + count.bit_length() - 30)
     v = [(x + by // 2) // by for x in v]
     total = sum(v) if center else 0
-    w = count * sum(x * x for x in v) - total**2 + (count**2 * epsilon + 2**31) // 2**32 // by**2
+    w = count * sum(x * x for x in v) - total**2 + (count**2 * epsilon + 2**fraction // 2) // 2**fraction // by**2
     w, j = max(w, 1), 0
     while w < 2**60:
         w, j = 4 * w, j + 1

@@ -10,6 +10,7 @@ using namespace ir;
 
 namespace {
 
+constexpr int64_t kMostFraction = 62;
 constexpr int64_t kMostValues = int64_t{1} << DQT_UNIT_BITS;  // of a row: what is normalized fits int32
 
 // How many values a row has.
@@ -99,7 +100,7 @@ class Rows {
 }  // namespace
 
 Int128 ir::added(const Normalize& op, int64_t count) {
-    return (Int128{count} * count * op.epsilon + (Int128{1} << 31)) >> 32;
+    return (Int128{count} * count * op.epsilon + ((Int128{1} << op.fraction) >> 1)) >> op.fraction;
 }
 
 Shape Normalize::output_shape(const Scope& scope) const {
@@ -111,6 +112,7 @@ Shape Normalize::output_shape(const Scope& scope) const {
     bool divides = groups >= 1 && groups <= length && length % groups == 0;
     require(divides, groups, " groups do not divide dimension ", axis, " of ", shown(shape));
     require(epsilon >= 0, "epsilon ", epsilon, ", need 0 or more");
+    require(fraction >= 0 && fraction <= kMostFraction, "fraction ", fraction, ", need 0 to ", kMostFraction);
     bool fits = m.shape.size() == rank;
     for (size_t d = 0; fits && d < rank; ++d) fits = m.shape[d] == 1 || m.shape[d] == shape[d];
     require(fits, "m of shape ", shown(m.shape), ", need the dimensions of ", shown(shape), ", each as long or 1");

@@ -19,8 +19,6 @@ ROOT_BITS = 45
 """An inverse root is ``2^45 / sqrt(w)`` for ``w`` in ``[2^30, 2^32)``: an integer in ``(2^29, 2^30]``."""
 UNIT_BITS = 20
 """A normalized value is an integer in units of ``2^-20``."""
-EPSILON_BITS = 32
-"""The ``eps`` of a normalization is an integer in units of ``2^-32`` of its input's squared scale."""
 SUM_BITS = 30
 """The sum of a row's magnitudes is below ``2^30``."""
 FIRST_BITS = 25
@@ -53,20 +51,20 @@ def shifted(v: Integers, k: Integers) -> Integers:
     return (v + ((1 << k) >> 1)) >> k
 
 
-def energy(squares: Integers, total: Integers, count: int, epsilon: int, k: Any = 0) -> Integers:
+def energy(squares: Integers, total: Integers, count: int, added: int, k: Any = 0) -> Integers:
     """``max(count * squares - total^2 + (E >> 2k), 1)``: ``count^2`` times variance plus eps (equation 22).
 
     Args:
         squares, total: sums of ``v^2`` and of ``v`` over ``count`` integers; ``total`` is 0 for a root mean square.
-        epsilon: in units of ``2^-32``; ``E`` is ``count^2`` times it, rounded half up.
+        added: ``E``, of :func:`added_energy`.
         k: of :func:`row_shift`.
     """
-    return (squares * count - total * total + ((squares * 0 + added(count, epsilon)) >> (k * 2))).clip(1, None)
+    return (squares * count - total * total + ((squares * 0 + added) >> (k * 2))).clip(1, None)
 
 
-def added(count: int, epsilon: int) -> int:
-    """``E``: what ``epsilon`` adds to an energy (equation 22)."""
-    return (count * count * epsilon + (1 << (EPSILON_BITS - 1))) >> EPSILON_BITS
+def added_energy(count: int, epsilon: int, fraction: int) -> int:
+    """``E``: what an eps of ``epsilon / 2^fraction`` adds to an energy, rounded half up (equation 22)."""
+    return (count * count * epsilon + ((1 << fraction) >> 1)) >> fraction
 
 
 def inverse_root(w: Integers, table: Any) -> tuple[Integers, Integers]:

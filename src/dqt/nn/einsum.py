@@ -1,4 +1,4 @@
-"""Einstein sums that are a reordering, a sum over dimensions, or a layer: a product with a constant."""
+"""Einstein sums that are a reordering, a sum, a layer (a product with a constant), or a product of two activations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx
 
+from dqt.nn.attention import append_product
 from dqt.nn.layered import add_layer
 from dqt.nn.moves import reshaped, transposed
 
@@ -15,16 +16,18 @@ if TYPE_CHECKING:
 
 
 def einsum(b: Builder, call: fx.Node) -> str:
-    """Append what ``call`` computes of one activation, and of a constant that it multiplies.
+    """Append what ``call`` computes of one activation, of one and a constant that it multiplies, or of two.
 
     Raises:
-        UnsupportedError: it is another product: of two activations, or element by element.
+        UnsupportedError: it is another product, such as one element by element.
     """
     equation, operands = str(call.args[0]), list(call.args[1])  # type: ignore[arg-type]
     ins, out = _labels(equation, [_rank(b, each) for each in operands])
     constants = [b.constants.of(each) is not None for each in operands]
+    if constants == [False, False]:
+        return _of_two(b, call, [b.value(call, each) for each in operands], ins, out)
     if len(operands) > 2 or constants.count(False) != 1:
-        raise b.unsupported(call, f"is {equation!r}, no product of an activation with a constant")
+        raise b.unsupported(call, f"is {equation!r}, no product of two, or of an activation with constants")
     at = constants.index(False)
     x, labels = b.value(call, operands[at]), ins[at]
     if labels[0] != out[0] or labels[0] in "".join(ins[:at] + ins[at + 1 :]):
@@ -77,6 +80,33 @@ def _product(
     fields = {"shape": (*lengths, math.prod(columns))}
     x = add_layer(b, call, "linear", x, {}, turned, (given, None), **fields)
     return reshaped(b, call, x, (*lengths, *columns)), "".join((*kept, *free))
+
+
+def _of_two(b: Builder, call: fx.Node, values: list[str], ins: list[str], out: str) -> str:
+    """Append the product of two activations: what both have and the result has broadcasts, what it lacks is summed."""
+    (first, second), (x, y) = ins, values
+    lead = [each for each in first[1:] if each in second and each in out]
+    summed = [each for each in first if each in second and each not in out]
+    left, right = ([each for each in own if each not in other] for own, other in ((first, second), (second, first)))
+    once = all(len(set(each)) == len(each) for each in ins)
+    if not (once and summed and first[0] == second[0] == out[0] and {*left, *right} <= set(out)):
+        raise b.unsupported(call, f"is {call.args[0]!r}, which is no matrix product of each sample's own two operands")
+    x, lengths = _as_matrices(b, call, x, first, lead, left, summed)
+    y, others = _as_matrices(b, call, y, second, lead, summed, right)
+    z = append_product(b, call, x, y, "product")
+    sizes = lengths | others
+    z = reshaped(b, call, z, tuple(sizes[each] for each in (*lead, *left, *right)))
+    return _ordered(b, call, z, "".join((out[0], *lead, *left, *right)), out)
+
+
+def _as_matrices(
+    b: Builder, call: fx.Node, x: str, labels: str, lead: list[str], rows: list[str], columns: list[str]
+) -> tuple[str, dict[str, int]]:
+    """A value as matrices ``(*lead, rows, columns)``, and the length of each of its letters."""
+    sizes = dict(zip(labels[1:], b.captured.shapes[x], strict=True))
+    x = transposed(b, call, x, [labels.index(each) - 1 for each in (*lead, *rows, *columns)])
+    down, across = (math.prod(sizes[each] for each in part) for part in (rows, columns))
+    return reshaped(b, call, x, (*(sizes[each] for each in lead), down, across)), sizes
 
 
 def _ordered(b: Builder, call: fx.Node, x: str, labels: str, out: str) -> str:

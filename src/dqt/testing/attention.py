@@ -30,8 +30,8 @@ def normalize(
     k = b.rows(4 << 20, int(np.prod(constants)), zero, integers=integers, single=True)
     m, c = (k[name][0].reshape(constants) for name in ("m", "c"))
     out = b.value(shape, zero=zero, integers=integers)
-    epsilon = int(b.rng.choice([0, 1, 1 << 20, 1 << 36]))
-    b.ops.append(Normalize(x, out, axis, groups, center, epsilon, m, c, k["shift"], **b.clamp(integers)))
+    epsilon, fraction = int(b.rng.choice([0, 1, 1 << 20, 1 << 36])), int(b.rng.choice([0, 32, 62]))
+    b.ops.append(Normalize(x, out, axis, groups, center, epsilon, fraction, m, c, k["shift"], **b.clamp(integers)))
     return out
 
 

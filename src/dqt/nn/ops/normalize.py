@@ -13,8 +13,8 @@ from torch import Tensor, fx
 from dqt.arith import fixed
 from dqt.arith.roots import (
     ENERGY_BITS,
-    EPSILON_BITS,
     UNIT_BITS,
+    added_energy,
     energy,
     inverse_root,
     normalize,
@@ -28,7 +28,7 @@ from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.nn.scales import RowAffine
-from dqt.program.ops.normalize import Normalize
+from dqt.program.ops.normalize import MOST_FRACTION, Normalize
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
@@ -97,6 +97,7 @@ def append_norm(
         b.use(arg, path, leaf)
     b.note_frozen(path, **names)
     b.captured.modules[path] = RowAffine(tensors.get("weight"), tensors.get("bias"))
+    b.placements.put(call, b.placements.of(call.args[0]))  # type: ignore[arg-type]
     shape = b.captured.shapes[x]
     return b.add(call, "normalize", [x], path, shape=shape, attrs={**attrs, "module": path})
 
@@ -124,17 +125,18 @@ def _integers(x: Signal, node: Node, n: int) -> Tensor:
     k = row_shift(v.abs().amax(-1, keepdim=True), count)
     v = shifted(v, k)
     total = v.sum(-1, keepdim=True) * int(node.attrs["center"])
-    epsilon = _epsilon(node.attrs["eps"], float(x.scale), count)
-    w = energy((v * v).sum(-1, keepdim=True), total, count, epsilon, k)
+    added = added_energy(count, *_epsilon(node.attrs["eps"], float(x.scale), count))
+    w = energy((v * v).sum(-1, keepdim=True), total, count, added, k)
     table = torch.from_numpy(root_table()).to(v.device)
     u = normalize(v * count - total, *inverse_root(w, table)).double() * 2.0**-UNIT_BITS
     return u.reshape(x.raw.shape)
 
 
-def _epsilon(eps: float, scale: float, count: int) -> int:
-    """In units of ``2^-32`` of the squared scale, at most what the proof allows."""
-    most = 2.0 ** (ENERGY_BITS - 2) / count**2
-    return round(min(eps / scale**2, most) * 2**EPSILON_BITS)
+def _epsilon(eps: float, scale: float, count: int) -> tuple[int, int]:
+    """Of the squared scale, as an integer of 31 bits, or more, and the bits of its fraction; at most as is proved."""
+    real = min(eps / scale**2, 2.0 ** (ENERGY_BITS - 2) / count**2)
+    fraction = min(max(31 - math.frexp(real)[1], 0), MOST_FRACTION)
+    return round(real * 2.0**fraction), fraction
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -164,9 +166,9 @@ def _emit(e: Emission, node: Node) -> None:
     scale = gain * 2.0**-UNIT_BITS / out.scale
     shift = fixed.choose_shift(scale)
     m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.scale, out.zero, shift)
-    epsilon = _epsilon(a["eps"], source.scale, count)
+    epsilon, fraction = _epsilon(a["eps"], source.scale, count)
     x, y = e.source(node), e.result(node, out)
-    e.append(Normalize(x, y, a["axis"], a["groups"], a["center"], epsilon, m, c, shift, out.lo, out.hi))
+    e.append(Normalize(x, y, a["axis"], a["groups"], a["center"], epsilon, fraction, m, c, shift, out.lo, out.hi))
 
 
 OPERATOR = Operator(

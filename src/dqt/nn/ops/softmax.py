@@ -34,6 +34,7 @@ UNIT = math.log2(math.e) * (1 << FRACTION_BITS)
 def _softmax(b: Builder, call: fx.Node) -> str:
     x = b.operand(call, call.args[0])
     axis = b.placements.axis(call, call.args[0], int(call.args[1]))  # type: ignore[arg-type]
+    b.placements.put(call, b.placements.of(call.args[0]))  # type: ignore[arg-type]
     return append_softmax(b, call, x, axis)
 
 

@@ -11,7 +11,7 @@ from dqt.arith.fixed import requantize
 from dqt.arith.roots import (
     ENERGY_BITS,
     UNIT_BITS,
-    added,
+    added_energy,
     energy,
     inverse_root,
     normalize,
@@ -28,6 +28,7 @@ from dqt.program.values import Int32, Int64, Shape, Value
 if TYPE_CHECKING:
     from dqt.program.execute import Execution
 
+MOST_FRACTION = 62
 MOST_VALUES = 1 << UNIT_BITS
 """Of one row: a normalized value is at most its root, so that it fits int32."""
 
@@ -38,11 +39,12 @@ class Normalize(Operator):
 
     A row is what is normalized together: dimensions ``axis`` and after it, the first of them cut into ``groups``. Its
     integers ``v``, which are ``q - zero`` or that shifted right, give ``u = (count * v - total) / sqrt(w)`` with
-    ``w = count * sum v^2 - total^2 + E`` and ``E = count^2 * epsilon / 2^32`` (docs/numerics.md, equations 22 to 24).
+    ``w = count * sum v^2 - total^2 + E`` and ``E = count^2 * epsilon / 2^fraction`` (docs/numerics.md, equations 22 to
+    24).
 
     Attributes:
         center: subtract the mean; ``False``: ``total`` is 0 (RMS norm).
-        epsilon: in units of ``2^-32`` of the input's squared scale.
+        epsilon, fraction: the eps, ``epsilon / 2^fraction`` of the input's squared scale.
         m: int32 of as many dimensions as ``x``, each as long as there, or 1.   c: int64 of the same shape.
     """
 
@@ -52,6 +54,7 @@ class Normalize(Operator):
     groups: int
     center: bool
     epsilon: int
+    fraction: int
     m: Int32
     c: Int64
     shift: int
@@ -67,6 +70,7 @@ class Normalize(Operator):
         divides = 1 <= self.groups <= length and length % self.groups == 0
         require(divides, f"{self.groups} groups do not divide dimension {self.axis} of {x.shape}")
         require(self.epsilon >= 0, f"epsilon {self.epsilon}, need 0 or more")
+        require(0 <= self.fraction <= MOST_FRACTION, f"fraction {self.fraction}, need 0 to {MOST_FRACTION}")
         fits = len(self.m.shape) == len(x.shape) and all(
             d in (1, n) for d, n in zip(self.m.shape, x.shape, strict=True)
         )
@@ -78,7 +82,7 @@ class Normalize(Operator):
         """See :meth:`Operator.prove`."""
         count = self.count(scope.values[self.x])
         prove_within(count, MOST_VALUES, "the values of a row")
-        prove_within(added(count, self.epsilon), (1 << (ENERGY_BITS - 1)) - 1, "eps")
+        prove_within(added_energy(count, self.epsilon, self.fraction), (1 << (ENERGY_BITS - 1)) - 1, "eps")
         top = np.array([self.reach(count)])
         prove_product(-top, top, self.m.reshape(-1, 1), self.c.reshape(-1, 1), "")
 
@@ -99,12 +103,13 @@ class Normalize(Operator):
         m = run.constant((self.out, "m"), lambda: xp.constant(self.m.astype(np.int64)))
         c = run.constant((self.out, "c"), lambda: xp.constant(self.c))
         rows, count = (*value.shape[: self.axis], self.groups), self.count(value)
+        added = added_energy(count, self.epsilon, self.fraction)
         for some in xp.blocks(len(out), size(value.shape)):
             v = (xp.int64(x[some]) - value.zero).reshape(-1, *rows, count)
             k = row_shift(xp.largest(abs(v), (-1,)), count)
             v = shifted(v, k)
             total = v.sum(-1, keepdims=True) * int(self.center)
-            w = energy((v * v).sum(-1, keepdims=True), total, count, self.epsilon, k)
+            w = energy((v * v).sum(-1, keepdims=True), total, count, added, k)
             u = normalize(v * count - total, *inverse_root(w, table)).reshape(-1, *value.shape)
             out[some] = requantize(u, m, c, self.shift, self.lo, self.hi)
         return out

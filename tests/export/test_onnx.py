@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from dqt.export.packages import ExportError
 from dqt.program.interpret import execute
 from dqt.program.operator import operators
 from dqt.program.program import Program
-from dqt.testing import Builder, extremes, inputs, random_model, random_program
+from dqt.testing import Builder, extremes, inputs, random_model, random_program, random_transformer
 
 LEVELS = (
     ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -94,6 +94,18 @@ def test_random_programs_at_every_plan(seed: int) -> None:
                 assert_equal(served(model, fed(program, x), level), wanted)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_random_transformers_at_every_plan(seed: int) -> None:
+    program = random_transformer(seed, auto=seed % 3 == 0)
+    levels = LEVELS if seed % 4 == 0 else LEVELS[-1:]
+    for plan in plans(program):
+        model = integer_model(program, plan)
+        for x in (inputs(program, 3, seed), extremes(program, 2, seed)):
+            wanted = defined(program, x, plan)
+            for level in levels:
+                assert_equal(served(model, fed(program, x), level), wanted)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_several_inputs_outputs_and_states(seed: int) -> None:
     program = random_model(seed, auto=seed % 2 == 0)
@@ -110,9 +122,10 @@ def test_several_inputs_outputs_and_states(seed: int) -> None:
             state = dict(result.state)
 
 
+@pytest.mark.parametrize("make", [random_program, random_transformer])
 @pytest.mark.parametrize("seed", range(6))
-def test_the_reference_evaluator(seed: int) -> None:
-    program = random_program(seed, auto=seed % 2 == 0)
+def test_the_reference_evaluator(seed: int, make: Callable[..., Program]) -> None:
+    program = make(seed, auto=seed % 2 == 0)
     x = inputs(program, 2, seed)
     for plan in plans(program)[:2]:
         model = onnx.load_from_string(integer_model(program, plan))

@@ -21,6 +21,8 @@ from dqt.program.values import Value
 
 EXACT = 1 << 53
 """Integers of a smaller magnitude are exact in float64, in which sums and roundings are faster than in int64."""
+LIFT = 1 << 62
+"""Added before a shift, so that what is shifted is not negative; a multiple of every power of two that divides it."""
 UINT4 = 4
 """The widest weights that a smaller type than uint8 holds."""
 
@@ -97,6 +99,30 @@ class Graph:
     def cast(self, tensor: str, kind: str) -> str:
         """The tensor in another type, named as in ONNX: "INT32", "DOUBLE"."""
         return self.node("Cast", [tensor], to=getattr(self.onnx.TensorProto, kind))
+
+    # int64
+
+    def times(self, x: str, factor: int) -> str:
+        """``x * factor``."""
+        return self.node("Mul", [x, self.constant(np.int64(factor))])
+
+    def minus(self, x: str, less: int) -> str:
+        """``x - less``."""
+        return self.node("Sub", [x, self.constant(np.int64(less))]) if less else x
+
+    def right(self, x: str, k: str | int, *, signed: bool = False) -> str:
+        """``x >> k`` of int64 from 0; ``signed``: from ``-2^62`` below ``2^62``. ONNX shifts unsigned numbers alone."""
+        shift = self.constant(np.uint64(k)) if isinstance(k, int) else self.cast(k, "UINT64")
+        raised = self.node("Add", [x, self.constant(np.int64(LIFT))]) if signed else x
+        y = self.cast(self.node("BitShift", [self.cast(raised, "UINT64"), shift], direction="RIGHT"), "INT64")
+        if not signed:
+            return y
+        lift = self.node("BitShift", [self.constant(np.uint64(LIFT)), shift], direction="RIGHT")
+        return self.node("Sub", [y, self.cast(lift, "INT64")])
+
+    def halves_up(self, x: str, shift: int) -> str:
+        """``x / 2^shift``, rounded half up, of int64 from 0 to ``2^63 - 2^(shift - 1) - 1``."""
+        return self.right(self.node("Add", [x, self.constant(np.int64((1 << shift) >> 1))]), shift)
 
     # values
 

@@ -73,11 +73,13 @@ def test_refused(equation: str) -> None:
         ready(Sum(equation, shape), (6, 3))
 
 
-def test_products_of_activations_are_refused() -> None:
+def test_a_product_of_two_activations() -> None:
     class Both(Sum):
         def forward(self, x: Tensor) -> Tensor:
             y = self.layer(x)
             return torch.einsum("nlc,nmc->nlm", y, y.relu())
 
-    with pytest.raises(UnsupportedError, match="no product of an activation with a constant"):
-        ready(Both("", ()), (6, 3))
+    net, x = ready(Both("", ()), (6, 3), widths=(3, 8))
+    program = lower(net)
+    for plan in (3, 8):
+        np.testing.assert_array_equal(program(x, plan), net(x, plan, exact=True).numpy())

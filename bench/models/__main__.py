@@ -1,7 +1,7 @@
 """Take real models through prepare, calibrate, lower and every way to run them; record what becomes of each.
 
-Each model runs in a process of its own, within a time limit. The record is written after each, and models that it has
-are left out, so that the script goes on where it was interrupted.
+Each model runs in a process of its own, within limits of time and memory. The record is written after each, and models
+that it has are left out, so that the script goes on where it was interrupted.
 
 python -m bench.models                      every model that the record lacks
 python -m bench.models timm/ written/vit    those whose names begin so, again
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 from bench.common import Check, machine, place_of, write
+from bench.models import measure
+from bench.models.apart import apart
 from bench.models.catalog import held_out, models
 from bench.pages.models import histogram
 
@@ -57,15 +57,10 @@ def wanted(arguments: argparse.Namespace, rows: dict[str, Any]) -> list[str]:
 
 
 def measured(name: str, limit: float) -> dict[str, Any]:
-    """The row of a model."""
-    command = [sys.executable, "-W", "ignore", "-m", "bench.models.measure", name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
-        lines, why = done.stdout.splitlines(), f"the process ended with {done.returncode}: {done.stderr.strip()[-200:]}"
-    except subprocess.TimeoutExpired as error:
-        lines, why = (error.stdout or b"").decode().splitlines(), f"took more than {limit:g} s"
+    """The row of a model, from a process of its own with limits of time and memory."""
+    lines, why = apart(lambda: measure.main(name), limit)
     row: dict[str, Any] = next(
-        (json.loads(line) for line in reversed(lines) if line.startswith("{")), {"stage": "import"}
+        (json.loads(line) for line in reversed(lines) if line.startswith("{")), {"stage": "import", "peak_mib": 0}
     )
     if row["stage"] != "through" and "obstacles" not in row:
         row |= {"obstacles": [why], "crashed": True}

@@ -48,13 +48,13 @@ class Row:
         print(json.dumps(self.found), flush=True)
 
 
-def main() -> None:
-    """Measure, print."""
+def main(name: str) -> None:
+    """Measure a model, print its row."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     row = Row()
     try:
-        run(row, (models() | held_out())[sys.argv[1]])
+        run(row, (models() | held_out())[name])
         row.found["stage"] = "through"
     except (dqt.UnsupportedError, dqt.ProgramError, dqt.InputError) as error:
         row.found["obstacles"] = kinds(error)
@@ -90,12 +90,12 @@ def run(row: Row, make: Callable[[], Case]) -> None:
     with row.stage("lower"):
         program = dqt.lower(net)
     row.found["operators"] = len(program.ops)
-    compare(row, net, program, case.inputs, expected)
+    compare(row, net, program, example, expected)
 
 
-def compare(row: Row, net: Any, program: Any, inputs: tuple[Tensor, ...], expected: list[Any]) -> None:
+def compare(row: Row, net: Any, program: Any, example: Any, expected: list[Any]) -> None:
     """The integers of all three ways to run it, and what they are beside float."""
-    given: Any = inputs[0].numpy() if len(inputs) == 1 else tuple(x.numpy() for x in inputs)
+    given = example.numpy() if isinstance(example, Tensor) else tuple(x.numpy() for x in example)
     with row.stage("compile"):
         runtime = dqt.Runtime(program, threads=1)
     for bits in PLANS:
@@ -104,7 +104,7 @@ def compare(row: Row, net: Any, program: Any, inputs: tuple[Tensor, ...], expect
         with row.stage(f"run_{bits}"):
             engine = _arrays(runtime(given, bits))
         with row.stage(f"exact_{bits}"), torch.no_grad():
-            exact = _arrays(net(*inputs, plan=bits, exact=True))
+            exact = _arrays(net(example, bits, exact=True))
         row.found[f"cosine_{bits}"] = round(min(map(cosine, normative, expected)), DIGITS)
         if not (_equal(normative, engine) and _equal(normative, exact)):
             raise AssertionError(f"at {bits} bits the three ways differ: {len(normative)} outputs")
@@ -128,4 +128,4 @@ def cosine(a: Any, b: Any) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

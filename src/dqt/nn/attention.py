@@ -11,12 +11,17 @@ import torch
 from torch import Tensor, fx
 
 from dqt.nn.calls import module_path
+from dqt.nn.decompose import HIDDEN
 from dqt.nn.moves import reshaped, transposed
 from dqt.nn.ops.softmax import append_softmax
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
 
+BETWEEN = tuple(
+    f"aten.{name}" for name in ("view.default", "reshape.default", "to.dtype", "dropout.default", "unsqueeze.default")
+)
+"""What may stand between a mask and its softmax."""
 MASKED = -1e4
 """What is added to a score so that a softmax does not see it is smaller than this."""
 
@@ -52,7 +57,11 @@ def attention(
     b: Builder, call: fx.Node, operands: Sequence[Any], mask: Any, *, causal: bool, scale: Any, grouped: bool
 ) -> str:
     """Append ``softmax(q @ k^T * scale + mask) @ v`` of values ``[N, .., length, size]``."""
-    q, k, v = (b.value(call, each) for each in operands)
+    q, k, v = (b.operand(call, each) for each in operands)
+    placed = b.placements.of(operands[0])
+    if len({b.placements.of(each) for each in operands}) > 1 or placed.dim >= operands[0].meta["val"].dim() - 2:
+        raise b.unsupported(call, "reads tensors whose batches stand in different dimensions, or among their rows")
+    b.placements.put(call, placed)
     shape = b.captured.shapes[q]
     factor = 1 / math.sqrt(shape[-1]) if scale is None else float(scale)
     if grouped and b.captured.shapes[k][-3] != shape[-3]:
@@ -85,12 +94,8 @@ def _masked(b: Builder, call: fx.Node, scores: str, mask: Any, *, causal: bool) 
         return scores
     constant = b.constants.of(mask)
     if constant is None:
-        return b.add(call, "add", [scores, b.value(call, mask)], shape=shape)
-    dims = len(b.shape(call)) + 1
-    whole = constant.reshape((1,) * (dims - constant.dim()) + tuple(constant.shape))
-    if whole.shape[0] != 1:
-        raise b.unsupported(call, f"has a mask of shape {list(constant.shape)}, one for each sample of a batch")
-    whole = whole[0]
+        return b.add(call, "add", [scores, b.operand(call, mask)], shape=shape)
+    whole = _for_a_sample(b, call, constant)
     if whole.dim() < len(shape) and whole.shape[-3] not in (1, shape[-4]):  # one for each head, which are in groups
         whole = whole.reshape(*whole.shape[:-3], *shape[-4:-2], *whole.shape[-2:])
     elif whole.dim() < len(shape):
@@ -100,11 +105,38 @@ def _masked(b: Builder, call: fx.Node, scores: str, mask: Any, *, causal: bool) 
     return append_mask(b, call, scores, _additive(whole))
 
 
+def _for_a_sample(b: Builder, call: fx.Node, mask: Tensor) -> Tensor:
+    """A mask as one sample's scores have their dimensions.
+
+    Raises:
+        UnsupportedError: samples have different ones.
+    """
+    placed, missing = b.placements.of(call), call.meta["val"].dim() - mask.dim()
+    sizes = (1,) * missing + tuple(mask.shape)
+    count = sizes[placed.dim]
+    if count not in (1, placed.before * placed.after):
+        raise b.unsupported(call, f"has a mask of shape {list(mask.shape)}, one for each sample of a batch")
+    extra = placed.extra if count > 1 else (1,) * len(placed.extra)
+    return mask.reshape(*sizes[: placed.dim], *extra, *sizes[placed.dim + 1 :])
+
+
 def _additive(mask: Tensor) -> Tensor:
     """A mask as what is added: where it is true, or a number, nothing or that."""
     if mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
     return mask.float().clamp_min(torch.finfo(torch.float32).min)
+
+
+def hides(b: Builder, call: fx.Node, constant: Any, c: Tensor) -> bool:
+    """Whether ``call`` adds a ``constant`` with which it hides scores from every softmax that it leads to."""
+    return c.numel() > 1 and not b.trains(constant) and float(c.min()) <= HIDDEN and _softmaxed(call)
+
+
+def _softmaxed(call: fx.Node) -> bool:
+    return bool(call.users) and all(
+        str(user.target) == "aten.softmax.int" or (str(user.target) in BETWEEN and _softmaxed(user))
+        for user in call.users
+    )
 
 
 def append_mask(b: Builder, call: fx.Node, x: str, mask: Tensor) -> str:

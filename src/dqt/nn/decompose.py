@@ -31,6 +31,9 @@ KNOWN = (
 RESIZED = ("upsample_bicubic2d", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa")
 """Interpolations that are matrices: they read more than neighbours."""
 
+HIDDEN = -50.0
+"""What is this small before a softmax is a score that it must not see."""
+
 # recurrent layers
 
 
@@ -119,6 +122,23 @@ def _deviation(x: Tensor, dim: Any = None, **options: Any) -> Tensor:
     return _variance(x, dim, **options).sqrt()
 
 
+def _filled(x: Tensor, mask: Tensor, value: float) -> Tensor:
+    if value <= HIDDEN:
+        return x + torch.where(mask, value, 0.0)
+    return x * mask.logical_not() + mask * value
+
+
+def _chosen(mask: Tensor, x: Tensor, y: Any) -> Tensor:
+    if isinstance(y, Tensor):
+        return x * mask + y * mask.logical_not()
+    return _filled(x, mask.logical_not(), y)
+
+
+def _log_softmax(x: Tensor, dim: int, _type: Any = None) -> Tensor:
+    below = x - x.amax(dim, keepdim=True)
+    return below - below.exp().sum(dim, keepdim=True).log()
+
+
 def _resized(name: str) -> Callable[..., Any]:
     """An image in another size, as products with constant matrices: what becomes of the rows of the identity."""
 
@@ -136,6 +156,10 @@ def _resized(name: str) -> Callable[..., Any]:
 
 OWN: dict[str, Callable[..., Any]] = {
     **{f"{name}.vec": _resized(name) for name in RESIZED},
+    "masked_fill.Scalar": _filled,
+    "where.ScalarOther": _chosen,
+    "where.self": _chosen,
+    "log_softmax.int": _log_softmax,
     "lerp.Scalar": _lerp,
     "lerp.Tensor": _lerp,
     "var.correction": _variance,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from dqt.nn.attention import append_mask, hides
 from dqt.nn.graph import Node
 from dqt.nn.operator import Handler
 from dqt.nn.ops.constant import add_constant
@@ -74,6 +75,8 @@ def _with_constant(b: Builder, call: fx.Node, kind: str, operands: tuple[Any, An
         return append_binary(b, call, "multiply", operands[0], _reciprocal(b, call, x))
     value = _name(b, call, x)
     whole = _whole(b, call, c, x)
+    if kind == "add" and len(whole) == len(b.captured.shapes[value]) and hides(b, call, operands[which], c):
+        return append_mask(b, call, value, c.float().reshape(whole).clamp_min(torch.finfo(torch.float32).min))
     if c.numel() == 1 or (by_channel(whole, b.captured.shapes[value]) and not b.varies(operands[which])):
         return append_scale(b, call, x, operands[which], *_affine(kind, c.double(), first=which == 0))
     if kind == "div" and b.trains(operands[which]):

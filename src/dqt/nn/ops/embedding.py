@@ -13,6 +13,7 @@ from torch import fx
 from dqt.arith import fixed
 from dqt.nn import fake
 from dqt.nn.graph import Node
+from dqt.nn.moves import reshaped
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 def _embedding(b: Builder, call: fx.Node) -> str:
     name, weight = b.tensor(call, call.args[0])
     x = b.bound(call, call.args[1], len(weight) - 1)
+    if not b.captured.shapes[x]:  # one token a sample: an instruction reads a row of them
+        x = reshaped(b, call, x, (1,))
     path = b.path(name)
     b.use(call.args[0], path, "weight")
     b.note_frozen(path, weight=name)
     b.captured.modules[path] = Rows(weight)
-    return b.add(call, "embedding", [x], path, attrs={"module": path})
+    shape = (*b.captured.shapes[x], weight.shape[1])
+    return reshaped(b, call, b.add(call, "embedding", [x], path, shape=shape, attrs={"module": path}), b.shape(call))
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

@@ -376,3 +376,9 @@ def test_the_size_of_a_program_from_a_pipe_is_that_of_its_file(made: Path) -> No
     line = f"cat {made / 'net.dqt'} | {sys.executable} -m dqt inspect /dev/stdin --json"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["bytes"] == (made / "net.dqt").stat().st_size
+
+
+def test_report_takes_a_title(call: Call, made: Path, tmp_path: Path) -> None:
+    assert call("report", made / "runs/mine", "-o", tmp_path / "p.html", "--title", "A <better> name").code == 0
+    assert "<title>A &lt;better&gt; name</title>" in (tmp_path / "p.html").read_text()
+    assert (tmp_path / "p.md").read_text().startswith("# A \\<better> name\n")

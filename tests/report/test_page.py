@@ -6,14 +6,25 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from dqt.report import markdown, write_page
-from dqt.report.page import headline, page
-from dqt.report.plots import COLOURS, accuracy_svg, save_picture
+from dqt.report.page import _shade, headline, page
+from dqt.report.plots import COLOURS, NARROW, WIDE, _figure, accuracy_svg, save_picture
 from dqt.report.results import Results
-from dqt.report.tables import SERVED, percent, quantity, verdict, weight_bytes
+from dqt.report.tables import (
+    AGREEMENT,
+    SERVED,
+    TRAINED,
+    columns,
+    percent,
+    quantity,
+    row_head,
+    verdict,
+    weight_bytes,
+)
 from tests.report.build import NAMES, NASTY, other, plain, results, sample, uniform
 
 VOID = {"meta", "img", "br", "link"}
@@ -69,7 +80,7 @@ def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
 
 def test_the_page_shows_everything() -> None:
     reader = read(page(results()))
-    assert reader.count["svg"] == 1
+    assert reader.count["svg"] == 2  # for pages and for phones
     assert reader.count["img"] == 16
     assert reader.count["h2"] == 6
     for expected in (*NAMES, "cascade 2, 8", "searched plan, 25 %", "97.35 %", "read as 3", "15.0 %", "54.3 kB"):
@@ -243,3 +254,60 @@ def test_what_was_not_compared_is_said_or_left_out() -> None:
     some = compared(64)
     some["rows"].append(uniform(2))
     assert "on 64 of 64 samples in every row but 2 bits" in verdict(Results.model_validate(some))
+
+
+def mixed(one: str, other: str, part: float) -> list[float]:
+    """Linear red, green, blue of ``color-mix(in oklab, one part, other)``."""
+    to_lms = np.array([[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+                       [0.0883024619, 0.2817188376, 0.6299787005]])  # fmt: skip
+    first, second = (np.cbrt(to_lms @ linear(colour)) for colour in (one, other))  # oklab is linear in the roots
+    return list(np.linalg.solve(to_lms, (part * first + (1 - part) * second) ** 3).clip(0, 1))
+
+
+def linear(colour: str) -> Any:
+    values = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 4.4, 4.6, 5, 6, 7, 8])
+def test_widths_can_be_read_on_their_shades(theme: int, width: float) -> None:
+    text = page(results())
+    colours = {name: re.findall(rf"--{name}: (#\w+);", text)[theme] for name in ("ink", "on-deep", "deep", "pale")}
+    shade = _shade(width, 8)
+    part = float(re.findall(r"--w:([\d.]+)", shade)[0])
+    ground = mixed(colours["deep"], colours["pale"], part)
+    ink = linear(colours["on-deep" if "high" in shade else "ink"])
+    light = sorted(float(np.dot([0.2126, 0.7152, 0.0722], each)) + 0.05 for each in (ground, ink))
+    assert light[1] / light[0] >= 4.5
+
+
+def test_columns_that_say_nothing_are_left_out() -> None:
+    rows = [uniform(8) | {"accuracy_trained": None, "agreement": None}, other("auto", "auto", 3.4, 0.97)]
+    heads = [row_head(results())[i] for i in columns(results(rows=rows))]
+    assert row_head(results())[TRAINED] not in heads
+    assert row_head(results())[AGREEMENT] not in heads
+    assert row_head(results())[TRAINED] in [row_head(results())[i] for i in columns(results())]
+
+
+def test_layers_that_share_every_choice_share_a_bar() -> None:
+    same = {name: {"2": 30, "8": 70} for name in NAMES[1:-1]}
+    text = page(results(auto={"histogram": same, "samples": []}))
+    assert f"all {len(same)} layers" in text
+    assert f"all {len(same)} layers" not in page(results())
+
+
+def test_cards_and_table_count_the_same_layers() -> None:
+    widths = [8] + [2] * (len(NAMES) - 2) + [8]
+    same = {name: {"2": 1} for name in NAMES[1:-1]}
+    assert "mean 2.0 bits" in page(results(auto={"histogram": same, "samples": [sample(0) | {"widths": widths}]}))
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_the_legend_stands_above_the_axes(size: tuple[float, float]) -> None:
+    figure = _figure(results(), size)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert not box.overlaps(figure.axes[0].get_window_extent())
+    assert box.x1 <= figure.bbox.x1

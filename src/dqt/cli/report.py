@@ -19,6 +19,7 @@ def report(
             "--out", "-o", readable=False, metavar="PAGE.html", help="Default: report.html beside the results."
         ),
     ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Of the page. Default: the program's name.")] = None,
     as_json: Json = False,
 ) -> None:
     """Accuracy against BitOPs, widths by layer and by sample: a page, and Markdown tables beside it.
@@ -29,6 +30,8 @@ def report(
     from dqt.report import load_results, markdown, write_page
 
     results = load_results(run)
+    if title is not None:
+        results = results.model_copy(update={"name": title})
     page = out or (run if run.is_dir() else run.parent) / "report.html"
     tables = page.with_suffix(".md")
     if tables == page:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dqt.arith.files import write_file
 from dqt.program.task import PERCENT
-from dqt.report.plots import accuracy_svg
+from dqt.report.plots import NARROW, accuracy_svg
 from dqt.report.results import Auto, LayerRecord, Results, Row, Sample, mean_width
 from dqt.report.tables import (
     COMPARISON,
@@ -135,7 +135,7 @@ def _chart(results: Results) -> str:
     return f"""<section>
 <h2>{_title(results)} against BitOPs</h2>
 <figure>
-<div class="scroll">{accuracy_svg(results)}</div>
+{accuracy_svg(results)}{accuracy_svg(results, NARROW)}
 <figcaption id="chart-caption">Each point is one way to run the same file. The line is the frontier: up to each cost,
 the best {_title(results) if results.metric else "accuracy"} that any run reaches.</figcaption>
 </figure>
@@ -195,16 +195,10 @@ def _heat_cells(results: Results, row: Row) -> str:
 def _histogram(results: Results, auto: Auto) -> str:
     widths = sorted({width for counts in auto.histogram.values() for width in counts})
     key = "".join(f"<span {_shade(width, results.master)}>{width}</span>" for width in widths)
-    rows = []
-    for layer in results.layers:
-        counts = auto.histogram.get(layer.name)
-        if counts is not None:
-            bar = "".join(
-                _segment(width, counts[width] / sum(counts.values()), results.master) for width in sorted(counts)
-            )
-            mean = f"{mean_width(counts):.2f}"
-            name = escape(layer.name)
-            rows.append(f"<tr><th scope='row'>{name}</th><td>{mean}</td><td><div class='bar'>{bar}</div></td></tr>")
+    chosen = [(layer.name, auto.histogram[layer.name]) for layer in results.layers if layer.name in auto.histogram]
+    if len(chosen) > 1 and all(counts == chosen[0][1] for _, counts in chosen):  # one width for the whole network
+        chosen = [(f"all {len(chosen)} layers", chosen[0][1])]
+    rows = [_chosen(results, name, counts) for name, counts in chosen]
     head = "<tr><th scope='col'>layer</th><th scope='col'>mean</th><th scope='col'>share of the samples</th></tr>"
     return f"""<section>
 <h2>What the controller chose</h2>
@@ -212,6 +206,12 @@ def _histogram(results: Results, auto: Auto) -> str:
 <div class="key">bits {key}</div>
 <div class="scroll"><table class="bars"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>
 </section>"""
+
+
+def _chosen(results: Results, name: str, counts: dict[int, int]) -> str:
+    bar = "".join(_segment(width, counts[width] / sum(counts.values()), results.master) for width in sorted(counts))
+    first = f"<th scope='row'>{escape(name)}</th><td>{mean_width(counts):.2f}</td>"
+    return f"<tr>{first}<td><div class='bar'>{bar}</div></td></tr>"
 
 
 def _segment(width: int, share: float, master: int) -> str:
@@ -244,7 +244,12 @@ def _card(results: Results, sample: Sample) -> str:
         f"<i style='--w:{_level(width, results.master)}' title='{escape(layer.name)}: {width} bits'></i>"
         for layer, width in zip(results.layers, sample.widths, strict=True)
     )
-    mean = sum(sample.widths) / len(sample.widths)
+    chosen = [
+        width
+        for layer, width in zip(results.layers, sample.widths, strict=True)
+        if results.auto is None or layer.name in results.auto.histogram
+    ]
+    mean = sum(chosen) / len(chosen) if chosen else 0.0
     return (
         f"<div class='sample'><img alt='{escape(sample.label)}' src='{_data_uri(sample)}'>"
         f"<p>{escape(sample.label)}{verdict}<br>mean {mean:.1f} bits</p><div class='strip'>{bars}</div></div>"
@@ -285,8 +290,10 @@ def _level(width: float, master: int) -> str:
 
 
 def _shade(width: float, master: int) -> str:
-    high = " high" if float(_level(width, master)) > 0.5 else ""
-    return f"class='bits{high}' style='--w:{_level(width, master)}'"
+    """A cell's colour. Between the two halves is a gap: on the tones of the middle neither text colour can be read."""
+    level = float(_level(width, master))
+    high, tone = (" high", 0.4 + 0.6 * level) if level > 0.5 else ("", 0.6 * level)
+    return f"class='bits{high}' style='--w:{tone:.3f}'"
 
 
 def _bits(width: float) -> str:

@@ -52,7 +52,15 @@ RC: Any = {
 }
 
 
-def accuracy_svg(results: Results) -> str:
+WIDE, NARROW = (8.2, 4.6), (4.3, 4.4)
+"""Inches of the chart, on a page and on a phone, where the text keeps its size."""
+TICKS: dict[tuple[float, float], list[float]] = {
+    WIDE: [1, 2, 3, 5, 7, 10, 15, 25, 40, 60, 100, 200],
+    NARROW: [1, 3, 10, 30, 100, 200],
+}
+
+
+def accuracy_svg(results: Results, size: tuple[float, float] = WIDE) -> str:
     """The chart as an ``<svg>`` element that takes its colours from the page's CSS variables.
 
     Raises:
@@ -60,15 +68,16 @@ def accuracy_svg(results: Results) -> str:
     """
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with _style():
-        _figure(results).savefig(text, format="svg", metadata=nothing, transparent=True)
+    with _style(salt=f"dqt {size}"):  # names of parts differ between the charts of a page
+        _figure(results, size).savefig(text, format="svg", metadata=nothing, transparent=True)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     for role, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{role})")
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return svg.replace("<svg", '<svg class="chart" role="img" aria-labelledby="chart-caption"', 1)
+    kind = "chart" if size == WIDE else "chart narrow"
+    return svg.replace("<svg", f'<svg class="{kind}" role="img" aria-labelledby="chart-caption"', 1)
 
 
 def save_picture(results: Results, path: str | os.PathLike[str]) -> None:
@@ -85,38 +94,41 @@ def save_picture(results: Results, path: str | os.PathLike[str]) -> None:
     write_file(path, picture.getbuffer())
 
 
-def _style() -> Any:
+def _style(salt: str = "dqt") -> Any:
     try:
         from matplotlib import rc_context
     except ModuleNotFoundError as error:
         raise ImportError('the chart needs matplotlib, which is not installed: pip install "dqt[report]"') from error
-    return rc_context(RC)
+    return rc_context(RC | {"svg.hashsalt": salt})
 
 
-def _figure(results: Results) -> Figure:
+def _figure(results: Results, size: tuple[float, float] = WIDE) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    _axes(axes, results)
+    _axes(axes, results, TICKS[size])
     _frontier(axes, results)
     for kind, name in NAMES.items():
         rows = sorted((row for row in results.rows if row.kind == kind), key=lambda row: row.bitops)
         if rows:
             x, y = [100 * row.share for row in rows], [_height(results, row) for row in rows]
+            said = name if size == WIDE else name.partition(":")[0]
             style: dict[str, Any] = {"color": COLOURS[kind], "edgecolors": COLOURS["paper"], "linewidths": 1.0}
-            axes.scatter(x, y, SIZES[kind], marker=MARKS[kind], label=name, zorder=3, **style)
-    axes.legend(frameon=False, loc="best", labelcolor=COLOURS["ink"])
+            axes.scatter(x, y, SIZES[kind], marker=MARKS[kind], label=said, zorder=3, **style)
+    # Above the axes: inside them it may lie on the frontier.
+    columns = 3 if size == WIDE else 2
+    figure.legend(frameon=False, loc="outside upper left", ncols=columns, labelcolor=COLOURS["ink"])
     _labels(figure, axes, results)
     return figure
 
 
-def _axes(axes: Axes, results: Results) -> None:
+def _axes(axes: Axes, results: Results, ticks: list[float]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     shares = [100 * row.share for row in results.rows]
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 7, 10, 15, 25, 40, 60, 100, 200]))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.set_xlim(min(shares) / 1.35, max(shares) * 1.35)
@@ -159,8 +171,7 @@ def _labels(figure: Figure, axes: Axes, results: Results) -> None:
     """Each row's name beside its point, at the first place that is free; none is better than one on another."""
     figure.draw_without_rendering()
     frame = axes.get_window_extent()
-    legend = axes.get_legend()
-    taken = [legend.get_window_extent()] if legend is not None else []
+    taken: list[Any] = []
     spots = [axes.transData.transform((100 * row.share, _height(results, row))) for row in results.rows]
     line = _dense(axes.transData.transform(np.transpose(_staircase(axes, results))))
     order = sorted(range(len(spots)), key=lambda i: results.rows[i].kind == "uniform")  # the many give way to the few

@@ -52,9 +52,9 @@ def score(results: Results, value: float | None) -> str:
 
 
 def columns(results: Results) -> list[int]:
-    """The columns of the main table, as indices into ``row_head``: all, but a comparison only where there is one."""
-    compared = any(row.served is not None for row in results.rows)
-    return [i for i in range(len(row_head(results))) if compared or i != COMPARISON]
+    """The columns of the main table, as indices into ``row_head``: those that say something of at least one row."""
+    cells = [row_cells(results, row) for row in results.rows]
+    return [i for i in range(len(row_head(results))) if i == 0 or any(row[i] != NONE for row in cells)]
 
 
 def row_cells(results: Results, row: Row) -> tuple[str, ...]:

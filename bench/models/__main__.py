@@ -79,9 +79,10 @@ def said(name: str, row: dict[str, Any]) -> str:
 
 def save(rows: dict[str, Any], limit: float) -> None:
     """Write the record, in the order of the catalog."""
-    order = [*models(), *held_out()]
-    kept = {name: rows[name] for name in order if name in rows}
-    tried = [row for name, row in kept.items() if name in models()]
+    held = held_out()
+    kept = {name: rows[name] for name in models() if name in rows}
+    kept |= {name: rows[name] | {"held_out": True} for name in held if name in rows}
+    tried = [row for name, row in kept.items() if name not in held]
     through = sum(row["stage"] == "through" for row in tried)
     checks = [Check("models through", through, ">=", LEAST)]
     write(NAME, settings={"limit_s": limit, "threads": 1}, results=kept, checks=checks, quiet=True)

@@ -1,0 +1,24 @@
+/* Operators that move integers: copies along strides, constants, gathered indices. */
+#include "ops.h"
+
+void dqt_copy(const dqt_walk *w, dqt_value out, ptrdiff_t i0, dqt_value x, ptrdiff_t j0) {
+    int32_t at[DQT_RANK] = {0};
+    ptrdiff_t i = i0, j = j0;
+    for (size_t count = dqt_count(w); count > 0; count--) {
+        dqt_put(out, (size_t)i, dqt_get(x, (size_t)j));
+        dqt_next(w, at, &i, &j);
+    }
+}
+
+void dqt_fill(dqt_value out, size_t count, int32_t q) {
+    for (size_t i = 0; i < count; i++) dqt_put(out, i, q);
+}
+
+void dqt_gather(size_t outer, size_t length, size_t inner, const int32_t *indices, size_t count, dqt_value x,
+                dqt_value out) {
+    size_t place = 0;
+    for (size_t o = 0; o < outer; o++)
+        for (size_t k = 0; k < count; k++)
+            for (size_t i = 0; i < inner; i++)
+                dqt_put(out, place++, dqt_get(x, (o * length + (size_t)indices[k]) * inner + i));
+}

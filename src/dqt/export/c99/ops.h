@@ -1,0 +1,113 @@
+/* The operators of a dqt program in C99, on one sample. No allocation, no state; arith.h has the integer rules. */
+#ifndef DQT_OPS_H
+#define DQT_OPS_H
+
+#include <stddef.h>
+
+#include "arith.h"
+
+#define DQT_RANK 8 /* the most dimensions of a value that is read by strides */
+
+/* Integers of a value, row-major: int32 where wide, uint8 codes where not. */
+typedef struct {
+    void *data;
+    int wide;
+} dqt_value;
+
+static inline int32_t dqt_get(dqt_value v, size_t i) {
+    return v.wide ? ((const int32_t *)v.data)[i] : (int32_t)((const uint8_t *)v.data)[i];
+}
+
+static inline void dqt_put(dqt_value v, size_t i, int32_t q) {
+    if (v.wide)
+        ((int32_t *)v.data)[i] = q;
+    else
+        ((uint8_t *)v.data)[i] = (uint8_t)q;
+}
+
+/* The last rounding: clamp((acc * m + c) >> shift, lo, hi). */
+typedef struct {
+    int shift;
+    int32_t lo, hi;
+} dqt_rounding;
+
+static inline int32_t dqt_round(int64_t v, dqt_rounding r) { return (int32_t)dqt_clamp(v >> r.shift, r.lo, r.hi); }
+
+/* A walk over `rank` dimensions, and how far each of two operands moves along each of them. */
+typedef struct {
+    int rank;
+    const int32_t *dims, *first, *second;
+} dqt_walk;
+
+/* The next place of a walk; `at` are its counters, `i` and `j` the places in both operands. */
+static inline void dqt_next(const dqt_walk *w, int32_t *at, ptrdiff_t *i, ptrdiff_t *j) {
+    for (int d = w->rank - 1; d >= 0; d--) {
+        *i += w->first[d];
+        *j += w->second[d];
+        if (++at[d] < w->dims[d]) return;
+        *i -= (ptrdiff_t)w->first[d] * w->dims[d];
+        *j -= (ptrdiff_t)w->second[d] * w->dims[d];
+        at[d] = 0;
+    }
+}
+
+static inline size_t dqt_count(const dqt_walk *w) {
+    size_t count = 1;
+    for (int d = 0; d < w->rank; d++) count *= (size_t)w->dims[d];
+    return count;
+}
+
+/* A product with weights of n bits. `weight_e`, `input_e` and `row` have an entry for each width from 0 to n. */
+typedef struct {
+    const int8_t *weight; /* [outputs, depth, taps] */
+    const int32_t *m;     /* [rows, outputs] */
+    const int64_t *c;
+    const uint8_t *weight_e, *input_e, *row;
+    int32_t outputs, depth, taps, zero;
+    int n, nearest;
+    dqt_rounding rounding;
+} dqt_layer;
+
+typedef struct {
+    int32_t channels, height, width; /* of what it reads */
+    int32_t rows, columns;           /* of the result */
+    int32_t kernel[2], stride[2], top, left, dilation[2], groups;
+} dqt_window;
+
+/* T_b of the weights of output `o`, int8 [depth * taps]; T_b(q) - zero of every code, int32 [256]. */
+void dqt_weights(const dqt_layer *l, int32_t o, int b, int8_t *row);
+void dqt_inputs(const dqt_layer *l, int b, int32_t *table);
+
+void dqt_conv(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row);
+void dqt_linear(const dqt_layer *l, size_t vectors, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row);
+
+/* `out[i] = x[j]` along a walk, from the elements `i0` and `j0` on. */
+void dqt_copy(const dqt_walk *w, dqt_value out, ptrdiff_t i0, dqt_value x, ptrdiff_t j0);
+void dqt_fill(dqt_value out, size_t count, int32_t q);
+void dqt_gather(size_t outer, size_t length, size_t inner, const int32_t *indices, size_t count, dqt_value x,
+                dqt_value out);
+
+void dqt_quantize(const float *x, dqt_value out, size_t outer, size_t axis, size_t inner, const float *gain,
+                  const float *bias, float zero, float lo, float hi);
+void dqt_dequantize(dqt_value x, size_t count, int32_t zero, float scale, float *out);
+
+/* k: k1, k2, k3 of Add; k1 to k4 of Multiply. */
+void dqt_add(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, const int64_t *k, dqt_rounding r);
+void dqt_multiply(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, const int64_t *k, dqt_rounding r);
+void dqt_rescale(dqt_value x, dqt_value out, size_t channels, size_t inner, const int32_t *m, const int64_t *c,
+                 int32_t step, dqt_rounding r);
+void dqt_look_up(const uint8_t *x, uint8_t *out, size_t channels, size_t inner, const uint8_t *table, size_t step);
+
+/* Reductions: one walk over the result (second: the input), one over the elements that become one. */
+void dqt_mean(const dqt_walk *kept, const dqt_walk *gone, dqt_value x, dqt_value out, int32_t zero, int64_t k,
+              int64_t c, dqt_rounding r);
+void dqt_max(const dqt_walk *kept, const dqt_walk *gone, dqt_value x, dqt_value out);
+void dqt_max_pool(const dqt_window *g, dqt_value x, dqt_value out);
+void dqt_avg_pool(const dqt_window *g, dqt_value x, dqt_value out, const int32_t *rows, const int32_t *columns,
+                  const int32_t *m, const int64_t *c, int32_t step, int32_t zero, dqt_rounding r);
+void dqt_resize(const dqt_window *g, dqt_value x, dqt_value out, const int64_t *steps, int corners);
+
+/* The width of each layer: that of the first largest logit. */
+void dqt_choose(const int32_t *logits, size_t layers, size_t choices, const uint8_t *widths, uint8_t *chosen);
+
+#endif

@@ -1,0 +1,161 @@
+"""The header and the source of an exported program."""
+
+from __future__ import annotations
+
+import re
+
+from dqt.export.c99.code import Code
+from dqt.program.schema import size
+from dqt.program.values import FLOAT, State
+
+HEADER = """\
+/* {title}. Written by dqt.export.c: change the program, not this file. */
+#ifndef {NAME}_H
+#define {NAME}_H
+
+#include <stdint.h>
+
+#define {NAME}_ARENA {arena} /* bytes of all values that live at a time */
+#define {NAME}_LAYERS {layers}
+
+/* The width of a layer's weights and of its input. Widths: {widths}. */
+typedef struct {{
+    uint8_t weights, activations;
+}} {name}_width;
+
+/* A network between runs, {name}_init makes it ready. `widths`: of the last run, by layer. */
+typedef struct {{
+    union {{
+        int64_t aligned;
+        uint8_t bytes[{NAME}_ARENA];
+    }} arena;
+    {name}_width widths[{rows}];
+{states}}} {name}_t;
+
+{listing}
+void {name}_init({name}_t *self);
+{auto}
+/* Runs one sample. `widths`: {NAME}_LAYERS of them, or NULL for {master} bits everywhere{or_auto}.
+   Returns 0; 1 if a width is none of the network's; 2 if an integer input is outside of its interval.
+   Nothing has run then. */
+int {signature};
+
+#endif
+"""
+
+SOURCE = """\
+/* {title}. Written by dqt.export.c: change the program, not this file. */
+#include "{name}.h"
+
+#include <string.h>
+
+#include "ops.h"
+
+{constants}
+
+static const uint8_t legal[256] = {{{legal}}};
+{auto}
+void {name}_init({name}_t *self) {{
+{init}}}
+
+int {signature} {{
+{entry}
+{calls}
+    return 0;
+}}
+"""
+
+
+def header(code: Code) -> str:
+    """``NAME.h``."""
+    space, layers = code.program.space, code.program.layers
+    auto = f"\n/* As `widths`: the network chooses them. */\nextern const {code.name}_width {code.name}_auto[1];\n"
+    states = "".join(f"    {_kind(s.lo, s.hi)} state_{i}[{size(s.shape)}];\n" for i, s in _states(code))
+    return HEADER.format(
+        title=_title(code), NAME=code.name.upper(), name=code.name, arena=code.arena, layers=len(layers),
+        rows=max(len(layers), 1), widths=", ".join(map(str, space.widths)), states=states, listing=_listing(code),
+        auto=auto if space.choices else "", master=space.master, signature=_signature(code),
+        or_auto=f", or {code.name}_auto" if space.choices else "",
+    )  # fmt: skip
+
+
+def source(code: Code) -> str:
+    """``NAME.c``."""
+    legal = [f"[{b}] = 1" for b in code.program.space.widths]
+    auto = f"const {code.name}_width {code.name}_auto[1] = {{{{0, 0}}}};\n"
+    return SOURCE.format(
+        title=_title(code), name=code.name, constants="\n".join(code.constants), legal=", ".join(legal),
+        auto=auto if code.program.space.choices else "", init=_init(code), signature=_signature(code),
+        entry=_entry(code), calls="\n".join(f"    {line}" for line in code.calls),
+    )  # fmt: skip
+
+
+def _title(code: Code) -> str:
+    return f"A network of {len(code.program.layers)} layers whose weights hold every width up to {code.n} bits"
+
+
+def _kind(lo: int, hi: int) -> str:
+    return "uint8_t" if lo == 0 and hi <= 255 else "int32_t"
+
+
+def _states(code: Code) -> list[tuple[int, State]]:
+    return list(enumerate(code.program.states))
+
+
+def plain(name: str) -> str:
+    """A name as a comment may hold it."""
+    return re.sub(r"[^A-Za-z0-9_.\- ]", "_", name)
+
+
+def _listing(code: Code) -> str:
+    """What is given and taken, in order, as a comment."""
+    program = code.program
+    lines = [f"layer {i}: {plain(name)}" for i, name in enumerate(program.layers)]
+    for i, given in enumerate(program.inputs):
+        kind = "float" if given.kind == FLOAT else f"int32_t in [{given.lo}, {given.hi}]"
+        lines.append(f"input {i}: {plain(given.name)}, {kind} {list(given.shape)}")
+    for i, out in enumerate(program.outputs):
+        lines.append(f"output {i}: {plain(out.name)}, float {list(code.values[out.value].shape)}")
+    lines += [f"state {i}: {plain(state.name)} {list(state.shape)}" for i, state in enumerate(program.states)]
+    return "/* " + "\n   ".join(lines) + " */"
+
+
+def _signature(code: Code) -> str:
+    inputs = code.program.inputs
+    kind = "float" if inputs[0].kind == FLOAT else "int32_t"
+    taken = f"const {kind} *input" if len(inputs) == 1 else "const void *const inputs[]"
+    given = "float *output" if len(code.program.outputs) == 1 else "float *const outputs[]"
+    return f"{code.name}_run({code.name}_t *self, {taken}, const {code.name}_width *widths, {given})"
+
+
+def _init(code: Code) -> str:
+    lines = ["    memset(self, 0, sizeof *self);\n"]
+    for i, state in enumerate(code.program.states):
+        if state.zero:
+            lines.append(f"    memset(self->state_{i}, {state.zero}, sizeof self->state_{i});\n")
+    return "".join(lines)
+
+
+def _entry(code: Code) -> str:
+    """Checks of what is given, and the widths of the run."""
+    name, space = code.name, code.program.space
+    lines = []
+    for i, given in enumerate(code.program.inputs):
+        if given.kind != FLOAT:
+            x = "input" if len(code.program.inputs) == 1 else f"((const int32_t *)inputs[{i}])"
+            lines.append(f"for (size_t i = 0; i < {size(given.shape)}; i++)")
+            lines.append(f"    if ({x}[i] < {given.lo} || {x}[i] > {given.hi}) return 2;")
+    fixed = "widths"
+    if space.choices:
+        lines += [f"uint8_t chosen[{len(space.chosen)}];", f"const int chooses = widths == {name}_auto;"]
+        fixed = "widths && !chooses"
+    layers = len(code.program.layers)
+    lines += [
+        f"for (size_t i = 0; i < {layers}; i++)",
+        f"    if ({fixed} && !(legal[widths[i].weights] && legal[widths[i].activations])) return 1;",
+        f"for (size_t i = 0; i < {layers}; i++) {{",
+        f"    self->widths[i].weights = (uint8_t)({fixed} ? widths[i].weights : {code.n});",
+        f"    self->widths[i].activations = (uint8_t)({fixed} ? widths[i].activations : {code.n});",
+        "}",
+    ]
+    return "\n".join(f"    {line}" for line in lines)

@@ -1,0 +1,90 @@
+"""``dqt.export.c``: a program as a folder of C99, for microcontrollers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from dqt.arith.files import write_file
+from dqt.export.c99.code import Code, for_choice
+from dqt.export.c99.forms import add
+from dqt.export.c99.text import header, source
+from dqt.export.packages import ExportError
+from dqt.program.graph import needed
+from dqt.program.program import Program, ProgramLike, as_program
+
+LIBRARY = ("arith.h", "ops.h", "layer.c", "move.c", "elementwise.c", "reduce.c")
+"""Files that every exported program has; the others are ``NAME.h`` and ``NAME.c``."""
+
+
+def c(program: ProgramLike, folder: str | os.PathLike[str], *, name: str = "net") -> None:
+    """Write ``program`` as a folder of C99 without dependencies, which gives the integers of :func:`dqt.interpret`.
+
+    ``NAME_run(&net, input, widths, output)`` runs one sample at the widths that it is given, or with ``NAME_auto`` at
+    those that the program's controller chooses; the weights are there once. Values lie in an arena inside of
+    ``NAME_t``, whose size ``NAME.h`` states; nothing is allocated. A program whose dimensions have names is written for
+    the sizes that it stands in: ``bind`` it first.
+
+    Args:
+        program: the program, or the path of a ``.dqt`` file.
+        folder: that is made, or replaced where it holds an earlier export of this name and nothing else.
+        name: of the files and the prefix of everything in them, a C identifier.
+
+    Raises:
+        ExportError: an operator has no C form, the name is no identifier, or the folder holds other files.
+        OSError: the folder cannot be written; nothing is left of it.
+    """
+    program, place = as_program(program), Path(folder)
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,30}", name) or name == "dqt" or f"{name}.c" in LIBRARY:
+        raise ExportError(f"name {name!r}: need a C identifier of at most 31 letters, digits and _, such as 'net'")
+    texts = sources(program, name)
+    _check_place(place, texts)
+    try:
+        _replace(place, texts)
+    except OSError as error:
+        said = f"cannot be written ({error.strerror}), and is as it was: choose a folder with space that you may write"
+        raise OSError(error.errno, said, str(place)) from error
+
+
+def sources(program: Program, name: str) -> dict[str, str]:
+    """File name -> text of everything that is exported."""
+    code = Code(program, name)
+    always = frozenset(id(op) for op in needed(program.ops, auto=False))
+    for op in code.ops:
+        before = len(code.calls)
+        add(code, op)
+        if for_choice(op, always):
+            code.calls[before:] = ["if (chooses) {", *(f"    {line}" for line in code.calls[before:]), "}"]
+    library = {each: (files("dqt.export.c99") / each).read_text() for each in LIBRARY}
+    return {**library, f"{name}.h": header(code), f"{name}.c": source(code)}
+
+
+def _check_place(place: Path, texts: dict[str, str]) -> None:
+    if place.is_dir():
+        others = sorted({each.name for each in place.iterdir()} - texts.keys())
+        if others:
+            raise ExportError(f"{place} holds {others[0]}, which is no part of this export: choose a folder of its own")
+
+
+def _replace(place: Path, texts: dict[str, str]) -> None:
+    """Write beside the folder, then rename: it is there whole, or as it was."""
+    beside = Path(tempfile.mkdtemp(prefix=f".{place.name[:40]}.", dir=place.parent))
+    try:
+        new, old = beside / "new", beside / "old"
+        new.mkdir()
+        for each, text in texts.items():
+            write_file(new / each, text)
+        if place.exists():
+            place.rename(old)
+        try:
+            new.rename(place)
+        except OSError:
+            if old.exists():
+                old.rename(place)
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -17,11 +17,13 @@ import dqt
 import dqt.export
 from dqt.arith.plan import PlanLike, resolve
 from dqt.export.c99 import write
-from dqt.export.c99.forms import forms
+from dqt.export.c99.code import Code
+from dqt.export.c99.forms import LACKING, add, forms
 from dqt.export.packages import ExportError
 from dqt.program.execute import Machine
 from dqt.program.interpret import execute
 from dqt.program.operator import operators
+from dqt.program.ops.softmax import Softmax
 from dqt.program.program import Program
 from dqt.testing import extremes, inputs, random_model, random_program
 
@@ -129,8 +131,18 @@ def test_the_shipped_network(tmp_path: Path) -> None:
         assert_same(net, x, plan)
 
 
-def test_every_operator_has_a_form() -> None:
-    assert set(forms()) == set(operators().values())
+def test_every_operator_has_a_form_or_is_named() -> None:
+    assert {*forms(), *LACKING} == set(operators().values())
+    assert not set(forms()) & set(LACKING)
+
+
+def test_an_operator_without_a_form_is_named() -> None:
+    program = Program.load(dqt.example())
+    op = object.__new__(Softmax)
+    object.__setattr__(op, "x", program.ops[0].writes())
+    object.__setattr__(op, "out", "weights")
+    with pytest.raises(ExportError, match=r"Softmax 'weights' has no C form: leave it outside the network"):
+        add(Code(program, "net"), op)
 
 
 def test_a_width_that_the_network_does_not_have_is_refused(tmp_path: Path) -> None:

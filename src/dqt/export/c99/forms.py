@@ -9,7 +9,13 @@ from dqt.export.c99 import elementwise, layer, move, reduce
 from dqt.export.c99.code import RANK, Code
 from dqt.export.packages import ExportError
 from dqt.program.operator import Operator
+from dqt.program.ops.embedding import Embedding
+from dqt.program.ops.mat_mul import MatMul
+from dqt.program.ops.normalize import Normalize
+from dqt.program.ops.softmax import Softmax
 
+LACKING: tuple[type[Operator], ...] = (Embedding, MatMul, Normalize, Softmax)
+"""Operators without a C form: exporting a program that has one is an error that names it."""
 Form = Callable[[Code, Any], None]
 
 
@@ -26,7 +32,8 @@ def add(code: Code, op: Operator) -> None:
     """
     form = forms().get(type(op))
     if form is None:
-        raise ExportError(f"{type(op).__name__} '{op.writes()}' has no C form: leave it outside the network")
+        advice = "leave it outside the network, or serve the program with dqt.Runtime"
+        raise ExportError(f"{type(op).__name__} '{op.writes()}' has no C form: {advice}")
     for name in (*op.reads(), *filter(None, [op.writes()])):
         rank = len(code.values[name].shape)
         if rank > RANK:

@@ -64,6 +64,8 @@ struct Block {
     bool wide;
     Narrow narrow;                  // of the codes that are stored, where Kernels::narrows
     int64_t slice = 0;              // of a sliced panel: bytes from slice to slice
+    int input_shift = 0;            // the low bits of every code that are 0
+    int product_bits = 16;          // of a weight as narrowed and of a code, without their low bits, together
 };
 using BlockKernel = void (*)(const Block&);
 

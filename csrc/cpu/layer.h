@@ -85,6 +85,11 @@ struct PackedLayer {
     // change from four bytes to the next.
     bool aside(int width) const { return (row_taps && width < master) || !plain_weights(width); }
     Narrowing narrowing(int width) const;
+    // Of the codes that a pair of widths reads: the low bits that are 0; the bits of a weight and a code together.
+    int input_shift(int activation) const { return input_exponent[activation] == 0 ? master - activation : 0; }
+    int product_bits(int weight, int activation) const {
+        return (aside(weight) ? 8 : weight) + (input_exponent[activation] == 0 ? activation : 8);
+    }
     // The weights of one panel at such a width, to their place in `out`.
     void narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const;
     Rounding rounding(int row, int64_t at) const;

@@ -114,7 +114,8 @@ class LayerExecution {
         const int row = index_of(widths, std::min(weight, activation));
         const int32_t* start = packed.start[index_of(widths, weight)].data();
         const LayerRun layer{packed, weights_of(packed, weight), w, packed.narrowing(weight), start, row, ending(i, w.out),
-                             narrow_of(plan_.reads[i][0]).s > 0};
+                             narrow_of(plan_.reads[i][0]).s > 0, packed.input_shift(activation),
+                             packed.product_bits(weight, activation)};
         const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
         if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
         const Ending& end = layer.end;
@@ -295,6 +296,8 @@ class LayerExecution {
         block.residual = end.fused ? &end.residual : nullptr;
         block.wide = !end.out.coded;
         block.narrow = end.narrow;
+        block.input_shift = layer.input_shift;
+        block.product_bits = layer.product_bits;
         block.columns = panel.columns;
         block.stored = stored_columns(layer.packed, panel, end.out);
         const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;

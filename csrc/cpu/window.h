@@ -33,6 +33,7 @@ struct LayerRun {
     int row;                         // of the requantization constants
     Ending end;
     bool narrowed;                   // whether the input's codes have been
+    int input_shift, product_bits;   // as of a Block
 };
 
 // Walks over the output pixels of the samples of one group, in order, with the addresses that a block needs.

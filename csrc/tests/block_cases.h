@@ -14,6 +14,7 @@ struct BlockCase {
     bool wide, with_residual;
     int narrow_out = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));  // where the kernels narrow what they store
     NarrowWeights narrow;
+    int input_shift = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));
     std::vector<int64_t> taps;
     std::vector<int32_t> start;
     std::vector<int8_t> weight, panel;
@@ -35,6 +36,7 @@ struct BlockCase {
         weight = numbers<int8_t>(int64_t{tap_count} * depth * lanes, -128, 127);
         for (int i = 0; i < rows; ++i) {
             in.push_back(numbers<uint8_t>(size, 0, 255));
+            for (uint8_t& each : in.back()) each = static_cast<uint8_t>(each >> input_shift << input_shift);
             other.push_back(numbers<uint8_t>(columns, 0, 255));
         }
         panel.resize(weight.size());
@@ -92,6 +94,8 @@ struct BlockCase {
         b.columns = columns;
         b.stored = stored;
         b.wide = wide;
+        b.input_shift = input_shift;
+        b.product_bits = __builtin_popcount(narrow.mask & 0xFF) + 8 - input_shift;
         if (!wide) b.narrow = {8, narrow_out};
         return b;
     }
@@ -99,9 +103,9 @@ struct BlockCase {
         char text[240];
         std::snprintf(text, sizeof text,
                       "block of %d vectors, %d rows, %d taps, depth %d, %d columns, %d stored%s%s, shift %d, "
-                      "mask %08x, narrowed by %d",
+                      "mask %08x, inputs shifted by %d, narrowed by %d",
                       vectors, rows, tap_count, depth, columns, stored, wide ? ", wide" : "",
-                      with_residual ? ", residual" : "", scale.shift, narrow.mask, narrow_out);
+                      with_residual ? ", residual" : "", scale.shift, narrow.mask, input_shift, narrow_out);
         return text;
     }
 };

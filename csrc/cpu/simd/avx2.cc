@@ -1,8 +1,9 @@
 // AVX2, exact: vpmaddubsw saturates at 16 bits, so it multiplies only weights that are too narrow for that.
 //
-// Weights of all 8 bits, and the activations, are widened to 16 bits and multiplied by vpmaddwd. Narrowed weights lose
-// their low s bits first, w = 2^s (w >> s) + middle: pairs of products of w >> s fit 16 bits, 2^(s-1) of them added fit
-// too, the factor 2^s comes with their addition to 32 bits, and sum a * middle is one number for all columns.
+// Weights of all 8 bits, and activations of 8 bits, are widened to 16 bits and multiplied by vpmaddwd. Otherwise both lose
+// their low bits first, w = 2^s (w >> s) + middle and a = 2^t (a >> t). Pairs of products of bits_w + bits_a <= 15 bits fit
+// 16 bits, and so do 2^(15 - bits_w - bits_a) of them added. The factor 2^(s + t) comes with their addition to 32 bits, and
+// sum a * middle is one number for all columns.
 #if defined(__x86_64__)
 #include <cstring>
 #include <type_traits>
@@ -107,9 +108,10 @@ __attribute__((noinline)) void run(const Block& b, int rows) {
     for (int h = 0; h < 2 * V; ++h)
         for (int i = 0; i < rows; ++i) save(acc[i] + 8 * h, load(b.start + 8 * h));
     __m256i middles[MAX_ROWS] = {};
-    const Narrowing narrowing(NARROWED ? __builtin_ctz(b.mask) : 0);
+    const Narrowing narrowing(NARROWED ? __builtin_ctz(b.mask) : 0, b.input_shift, b.product_bits);
     const int8_t *w = b.panel, *last = w + int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
     std::conditional_t<NARROWED, Whole, Widened> chunk;
+    chunk.keep_bits(b.input_shift);
     Chunks chunks(b, rows);
     while (chunks.next(chunk)) {
         const int8_t* from = w;
@@ -125,13 +127,14 @@ __attribute__((noinline)) void run(const Block& b, int rows) {
         });
     }
     int32_t extra[MAX_ROWS];
-    for (int i = 0; NARROWED && i < rows; ++i) extra[i] = total(middles[i]);
+    for (int i = 0; NARROWED && i < rows; ++i) extra[i] = total(middles[i]) * (1 << b.input_shift);
     end<V>(b, rows, acc, NARROWED ? extra : nullptr);
 }
 
 template <int V, bool NARROWED, int ROWS>
 void block(const Block& b) {
-    run<V, NARROWED>(b, ROWS);
+    if (NARROWED || b.product_bits < 16) return run<V, true>(b, ROWS);
+    run<V, false>(b, ROWS);
 }
 
 template <int A>

@@ -44,13 +44,20 @@ struct Widened {  // bytes 0 and 2, and 1 and 3, of each step as 16-bit numbers
         save(even[row] + s, even_codes(codes));
         save(odd[row] + s, odd_codes(codes));
     }
+    void keep_bits(int) {}
     void put_middles(int, int, uint32_t) {}
 };
 
-struct Whole {
+struct Whole {  // codes without their low bits
     alignas(32) int32_t in[MAX_ROWS][CHUNK_ROW], middle[CHUNK_ROW];  // middles of the weights; 0 past the last step
     int steps;
-    void put(int row, int s, __m256i codes) { save(in[row] + s, codes); }
+    __m128i shift;
+    __m256i kept;   // of bytes: what follows a segment may have low bits
+    void put(int row, int s, __m256i codes) { save(in[row] + s, _mm256_and_si256(_mm256_srl_epi16(codes, shift), kept)); }
+    void keep_bits(int input_shift) {
+        shift = _mm_cvtsi32_si128(input_shift);
+        kept = same_bytes(0xFF >> input_shift);
+    }
     void put_middles(int from, int count, uint32_t value) {
         for (int s = 0; s < count; s += 8) save(middle + from + s, _mm256_set1_epi32(static_cast<int>(value)));
         save(middle + from + count, _mm256_setzero_si256());
@@ -129,15 +136,16 @@ void products(Part p, const Widened& a, int row) {
     save_sums<R>(p, acc);
 }
 
-// Weights of 8 bits as those of 8 - s, without their low bits.
+// Weights of 8 bits as those of 8 - s, without their low bits; and how many steps of products fit 16 bits.
 struct Narrowing {
-    int s;
+    int joined;
     __m128i shift;
-    __m256i kept, sign, unit;  // unit: a product of shortened weights counts 2^s
+    __m256i kept, sign, unit;  // unit: what a product of shortened weights and codes counts
 
-    explicit Narrowing(int s)
-        : s(s), shift(_mm_cvtsi32_si128(s)), kept(same_bytes(0xFF >> s)), sign(same_bytes(0x80 >> s)),
-          unit(_mm256_set1_epi16(static_cast<int16_t>(1 << s))) {}
+    Narrowing(int s, int input_shift, int product_bits)
+        : joined(product_bits < 15 ? 1 << (15 - product_bits) : 1), shift(_mm_cvtsi32_si128(s)),
+          kept(same_bytes(0xFF >> s)), sign(same_bytes(0x80 >> s)),
+          unit(_mm256_set1_epi16(static_cast<int16_t>(1 << (s + input_shift)))) {}
     void prepare(const int8_t* from, __m256i* w) const {
         for (int h = 0; h < 2; ++h) {
             const __m256i code = _mm256_and_si256(_mm256_srl_epi16(load(from + 32 * h), shift), kept);
@@ -146,7 +154,7 @@ struct Narrowing {
     }
 };
 
-// Codes of 8 bits and weights of 8 - s, s <= 2; JOINED = s steps are added in 16 bits.
+// Shortened codes and weights; JOINED <= 2 steps are added in 16 bits.
 template <int R, bool FIRST, int JOINED>
 void products(Part p, const Whole& a, int row, Narrowing n) {
     alignas(32) static constexpr int8_t zeros[VECTOR_BYTES] = {};
@@ -189,7 +197,7 @@ void products(Part p, const Whole& a, int row, Narrowing n) {
     save_sums<R>(p, acc);
 }
 
-// The same for s > 2: up to 2^(s-1) steps are added in 16 bits, in registers.
+// The same where more than two steps are added in 16 bits, in registers.
 template <int R, bool FIRST>
 void joined_products(Part p, const Whole& a, int row, Narrowing n) {
     const int64_t ahead = p.next - p.panel;
@@ -200,7 +208,7 @@ void joined_products(Part p, const Whole& a, int row, Narrowing n) {
         __m256i pairs[R][2];
 #pragma GCC unroll 4
         for (int i = 0; i < R; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
-        const int joined = 1 << (n.s - 1), last = s + joined < p.steps ? s + joined : p.steps;
+        const int last = n.joined < p.steps - s ? s + n.joined : p.steps;
         for (; s < last; ++s, ++codes, w += 2, from += p.stride) {
             if constexpr (FIRST) {
                 _mm_prefetch(from + ahead, _MM_HINT_T0);
@@ -242,8 +250,8 @@ inline void by_rows(int rows, const Each& each) {
 
 template <int R, bool FIRST>
 inline void narrowed_products(Part p, const Whole& a, int row, Narrowing n) {
-    if (n.s == 1) return products<R, FIRST, 1>(p, a, row, n);
-    if (n.s == 2) return products<R, FIRST, 2>(p, a, row, n);
+    if (n.joined == 1) return products<R, FIRST, 1>(p, a, row, n);
+    if (n.joined == 2) return products<R, FIRST, 2>(p, a, row, n);
     joined_products<R, FIRST>(p, a, row, n);
 }
 

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from typer.testing import CliRunner
 
 import dqt
 import dqt.export
 from dqt.arith.plan import PlanLike, resolve
+from dqt.cli.app import app
 from dqt.export.c99 import write
 from dqt.export.c99.code import Code
 from dqt.export.c99.forms import LACKING, add, forms
@@ -200,3 +202,10 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cannot be written"):
         dqt.export.c(dqt.example(), tmp_path / "missing" / "c")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_command_line_writes_the_same_files(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["export", "c", str(dqt.example()), "-o", str(tmp_path / "c"), "--name", "small"])
+    assert done.exit_code == 0, done.output
+    written = {path.name: path.read_text() for path in (tmp_path / "c").iterdir()}
+    assert written == write.sources(Program.load(dqt.example()), "small")

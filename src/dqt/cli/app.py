@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
         export.onnx,
         ("dqt export onnx net.dqt --bits 4 -o net4.onnx", "dqt export onnx net.dqt --form qdq"),
     ),
+    "export c": (export.c, ("dqt export c net.dqt -o net-c",)),
     "report": (report.report, ("dqt report runs/mine -o page.html",)),
 }
 """Verb, or group and verb -> its function and the examples that its help shows."""

@@ -57,6 +57,25 @@ def onnx(
     emit(data, as_json, lambda: typer.echo(f"{target}: {size:,} bytes, {_words(form, controller, data)}"), out=target)
 
 
+def c(
+    net: ProgramFile,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", readable=False, metavar="FOLDER", help="Default: the program's name with -c."),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Of the files, and before every name in them.")] = "net",
+    as_json: Json = False,
+) -> None:
+    """Write a program as a folder of C99 for microcontrollers, which gives the same integers at every width."""
+    from dqt.export.c99.write import c as write
+    from dqt.program.program import Program
+
+    target = out or net.with_name(f"{net.stem}-c")
+    write(Program.load(net), target, name=name)
+    data: dict[str, Any] = {"folder": str(target), "files": sorted(each.name for each in target.iterdir())}
+    emit(data, as_json, lambda: typer.echo(f"{target}: {', '.join(data['files'])}"), out=target)
+
+
 def _agreement(program: Program) -> dict[str, Any] | None:
     """How often ONNX Runtime gives the same top-1 in QDQ form, on noise; None where it is not installed."""
     from dataclasses import asdict

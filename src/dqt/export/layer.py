@@ -23,16 +23,25 @@ def add_layer(g: Graph, op: Layered, product: Product, channels: tuple[int, ...]
         product: appends its integer product.
         channels: the shape of one number for each output channel, to broadcast over the accumulators.
     """
-    if op.layer not in g.chosen:
-        _at(g, op, g.pairs[op.layer], product, channels, op.out)
+    at_widths(g, op.layer, op.out, lambda pair, out: _at(g, op, pair, product, channels, out))
+
+
+def at_widths(g: Graph, layer: str, out: str, at: Callable[[Pair, str], None]) -> None:
+    """Append a layer at the pair of widths of the plan, or at each that samples choose among, and their choice.
+
+    Args:
+        at: appends it at a pair of widths; the second argument is the name of its result.
+    """
+    if layer not in g.chosen:
+        at(g.pairs[layer], out)
         return
     outs = []
     for b in g.program.space.choices:
-        out = g.name(f"{op.out}.{b}")
-        g.values[out] = g.values[op.out]
-        _at(g, op, (b, b), product, channels, out)
-        outs.append((b, out))
-    select(g, op.layer, outs, op.out, rank=1 + len(g.values[op.out].shape))
+        one = g.name(f"{out}.{b}")
+        g.values[one] = g.values[out]
+        at((b, b), one)
+        outs.append((b, one))
+    select(g, layer, outs, out, rank=1 + len(g.values[out].shape))
 
 
 def select(g: Graph, layer: str, outs: list[tuple[int, str]], out: str, rank: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from dqt.arith.plan import Pair
 from dqt.export.elementwise import ranked
 from dqt.export.graph import Graph
-from dqt.export.layer import narrow_input, select
+from dqt.export.layer import at_widths, narrow_input
 from dqt.program.ops.mat_mul import MatMul
 
 OPERATOR = MatMul
@@ -15,16 +15,7 @@ OPERATOR = MatMul
 
 def add(g: Graph, op: MatMul) -> None:
     """``MatMulInteger`` of both operands, narrowed, at one width or at those that samples choose."""
-    if op.layer not in g.chosen:
-        _at(g, op, g.pairs[op.layer], op.out)
-        return
-    outs = []
-    for b in g.program.space.choices:
-        out = g.name(f"{op.out}.{b}")
-        g.values[out] = g.values[op.out]
-        _at(g, op, (b, b), out)
-        outs.append((b, out))
-    select(g, op.layer, outs, op.out, rank=1 + len(g.values[op.out].shape))
+    at_widths(g, op.layer, op.out, lambda pair, out: _at(g, op, pair, out))
 
 
 def _at(g: Graph, op: MatMul, pair: Pair, out: str) -> None:

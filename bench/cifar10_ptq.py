@@ -165,11 +165,11 @@ def layer_differences(net: Net, program: Program, x: Tensor, b: int) -> dict[str
     elements = differing = largest = 0
     by_layer: dict[str, float] = {}
     for node in net.nodes:
-        edge = net.edge(node)
-        if edge is None or node.edge == "same":
+        quantizer = net.quantizer(node)
+        if quantizer is None or node.quantizer == "same":
             continue
         ins = [signal(net, name, values) for name in node.ins]
-        codes = net.fake_node(node, ins, run).codes(net.space.master).int() + edge.zero
+        codes = net.fake_node(node, ins, run).codes(net.space.master).int() + quantizer.zero
         gap = (codes - torch.from_numpy(values[node.out].astype(np.int32))).abs()
         elements, differing = elements + gap.numel(), differing + int((gap > 0).sum())
         largest = max(largest, int(gap.max()))
@@ -185,9 +185,9 @@ def layer_differences(net: Net, program: Program, x: Tensor, b: int) -> dict[str
 
 def signal(net: Net, name: str, values: Any) -> Signal:
     """The program's codes of a value, as the differentiable network sees them."""
-    edge = net.edge_of(name)
+    quantizer = net.quantizer_of(name)
     codes = torch.from_numpy(values["input.codes" if name == INPUT else name].astype(np.float32))
-    return Signal((codes - edge.zero) * edge.scale(), edge)
+    return Signal((codes - quantizer.zero) * quantizer.scale(), quantizer)
 
 
 def other_sets(net: Net, train: DataSet, x: Tensor, labels: Tensor) -> list[dict[str, Any]]:

@@ -20,26 +20,26 @@ RARE = 1e-5
 
 def signal(net: Net, value: str, codes: Tensor) -> Signal:
     """What stands for ``codes`` in the differentiable pass."""
-    whole = [node.out for node in net.nodes if net.edge(node) is None]
+    whole = [node.out for node in net.nodes if net.quantizer(node) is None]
     if value in whole:
         return Signal(codes.float() * scale_of(net, value), None)
-    edge = net.edge_of(value)
-    return Signal((codes - edge.zero).float() * edge.scale().detach(), edge)
+    quantizer = net.quantizer_of(value)
+    return Signal((codes - quantizer.zero).float() * quantizer.scale().detach(), quantizer)
 
 
 def as_codes(net: Net, node: Node, out: Signal) -> Tensor:
-    """The result of a node in codes, or in the wide integers of the program."""
-    if out.edge is None:
+    """The result of a node in codes, or in the int32 values of the program."""
+    if out.quantizer is None:
         return (out.raw / scale_of(net, node.out)).round()
-    codes = fake.narrow_activation(out.raw, out.edge.scale(), out.edge.zero, out.edge.n, out.edge.n)
-    return codes + out.edge.zero
+    codes = fake.narrow_activation(out.raw, out.quantizer.scale(), out.quantizer.zero, out.quantizer.n, out.quantizer.n)
+    return codes + out.quantizer.zero
 
 
 @torch.no_grad()
 def apart(net: Net, x: Tensor, b: int) -> tuple[int, int]:
     """How many codes differ, of how many; fails where one differs by more than 1.
 
-    Wide integers have 24 bits, as a float32 has: their last bit is anybody's, and they are not counted.
+    Int32 results have 24 bits, as a float32 has: their last bit is anybody's, and they are not counted.
     """
     plan = resolve(net.space, b)
     assert isinstance(plan, Plan)
@@ -51,7 +51,7 @@ def apart(net: Net, x: Tensor, b: int) -> tuple[int, int]:
         out = net.fake_node(node, [signal(net, name, values[name]) for name in node.ins], run)
         difference = (as_codes(net, node, out) - values[node.out]).abs()
         assert difference.max() <= 1, (node.kind, node.out, float(difference.max()))
-        if out.edge is not None:
+        if out.quantizer is not None:
             differ += int((difference > 0).sum())
             total += difference.numel()
     return differ, total

@@ -112,7 +112,7 @@ def test_wild_values_in_the_input_cost_nothing(observer: Any, wild: float, sampl
     assert len(said) == len(nets[0].findings) == 1  # what follows the input in the network saw nothing wild
     calibrate(nets[1], torch.split(saturated, 64), observer=observer)
     for name, value in nets[1].state_dict().items():
-        if name != "edges.input.ratio":
+        if name != "quantizers.input.ratio":
             torch.testing.assert_close(nets[0].state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
@@ -262,7 +262,7 @@ def test_a_new_controller_gets_ranges_of_normalized_values() -> None:
     largest = float(((hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + norm.eps).sqrt()).max())
     assert 0 < float(net.clips()[node.out]) <= largest * 1.05
     for name, each in others.items():
-        if "edges" not in name:
+        if "quantizers" not in name:
             assert torch.equal(net.state_dict()[name], each), name
     moved = {name for name, clip in net.clips().items() if not torch.equal(clip, clips[name])}
     assert moved <= {each.out for each in net.nodes if each.controller}

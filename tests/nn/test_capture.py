@@ -196,7 +196,7 @@ def test_a_weight_of_the_model_itself_stays_apart_from_its_children() -> None:
     "names",
     [
         ("input", "layers", "steps", "config"),  # a value's name, and attributes of Net
-        ("keys", "values", "pop", "items"),  # methods of ModuleDict, where edges live
+        ("keys", "values", "pop", "items"),  # methods of ModuleDict, where quantizers live
         ("a b", "größe", "x/y", "x~1y", "x~y"),  # odd characters
         ("ready", "space", "shapes", "owners"),  # a buffer of Net
     ],
@@ -223,7 +223,7 @@ def test_values_of_a_program_have_names_of_their_own() -> None:
     served(Model(forward, input=inner, cat=parts))
 
 
-@pytest.mark.parametrize("name", ["edges", "controller"])
+@pytest.mark.parametrize("name", ["quantizers", "controller"])
 def test_names_that_are_taken(name: str) -> None:
     with pytest.raises(UnsupportedError, match=f"submodule named '{name}'.*rename it"):
         prepare(nn.Sequential(OrderedDict([(name, conv())])), torch.randn(2, 4, 6, 6))

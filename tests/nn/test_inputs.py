@@ -57,7 +57,7 @@ def test_every_form_of_a_call() -> None:
     image, features = data()
     net = prepare(Pair().eval(), (image, features)).eval()
     assert net.inputs.names == ("image", "features")
-    assert {"image", "features"} <= set(net.edges)
+    assert {"image", "features"} <= set(net.quantizers)
     expected = net((image, features), 4)
     for form in ({"features": features, "image": image}, [image, features], UserDict(image=image, features=features)):
         assert torch.equal(net(form, 4), expected)
@@ -300,7 +300,7 @@ def test_every_output_trains() -> None:
 
 
 def test_first_and_last_layers() -> None:
-    """The first layer of every input and the last of every output run at the edge width."""
+    """The first layer of every input and the last of every output run at the quantizer width."""
     model = Pair(lambda y, f: (y, f)).eval()
     net = prepare(model, data(), Config(edge_width=8))
     assert {layer.name for layer in net.space.layers if layer.edge} == {"conv", "dense", "head"}

@@ -101,7 +101,7 @@ def test_gradients_flow_through_what_a_hook_saw() -> None:
 
 def test_a_hook_that_cannot_run_is_refused() -> None:
     net, _ = small()
-    for module in (net.get_submodule("0"), net.edge_of("input")):
+    for module in (net.get_submodule("0"), net.quantizer_of("input")):
         with pytest.raises(InputError, match=r"register the hook on net\.get_submodule"):
             module.register_forward_hook(print)
         with pytest.raises(InputError, match=r"register the hook on net\.get_submodule"):

@@ -39,6 +39,28 @@ def fresh(**options: Any) -> tuple[Net, Tensor]:
 # names and state
 
 
+def test_a_state_dict_of_before_loads(made: tuple[Net, Tensor]) -> None:
+    net, _ = made
+    before = {
+        key.replace("quantizers.", "edges.", 1) if key.startswith("quantizers.") else key: value
+        for key, value in net.state_dict().items()
+    }
+    assert any(key.startswith("edges.") for key in before)
+    other = fresh(**with_controller())[0]
+    other.load_state_dict(before)
+    assert all(torch.equal(value, other.state_dict()[key]) for key, value in net.state_dict().items())
+    inside = nn.Sequential(fresh(**with_controller())[0])
+    inside.load_state_dict({f"0.{key}": value for key, value in before.items()})
+    assert all(torch.equal(value, inside.state_dict()[f"0.{key}"]) for key, value in net.state_dict().items())
+
+
+def test_former_names_warn(made: tuple[Net, Tensor]) -> None:
+    with pytest.warns(DeprecationWarning, match=r"Net\.quantizers now"):
+        assert made[0].edges is made[0].quantizers
+    with pytest.warns(DeprecationWarning, match=r"Net\.nodes now"):
+        assert made[0].steps is made[0].nodes
+
+
 def test_parameters_have_the_users_names() -> None:
     model = small()
     net = prepare(model, torch.randn(2, 3, 8, 8))
@@ -49,7 +71,7 @@ def test_parameters_have_the_users_names() -> None:
     modules = {name for name, module in model.named_modules() if isinstance(module, kinds)}
     assert modules <= {name for name, _ in net.named_modules()}
     own = set(ours) - set(theirs)
-    assert all(name.startswith("edges.") or ".at." in name or name.endswith(".clip") for name in own)
+    assert all(name.startswith("quantizers.") or ".at." in name or name.endswith(".clip") for name in own)
 
 
 def test_a_float_models_state_can_be_loaded() -> None:
@@ -165,12 +187,12 @@ def test_tracked_ranges_move_in_training_alone() -> None:
 
 def test_one_wild_batch_moves_a_tracked_range_little() -> None:
     net, x = fresh()
-    edge = net.edge_of("input")
-    before = float(edge.clip)
-    edge.observe(x * 1e6)
-    assert float(edge.clip) == pytest.approx(before * (0.99 + 0.01 * JUMP))
-    edge.observe(x * float("inf"))
-    assert float(edge.clip) == pytest.approx(before * (0.99 + 0.01 * JUMP))
+    quantizer = net.quantizer_of("input")
+    before = float(quantizer.clip)
+    quantizer.observe(x * 1e6)
+    assert float(quantizer.clip) == pytest.approx(before * (0.99 + 0.01 * JUMP))
+    quantizer.observe(x * float("inf"))
+    assert float(quantizer.clip) == pytest.approx(before * (0.99 + 0.01 * JUMP))
 
 
 def test_exact_is_evaluation_in_any_mode() -> None:

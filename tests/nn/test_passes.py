@@ -31,9 +31,9 @@ def node(kind: str, out: str, *ins: str, shape: tuple[int, ...] = IMAGE, **field
     if kind == "linear":
         fields = {"layer": out} | fields
     if kind in ("pad", "reshape", "slice", "dropout"):
-        fields = {"edge": "same"} | fields
+        fields = {"quantizer": "same"} | fields
     if kind == "relu":
-        fields = {"edge": "relu"} | fields
+        fields = {"quantizer": "relu"} | fields
     return Node(kind, out, ins, shape, **fields)
 
 
@@ -49,7 +49,7 @@ def test_drop_unused() -> None:
     before = graph(node("conv", "a", INPUT), node("conv", "b", "a"), node("relu", "c", "a"), output="c")
     assert str(drop_unused(before)) == text("""
         a = conv(input) layer=a padding=(1, 1, 0, 0)
-        c = relu(a) edge=relu
+        c = relu(a) quantizer=relu
         return c""")
 
 
@@ -103,8 +103,8 @@ def test_fuse_activations() -> None:
     )  # fmt: skip
     after = fuse_activations(before)
     assert str(after) == text("""
-        a = conv(input) layer=a edge=relu padding=(1, 1, 0, 0)
-        s = relu(a) edge=relu
+        a = conv(input) layer=a quantizer=relu padding=(1, 1, 0, 0)
+        s = relu(a) quantizer=relu
         t = table(s)
         return t""")
     assert after.nodes[0].cap == 6.0
@@ -119,9 +119,9 @@ def test_a_value_that_others_read_keeps_its_sign(other: Node) -> None:
 def test_widen_outputs() -> None:
     before = graph(node("conv", "a", INPUT), node("dropout", "d", "a"), node("reshape", "r", "d", shape=(256,)))
     assert str(widen_outputs(before)) == text("""
-        a = conv(input) layer=a edge=wide padding=(1, 1, 0, 0)
-        d = dropout(a) edge=same
-        r = reshape(d) edge=same
+        a = conv(input) layer=a quantizer=int32 padding=(1, 1, 0, 0)
+        d = dropout(a) quantizer=same
+        r = reshape(d) quantizer=same
         return r""")
 
 
@@ -129,17 +129,18 @@ def test_widen_sums_of_sums() -> None:
     """Operands that others read, or that only give codes, stay codes; a ReLU stays a clamp."""
     before = graph(
         node("conv", "a", INPUT), node("conv", "b", INPUT), node("table", "t", "b"), node("reshape", "r", "a"),
-        node("sub", "s", "b", "t"), node("add", "c", "r", "s", edge="relu", cap=6.0), node("concat", "d", "c", "t"),
+        node("sub", "s", "b", "t"), node("add", "c", "r", "s", quantizer="relu", cap=6.0),
+        node("concat", "d", "c", "t"),
     )  # fmt: skip
     after = widen_outputs(before)
     assert str(after) == text("""
-        a = conv(input) layer=a edge=wide padding=(1, 1, 0, 0)
+        a = conv(input) layer=a quantizer=int32 padding=(1, 1, 0, 0)
         b = conv(input) layer=b padding=(1, 1, 0, 0)
         t = table(b)
-        r = reshape(a) edge=same
-        s = sub(b, t) edge=wide
-        c = add(r, s) edge=wide
-        d = concat(c, t) edge=wide
+        r = reshape(a) quantizer=same
+        s = sub(b, t) quantizer=int32
+        c = add(r, s) quantizer=int32
+        d = concat(c, t) quantizer=int32
         return d""")
     assert (after.nodes[5].floor, after.nodes[5].cap) == (0.0, 6.0)
 
@@ -147,18 +148,18 @@ def test_widen_sums_of_sums() -> None:
 def test_widen_outputs_that_others_read() -> None:
     """Layers, states and pools of such a value get its codes; an output that is the same value does not."""
     nodes = (
-        node("conv", "a", INPUT, edge="relu", cap=6.0), node("reshape", "r", "a"), node("conv", "b", "a"),
+        node("conv", "a", INPUT, quantizer="relu", cap=6.0), node("reshape", "r", "a"), node("conv", "b", "a"),
         node("avg_pool", "p", "a"), node("add", "c", "b", "a"),
     )  # fmt: skip
     before = Graph(nodes, ("a", "r", "c", "p", "a", "a"), {}, (INPUT, "h"), {"h": 5})
     after = widen_outputs(before)
     assert str(after) == text("""
-        a = conv(input) layer=a edge=wide padding=(1, 1, 0, 0)
-        a.codes = requantize(a) edge=relu
-        r = reshape(a) edge=same
-        b = conv(a.codes) layer=b edge=wide padding=(1, 1, 0, 0)
-        p = avg_pool(a.codes) edge=wide
-        c = add(b, a) edge=wide
+        a = conv(input) layer=a quantizer=int32 padding=(1, 1, 0, 0)
+        a.codes = requantize(a) quantizer=relu
+        r = reshape(a) quantizer=same
+        b = conv(a.codes) layer=b quantizer=int32 padding=(1, 1, 0, 0)
+        p = avg_pool(a.codes) quantizer=int32
+        c = add(b, a) quantizer=int32
         return a, r, c, p, a, a.codes""")
     assert after.nodes[1].cap == 6.0
 
@@ -179,20 +180,20 @@ def test_outputs_that_are_codes(before: Graph) -> None:
 def test_a_relu_that_reads_an_output_clamps_its_codes() -> None:
     before = Graph((node("conv", "a", INPUT), node("relu", "r", "a"), node("conv", "b", "r")), ("a", "b"))
     assert str(rewritten(before, input_signed=True)) == text("""
-        a = conv(input) layer=a edge=wide padding=(1, 1, 0, 0)
-        a.codes = requantize(a) edge=relu
-        b = conv(a.codes) layer=b edge=wide padding=(1, 1, 0, 0)
+        a = conv(input) layer=a quantizer=int32 padding=(1, 1, 0, 0)
+        a.codes = requantize(a) quantizer=relu
+        b = conv(a.codes) layer=b quantizer=int32 padding=(1, 1, 0, 0)
         return a, b""")
 
 
 @pytest.mark.parametrize(("signed", "expected"), [(True, "signed"), (False, "unsigned")])
 def test_place_quantizers(signed: bool, expected: str) -> None:
     before = graph(
-        node("conv", "a", INPUT, edge="relu"), node("pad", "p", INPUT, attrs=PAD), node("add", "b", "a", "p"),
+        node("conv", "a", INPUT, quantizer="relu"), node("pad", "p", INPUT, attrs=PAD), node("add", "b", "a", "p"),
         node("conv", "c", "b"), node("multiply", "d", "b", "c"),
     )  # fmt: skip
-    edges = [each.edge for each in place_quantizers(before, input_signed=signed).nodes]
-    assert edges == ["relu", "same", expected, "signed", "signed"]
+    kinds = [each.quantizer for each in place_quantizers(before, input_signed=signed).nodes]
+    assert kinds == ["relu", "same", expected, "signed", "signed"]
 
 
 def test_from_capture_to_what_is_prepared() -> None:
@@ -203,10 +204,10 @@ def test_from_capture_to_what_is_prepared() -> None:
     captured = Builder(export(model, example), example).build().graph
     kinds = [each.kind for each in captured.nodes]
     assert kinds == ["pad", "conv", "affine", "relu", "conv", "reshape"]
-    assert {each.edge for each in captured.nodes if each.layer} == {"signed"}
+    assert {each.quantizer for each in captured.nodes if each.layer} == {"signed"}
     after = rewritten(captured, input_signed=True)
-    assert [(each.kind, each.edge, each.norm) for each in after.nodes] == [
-        ("conv", "relu", "2"), ("conv", "wide", ""), ("reshape", "same", ""),
+    assert [(each.kind, each.quantizer, each.norm) for each in after.nodes] == [
+        ("conv", "relu", "2"), ("conv", "int32", ""), ("reshape", "same", ""),
     ]  # fmt: skip
     assert after.nodes[0].attrs["padding"] == (1, 1, 1, 1)
     assert after.outputs == captured.outputs

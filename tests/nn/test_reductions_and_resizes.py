@@ -92,8 +92,8 @@ def test_interpolation_of_int32_outputs(name: str) -> None:
     """A segmentation network ends so: its classes are interpolated as they are, not as 8-bit codes."""
     net, kinds = checked(LINEAR[name], last=True)
     assert "Resize" in kinds
-    assert net.nodes[-1].edge == "same"
-    assert net.edge(net.nodes[-1]) is None
+    assert net.nodes[-1].quantizer == "same"
+    assert net.quantizer(net.nodes[-1]) is None
 
 
 @pytest.mark.parametrize("name", REDUCED)

@@ -182,8 +182,8 @@ def test_a_scale_that_cannot_be_names_its_layer() -> None:
     with torch.no_grad():
         net.layer("4").weight.mul_(1e30)
         net.layer("0").weight.mul_(1e-8)
-    edge = net.edge_of("input")
-    edge.clip.fill_(1e30)
+    quantizer = net.quantizer_of("input")
+    quantizer.clip.fill_(1e30)
     with pytest.raises(UnsupportedError, match=r"layer (0|4): "):
         net(x, 4, exact=True)
 

@@ -62,8 +62,8 @@ def gated() -> tuple[Net, Tensor, Tensor]:
 def test_a_state_is_an_input_and_an_output_that_share_a_quantizer() -> None:
     for net, x, before in (streaming(), gated()):
         name = net.inputs.names[1]
-        assert name not in net.edges
-        assert net.edge_of(name) is net.edge_of(net.signature.kept[name])
+        assert name not in net.quantizers
+        assert net.quantizer_of(name) is net.quantizer_of(net.signature.kept[name])
         assert [output.name for output in net.signature.shown] == [net.outputs[0].name]
         with torch.no_grad():
             y, after = net.run((x, before), Run({}, quantized=False), False)
@@ -87,9 +87,9 @@ def test_a_state_trains() -> None:
 def test_its_range_covers_what_is_given_and_what_is_made() -> None:
     net, x, past = streaming()
     calibrate(net, [(x, 9 * past)], observer="max")
-    assert float(net.edge_of("past").clip) == float(9 * past.abs().max())
+    assert float(net.quantizer_of("past").clip) == float(9 * past.abs().max())
     calibrate(net, [(9 * x, past)], observer="max")
-    assert float(net.edge_of("past").clip) == float(9 * x.abs().max())
+    assert float(net.quantizer_of("past").clip) == float(9 * x.abs().max())
 
 
 class Around(nn.Module):
@@ -126,7 +126,7 @@ def test_a_state_that_is_never_negative_has_all_codes() -> None:
 
     x = torch.rand(4, 4)
     net = prepare(Around(forward).eval(), (x, x, x), Config(input_signed=False), state={"h": "1"})
-    assert net.edge_of("h").zero == 0
+    assert net.quantizer_of("h").zero == 0
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_error_against_float_is_that_of_the_last_layer(name: str) -> None:
     signals, steps = net.read(x, run), {}
     for node in net.nodes:
         ins = [signals[value] for value in node.ins]
-        if node.layer and node.edge == "wide":
+        if node.layer and node.quantizer == "int32":
             steps[node.layer] = _step(net, node.layer, ins[0].real(8).float(), ins[0].scale)
         signals[node.out] = net.fake_node(node, ins, run)
     with torch.no_grad():

@@ -61,7 +61,9 @@ def test_frozen_parameters_stay_through_prepare_and_fit(optimizer: str) -> None:
     before = state(net)
     fit(net, tiny_data(), tiny_data(), RECIPE.model_copy(update={"optimizer": optimizer}), progress=False)
     assert moved(net, before).isdisjoint(frozen)
-    assert {"stem.weight", "stem.clip", "linear.weight", "bn.running_mean", "edges.stem.clip"} <= moved(net, before)
+    assert {"stem.weight", "stem.clip", "linear.weight", "bn.running_mean", "quantizers.stem.clip"} <= moved(
+        net, before
+    )
     assert {name for name, p in net.named_parameters() if not p.requires_grad} == frozen
 
 
@@ -83,11 +85,11 @@ def test_a_weight_that_is_a_buffer_does_not_train() -> None:
 
 def test_flags_set_on_the_prepared_network_count_as_well() -> None:
     net = tiny_net()
-    net.edges.requires_grad_(False)
+    net.quantizers.requires_grad_(False)
     calibrate(net, tiny_data()[0])
     before = state(net)
     fit(net, tiny_data(), None, RECIPE, progress=False)
-    learned = {f"edges.{name}" for name, _ in net.edges.named_parameters()}
+    learned = {f"quantizers.{name}" for name, _ in net.quantizers.named_parameters()}
     assert learned
     assert moved(net, before).isdisjoint(learned)
     net.requires_grad_(False)
@@ -182,7 +184,7 @@ def test_a_norm_that_is_frozen_in_the_model_is_frozen_in_the_network() -> None:
 
 def test_a_tracked_range_in_evaluation_mode_stands_still() -> None:
     net = tiny_net()
-    net.edges.eval()
+    net.quantizers.eval()
     before = state(net)
     torch.autograd.backward(objective(net, 3 * tiny_data()[0], tiny_data()[1]).loss)
-    assert not [name for name in moved(net, before) if name.startswith("edges")]
+    assert not [name for name in moved(net, before) if name.startswith("quantizers")]

@@ -83,7 +83,7 @@ def gradients(net: Net, recipe: Recipe, *, lean: bool = False) -> tuple[Objectiv
 def test_the_gradient_reaches_weights_clips_norms_and_controller(routed_net: Net) -> None:
     _, found = gradients(routed_net.train(), Recipe(consistency="all", bitops=0.6))
     assert found.keys() == dict(routed_net.named_parameters()).keys()
-    for name in ("conv.weight", "conv.clip", "edges.stem.clip", "bn.at.2.weight", "controller.logits.weight"):
+    for name in ("conv.weight", "conv.clip", "quantizers.stem.clip", "bn.at.2.weight", "controller.logits.weight"):
         assert found[name].abs().sum() > 0, name
 
 
@@ -92,7 +92,7 @@ def test_cost_alone_moves_the_controller_alone() -> None:
     without = gradients(tiny_net(controller=True).train(), Recipe(alpha=0, beta=0.0, bitops=0.9))[1]
     moved = {name for name in without if not torch.equal(with_cost[name], without[name])}
     assert "controller.logits.weight" in moved
-    assert all(name.startswith(("controller.", "stem.", "edges.")) for name in moved)  # it reads the stem
+    assert all(name.startswith(("controller.", "stem.", "quantizers.")) for name in moved)  # it reads the stem
 
 
 @pytest.mark.parametrize("controller", [False, True])
@@ -206,7 +206,7 @@ def test_clips_norms_and_biases_do_not_decay(routed_net: Net) -> None:
         seen |= {names[id(p)]: (group["weight_decay"], group["lr"]) for p in group["params"]}
     assert seen.keys() == set(names.values())
     assert seen["conv.weight"] == (0.1, 0.5)
-    for name in ("conv.clip", "edges.stem.clip", "bn.weight", "bn.at.2.bias", "linear.bias"):
+    for name in ("conv.clip", "quantizers.stem.clip", "bn.weight", "bn.at.2.bias", "linear.bias"):
         assert seen[name] == (0.0, 0.5)
     assert seen["controller.logits.weight"] == (0.1, 1.5)
     assert seen["controller.logits.bias"] == (0.0, 1.5)

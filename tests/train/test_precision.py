@@ -70,7 +70,7 @@ def test_a_loop_of_the_users_own_quantizes_in_float32(dtype: torch.dtype, monkey
     with inputs_read() as plain:
         net.eval()(x, 8)
     net.train()
-    net.edge_of(INPUT).eval()  # its range stands still, so that the codes can be compared
+    net.quantizer_of(INPUT).eval()  # its range stands still, so that the codes can be compared
     kinds: set[torch.dtype] = set()
     narrow = fake.narrow_activation
 

@@ -27,7 +27,7 @@ from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.nn.observers import Extent, Observer, clip_of, extent_of, middle, weight_clip
-from dqt.nn.ranges import Edge, Signal
+from dqt.nn.ranges import Quantizer, Signal
 from dqt.nn.run import Run, controller_widths
 
 
@@ -137,7 +137,7 @@ def set_ranges(
     untouched: Sequence[Norm] = (),
     findings: list[Finding] | None = None,
 ) -> dict[str, Tensor]:
-    """Run the float model and set the range of every edge, and the statistics of the norms that are ``untouched``.
+    """Run the float model and set the range of every quantizer, and the statistics of the norms that are ``untouched``.
 
     ``findings`` gets what is wrong with the values or the weights, if it is a list.
 
@@ -160,9 +160,9 @@ def set_ranges(
             _set_statistics(norm, values)
         signals = _results(net, node, ins, values)
         extent = None
-        if node.edge in ("relu", "unsigned", "signed"):
+        if node.quantizer in ("relu", "unsigned", "signed"):
             values = [s.master for s in signals] + states.get(node.out, [])
-            extent = _set_range(net.edge_of(node.out), values, observer, b)
+            extent = _set_range(net.quantizer_of(node.out), values, observer, b)
             signals = _saturated(signals, extent)
         if findings is not None and not node.controller:
             findings.extend(diagnose.of_node(net, node, ins, signals, extent))
@@ -187,9 +187,9 @@ def _input_ranges(
     first = _signals(net, inputs, quantized=False)
     states = _states(net, first)
     for name, signals in first.items():
-        if signals[0].edge is not None and net.owners[name] == name:
+        if signals[0].quantizer is not None and net.owners[name] == name:
             values = [signal.raw for signal in signals] + states.get(name, [])
-            extent = _set_range(signals[0].edge, values, observer, net.space.edge_width, strays=True)
+            extent = _set_range(signals[0].quantizer, values, observer, net.space.edge_width, strays=True)
             if findings is not None:
                 findings.extend(diagnose.of_input(name, values, extent))
             first[name] = _saturated(signals, extent)
@@ -199,8 +199,8 @@ def _input_ranges(
 def _signals(net: Net, inputs: Batches, *, quantized: bool = True) -> dict[str, list[Signal]]:
     """Every input, batch by batch."""
     columns = zip(net.inputs.each, zip(*inputs, strict=True), strict=True)
-    edges = {one.name: net.edge_of(one.name) for one in net.inputs.each if one.kind == "float"}
-    return {one.name: [Signal(_typed(one, x), edges.get(one.name), quantized) for x in xs] for one, xs in columns}
+    quantizers = {one.name: net.quantizer_of(one.name) for one in net.inputs.each if one.kind == "float"}
+    return {one.name: [Signal(_typed(one, x), quantizers.get(one.name), quantized) for x in xs] for one, xs in columns}
 
 
 def _typed(one: Input, x: Tensor) -> Tensor:
@@ -209,7 +209,7 @@ def _typed(one: Input, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def set_controller_ranges(net: Net, inputs: Sequence[Any], observer: Observer = "mse") -> None:
-    """Set the ranges of the controller's own edges, and the statistics of a norm of its that has seen no data; the
+    """Set the ranges of the controller's own quantizers, and the statistics of a norm of its that has seen no data; the
     network keeps its own.
 
     Args:
@@ -230,8 +230,8 @@ def set_controller_ranges(net: Net, inputs: Sequence[Any], observer: Observer = 
             _set_statistics(norm, _before_norm(net, node, ins[0]))
         signals = [net.fake_node(node, list(each), how) for each in zip(*ins, strict=True)]
         signals = [signal.like(signal.raw.float()) for signal in signals]  # evaluation computes in float64
-        if node.out in own and node.edge in ("relu", "unsigned", "signed"):
-            _set_range(net.edge_of(node.out), [s.master for s in signals], observer, middle(net.config.widths))
+        if node.out in own and node.quantizer in ("relu", "unsigned", "signed"):
+            _set_range(net.quantizer_of(node.out), [s.master for s in signals], observer, middle(net.config.widths))
         return signals
 
     _walk(net, _signals(net, [net.inputs.take(x) for x in inputs]), visit)
@@ -258,7 +258,7 @@ def _results(net: Net, node: Node, ins: list[list[Signal]], values: list[Tensor]
         run = Run({}, quantized=False)
         return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
     normed = values if norm is None else [norm(value, b=net.config.master) for value in values]
-    return [Signal(node.clamped(value), net.edge(node), False) for value in normed]
+    return [Signal(node.clamped(value), net.quantizer(node), False) for value in normed]
 
 
 def _before_norm(net: Net, node: Node, ins: Sequence[Signal]) -> list[Tensor]:
@@ -291,11 +291,13 @@ def _mean(values: Iterable[Tensor], axis: int) -> Tensor:
     return torch.stack(sums).sum(0) / count
 
 
-def _set_range(edge: Edge, values: Sequence[Tensor], observer: Observer, b: int, *, strays: bool = False) -> Extent:
+def _set_range(
+    quantizer: Quantizer, values: Sequence[Tensor], observer: Observer, b: int, *, strays: bool = False
+) -> Extent:
     extent = extent_of(values, observer, strays=strays)
     if not extent.largest < float("inf"):
-        raise CalibrationError(f"the activation {edge.name} is not finite on the calibration data")
-    edge.set_range(clip_of(edge, values, extent, observer, b), extent.peak)
+        raise CalibrationError(f"the activation {quantizer.name} is not finite on the calibration data")
+    quantizer.set_range(clip_of(quantizer, values, extent, observer, b), extent.peak)
     return extent
 
 

@@ -328,7 +328,7 @@ class Builder:
 
     def keep(self, call: fx.Node, kind: str, **attrs: Any) -> str:
         """Append a node that keeps the codes of its input."""
-        return self.add(call, kind, [self.value(call, call.args[0])], edge="same", attrs=attrs)
+        return self.add(call, kind, [self.value(call, call.args[0])], quantizer="same", attrs=attrs)
 
     def unsupported(self, call: fx.Node, why: str) -> UnsupportedError:
         """An error that names the operator, the module path and the source line."""

@@ -48,7 +48,7 @@ class Captures:
         all_of_them = each if longest is None else (*each, longest)
         signs = _signs(all_of_them)
         for captured in all_of_them:
-            nodes = tuple(replace(node, edge=signs.get(node.out, node.edge)) for node in captured.graph.nodes)
+            nodes = tuple(replace(node, quantizer=signs.get(node.out, node.quantizer)) for node in captured.graph.nodes)
             captured.graph = replace(captured.graph, nodes=nodes)
         return cls(each, longest, at)
 
@@ -77,4 +77,4 @@ def _lengths(each: Sequence[Captured], at: Sizing) -> set[str]:
 
 def _signs(each: Sequence[Captured]) -> dict[str, str]:
     """Constants that are negative at one size are signed at all."""
-    return {node.out: "signed" for captured in each for node in _constants(captured) if node.edge == "signed"}
+    return {node.out: "signed" for captured in each for node in _constants(captured) if node.quantizer == "signed"}

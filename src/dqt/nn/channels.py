@@ -123,7 +123,7 @@ def _through(net: Net, node: Node, ins: list[Tensor]) -> Tensor | None:
 
 def _is_source(net: Net, node: Node, once: set[int]) -> bool:
     """Whether a node's channels can be divided by way of its parameters."""
-    if node.controller or node.edge not in ("relu", "signed", "unsigned") or node.cap != float("inf"):
+    if node.controller or node.quantizer not in ("relu", "signed", "unsigned") or node.cap != float("inf"):
         return False
     affine = net.affine(node.norm)
     if not node.layer and affine is None:

@@ -38,24 +38,34 @@ def plan_controller(
     stem = stem_of(graph)
     read = stem.out if spec.reads == "stem" else graph.inputs[0]
     shape, before = shapes[read], needed_for(graph.nodes, (read,))
-    positive = spec.reads == "stem" and stem.edge in ("relu", "unsigned")
+    positive = spec.reads == "stem" and stem.quantizer in ("relu", "unsigned")
     made: list[Node] = []
     if len(shape) > 1:
         grid = tuple(min(spec.grid, size) for size in shape[1:])
         pooled = (shape[0], *grid)
-        edge = "unsigned" if positive else "signed"
+        quantizer = "unsigned" if positive else "signed"
         made.append(
-            Node("avg_pool", "controller.pool", (read,), pooled, edge=edge, attrs={"adaptive": grid}, controller=True)
+            Node(
+                "avg_pool",
+                "controller.pool",
+                (read,),
+                pooled,
+                quantizer=quantizer,
+                attrs={"adaptive": grid},
+                controller=True,
+            )
         )
         shape = (math.prod(pooled),)
-        made.append(Node("reshape", "controller.features", ("controller.pool",), shape, edge="same", controller=True))
+        made.append(
+            Node("reshape", "controller.features", ("controller.pool",), shape, quantizer="same", controller=True)
+        )
         read = "controller.features"
     features, logits = shape[0], chosen * choices
     hidden = spec.hidden or max(4, int(SHARE * parameters - logits) // (features + logits + 1))
     made += [
-        Node("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, norm=NORM, edge="relu", controller=True),
-        Node("linear", LOGITS, (HIDDEN,), (logits,), layer=LOGITS, edge="wide", controller=True),
-        Node("choose", "controller.choice", (LOGITS,), (logits,), edge="same", controller=True),
+        Node("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, norm=NORM, quantizer="relu", controller=True),
+        Node("linear", LOGITS, (HIDDEN,), (logits,), layer=LOGITS, quantizer="int32", controller=True),
+        Node("choose", "controller.choice", (LOGITS,), (logits,), quantizer="same", controller=True),
     ]
     layers = {HIDDEN: _start(hidden, features), LOGITS: _start(logits, hidden)}
     first = [node for node in graph.nodes if node.out in before]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from dqt.nn.graph import needed_for
-from dqt.nn.net import CONTROLLER, Net, edge_key
+from dqt.nn.net import CONTROLLER, Net, quantizer_key
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run, controller_widths, edge_widths
 
-PREFIXES = (CONTROLLER, f"edges.{edge_key(CONTROLLER)}")
+PREFIXES = (CONTROLLER, f"quantizers.{quantizer_key(CONTROLLER)}")
 """How the names of the controller's parameters and buffers begin."""
 
 
@@ -41,7 +41,7 @@ def controller_logits(net: Net, features: Tensor, training: bool = False) -> Ten
     """
     layers = [node for node in net.nodes if node.controller and node.layer]
     run = Run(controller_widths(net.space), batch_statistics=training)
-    signal = Signal(features, net.edge_of(layers[0].ins[0]))
+    signal = Signal(features, net.quantizer_of(layers[0].ins[0]))
     for node in layers:
         signal = net.fake_node(node, [signal], run)
     return signal.raw.float().reshape(-1, len(net.space.chosen), len(net.space.choices))

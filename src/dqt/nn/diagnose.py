@@ -18,7 +18,7 @@ from dqt.nn import fake
 from dqt.nn.graph import INPUT, Node
 from dqt.nn.layers import WidthLayer
 from dqt.nn.observers import Extent, narrowed_weight
-from dqt.nn.ranges import OBSERVED, TINY, Edge, Signal
+from dqt.nn.ranges import OBSERVED, TINY, Quantizer, Signal
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -109,8 +109,8 @@ def of_node(
 ) -> list[Finding]:
     """Of one operator: what it reads, its weights, and what it gives.
 
-    ``ins``, ``signals``: the float model's values, batch by batch, whose edges have their ranges already. ``extent``:
-    of the result, where that has an edge of its own.
+    ``ins``, ``signals``: the float model's values, batch by batch, whose quantizers have their ranges already.
+    ``extent``: of the result, where that has a quantizer of its own.
     """
     found: list[Finding] = []
     if extent is not None:
@@ -130,14 +130,14 @@ def of_node(
 
 def _output(net: Net, node: Node, signals: Sequence[Signal]) -> list[Finding]:
     """A network that does not end in a layer gives codes, not int32 outputs."""
-    edge = net.edge(node)
-    if edge is None:
+    quantizer = net.quantizer(node)
+    if quantizer is None:
         return []
     deviation = float(torch.cat([signal.master.flatten() for signal in signals]).double().std(correction=0))
-    lost = float(edge.scale()) / math.sqrt(12) / deviation if deviation > TINY else 0.0
+    lost = float(quantizer.scale()) / math.sqrt(12) / deviation if deviation > TINY else 0.0
     if lost <= COARSE_OUTPUT:
         return []
-    what = f"the network's output has {1 << edge.n} levels, whose rounding is {lost:.0%} of its deviation"
+    what = f"the network's output has {1 << quantizer.n} levels, whose rounding is {lost:.0%} of its deviation"
     advice = "end the model in a convolution or linear layer, whose output is 32-bit, and do what follows outside of it"
     return [Finding("output", node.out, what, lost, advice)]
 
@@ -189,17 +189,17 @@ def _outlier(where: str, extent: Extent) -> list[Finding]:
 
 def _reads(net: Net, node: Node, ins: Sequence[Signal], lowest: int) -> list[Finding]:
     """Of the value that a layer reads, at the width it reads it with."""
-    edge = ins[0].edge
-    if edge is None or not float(max(x.master.abs().max() for x in ins)) > TINY:
+    quantizer = ins[0].quantizer
+    if quantizer is None or not float(max(x.master.abs().max() for x in ins)) > TINY:
         return []
-    found = _channels(net, node, ins) + _tail(edge, ins, lowest)
-    return found + _blind(edge, ins, lowest, edge.name in net.inputs.names)
+    found = _channels(net, node, ins) + _tail(quantizer, ins, lowest)
+    return found + _blind(quantizer, ins, lowest, quantizer.name in net.inputs.names)
 
 
-def _tail(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
-    if edge.kind != "signed" or lowest > LOW:
+def _tail(quantizer: Quantizer, ins: Sequence[Signal], lowest: int) -> list[Finding]:
+    if quantizer.kind != "signed" or lowest > LOW:
         return []
-    clip = float(edge.clip)
+    clip = float(quantizer.clip)
     low = min(float(x.master.min()) for x in ins)
     high = max(float(x.master.max()) for x in ins)
     unused = 1 - (min(max(high, 0.0), clip) + min(max(-low, 0.0), clip)) / (2 * clip)
@@ -209,14 +209,14 @@ def _tail(edge: Edge, ins: Sequence[Signal], lowest: int) -> list[Finding]:
     advice = (
         f"few are left at {LOW} bits and below: use ReLU or ReLU6 before it, keep its reader at more bits, or train"
     )
-    return [Finding("tail", edge.name, what, unused, advice)]
+    return [Finding("tail", quantizer.name, what, unused, advice)]
 
 
-def _blind(edge: Edge, ins: Sequence[Signal], lowest: int, is_input: bool) -> list[Finding]:
+def _blind(quantizer: Quantizer, ins: Sequence[Signal], lowest: int, is_input: bool) -> list[Finding]:
     """Whether nearly every value falls into the code of zero. A few dozen samples of each batch tell it."""
     alive = lost = 0
     for x in ins:
-        codes = fake.narrow_activation(x.raw[:OBSERVED], edge.scale(), edge.zero, edge.n, lowest)
+        codes = fake.narrow_activation(x.raw[:OBSERVED], quantizer.scale(), quantizer.zero, quantizer.n, lowest)
         there = x.master[:OBSERVED].abs() > TINY
         alive += int(there.sum())
         lost += int((there & (codes == 0)).sum())
@@ -225,41 +225,42 @@ def _blind(edge: Edge, ins: Sequence[Signal], lowest: int, is_input: bool) -> li
         return []
     what = f"at {lowest} bits {part:.1%} of its values other than 0 become 0"
     advice = (
-        f"a few large values (range {float(edge.clip):.4g}) take its codes: clip them, or keep its reader at more bits"
+        f"a few large values (range {float(quantizer.clip):.4g}) take its codes: clip them, or keep its "
+        "reader at more bits"
     )
     if is_input:
-        few = f"a few large values (range {float(edge.clip):.4g}) take its codes"
+        few = f"a few large values (range {float(quantizer.clip):.4g}) take its codes"
         advice = f"{few}: look for samples in another unit, broken pixels or columns, and clip or rescale them"
-    return [Finding("blind", edge.name, what, part, advice)]
+    return [Finding("blind", quantizer.name, what, part, advice)]
 
 
 def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
     """Whether channels that have hardly any codes carry what the reader needs."""
-    edge = ins[0].edge
-    if edge is None:
+    quantizer = ins[0].quantizer
+    if quantizer is None:
         return []
     axis = ins[0].raw.dim() - 1 if node.kind == "linear" else 1
-    sizes = _sizes(ins, axis, offset=edge.name in net.inputs.names)
-    codes = sizes / edge.scale()
-    enough = FEW_CODES * 2.0 ** (edge.n - 8)
+    sizes = _sizes(ins, axis, offset=quantizer.name in net.inputs.names)
+    codes = sizes / quantizer.scale()
+    enough = FEW_CODES * 2.0 ** (quantizer.n - 8)
     few = (codes < enough) & (sizes > 0)
     if not bool(few.any()):
         return []
     variance = _variance([x.master.transpose(axis, -1).flatten(0, -2) for x in ins])
-    lost = _lost(net, node, variance, variance.clamp_max(float(edge.scale()) ** 2 / 12) * few)
-    if lost < (LOST_INPUT if edge.name in net.inputs.names else LOST_INSIDE):
+    lost = _lost(net, node, variance, variance.clamp_max(float(quantizer.scale()) ** 2 / 12) * few)
+    if lost < (LOST_INPUT if quantizer.name in net.inputs.names else LOST_INSIDE):
         return []
     least = int(torch.where(few, codes, float("inf")).argmin())
     reader = node.layer or node.norm
     what = (
         f"channels of very different size: {int(few.sum())} of {len(codes)} use fewer than {enough:.4g} of "
-        f"{1 << edge.n} codes (channel {least}: {float(codes[least]):.2g}), and {lost:.0%} of what {reader} reads from "
-        "it is lost"
+        f"{1 << quantizer.n} codes (channel {least}: {float(codes[least]):.2g}), and {lost:.0%} of what {reader} reads "
+        "from it is lost"
     )
     advice = "scale its channels to one size in the model: smaller gains before it, larger weights after it"
-    if edge.name in net.inputs.names:
+    if quantizer.name in net.inputs.names:
         advice = "standardize the columns before the network, instead of in its first norm or layer"
-    return [Finding("channels", edge.name, what, lost, advice)]
+    return [Finding("channels", quantizer.name, what, lost, advice)]
 
 
 def _sizes(ins: Sequence[Signal], axis: int, *, offset: bool) -> Tensor:
@@ -297,19 +298,19 @@ def _lost(net: Net, node: Node, variance: Tensor, noise: Tensor) -> float:
 
 def _join(node: Node, ins: Sequence[Sequence[Signal]], signals: Sequence[Signal]) -> list[Finding]:
     """Whether an operand of a concatenation drowns in the scale of the largest."""
-    edge = signals[0].edge
-    if edge is None:
+    quantizer = signals[0].quantizer
+    if quantizer is None:
         return []
     axis = 1 + int(node.attrs["axis"])
     parts = [torch.split(x.master, [one[0].raw.shape[axis] for one in ins], axis) for x in signals]
-    size = float(edge.scale())
+    size = float(quantizer.scale())
     codes = [float(max(p.max() for p in part) - min(p.min() for p in part)) / size for part in zip(*parts, strict=True)]
     least = min(range(len(codes)), key=lambda i: codes[i] or float("inf"))
     if not 0 < codes[least] < JOIN_CODES:
         return []
     what = (
         f"joins values of very different size: operand {least} ({node.ins[least]}) spans {codes[least]:.2g} of "
-        f"{1 << edge.n} codes"
+        f"{1 << quantizer.n} codes"
     )
     advice = "one scale serves the whole join: bring its operands to one size before it (boxes in units of the image)"
     return [Finding("join", node.out, what, codes[least], advice)]

@@ -132,7 +132,7 @@ class Emission:
         Args:
             largest: the largest magnitude that the result can have, in reals.
         """
-        whole = self.net.edge(node) is None
+        whole = self.net.quantizer(node) is None
         return finest(largest, node) if whole else self.net.codes(node.out)
 
     def source(self, node: Node, index: int = 0) -> str:

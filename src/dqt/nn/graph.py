@@ -20,15 +20,15 @@ class Node:
 
     Attributes:
         kind: of its operator, see :mod:`dqt.nn.operator`.
-        out: the value it defines; also the name of the value's edge where it has one of its own.
+        out: the value it defines; also the name of the value's quantizer where it has one of its own.
         ins: the values it reads.
         shape: of the result, without the batch.
         layer: name of its :class:`~dqt.nn.layers.WidthLayer`, which is its module path.
         product: name of a layer of the plan that has no weights: a product of two activations.
         norm: module path of its batch norm, or of the constants that it multiplies by and adds.
-        edge: ``"relu"``, ``"unsigned"`` or ``"signed"``: the result becomes codes of an edge of its own (see
-            :class:`~dqt.nn.ranges.Edge`); ``"unit"``: codes from 0 to 1; ``"same"``: it keeps the codes of its
-            input; ``"wide"``: it stays a wide integer.
+        quantizer: ``"relu"``, ``"unsigned"`` or ``"signed"``: the result becomes codes of a quantizer of its own (see
+            :class:`~dqt.nn.ranges.Quantizer`); ``"unit"``: codes from 0 to 1; ``"same"``: it keeps the codes of its
+            input; ``"int32"``: it stays an int32 sum.
         floor, cap: bounds of a fused ReLU: the first of one whose result stays int32, the second of any.
         attrs: geometry, by kind.
         controller: whether only plan "auto" runs it.
@@ -41,7 +41,7 @@ class Node:
     layer: str = ""
     product: str = ""
     norm: str = ""
-    edge: str = "signed"
+    quantizer: str = "signed"
     floor: float = float("-inf")
     cap: float = float("inf")
     attrs: Mapping[str, Any] = field(default_factory=dict)
@@ -57,9 +57,9 @@ class Node:
         return raw.clamp(self.floor, self.cap) if self.clamps else raw
 
     def __str__(self) -> str:
-        """Its kind, what it reads, and what is not as usual: ``conv(x) layer=stem edge=relu``."""
-        edge = self.edge if self.edge != "signed" else ""
-        said = {"layer": self.layer, "product": self.product, "norm": self.norm, "edge": edge}
+        """Its kind, what it reads, and what is not as usual: ``conv(x) layer=stem quantizer=relu``."""
+        quantizer = self.quantizer if self.quantizer != "signed" else ""
+        said = {"layer": self.layer, "product": self.product, "norm": self.norm, "quantizer": quantizer}
         words = [f"{name}={value}" for name, value in said.items() if value]
         words += [f"{name}={value}" for name, value in self.attrs.items()]
         return " ".join([f"{self.kind}({', '.join(self.ins)})", *words])
@@ -176,7 +176,7 @@ def needed_for(nodes: tuple[Node, ...], values: Iterable[str]) -> set[str]:
 
 
 def first_and_last(graph: Graph) -> set[str]:
-    """The layers at the edges: the first that each input reaches, and the last that each output comes from."""
+    """The layers at the ends: the first that each input reaches, and the last that each output comes from."""
     layers = [node for node in graph.nodes if node.layer]
     reached = {node.out: needed_for(graph.nodes, (node.out,)) for node in layers}
     first = (next((node for node in layers if name in reached[node.out]), None) for name in graph.inputs)

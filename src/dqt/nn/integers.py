@@ -18,7 +18,7 @@ from dqt.arith import fixed
 from dqt.arith.bounds import WIDE_LIMIT, Bound, dot_bound
 from dqt.arith.nested import narrow_weight, weight_midpoints
 from dqt.nn.graph import Node
-from dqt.nn.ranges import Edge
+from dqt.nn.ranges import Quantizer
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -64,11 +64,11 @@ class RescaleIntegers:
     hi: int
 
 
-def edge_codes(edge: Edge) -> Codes:
-    """The codes of an edge; its scale is the float32 one, exactly."""
+def quantizer_codes(quantizer: Quantizer) -> Codes:
+    """The codes of a quantizer; its scale is the float32 one, exactly."""
     with torch.no_grad():
-        scale = float(edge.scale())
-    return Codes(scale, edge.zero, 0, (1 << edge.n) - 1)
+        scale = float(quantizer.scale())
+    return Codes(scale, quantizer.zero, 0, (1 << quantizer.n) - 1)
 
 
 def _double(x: Tensor) -> Floats:
@@ -97,8 +97,8 @@ def layer_integers(net: Net, node: Node) -> LayerIntegers:
     gain, bias = (np.stack([_double(part) for part in parts]) for parts in zip(*affine, strict=True))
     copies = len(weight) // len(unit)  # filters of each output channel
     unit, gain, bias = (np.repeat(part, copies, axis=-1) for part in (unit, gain, bias))
-    edge = net.edge(node)
-    out = edge_codes(edge) if edge is not None else finest(_largest(bounds, unit * gain, bias), node)
+    quantizer = net.quantizer(node)
+    out = quantizer_codes(quantizer) if quantizer is not None else finest(_largest(bounds, unit * gain, bias), node)
     scale = gain * unit / out.scale
     shift = fixed.choose_shift(scale)
     m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.scale, out.zero, shift)
@@ -127,7 +127,7 @@ def finest(largest: float, node: Node) -> Codes:
 
 
 def rescale(source: Codes, out: Codes, gain: Floats, bias: Floats) -> RescaleIntegers:
-    """Constants of ``gain * x + bias`` from one edge's codes to another's; ``gain``, ``bias``: ``[C]`` or ``[1]``."""
+    """Constants of ``gain * x + bias`` from one quantizer's codes to another's; both are ``[C]`` or ``[1]``."""
     scale = gain * source.scale / out.scale
     shift = fixed.choose_shift(scale)
     m = fixed.multiplier(scale, shift)

@@ -14,7 +14,7 @@ from dqt.nn import fake
 from dqt.nn.graph import Node
 from dqt.nn.hooks import is_hooked
 from dqt.nn.layers import Norm, WidthLayer
-from dqt.nn.ranges import Edge, Signal
+from dqt.nn.ranges import Quantizer, Signal
 from dqt.nn.run import Run, by_width
 from dqt.nn.scales import Scale
 
@@ -58,21 +58,21 @@ def fake_layer(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     hooked = is_hooked(layer) or (norm is not None and is_hooked(norm))
     if not run.quantized:
         raw = _hooked_product(layer, norm, x, None, False) if hooked else _float_product(layer, norm, x)
-        return Signal(raw, net.edge(node), False)
+        return Signal(raw, net.quantizer(node), False)
 
     def at(signal: Signal, pair: Pair, share: float) -> Tensor:
         if hooked:
             return _hooked_product(layer, norm, signal, pair, run.batch_statistics, share)
-        return product(layer, norm, signal, pair, run.batch_statistics, share, net.edge(node))
+        return product(layer, norm, signal, pair, run.batch_statistics, share, net.quantizer(node))
 
     column = run.choice.of(node.layer) if run.choice else None
     if run.choice is None or column is None:
-        return Signal(at(x, run.widths[node.layer], 1.0), net.edge(node))
+        return Signal(at(x, run.widths[node.layer], 1.0), net.quantizer(node))
     raw = by_width(run.choice.widths[:, column], x.raw, lambda rows, b, share: at(x.like(rows), (b, b), share))
     if run.choice.soft.requires_grad:
         soft = run.choice.soft[:, column]
         raw = fake.carry_choice(raw, soft.gather(1, soft.argmax(1, keepdim=True)).squeeze(1))
-    return Signal(raw, net.edge(node))
+    return Signal(raw, net.quantizer(node))
 
 
 def product(
@@ -82,13 +82,13 @@ def product(
     pair: Pair,
     batch_statistics: bool,
     share: float = 1.0,
-    edge: Edge | None = None,
+    quantizer: Quantizer | None = None,
 ) -> Tensor:
-    """A layer at widths ``pair`` and the batch norm that follows it: real values, before the edge.
+    """A layer at widths ``pair`` and the batch norm that follows it: real values, before the quantizer.
 
     In evaluation the product is of integers, so in float32 it is the program's accumulator itself; what follows is
     float64 with the program's multiplier, so that the two almost never round apart. In training both operands are real
-    and float32, which saves passes over memory. ``edge``: where the result goes.
+    and float32, which saves passes over memory. ``quantizer``: where the result goes.
     """
     bw, ba = pair
     row = min(bw, ba)
@@ -100,16 +100,18 @@ def product(
     shape = (-1, *(1 for _ in range(acc.dim() - 2))) if weight.dim() > 2 else (-1,)
     gain, bias = layer.gain_and_bias(norm, row)
     scale = layer.scale().double() * x.scale.double() * gain
-    if edge is not None and not torch.compiler.is_compiling():  # 2^-33 of a node: not worth a break in the graph
-        scale = scale + _multiplier_error(layer, norm, x, edge, scale)
+    if quantizer is not None and not torch.compiler.is_compiling():  # 2^-33 of a node: not worth a break in the graph
+        scale = scale + _multiplier_error(layer, norm, x, quantizer, scale)
     return acc * scale.reshape(shape) + bias.reshape(shape)
 
 
-def _multiplier_error(layer: WidthLayer, norm: Norm | Scale | None, x: Signal, edge: Edge, scale: Tensor) -> Tensor:
+def _multiplier_error(
+    layer: WidthLayer, norm: Norm | Scale | None, x: Signal, quantizer: Quantizer, scale: Tensor
+) -> Tensor:
     """What the program's multiplier ``round(scale * 2^S)`` makes of ``scale``, less ``scale`` (equation 9)."""
-    units = layer.scale().double() * x.scale.double() / edge.scale().double()
+    units = layer.scale().double() * x.scale.double() / quantizer.scale().double()
     largest = torch.stack([(units * layer.gain_and_bias(norm, b)[0]).abs().amax() for b in layer.widths]).amax()
-    unit = 2.0 ** choose_shift(float(largest.detach())) / edge.scale().double()
+    unit = 2.0 ** choose_shift(float(largest.detach())) / quantizer.scale().double()
     return ((scale * unit).round() / unit - scale).detach()
 
 

@@ -25,7 +25,7 @@ Shape = tuple[int, ...]
 
 def reshaped(b: Builder, call: fx.Node, x: str, shape: Shape) -> str:
     """``x`` in another shape."""
-    return x if b.captured.shapes[x] == shape else b.add(call, "reshape", [x], edge="same", shape=shape)
+    return x if b.captured.shapes[x] == shape else b.add(call, "reshape", [x], quantizer="same", shape=shape)
 
 
 def transposed(b: Builder, call: fx.Node, x: str, axes: Sequence[int]) -> str:
@@ -34,7 +34,7 @@ def transposed(b: Builder, call: fx.Node, x: str, axes: Sequence[int]) -> str:
     if order == tuple(range(len(shape))):
         return x
     moved = tuple(shape[axis] for axis in order)
-    return b.add(call, "transpose", [x], edge="same", shape=moved, attrs={"axes": order})
+    return b.add(call, "transpose", [x], quantizer="same", shape=moved, attrs={"axes": order})
 
 
 def taken(b: Builder, call: fx.Node, x: str, axis: int, indices: Sequence[int]) -> str:
@@ -47,9 +47,9 @@ def taken(b: Builder, call: fx.Node, x: str, axis: int, indices: Sequence[int]) 
     if len(steps) == 1 and min(steps) > 0:
         cut = (indices[0], indices[-1] + 1, min(steps))
         attrs: dict[str, Any] = _cut(shape, axis, cut)
-        return b.add(call, "slice", [x], edge="same", shape=moved, attrs=attrs)
+        return b.add(call, "slice", [x], quantizer="same", shape=moved, attrs=attrs)
     attrs = {"axis": axis, "indices": tuple(indices)}
-    return b.add(call, "gather", [x], edge="same", shape=moved, attrs=attrs)
+    return b.add(call, "gather", [x], quantizer="same", shape=moved, attrs=attrs)
 
 
 def _cut(shape: Shape, axis: int, cut: tuple[int, int, int]) -> dict[str, Shape]:

@@ -10,7 +10,7 @@ from dqt.nn.calls import module_path
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.folding import Constants
 
-OWN_NAMES = ("edges", "controller")
+OWN_NAMES = ("quantizers", "controller")
 """Modules that a prepared network has beside the user's."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,15 @@ from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Plan, PlanLike, Space, resolve
 from dqt.nn import integers
 from dqt.nn.config import Config
-from dqt.nn.edges import edge_key, edge_owners
 from dqt.nn.exact import run_cascade, run_exact
+from dqt.nn.former import FormerNames
 from dqt.nn.graph import Node, last_uses
 from dqt.nn.inputs import Input
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
 from dqt.nn.outputs import Signature
-from dqt.nn.ranges import Edge, Signal
+from dqt.nn.quantizers import name_as_now, quantizer_key, quantizer_owners
+from dqt.nn.ranges import Quantizer, Signal
 from dqt.nn.run import Choice, Run, controller_widths, edge_widths
 from dqt.nn.scales import Held, RowAffine, Scale
 from dqt.nn.served import Served
@@ -32,16 +32,16 @@ from dqt.program.program import Program
 if TYPE_CHECKING:
     from dqt.nn.diagnose import Finding
 
-__all__ = ["CONTROLLER", "InputError", "Net", "edge_key"]
+__all__ = ["CONTROLLER", "InputError", "Net", "quantizer_key"]
 
 CONTROLLER = "controller."
 OUTPUT_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-class Net(nn.Module):
+class Net(FormerNames):
     """A network whose layers run at any width; made by :func:`dqt.prepare`.
 
-    Modules and parameters have the names of the user's model; beside them stand ``edges`` (ranges of activations)
+    Modules and parameters have the names of the user's model; beside them stand ``quantizers`` (ranges of activations)
     and, where there is one, ``controller``. Widths are an argument of the call, never a state.
 
     Attributes:
@@ -58,9 +58,10 @@ class Net(nn.Module):
         self.config, self.space, self.nodes, self.signature = config, space, tuple(nodes), signature
         self.inputs, self.outputs = signature.inputs, signature.outputs
         self.shapes = {one.name: one.shape for one in self.inputs.each} | {node.out: node.shape for node in self.nodes}
-        self.owners = edge_owners(self.inputs.names, self.nodes, signature.kept)
-        self._wide = {node.out for node in self.nodes if node.edge == "wide"}
-        self.edges = nn.ModuleDict()
+        self.owners = quantizer_owners(self.inputs.names, self.nodes, signature.kept)
+        self._int32 = {node.out for node in self.nodes if node.quantizer == "int32"}
+        self.quantizers = nn.ModuleDict()
+        self.register_load_state_dict_pre_hook(name_as_now)  # type: ignore[no-untyped-call]
         self.ready: Tensor
         self.register_buffer("ready", torch.tensor(False))
         self.findings: tuple[Finding, ...] = ()
@@ -101,12 +102,6 @@ class Net(nn.Module):
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that carry a width, in order, as in the model."""
         return self.space.names
-
-    @property
-    def steps(self) -> tuple[Node, ...]:
-        """The former name of ``nodes``."""
-        warnings.warn("Net.steps is called Net.nodes now", DeprecationWarning, stacklevel=2)
-        return self.nodes
 
     @property
     def calibrated(self) -> bool:
@@ -197,7 +192,8 @@ class Net(nn.Module):
     def clips(self) -> dict[str, Tensor]:
         """Every clip and range by name, detached: ``[out]`` for weights (``<layer>.weight``), 0-d for activations."""
         weights = {f"{m.name}.weight": m.clip.detach() for m in self.modules() if isinstance(m, WidthLayer)}
-        return weights | {edge.name: edge.clip.detach() for edge in self.edges.values() if isinstance(edge, Edge)}
+        own = (each for each in self.quantizers.values() if isinstance(each, Quantizer))
+        return weights | {each.name: each.clip.detach() for each in own}
 
     # what operators ask for
 
@@ -242,19 +238,19 @@ class Net(nn.Module):
         module = self.affine(path)
         return module if isinstance(module, Norm) else None
 
-    def edge(self, node: Node) -> Edge | None:
-        """The edge of a node's result, ``None`` where it stays wide."""
-        return None if self.owners[node.out] in self._wide else self.edge_of(node.out)
+    def quantizer(self, node: Node) -> Quantizer | None:
+        """The quantizer of a node's result, ``None`` where it stays int32."""
+        return None if self.owners[node.out] in self._int32 else self.quantizer_of(node.out)
 
-    def edge_of(self, value: str) -> Edge:
-        """The edge whose codes a value has."""
-        edge = self.edges[edge_key(self.owners[value])]
-        assert isinstance(edge, Edge)
-        return edge
+    def quantizer_of(self, value: str) -> Quantizer:
+        """The quantizer whose codes a value has."""
+        quantizer = self.quantizers[quantizer_key(self.owners[value])]
+        assert isinstance(quantizer, Quantizer)
+        return quantizer
 
     def codes(self, value: str) -> integers.Codes:
         """How the codes of a value stand for reals."""
-        return integers.edge_codes(self.edge_of(value))
+        return integers.quantizer_codes(self.quantizer_of(value))
 
     # running
 
@@ -296,20 +292,21 @@ class Net(nn.Module):
     def _read(self, one: Input, x: Tensor, run: Run) -> Signal:
         if one.kind == "integer":
             return Signal(x, None, run.quantized)
-        x, edge = x.float(), self.edge_of(one.name)
-        if run.batch_statistics and edge.training and edge.name == one.name:
-            edge.observe(x)
-        return Signal(x, edge, run.quantized)
+        x, quantizer = x.float(), self.quantizer_of(one.name)
+        if run.batch_statistics and quantizer.training and quantizer.name == one.name:
+            quantizer.observe(x)
+        return Signal(x, quantizer, run.quantized)
 
     def fake_node(self, node: Node, ins: list[Signal], run: Run) -> Signal:
         """One node, differentiable; a tracked range sees its batch first."""
         signal = self._fake[node.out](self, node, ins, run)
         if node.clamps:
             signal = signal.like(node.clamped(signal.raw))
-        edge, signal.shared = signal.edge, node.out in self._shared
-        tracked = edge is not None and edge.training and not edge.learned and node.edge not in ("same", "wide")
-        if run.batch_statistics and edge is not None and tracked:
-            edge.observe(signal.raw)
+        quantizer, signal.shared = signal.quantizer, node.out in self._shared
+        follows = quantizer is not None and quantizer.training and not quantizer.learned
+        tracked = follows and node.quantizer not in ("same", "int32")
+        if run.batch_statistics and quantizer is not None and tracked:
+            quantizer.observe(signal.raw)
         return signal
 
     def at_sizes(self) -> list[Net]:

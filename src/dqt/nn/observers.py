@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dqt.nn import fake
 from dqt.nn.layers import WidthLayer
-from dqt.nn.ranges import OBSERVED, TINY, Edge
+from dqt.nn.ranges import OBSERVED, TINY, Quantizer
 
 Observer = Literal["mse", "percentile", "max"]
 BINS = 2048
@@ -129,7 +129,7 @@ def _outlier(values: Sequence[Tensor], peaks: Sequence[Tensor], limit: float) ->
     return Outlier(float(flat[place]), batch, sample, channel, count, others)
 
 
-def clip_of(edge: Edge, values: Sequence[Tensor], extent: Extent, observer: Observer, b: int) -> float:
+def clip_of(quantizer: Quantizer, values: Sequence[Tensor], extent: Extent, observer: Observer, b: int) -> float:
     """The clip of an activation by ``observer``; ``b``: the width that the least squared error is taken at.
 
     Values beyond ``extent.top`` have no vote. 0 where all values are 0.
@@ -145,12 +145,14 @@ def clip_of(edge: Edge, values: Sequence[Tensor], extent: Extent, observer: Obse
     counts[0] = 0.0
     centres = (torch.arange(BINS, dtype=torch.float64) + 0.5) * (top / BINS)
     clips = top * torch.linspace(1 / CANDIDATES, 1.0, CANDIDATES, dtype=torch.float64)
-    errors = [float((counts * (_narrow(centres, c / edge.levels, edge, b) - centres) ** 2).sum()) for c in clips]
+    errors = [
+        float((counts * (_narrow(centres, c / quantizer.levels, quantizer, b) - centres) ** 2).sum()) for c in clips
+    ]
     return float(clips[int(torch.tensor(errors).argmin())])
 
 
-def _narrow(x: Tensor, scale: Tensor, edge: Edge, b: int) -> Tensor:
-    return fake.narrow_activation(x, scale.float(), edge.zero, edge.n, b).double() * scale
+def _narrow(x: Tensor, scale: Tensor, quantizer: Quantizer, b: int) -> Tensor:
+    return fake.narrow_activation(x, scale.float(), quantizer.zero, quantizer.n, b).double() * scale
 
 
 def middle(widths: Sequence[int]) -> int:

@@ -51,7 +51,7 @@ class Operator:
     Attributes:
         kind: what a :class:`~dqt.nn.graph.Node` calls it.
         aten: ATen operator -> what appends its nodes. Empty for operators that dqt itself adds.
-        own_edge: its result becomes codes of an edge of its own, so that a ReLU after it can be that edge's clamp.
+        own_quantizer: its result becomes codes of a quantizer of its own, which can be the clamp of a ReLU after it.
         keeps_sign: its result is never negative where its operands never are.
         int32_result: its result is a sum that may stay int32, because an output shows it; that of a layer always may.
         int32_operands: it may read such a sum as it is.
@@ -67,7 +67,7 @@ class Operator:
     fake: Fake
     emit: Emit
     aten: Mapping[str, Handler] = field(default_factory=dict)
-    own_edge: bool = False
+    own_quantizer: bool = False
     keeps_sign: bool = False
     int32_result: bool = False
     int32_operands: bool = False

@@ -27,11 +27,11 @@ from dqt.nn.graph import Node, first_and_last
 from dqt.nn.guards import outside_inference_mode
 from dqt.nn.hooks import Uncalled
 from dqt.nn.layers import LAYERS, Norm, WidthLayer
-from dqt.nn.net import Net, edge_key
+from dqt.nn.net import Net, quantizer_key
 from dqt.nn.operator import operators
 from dqt.nn.outputs import Output, Signature, output_names, states_of
 from dqt.nn.passes import rewritten
-from dqt.nn.ranges import Edge, Kind
+from dqt.nn.ranges import Kind, Quantizer
 from dqt.nn.scales import Held, RowAffine, Rows, Scale
 from dqt.nn.ties import tie
 from dqt.nn.variants import Variant, joint, with_constants
@@ -255,13 +255,17 @@ def _fill(net: Net, captures: Captures, plans: Plans | None) -> None:
             widths = c.widths if layers & chosen else (c.master,)
             norm = Norm(s.weight, s.bias, s.mean, s.var, eps=s.eps, momentum=s.momentum, widths=widths, master=c.master)
             place(net, node.norm, norm)
-        if node.edge in ("relu", "unsigned", "signed", "unit"):
-            kind, features = cast("Kind", node.edge), math.prod(node.shape)
-            net.edges[edge_key(node.out)] = Edge(node.out, kind, c.master, features, c.momentum, node.cap)
+        if node.quantizer in ("relu", "unsigned", "signed", "unit"):
+            kind, features = cast("Kind", node.quantizer), math.prod(node.shape)
+            net.quantizers[quantizer_key(node.out)] = Quantizer(
+                node.out, kind, c.master, features, c.momentum, node.cap
+            )
     kind = "signed" if c.input_signed else "unsigned"
     for one in net.inputs.each:
         if one.kind == "float" and net.owners[one.name] == one.name:
-            net.edges[edge_key(one.name)] = Edge(one.name, kind, c.master, math.prod(one.shape), c.momentum)
+            net.quantizers[quantizer_key(one.name)] = Quantizer(
+                one.name, kind, c.master, math.prod(one.shape), c.momentum
+            )
     for path, module in captured.modules.items():
         place(net, path, module)
     _freeze(net, captured.frozen)

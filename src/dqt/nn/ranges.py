@@ -1,4 +1,4 @@
-"""Edges: where an activation becomes codes. Their ranges are learned (after a ReLU) or tracked (elsewhere)."""
+"""Quantizers: where an activation becomes codes. Their ranges are learned (after a ReLU) or tracked (elsewhere)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JUMP = 8.0
 Kind = Literal["relu", "unsigned", "signed", "unit"]
 
 
-class Edge(Uncalled):
+class Quantizer(Uncalled):
     """Quantizer of one activation: ``scale = clip / levels``, zero point 0 or, where signs differ, ``2^(n-1)``.
 
     Kinds: ``"relu"``, whose clamp is the activation and whose clip is learned; ``"unsigned"``, never negative, tracked;
@@ -90,7 +90,7 @@ class Edge(Uncalled):
 
     @torch.no_grad()
     def set_range(self, clip: float, peak: float) -> None:
-        """Set the clip from calibration (0: a dead edge, range 1).
+        """Set the clip from calibration (0: a dead quantizer, range 1).
 
         ``peak`` is the mean of the largest magnitudes of as many samples as :meth:`observe` looks at: the tracked range
         starts where it stands.
@@ -104,13 +104,13 @@ class Edge(Uncalled):
 class Signal:
     """A value on its way through the network: the raw tensor, and its quantized forms, each made once when asked for.
 
-    The network's output and the controller's logits have no edge: they stay wide, and are not quantized here. Max
+    The network's output and the controller's logits have no quantizer: they stay int32, and are not quantized here. Max
     pooling, reshaping, slicing and zero padding commute with quantization, so they work on ``raw`` and keep the
-    edge. ``shared``: both layers and operators at the master width read it.
+    quantizer. ``shared``: both layers and operators at the master width read it.
     """
 
-    def __init__(self, raw: Tensor, edge: Edge | None, quantized: bool = True) -> None:
-        self.raw, self.edge, self.quantized, self.shared = raw, edge, quantized, False
+    def __init__(self, raw: Tensor, quantizer: Quantizer | None, quantized: bool = True) -> None:
+        self.raw, self.quantizer, self.quantized, self.shared = raw, quantizer, quantized, False
         self._cache: dict[tuple[int, bool], Tensor] = {}
         self._scale: Tensor | None = None
 
@@ -125,7 +125,7 @@ class Signal:
     @property
     def master(self) -> Tensor:
         """The real value at the master width."""
-        return self.raw if self.edge is None else self.real(self.edge.n)
+        return self.raw if self.quantizer is None else self.real(self.quantizer.n)
 
     def _narrow(self, b: int, real: bool) -> Tensor:
         if (b, real) not in self._cache:
@@ -133,22 +133,22 @@ class Signal:
         return self._cache[b, real]
 
     def _made(self, b: int, real: bool) -> Tensor:
-        if self.edge is None:
+        if self.quantizer is None:
             return self.raw
         if not self.quantized:
-            return self.edge.activate(self.raw)
-        if real and self.shared and b < self.edge.n:
-            return fake.narrow_master(self.master, self.scale, self.edge.zero, self.edge.n, b)
-        return fake.narrow_activation(self.raw, self.scale, self.edge.zero, self.edge.n, b, real=real)
+            return self.quantizer.activate(self.raw)
+        if real and self.shared and b < self.quantizer.n:
+            return fake.narrow_master(self.master, self.scale, self.quantizer.zero, self.quantizer.n, b)
+        return fake.narrow_activation(self.raw, self.scale, self.quantizer.zero, self.quantizer.n, b, real=real)
 
     @property
     def scale(self) -> Tensor:
         """The real size of 1 in :meth:`codes`, 0-d."""
         if self._scale is None:
-            real = self.edge is None or not self.quantized
-            self._scale = torch.ones((), device=self.raw.device) if real or self.edge is None else self.edge.scale()
+            quantizer = self.quantizer if self.quantized else None
+            self._scale = torch.ones((), device=self.raw.device) if quantizer is None else quantizer.scale()
         return self._scale
 
     def like(self, raw: Tensor) -> Signal:
-        """Another raw tensor on the same edge."""
-        return Signal(raw, self.edge, self.quantized)
+        """Another raw tensor on the same quantizer."""
+        return Signal(raw, self.quantizer, self.quantized)

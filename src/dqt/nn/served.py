@@ -14,7 +14,7 @@ from dqt.arith.errors import InputError
 from dqt.nn.emission import emit
 from dqt.nn.hooks import compute_weights
 from dqt.nn.layers import Norm
-from dqt.nn.ranges import Edge
+from dqt.nn.ranges import Quantizer
 from dqt.program.program import Program
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _numbers(net: Net) -> tuple[float, ...]:
     """What a program depends on beside tensors."""
     modules = list(net.modules())
     eps = (m.eps for m in modules if isinstance(m, Norm))
-    return (*eps, *(m.cap for m in modules if isinstance(m, Edge)))
+    return (*eps, *(m.cap for m in modules if isinstance(m, Quantizer)))
 
 
 def _equal(a: _State, b: _State) -> bool:

@@ -11,7 +11,7 @@ from torch.distributed.nn.functional import all_reduce
 
 from dqt.nn.layers import Norm
 from dqt.nn.net import Net
-from dqt.nn.ranges import Edge
+from dqt.nn.ranges import Quantizer
 
 
 class Processes:
@@ -38,7 +38,7 @@ def one_batch(net: Net, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    modules = [module for module in net.modules() if isinstance(module, Norm | Edge)]
+    modules = [module for module in net.modules() if isinstance(module, Norm | Quantizer)]
     all_of_them = Processes()
     for module in modules:
         module.across = all_of_them

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dqt.nn.net import Net
-from dqt.nn.ranges import Edge
+from dqt.nn.ranges import Quantizer
 from dqt.program.task import CLASSIFICATION, Task
 from dqt.train.validate import AUTO_SHARE
 from dqt.train.watch import TrainingError, Watch
@@ -34,7 +34,7 @@ class Record:
         self.warnings: list[str] = []
         self.rows: list[dict[str, Any]] = []
         self.watch = Watch(net.space.master, total_steps)
-        self._learned = {edge.name for edge in net.edges.values() if isinstance(edge, Edge) and edge.learned}
+        self._learned = {each.name for each in net.quantizers.values() if isinstance(each, Quantizer) and each.learned}
         self._learned |= {name for name in net.clips() if name.endswith(".weight")}
 
     def add_step(

@@ -14,7 +14,7 @@ from dqt.arith.plan import AUTO, PlanLike
 from dqt.nn.layers import Norm
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
-from dqt.nn.ranges import Edge
+from dqt.nn.ranges import Quantizer
 from dqt.program.task import GivenTask, Task
 from dqt.train.answers import served
 from dqt.train.loss import chosen_share
@@ -146,14 +146,14 @@ def reestimate(net: Net, batches: Sequence[Any]) -> Net:
 def _averaging(net: Net) -> Iterator[_SetPlace]:
     """Norms average over batches instead of forgetting, and tracked ranges stand still; restored on exit."""
     norms = [module for module in net.modules() if isinstance(module, Norm)]
-    edges = [module for module in net.modules() if isinstance(module, Edge)]
-    before = [module.momentum for module in (*norms, *edges)]
-    for edge in edges:
-        edge.momentum = 1.0
+    quantizers = [module for module in net.modules() if isinstance(module, Quantizer)]
+    before = [module.momentum for module in (*norms, *quantizers)]
+    for quantizer in quantizers:
+        quantizer.momentum = 1.0
     try:
         yield _SetPlace(norms)
     finally:
-        for module, momentum in zip((*norms, *edges), before, strict=True):
+        for module, momentum in zip((*norms, *quantizers), before, strict=True):
             module.momentum = momentum
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    return Signal(ins[0].master + ins[1].master, net.edge(node), run.quantized)
+    return Signal(ins[0].master + ins[1].master, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -34,7 +34,7 @@ OPERATOR = Operator(
     fake=_fake,
     emit=_emit,
     aten=in_place_too("add.Tensor", binary("add")),
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     int32_operands=True,
     keeps_sign=True,

@@ -53,10 +53,10 @@ def _by_channel(b: Builder, call: fx.Node, path: str) -> str:
         return b.add(call, "affine", [x], path, norm=path)
     order = (axis, *(i for i in range(len(shape)) if i != axis))
     first = tuple(shape[i] for i in order)
-    moved = b.add(call, "transpose", [x], edge="same", shape=first, attrs={"axes": order})
+    moved = b.add(call, "transpose", [x], quantizer="same", shape=first, attrs={"axes": order})
     normed = b.add(call, "affine", [moved], path, norm=path, shape=first)
     back = tuple(order.index(i) for i in range(len(shape)))
-    return b.add(call, "transpose", [normed], edge="same", attrs={"axes": back})
+    return b.add(call, "transpose", [normed], quantizer="same", attrs={"axes": back})
 
 
 def _neg(b: Builder, call: fx.Node) -> str:
@@ -67,7 +67,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     norm = net.affine(node.norm)
     assert norm is not None
     y = norm(ins[0].master, b=net.space.master, batch_statistics=run.batch_statistics)
-    return Signal(y, net.edge(node), run.quantized)
+    return Signal(y, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -88,7 +88,7 @@ OPERATOR = Operator(
         **in_place_too("div.Tensor", binary("div")),
         **in_place_too("neg.default", _neg),
     },
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     int32_operands=True,
 )

@@ -57,7 +57,7 @@ def _adaptive_pool(b: Builder, call: fx.Node) -> str:
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    return Signal(_average(ins[0].master, node), net.edge(node), run.quantized)
+    return Signal(_average(ins[0].master, node), net.quantizer(node), run.quantized)
 
 
 def _average(x: Tensor, node: Node) -> Tensor:
@@ -72,7 +72,7 @@ def _average(x: Tensor, node: Node) -> Tensor:
 
 def _emit(e: Emission, node: Node) -> None:
     whole = set(node.attrs.get("adaptive", ())) == {1}
-    if whole and (e.net.inputs.dims or e.net.edge(node) is None):  # the same integers, whether sizes are fixed or not
+    if whole and (e.net.inputs.dims or e.net.quantizer(node) is None):  # the same integers at fixed and named sizes
         axes = tuple(range(1, len(node.shape)))
         append_mean(e, node, e.result_codes(node, e.reach(node)), axes, divides=True)
         return
@@ -168,7 +168,7 @@ OPERATOR = Operator(
         "aten.adaptive_avg_pool2d.default": _adaptive_pool,
         "aten.adaptive_avg_pool3d.default": _adaptive_pool,
     },
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     keeps_sign=True,
 )

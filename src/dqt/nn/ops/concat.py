@@ -74,7 +74,7 @@ def _along_batch(b: Builder, call: fx.Node, values: list[str]) -> str:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     raw = torch.cat([x.master for x in ins], 1 + int(node.attrs["axis"]))
-    return Signal(raw, net.edge(node), run.quantized)
+    return Signal(raw, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -97,7 +97,7 @@ OPERATOR = Operator(
         "aten.stack.default": _stack,
         **dict.fromkeys(("aten.copy_.default", "aten.fill_.Scalar", "aten.fill_.Tensor", "aten.zero_.default"), copied),
     },
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     int32_operands=True,
     keeps_sign=True,

@@ -36,8 +36,8 @@ def add_constant(
     path, trains = b.scale_path(call, arg), b.trains(arg)
     b.held[path] = (tensor.reshape(shape), trains)
     b.use(arg, path, "value")
-    edge = "unsigned" if float(tensor.min()) >= 0 and not trains else "signed"
-    value = b.add(call, "constant", [b.first], path, edge=edge, shape=shape, attrs={"path": path})
+    quantizer = "unsigned" if float(tensor.min()) >= 0 and not trains else "signed"
+    value = b.add(call, "constant", [b.first], path, quantizer=quantizer, shape=shape, attrs={"path": path})
     if change is None and isinstance(arg, fx.Node):
         b.made[arg, shape] = value
     return value
@@ -48,7 +48,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     value: Tensor = net.held(node.attrs["path"])
     lengths = node.attrs.get("lengths", ())
     value = value[tuple(slice(each and ins[each[0]].raw.shape[1 + each[1]]) for each in lengths)]
-    return Signal(value.expand(len(ins[0].raw), *value.shape), net.edge(node), run.quantized)
+    return Signal(value.expand(len(ins[0].raw), *value.shape), net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:

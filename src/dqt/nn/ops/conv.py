@@ -73,5 +73,5 @@ OPERATOR = Operator(
     aten=dict.fromkeys(
         ("aten.conv1d.default", "aten.conv2d.default", "aten.conv1d.padding", "aten.conv2d.padding"), _conv
     ),
-    own_edge=True,
+    own_quantizer=True,
 )

@@ -66,6 +66,6 @@ OPERATOR = Operator(
     fake=fake_layer,
     emit=_emit,
     aten=dict.fromkeys(("aten.conv3d.default", "aten.conv3d.padding"), _conv3d),
-    own_edge=True,
+    own_quantizer=True,
     counts=_counts,
 )

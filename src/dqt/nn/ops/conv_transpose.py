@@ -137,6 +137,6 @@ OPERATOR = Operator(
     fake=fake_layer,
     emit=_emit,
     aten=dict.fromkeys(("aten.conv_transpose1d.default", "aten.conv_transpose2d.input"), _conv_transpose),
-    own_edge=True,
+    own_quantizer=True,
     counts=_counts,
 )

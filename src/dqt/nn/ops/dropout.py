@@ -23,11 +23,11 @@ def _dropout(b: Builder, call: fx.Node) -> str:
     p = float(b.arg(call, 1, "p", 0.5))
     whole = "feature" in str(call.target)  # Dropout2d drops channels
     x = b.value(call, call.args[0]) if whole else b.operand(call, call.args[0])
-    return b.add(call, "dropout", [x], edge="same", attrs={"p": p, "whole": whole}) if p > 0 else x
+    return b.add(call, "dropout", [x], quantizer="same", attrs={"p": p, "whole": whole}) if p > 0 else x
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    """On real values (the noise scales what is kept); the edge stays, so that codes saturate rather than move."""
+    """On real values (the noise scales what is kept); the quantizer stays, so that codes saturate rather than move."""
     if not run.batch_statistics:
         return ins[0]
     drop: Any = torch.feature_dropout if node.attrs["whole"] else torch.dropout

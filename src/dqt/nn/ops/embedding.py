@@ -47,7 +47,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     if run.quantized:
         codes, scale = module.codes_of(real)
         real = fake.straight_through(real.double(), codes.double() * scale.double())
-    return Signal(real, net.edge(node), run.quantized)
+    return Signal(real, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -68,7 +68,7 @@ OPERATOR = Operator(
     fake=_fake,
     emit=_emit,
     aten={"aten.embedding.default": _embedding},
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     reads_integers=True,
 )

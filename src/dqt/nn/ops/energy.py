@@ -35,7 +35,9 @@ def _norm(b: Builder, call: fx.Node) -> str:
         y = _table(b, call, _energy(b, call, x, axes, shape), "sqrt")
     elif math.isinf(order):
         sizes = _table(b, call, x, "abs")
-        y = b.add(call, "max", [sizes], edge="same", attrs={"axes": axes, "sign": int(order > 0) * 2 - 1}, shape=shape)
+        y = b.add(
+            call, "max", [sizes], quantizer="same", attrs={"axes": axes, "sign": int(order > 0) * 2 - 1}, shape=shape
+        )
     elif order > 0:
         powers = _table(b, call, _table(b, call, x, "abs"), "pow", order)
         total = b.add(call, "mean", [powers], attrs={"axes": axes, "divides": False}, shape=shape)
@@ -63,12 +65,12 @@ def _spread(b: Builder, call: fx.Node, *, root: bool) -> str:
 
 
 def _energy(b: Builder, call: fx.Node, x: str, axes: Shape, shape: Shape, gain: float = 1.0) -> str:
-    return b.add(call, "energy", [x], edge="unsigned", attrs={"axes": axes, "gain": gain}, shape=shape)
+    return b.add(call, "energy", [x], quantizer="unsigned", attrs={"axes": axes, "gain": gain}, shape=shape)
 
 
 def _table(b: Builder, call: fx.Node, x: str, function: str, *args: Any) -> str:
     attrs = {"function": function, "args": args}
-    return b.add(call, "table", [x], edge="unsigned", attrs=attrs, shape=b.captured.shapes[x])
+    return b.add(call, "table", [x], quantizer="unsigned", attrs=attrs, shape=b.captured.shapes[x])
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -76,7 +78,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     x = ins[0].master
     x = x.double() if run.quantized and not run.batch_statistics else x
     y = x.square().sum([1 + axis for axis in node.attrs["axes"]], keepdim=True) * node.attrs["gain"]
-    return Signal(y, net.edge(node), run.quantized)
+    return Signal(y, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -101,5 +103,5 @@ OPERATOR = Operator(
         **dict.fromkeys(("aten.var.dim", "aten.var.correction"), partial(_spread, root=False)),
         **dict.fromkeys(("aten.std.dim", "aten.std.correction"), partial(_spread, root=True)),
     },
-    own_edge=True,
+    own_quantizer=True,
 )

@@ -61,4 +61,4 @@ def _emit(e: Emission, node: Node) -> None:
     e.names[node.out] = after.emit(e, y, node.out)
 
 
-OPERATOR = Operator(kind="frames", fake=fake_layer, emit=_emit, own_edge=True, counts=_counts)
+OPERATOR = Operator(kind="frames", fake=fake_layer, emit=_emit, own_quantizer=True, counts=_counts)

@@ -41,7 +41,7 @@ def _windows(b: Builder, call: fx.Node) -> str:
     kernel, dilation, padding, stride = (geometry(b.arg(call, i, ""), 2) for i in range(1, 5))
     around, shape = (0, *padding), (channels, *(d + 2 * p for d, p in zip(sides, padding, strict=True)))
     if any(padding):
-        x = b.add(call, "pad", [x], edge="same", shape=shape, attrs={"before": around, "after": around})
+        x = b.add(call, "pad", [x], quantizer="same", shape=shape, attrs={"before": around, "after": around})
     counts = []
     for i, length in enumerate(shape[1:]):
         counts.append((length - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1)

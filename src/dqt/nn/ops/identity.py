@@ -30,8 +30,8 @@ def _cast(b: Builder, call: fx.Node) -> str:
         return _same(b, call)
     if not to.is_floating_point:
         raise b.unsupported(call, f"casts to {to}")
-    edge = "unsigned" if kind == torch.bool else "signed"
-    return b.add(call, "requantize", [b.value(call, call.args[0])], edge=edge)
+    quantizer = "unsigned" if kind == torch.bool else "signed"
+    return b.add(call, "requantize", [b.value(call, call.args[0])], quantizer=quantizer)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

@@ -91,5 +91,5 @@ OPERATOR = Operator(
         "aten.einsum.default": einsum,
         **dict.fromkeys(("aten.matmul.default", "aten.mm.default"), _matmul),
     },
-    own_edge=True,
+    own_quantizer=True,
 )

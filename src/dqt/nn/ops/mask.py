@@ -31,7 +31,7 @@ def _values(net: Net, node: Node, like: Tensor) -> Tensor:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     raw = ins[0].master
-    return Signal(raw + _values(net, node, raw), net.edge(node), run.quantized)
+    return Signal(raw + _values(net, node, raw), net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:

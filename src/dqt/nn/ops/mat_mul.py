@@ -47,7 +47,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     column = run.choice.of(node.product) if run.choice else None
     if run.choice is None or column is None:
         pair = run.widths[node.product] if run.quantized else (net.space.master,) * 2
-        return Signal(_product(a, b, pair, run) * factor, net.edge(node), run.quantized)
+        return Signal(_product(a, b, pair, run) * factor, net.quantizer(node), run.quantized)
 
     def at(rows: Tensor, width: int, _: float) -> Tensor:
         return _product(a.like(a.raw[rows]), b.like(b.raw[rows]), (width, width), run)
@@ -57,7 +57,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     if run.choice.soft.requires_grad:
         soft = run.choice.soft[:, column]
         raw = fake.carry_choice(raw, soft.gather(1, soft.argmax(1, keepdim=True)).squeeze(1))
-    return Signal(raw, net.edge(node), run.quantized)
+    return Signal(raw, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -83,6 +83,6 @@ OPERATOR = Operator(
     fake=_fake,
     emit=_emit,
     aten={"aten.bmm.default": _bmm, "aten.scaled_dot_product_attention.default": _attention},
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
 )

@@ -26,7 +26,7 @@ def _extreme(b: Builder, call: fx.Node, *, sign: int) -> str:
     """The largest (``sign`` 1) or the smallest (-1) along dimensions."""
     x = b.operand(call, call.args[0])
     axes, shape = kept_axes(b, call, b.arg(call, 1, "dim"))
-    y = b.add(call, "max", [x], edge="same", attrs={"axes": axes, "sign": sign}, shape=shape)
+    y = b.add(call, "max", [x], quantizer="same", attrs={"axes": axes, "sign": sign}, shape=shape)
     return without(b, call, y, axes, keep=bool(b.arg(call, 2, "keepdim", False)))
 
 

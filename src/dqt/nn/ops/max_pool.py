@@ -59,7 +59,7 @@ def _pooled(b: Builder, call: fx.Node, x: str, windows: Geometry, sides: tuple[i
     channels, *rest = b.captured.shapes[x]
     if len(sides) < 3:
         attrs = {**windows, "ceil": ceil}
-        return b.add(call, "max_pool", [x], edge="same", attrs=attrs, shape=(channels, *sides))
+        return b.add(call, "max_pool", [x], quantizer="same", attrs=attrs, shape=(channels, *sides))
     image = reshaped(b, call, x, (channels * rest[0], *rest[1:]))
     flat = {name: value[1:] for name, value in windows.items()}
     image = _pooled(b, call, image, flat, sides[1:], ceil=ceil)

@@ -60,7 +60,7 @@ def _operand(b: Builder, call: fx.Node, arg: Any, shape: Shape) -> str:
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     a, b = (x.master for x in ins)
     raw = torch.maximum(a, b) if node.attrs["sign"] > 0 else torch.minimum(a, b)
-    return Signal(raw, net.edge(node), run.quantized)
+    return Signal(raw, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -90,6 +90,6 @@ OPERATOR = Operator(
         **dict.fromkeys(("aten.maximum.default", "aten.max.other", "aten.fmax.default"), partial(_extreme, sign=1)),
         **dict.fromkeys(("aten.minimum.default", "aten.min.other", "aten.fmin.default"), partial(_extreme, sign=-1)),
     },
-    own_edge=True,
+    own_quantizer=True,
     keeps_sign=True,
 )

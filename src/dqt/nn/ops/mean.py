@@ -43,7 +43,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     x, dims = ins[0].master, [1 + axis for axis in node.attrs["axes"]]
     x = x.double() if run.quantized and not run.batch_statistics else x
     y = x.mean(dims, keepdim=True) if node.attrs["divides"] else x.sum(dims, keepdim=True)
-    return Signal(y, net.edge(node), run.quantized)
+    return Signal(y, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -67,7 +67,7 @@ OPERATOR = Operator(
     fake=_fake,
     emit=_emit,
     aten={"aten.mean.dim": _reduced(divides=True), "aten.sum.dim_IntList": _reduced(divides=False)},
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     keeps_sign=True,
 )

@@ -29,12 +29,12 @@ def _glu(b: Builder, call: fx.Node) -> str:
     half = b.captured.shapes[x][axis] // 2
     first, second = (taken(b, call, x, axis, range(i * half, (i + 1) * half)) for i in (0, 1))
     attrs = {"function": "sigmoid", "args": ()}
-    gate = b.add(call, "table", [second], edge="unsigned", shape=b.captured.shapes[second], attrs=attrs)
+    gate = b.add(call, "table", [second], quantizer="unsigned", shape=b.captured.shapes[second], attrs=attrs)
     return b.add(call, "multiply", [first, gate])
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    return Signal(ins[0].master * ins[1].master, net.edge(node), run.quantized)
+    return Signal(ins[0].master * ins[1].master, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -50,7 +50,7 @@ OPERATOR = Operator(
     fake=_fake,
     emit=_emit,
     aten={**in_place_too("mul.Tensor", binary("multiply")), "aten.glu.default": _glu},
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     keeps_sign=True,
 )

@@ -145,11 +145,11 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     exact = run.quantized and not run.batch_statistics
     real = x.master.double() if exact else x.master
     y = _normalized(real, node)
-    if exact and x.edge is not None:
+    if exact and x.quantizer is not None:
         y = fake.straight_through(y, _integers(x, node, net.space.master))
     y = y if gain is None else y * gain.to(y.dtype)
     y = y if bias is None else y + bias.to(y.dtype)
-    return Signal(y, net.edge(node), run.quantized)
+    return Signal(y, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -181,7 +181,7 @@ OPERATOR = Operator(
         "aten.group_norm.default": _group_norm,
         "aten.instance_norm.default": _instance_norm,
     },
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     int32_operands=True,
     streams=True,

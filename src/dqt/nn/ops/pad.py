@@ -49,7 +49,7 @@ def _zeros(b: Builder, call: fx.Node, pairs: list[tuple[int, int]]) -> str:
     if not any(before + after):
         return x
     shape = tuple(map(sum, zip(before, b.captured.shapes[x], after, strict=True)))
-    return b.add(call, "pad", [x], edge="same", shape=shape, attrs={"before": before, "after": after})
+    return b.add(call, "pad", [x], quantizer="same", shape=shape, attrs={"before": before, "after": after})
 
 
 def _copies(b: Builder, call: fx.Node, pairs: list[tuple[int, int]], mode: str) -> str:

@@ -31,7 +31,7 @@ def _prelu(b: Builder, call: fx.Node) -> str:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     x = ins[0].master
-    return Signal(F.prelu(x, net.held(node.attrs["path"]).to(x.dtype)), net.edge(node), run.quantized)
+    return Signal(F.prelu(x, net.held(node.attrs["path"]).to(x.dtype)), net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 def relu(b: Builder, call: fx.Node, cap: float = math.inf) -> str:
     """Append ``min(max(x, 0), cap)``."""
-    return b.add(call, "relu", [b.operand(call, call.args[0])], edge="relu", cap=cap)
+    return b.add(call, "relu", [b.operand(call, call.args[0])], quantizer="relu", cap=cap)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """The quantizer of the result clamps."""
-    return Signal(ins[0].master, net.edge(node), run.quantized)
+    return Signal(ins[0].master, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:

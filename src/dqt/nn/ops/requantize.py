@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     raw = ins[0].master
-    return Signal(raw if raw.is_floating_point() else raw.float(), net.edge(node), run.quantized)
+    return Signal(raw if raw.is_floating_point() else raw.float(), net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -29,4 +29,4 @@ def _emit(e: Emission, node: Node) -> None:
     e.append(Rescale(e.source(node), e.result(node), k.m, k.c, k.shift, k.lo, k.hi))
 
 
-OPERATOR = Operator(kind="requantize", fake=_fake, emit=_emit, own_edge=True, keeps_sign=True)
+OPERATOR = Operator(kind="requantize", fake=_fake, emit=_emit, own_quantizer=True, keeps_sign=True)

@@ -27,7 +27,7 @@ def _reshape(b: Builder, call: fx.Node) -> str:
     if placed is None:
         raise b.unsupported(call, "mixes the samples of the batch with other dimensions")
     b.placements.put(call, placed)
-    return x if b.shape(call) == b.captured.shapes[x] else b.add(call, "reshape", [x], edge="same")
+    return x if b.shape(call) == b.captured.shapes[x] else b.add(call, "reshape", [x], quantizer="same")
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

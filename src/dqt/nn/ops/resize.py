@@ -56,7 +56,7 @@ def _resized(b: Builder, call: fx.Node, x: str, size: tuple[int, ...], steps: Se
     if tuple(sides) == size and all(step in ((0, 0), (1, 1)) for step in steps):
         return x
     attrs = {"size": size, "steps": (*steps[0], *steps[1]), "corners": corners}
-    return b.add(call, "resize", [x], edge="same", shape=(channels, *size), attrs=attrs)
+    return b.add(call, "resize", [x], quantizer="same", shape=(channels, *size), attrs=attrs)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -65,10 +65,10 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     factors = [above and below / above for above, below in (a["steps"][:2], a["steps"][2:])]
     scales = [factor or None for factor in factors]
     y = torch.ops.aten.upsample_bilinear2d(x.master, a["size"], a["corners"], *scales)
-    if not run.quantized or x.edge is None:
+    if not run.quantized or x.quantizer is None:
         return x.like(y)
     with torch.no_grad():
-        codes = _interpolated(x.codes(x.edge.n).double(), a)
+        codes = _interpolated(x.codes(x.quantizer.n).double(), a)
         served = (codes + 0.5).floor() * x.scale
     return x.like(y + (served - y).detach().to(y.dtype))
 

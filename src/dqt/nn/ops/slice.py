@@ -106,8 +106,8 @@ def _cut(
         starts[axis], stops[axis], steps[axis] = cut
         attrs = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
         shape = (*shape[:axis], len(range(*cut)), *shape[axis + 1 :])
-        x = b.add(call, "slice", [x], edge="same", attrs=attrs, shape=shape)
-    return b.add(call, "reshape", [x], edge="same") if drop else x
+        x = b.add(call, "slice", [x], quantizer="same", attrs=attrs, shape=shape)
+    return b.add(call, "reshape", [x], quantizer="same") if drop else x
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:

@@ -43,7 +43,7 @@ def append_softmax(b: Builder, call: fx.Node, x: str, axis: int) -> str:
     rank = len(b.captured.shapes[x])
     order = [*(i for i in range(rank) if i != axis), axis]
     x = transposed(b, call, x, order)
-    y = b.add(call, "softmax", [x], edge="unit", shape=b.captured.shapes[x])
+    y = b.add(call, "softmax", [x], quantizer="unit", shape=b.captured.shapes[x])
     return transposed(b, call, y, [order.index(i) for i in range(rank)])
 
 
@@ -60,18 +60,18 @@ def _integers(x: Tensor, levels: int) -> Tensor:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """In evaluation through the program's integers; the gradient is that of the real softmax."""
-    edge, x = net.edge(node), ins[0].master
+    quantizer, x = net.quantizer(node), ins[0].master
     y = F.softmax(x, -1)
     if run.quantized and not run.batch_statistics:
-        levels = WIDE_LIMIT if edge is None else edge.levels
-        scale = 1 / levels if edge is None else edge.scale().double()
+        levels = WIDE_LIMIT if quantizer is None else quantizer.levels
+        scale = 1 / levels if quantizer is None else quantizer.scale().double()
         y = fake.straight_through(y.double(), _integers(x, levels) * scale)
-    return Signal(y, edge, run.quantized)
+    return Signal(y, quantizer, run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
-    source, edge = e.codes(node.ins[0]), e.net.edge(node)
-    out: Any = Codes(1 / WIDE_LIMIT, 0, 0, WIDE_LIMIT) if edge is None else e.net.codes(node.out)
+    source, quantizer = e.codes(node.ins[0]), e.net.quantizer(node)
+    out: Any = Codes(1 / WIDE_LIMIT, 0, 0, WIDE_LIMIT) if quantizer is None else e.net.codes(node.out)
     scale = source.scale * UNIT
     shift = fixed.choose_shift(scale)
     e.append(Softmax(e.source(node), e.result(node, out), int(fixed.multiplier(scale, shift)), shift))

@@ -28,7 +28,7 @@ def _rsub(b: Builder, call: fx.Node) -> str:
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    return Signal(ins[0].master - ins[1].master, net.edge(node), run.quantized)
+    return Signal(ins[0].master - ins[1].master, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:
@@ -48,7 +48,7 @@ OPERATOR = Operator(
         "aten.rsub.Scalar": _rsub,
         "aten.rsub.Tensor": _rsub,
     },
-    own_edge=True,
+    own_quantizer=True,
     int32_result=True,
     int32_operands=True,
 )

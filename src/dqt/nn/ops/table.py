@@ -119,7 +119,7 @@ def clamp_between(b: Builder, call: fx.Node, x: Any, low: Any, high: Any) -> str
     """Append ``min(max(x, low), high)``; a bound that is ``None`` is none."""
     least, most = (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
     if least == 0 and most > 0:
-        return b.add(call, "relu", [b.operand(call, x)], edge="relu", cap=most)
+        return b.add(call, "relu", [b.operand(call, x)], quantizer="relu", cap=most)
     attrs = {"function": "hardtanh", "args": (least, most)}
     return b.add(call, "table", [b.operand(call, x)], attrs=attrs)
 
@@ -127,18 +127,18 @@ def clamp_between(b: Builder, call: fx.Node, x: Any, low: Any, high: Any) -> str
 def _table(function: str) -> Handler:
     def handler(b: Builder, call: fx.Node) -> str:
         values = [*call.args[1:], *call.kwargs.values()]
-        edge = "unsigned" if function in POSITIVE else "signed"
+        quantizer = "unsigned" if function in POSITIVE else "signed"
         attrs = {"function": function, "args": tuple(v for v in values if v is not None)}
-        return b.add(call, "table", [b.operand(call, call.args[0])], edge=edge, attrs=attrs)
+        return b.add(call, "table", [b.operand(call, call.args[0])], quantizer=quantizer, attrs=attrs)
 
     return handler
 
 
 def _pow(b: Builder, call: fx.Node) -> str:
     exponent = float(b.arg(call, 1, "exponent"))
-    edge = "signed" if exponent % 2 == 1 else "unsigned"
+    quantizer = "signed" if exponent % 2 == 1 else "unsigned"
     attrs = {"function": "pow", "args": (exponent,)}
-    return b.add(call, "table", [b.operand(call, call.args[0])], edge=edge, attrs=attrs)
+    return b.add(call, "table", [b.operand(call, call.args[0])], quantizer=quantizer, attrs=attrs)
 
 
 def _base(b: Builder, call: fx.Node) -> str:
@@ -147,12 +147,12 @@ def _base(b: Builder, call: fx.Node) -> str:
     if base <= 0:
         raise b.unsupported(call, f"takes powers of {base}; the base must be above 0")
     attrs = {"function": "base", "args": (base,)}
-    return b.add(call, "table", [b.operand(call, call.args[1])], edge="unsigned", attrs=attrs)
+    return b.add(call, "table", [b.operand(call, call.args[1])], quantizer="unsigned", attrs=attrs)
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     raw = FUNCTIONS[node.attrs["function"]](ins[0].master, *node.attrs["args"])
-    return Signal(raw, net.edge(node), run.quantized)
+    return Signal(raw, net.quantizer(node), run.quantized)
 
 
 def _emit(e: Emission, node: Node) -> None:

@@ -30,7 +30,7 @@ def _transpose(b: Builder, call: fx.Node) -> str:
     b.placements.put(call, placed)
     if axes == tuple(sorted(axes)):
         return x
-    return b.add(call, "transpose", [x], edge="same", attrs={"axes": axes})
+    return b.add(call, "transpose", [x], quantizer="same", attrs={"axes": axes})
 
 
 def _pixel_shuffle(b: Builder, call: fx.Node) -> str:

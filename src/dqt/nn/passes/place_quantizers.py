@@ -29,9 +29,9 @@ def _placed(graph: Graph, inputs: set[str]) -> tuple[Graph, set[str]]:
     """The graph, and all values that are never negative where ``inputs`` are not."""
     nodes, positive = list[Node](), set(inputs)
     for node in graph.nodes:
-        inherits = operators()[node.kind].keeps_sign or node.edge == "same"
+        inherits = operators()[node.kind].keeps_sign or node.quantizer == "same"
         inherited = inherits and positive.issuperset(node.ins)
-        if inherited or node.edge in POSITIVE or node.clamps:
+        if inherited or node.quantizer in POSITIVE or node.clamps:
             positive.add(node.out)
-        nodes.append(replace(node, edge="unsigned") if inherited and node.edge == "signed" else node)
+        nodes.append(replace(node, quantizer="unsigned") if inherited and node.quantizer == "signed" else node)
     return replace(graph, nodes=tuple(nodes)), positive

@@ -19,7 +19,7 @@ def widen_outputs(graph: Graph) -> Graph:
     for value in ends:
         graph = tapped(graph, value, lambda reader: _takes(reader, ends))
     whole = _with_operands(graph, ends)
-    nodes = [widened(node) if node.out in whole and node.edge != "same" else node for node in graph.nodes]
+    nodes = [widened(node) if node.out in whole and node.quantizer != "same" else node for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes))
 
 
@@ -41,7 +41,7 @@ def _ends(graph: Graph) -> set[str]:
 
 def sums(node: Node) -> bool:
     """Whether the result of a node may stay int32."""
-    return (bool(node.layer) or operators()[node.kind].int32_result) and node.edge != "same"
+    return (bool(node.layer) or operators()[node.kind].int32_result) and node.quantizer != "same"
 
 
 def tapped(graph: Graph, value: str, takes: Callable[[Node], bool]) -> Graph:
@@ -53,8 +53,8 @@ def tapped(graph: Graph, value: str, takes: Callable[[Node], bool]) -> Graph:
     while any(each.out == name for each in graph.nodes):
         name += "_"
     codes = Node("requantize", name, (value,), source.shape)
-    if source.edge == "relu":
-        codes = replace(codes, edge="relu", cap=source.cap)
+    if source.quantizer == "relu":
+        codes = replace(codes, quantizer="relu", cap=source.cap)
     return graph.with_reader(codes, others)
 
 
@@ -82,4 +82,4 @@ def _takes(reader: Node, whole: set[str]) -> bool:
 
 def widened(node: Node) -> Node:
     """``node`` with an int32 result; the clamp of a ReLU stays."""
-    return replace(node, edge="wide", floor=0.0) if node.edge == "relu" else replace(node, edge="wide")
+    return replace(node, quantizer="int32", floor=0.0) if node.quantizer == "relu" else replace(node, quantizer="int32")

@@ -21,7 +21,7 @@ def widen_streams(graph: Graph) -> Graph:
     whole = _stream(graph)
     for value in sorted(whole):
         graph = tapped(graph, value, takes)
-    nodes = [widened(node) if node.out in whole and node.edge != "same" else node for node in graph.nodes]
+    nodes = [widened(node) if node.out in whole and node.quantizer != "same" else node for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes))
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import nn
 
 from dqt.nn.graph import Node
 
 
-def edge_key(name: str) -> str:
-    """The name of an edge in ``Net.edges``, one to one: no dot in it, and nothing that ``ModuleDict`` itself is called.
+def quantizer_key(name: str) -> str:
+    """The name of a quantizer in ``Net.quantizers``, one to one: no dot, and nothing that ``ModuleDict`` has itself.
 
     ``/`` stands for a dot; ``~0`` and ``~1`` for ``~`` and ``/``, as in a JSON pointer.
     """
@@ -18,7 +19,7 @@ def edge_key(name: str) -> str:
     return f"{key}/" if hasattr(nn.ModuleDict, key) or key == "training" else key
 
 
-def edge_owners(inputs: Iterable[str], nodes: Iterable[Node], states: Mapping[str, str]) -> dict[str, str]:
+def quantizer_owners(inputs: Iterable[str], nodes: Iterable[Node], states: Mapping[str, str]) -> dict[str, str]:
     """Value -> the value that its codes were made as: itself, unless it keeps the codes of another.
 
     Args:
@@ -26,8 +27,15 @@ def edge_owners(inputs: Iterable[str], nodes: Iterable[Node], states: Mapping[st
     """
     owners = {name: name for name in inputs}
     for node in nodes:
-        owners[node.out] = owners[node.ins[0]] if node.edge == "same" else node.out
+        owners[node.out] = owners[node.ins[0]] if node.quantizer == "same" else node.out
     for state, value in states.items():
         owner = owners[value]
         owners = {name: owner if each == state else each for name, each in owners.items()}
     return owners
+
+
+def name_as_now(_: nn.Module, state: dict[str, Any], prefix: str, *_rest: object) -> None:
+    """Give the quantizers of an older state dict, ``edges``, their name of today; a hook before it is loaded."""
+    before = f"{prefix}edges."
+    for key in [key for key in state if key.startswith(before)]:
+        state[f"{prefix}quantizers.{key.removeprefix(before)}"] = state.pop(key)

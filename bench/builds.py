@@ -4,7 +4,8 @@
     python -m bench.builds ../before
 
 Both builds work in turns on the same core, each in a process of its own with the programs that it lowered itself, and a
-ratio compares times of the same round, in processor time.
+ratio compares times of the same round, in processor time. Short runs depend on where a process's memory lies, so the
+rounds are spread over several pairs of processes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import subprocess
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.common import Check, parser, write
@@ -26,15 +28,24 @@ Question = dict[str, Any]
 
 
 class Build:
-    """A process that answers with seconds."""
+    """A checkout with its environment, and a process of it that answers with seconds."""
 
     def __init__(self, root: Path, folder: Path) -> None:
-        python = root / ".venv/bin/python"
-        if not python.exists():
+        self.root, self.folder, self.python = root, folder, root / ".venv/bin/python"
+        if not self.python.exists():
             raise SystemExit(f"{root} has no environment; run `make setup` there first")
-        subprocess.run([python, "-m", "bench.networks", folder], cwd=root, check=True, stdout=subprocess.DEVNULL)
-        worker = [str(python), "-W", "ignore", str(HERE / "bench/builds_worker.py"), str(folder)]
-        self.process = subprocess.Popen(worker, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        networks = [str(self.python), "-m", "bench.networks", str(folder)]
+        subprocess.run(networks, cwd=root, check=True, stdout=subprocess.DEVNULL)
+        self.process = self._started()
+
+    def restart(self) -> None:
+        """Go on in a new process."""
+        self.process.communicate()
+        self.process = self._started()
+
+    def _started(self) -> subprocess.Popen[str]:
+        worker = [str(self.python), "-W", "ignore", str(HERE / "bench/builds_worker.py"), str(self.folder)]
+        return subprocess.Popen(worker, cwd=self.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, question: Question) -> float:
         """Seconds of what is asked for."""
@@ -50,7 +61,8 @@ def main() -> None:
     """Measure, print, write."""
     options = parser(__doc__)
     options.add_argument("before", type=Path, help="checkout of the other commit, with its environment")
-    options.add_argument("--rounds", type=int, default=15)
+    options.add_argument("--rounds", type=int, default=15, help="by pair of processes")
+    options.add_argument("--starts", type=int, default=3, help="pairs of processes")
     options.add_argument("--networks", nargs="+", choices=SIDES, default=list(SIDES))
     options.add_argument("--only", nargs="+", choices=("run", "open", "load", "step", "calibrate"))
     arguments = options.parse_args()
@@ -59,12 +71,18 @@ def main() -> None:
         builds = [Build(arguments.before.resolve(), Path(folder, "before")), Build(HERE, Path(folder, "after"))]
         for name, question in questions(arguments.networks).items():
             if arguments.only is None or question["what"] in arguments.only:
-                rows[name] = compared(builds, question, arguments.rounds)
+                rows[name] = compared(builds, question, arguments.rounds, arguments.starts)
                 print(f"{name}: {rows[name]}", flush=True)
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], check=True, cwd=arguments.before, capture_output=True, text=True
     )
-    settings = {"rounds": arguments.rounds, "before": commit.stdout.strip(), "threads": 1, "clock": "processor"}
+    settings = {
+        "rounds": arguments.rounds,
+        "starts": arguments.starts,
+        "before": commit.stdout.strip(),
+        "threads": 1,
+        "clock": "processor",
+    }
     write("builds", settings=settings, results=rows, checks=checks(rows))
 
 
@@ -73,7 +91,7 @@ def questions(networks: list[str]) -> dict[str, Question]:
     runs = {
         f"{network}, {width} bits, batch {batch}": {
             "what": "run", "network": network, "width": width, "batch": batch,
-            "times": 3 if network != "resnet20" else 20,
+            "times": {"resnet20": 20, "mobilenet_v2": 10}.get(network, 3),
         }
         for network in networks
         for batch in (1, 8)
@@ -87,23 +105,26 @@ def questions(networks: list[str]) -> dict[str, Question]:
     return {**runs, **files, **training, "calibration": {"what": "calibrate"}}
 
 
-def compared(builds: list[Build], question: Question, rounds: int) -> dict[str, Any]:
+def compared(builds: list[Build], question: Question, rounds: int, starts: int) -> dict[str, Any]:
     """Milliseconds of both, and the ratio of the same round."""
-    for build in builds:
-        build.ask(question)
-    times = []
-    for i in range(rounds):
-        order = (0, 1) if i % 2 else (1, 0)
-        found = {index: builds[index].ask(question) for index in order}
-        times.append((found[0], found[1]))
+    times: list[tuple[float, float]] = []
+    for _ in range(starts):
+        for build in builds:
+            build.restart()
+            build.ask(question)
+        times += [_round(builds, question, first) for first in (i % 2 for i in range(rounds))]
     before, after = zip(*times, strict=True)
-    ratios = Spread.of([b / a for a, b in times])
     return {
         "what": question["what"],
-        "before_ms": round(1e3 * sorted(before)[rounds // 2], 3),
-        "after_ms": round(1e3 * sorted(after)[rounds // 2], 3),
-        "ratio": vars(ratios),
+        "before_ms": round(1e3 * median(before), 3),
+        "after_ms": round(1e3 * median(after), 3),
+        "ratio": vars(Spread.of([b / a for a, b in times])),
     }
+
+
+def _round(builds: list[Build], question: Question, first: int) -> tuple[float, float]:
+    found = {index: builds[index].ask(question) for index in (first, 1 - first)}
+    return found[0], found[1]
 
 
 def checks(rows: dict[str, Any]) -> list[Check]:

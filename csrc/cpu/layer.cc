@@ -1,6 +1,7 @@
 #include "layer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -69,20 +70,21 @@ Constants<T> by_lane(const PackedLayer& layer, bool halves, const F& of_channel)
     return result;
 }
 
+// [tap][step of four channels][vector][lane][4], a row of weights read once.
 void pack_panels(PackedLayer& layer, const int8_t* weight, int inputs) {
-    const int taps = layer.kernel_height * layer.kernel_width;
-    auto* data = reinterpret_cast<int8_t*>(layer.weight.data());
+    const int taps = layer.kernel_height * layer.kernel_width, steps = layer.depth / 4;
     for (const Panel& panel : layer.panels)
-        for (int t = 0; t < taps; ++t)
-            for (int i = 0; i < inputs; ++i)
-                for (int v = 0; v < panel.vectors; ++v)
-                    for (int lane = 0; lane < LANES; ++lane) {
-                        const int j = column(panel.vectors, v, lane);
-                        if (j >= panel.columns) continue;
-                        const int64_t step = (int64_t{t} * layer.depth + i) / 4;
-                        data[panel.weight + ((step * panel.vectors + v) * LANES + lane) * 4 + i % 4] =
-                            weight[(int64_t{panel.first + j} * inputs + i) * taps + t];
-                    }
+        for (int step = 0; step < steps; ++step)
+            for (int v = 0; v < panel.vectors; ++v)
+                for (int lane = 0; lane < LANES; ++lane) {
+                    const int j = column(panel.vectors, v, lane), count = std::min(4, inputs - 4 * step);
+                    if (j >= panel.columns) continue;
+                    const int8_t* from = weight + (int64_t{panel.first + j} * inputs + 4 * step) * taps;
+                    uint8_t* to = layer.weight.data() + panel.weight +
+                                  ((int64_t{step} * panel.vectors + v) * LANES + lane) * 4;
+                    for (int t = 0; t < taps; ++t, to += int64_t{steps} * panel.vectors * LANES * 4)
+                        for (int i = 0; i < count; ++i) to[i] = static_cast<uint8_t>(from[i * taps + t]);
+                }
 }
 
 // A row of taps as one tap of so many channels: [O, C, KH, KW] -> [O, KW * C, KH].
@@ -101,6 +103,25 @@ void pack_rows(PackedLayer& layer, const int8_t* weight, int inputs) {
     layer.depth = static_cast<int>(round_up(row, 4));
     lay_out(layer);
     pack_panels(layer, rows.data(), row);
+}
+
+// What an accumulator starts from: -zero times the sum of a channel's narrowed weights, each a cut and a midpoint.
+Constants<int32_t> starts(const PackedLayer& layer, const int8_t* weight, int count, int taps, int width, int zero) {
+    if (zero == 0) return Constants<int32_t>(layer.lanes);
+    const int s = layer.master - width - layer.weight_exponent[width];
+    const auto cut = layer.cuts(width);
+    const auto mask = static_cast<int8_t>(dqt_weight_mask(s));
+    int64_t midpoints = 0;
+    for (int i = 0; i < count && !layer.nearest; ++i) midpoints += dqt_midpoint(s, layer.by_tap ? i : i / taps);
+    return by_lane<int32_t>(layer, false, [&](int o) {
+        const int8_t* row = weight + int64_t{o} * count;
+        int32_t sum = 0;  // it fits: the proof that an accumulator does holds for larger codes
+        if (layer.plain_weights(width))
+            for (int i = 0; i < count; ++i) sum += static_cast<int8_t>(row[i] & mask);
+        else
+            for (int i = 0; i < count; ++i) sum += static_cast<int8_t>(cut[static_cast<uint8_t>(row[i])]);
+        return static_cast<int32_t>(-zero * (sum + midpoints));
+    });
 }
 
 // [block][column][quad of rows][vector][16][4], see DepthwiseRow.
@@ -155,19 +176,25 @@ Narrowing PackedLayer::narrowing(int width) const {
     return {mask, {lanes, lanes}, s > 0};
 }
 
-// Saturated and cut, byte by byte; then midpoints, which depend on the place: 0 where there is no weight.
-void PackedLayer::narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const {
-    const int e = weight_exponent[width], s = master - width - e;
-    uint8_t cut[256];
+std::array<uint8_t, 256> PackedLayer::cuts(int width) const {
+    const int e = weight_exponent[width];
+    std::array<uint8_t, 256> cut;
     for (int q = 0; q < 256; ++q)
         cut[q] = static_cast<uint8_t>(dqt_narrow_weight(static_cast<int8_t>(q), master, width, e, nearest, 0));
     if (!nearest)
-        for (uint8_t& each : cut) each &= dqt_weight_mask(s);
+        for (uint8_t& each : cut) each &= dqt_weight_mask(master - width - e);
+    return cut;
+}
+
+// Saturated and cut, byte by byte; then midpoints, which depend on the place: 0 where there is no weight.
+void PackedLayer::narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const {
+    const int s = master - width - weight_exponent[width];
+    const std::array<uint8_t, 256> cut = cuts(width);
     // Steps of four channels, or for depthwise layers of four rows of a column: [taps or columns][steps][lanes][4].
     const int quads = (kernel_height + 3) / 4, lanes = panel.vectors * LANES;
     const int outer = depthwise ? kernel_width : kernel_height * kernel_width, inner = depthwise ? quads : depth / 4;
     const int64_t first = depthwise ? panel.at * kernel_width * quads * 4 : panel.weight;
-    kernels.table(weight.data() + first, out + first, int64_t{outer} * inner * lanes * 4, cut);
+    kernels.table(weight.data() + first, out + first, int64_t{outer} * inner * lanes * 4, cut.data());
     if (nearest || s == 0) return;
     const auto index = [&](int t, int i) {  // of the midpoint
         if (depthwise) return i * kernel_width + t;
@@ -230,14 +257,7 @@ PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const 
         case Packing::slices: pack_sliced(layer, weight.data.data(), inputs); break;
     }
     for (const int width : space.widths)
-        layer.start.push_back(by_lane<int32_t>(layer, false, [&](int o) {
-            int64_t sum = 0;
-            for (int i = 0; i < inputs; ++i)
-                for (int t = 0; t < taps; ++t)
-                    sum += dqt_narrow_weight(weight.data[(int64_t{o} * inputs + i) * taps + t], space.master, width,
-                                             layer.weight_exponent[width], op.nearest, layer.by_tap ? t : i);
-            return static_cast<int32_t>(-zero * sum);
-        }));
+        layer.start.push_back(starts(layer, weight.data.data(), inputs * taps, taps, width, zero));
     for (int64_t row = 0; row < requant.m.shape[0]; ++row) {
         const int64_t at = row * layer.out_channels;
         layer.m.push_back(by_lane<int32_t>(layer, false, [&](int o) { return requant.m.data[at + o]; }));

@@ -1,6 +1,7 @@
 // A convolution or linear layer, packed once at load for the kernels. The widths are applied while it runs.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -90,6 +91,8 @@ struct PackedLayer {
     int product_bits(int weight, int activation) const {
         return (aside(weight) ? 8 : weight) + (input_exponent[activation] == 0 ? activation : 8);
     }
+    // What narrowing makes of each byte, less its midpoint.
+    std::array<uint8_t, 256> cuts(int width) const;
     // The weights of one panel at such a width, to their place in `out`.
     void narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const;
     Rounding rounding(int row, int64_t at) const;

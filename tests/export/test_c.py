@@ -3,106 +3,27 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from typer.testing import CliRunner
 
 import dqt
 import dqt.export
-from dqt.arith.plan import PlanLike, resolve
+from dqt.arith.plan import PlanLike
 from dqt.cli.app import app
-from dqt.export.c99 import write
-from dqt.export.c99.code import Code
-from dqt.export.c99.forms import LACKING, add, forms
+from dqt.export.c99 import layer, write
+from dqt.export.c99.forms import forms
 from dqt.export.packages import ExportError
 from dqt.program.execute import Machine
-from dqt.program.interpret import execute
 from dqt.program.operator import operators
-from dqt.program.ops.softmax import Softmax
+from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
-from dqt.testing import extremes, inputs, random_model, random_program
+from dqt.testing import extremes, inputs, random_model, random_program, random_transformer
+from tests.export.exported import COMPILERS, SANITIZED, Arrays, Compiled, assert_same, plans, pointers
 
 ROOT = Path(__file__).parents[2]
-COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
-STRICT = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-SANITIZED = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
-Arrays = dict[str, npt.NDArray[Any]]
-
-
-class Compiled:
-    """An exported program as a library of this machine."""
-
-    def __init__(self, program: Program, folder: Path, compiler: str = "gcc", *flags: str) -> None:
-        self.program = program
-        dqt.export.c(program, folder / "c")
-        built = folder / f"net-{compiler}.so"
-        code = [str(path) for path in sorted((folder / "c").glob("*.c"))]
-        done = subprocess.run(
-            [compiler, *STRICT, *flags, "-fPIC", "-shared", "-o", str(built), *code, "-lm"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        self.library = ctypes.CDLL(str(built))
-        self.net = ctypes.create_string_buffer(1 << 20)
-        self.library.net_init(self.net)
-
-    def widths(self, plan: PlanLike) -> Any:
-        """What ``net_run`` takes for a plan."""
-        if plan == "auto":
-            return ctypes.byref(ctypes.c_char.in_dll(self.library, "net_auto"))
-        resolved = resolve(self.program.space, plan)
-        assert not isinstance(resolved, str)
-        pairs = dict(resolved.items_)  # type: ignore[union-attr]
-        flat = [b for name in self.program.layers for b in pairs[name]]
-        return (ctypes.c_uint8 * len(flat))(*flat)
-
-    def run(self, x: Arrays, plan: PlanLike) -> tuple[int, Arrays]:
-        """Its answer for one sample, and the outputs by name."""
-        values = {value.name: value for value in self.program.values}
-        outs = {o.name: np.zeros(values[o.value].shape, np.float32) for o in self.program.outputs}
-        taken = [np.ascontiguousarray(x[g.name], np.float32 if g.kind == "float" else np.int32)
-                 for g in self.program.inputs]  # fmt: skip
-        answer = self.library.net_run(self.net, _pointers(taken), self.widths(plan), _pointers(list(outs.values())))
-        return answer, outs
-
-
-def _pointers(arrays: list[npt.NDArray[Any]]) -> Any:
-    if len(arrays) == 1:
-        return ctypes.c_void_p(arrays[0].ctypes.data)
-    return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-
-
-def by_name(program: Program, x: Any) -> Arrays:
-    return dict(x) if isinstance(x, Mapping) else {program.inputs[0].name: x}
-
-
-def plans(program: Program) -> list[PlanLike]:
-    names, widths = program.layers, program.space.widths
-    pairs = {name: (widths[i % len(widths)], widths[(3 * i + 1) % len(widths)]) for i, name in enumerate(names)}
-    chosen: list[PlanLike] = ["auto"] if program.space.choices else []
-    return [*widths, pairs, *chosen]
-
-
-def assert_same(net: Compiled, x: Any, plan: PlanLike, state: Arrays | None = None) -> Arrays:
-    """One sample equals the interpreter's; the states that it leaves."""
-    program = net.program
-    result = execute(program, x, plan, state)
-    codes = result.codes if isinstance(result.codes, Mapping) else {program.outputs[0].name: result.codes}
-    values = {value.name: value for value in program.values}
-    answer, got = net.run({name: array[0] for name, array in by_name(program, x).items()}, plan)
-    assert answer == 0
-    for out in program.outputs:
-        value = values[out.value]
-        wanted = (codes[out.name][0] - value.zero).astype(np.float32) * np.float32(value.scale)
-        np.testing.assert_array_equal(got[out.name], wanted, err_msg=out.name)
-    return dict(result.state)
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -133,18 +54,24 @@ def test_the_shipped_network(tmp_path: Path) -> None:
         assert_same(net, x, plan)
 
 
-def test_every_operator_has_a_form_or_is_named() -> None:
-    assert {*forms(), *LACKING} == set(operators().values())
-    assert not set(forms()) & set(LACKING)
+@pytest.mark.parametrize("seed", range(10))
+def test_transformers_at_every_plan(seed: int, tmp_path: Path) -> None:
+    program = random_transformer(seed, auto=seed % 2 == 0)
+    net = Compiled(program, tmp_path, COMPILERS[seed % len(COMPILERS)], *SANITIZED)
+    for plan in plans(program):
+        for x in (inputs(program, 1, seed), extremes(program, 1, seed)):
+            assert_same(net, x, plan)
 
 
-def test_an_operator_without_a_form_is_named() -> None:
+def test_every_operator_has_a_form() -> None:
+    assert set(forms()) == set(operators().values())
+
+
+def test_an_operator_without_a_form_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     program = Program.load(dqt.example())
-    op = object.__new__(Softmax)
-    object.__setattr__(op, "x", program.ops[0].writes())
-    object.__setattr__(op, "out", "weights")
-    with pytest.raises(ExportError, match=r"Softmax 'weights' has no C form: leave it outside the network"):
-        add(Code(program, "net"), op)
+    monkeypatch.delitem(layer.FORMS, Linear)
+    with pytest.raises(ExportError, match=r"Linear '.*' has no C form: leave it outside the network"):
+        write.sources(program, "net")
 
 
 def test_a_width_that_the_network_does_not_have_is_refused(tmp_path: Path) -> None:
@@ -152,7 +79,7 @@ def test_a_width_that_the_network_does_not_have_is_refused(tmp_path: Path) -> No
     net = Compiled(program, tmp_path)
     x, out = np.zeros(program.input_shape, np.float32), np.full(100, 7, np.float32)
     wrong = (ctypes.c_uint8 * (2 * len(program.layers)))(*[9] * (2 * len(program.layers)))
-    assert net.library.net_run(net.net, _pointers([x]), wrong, _pointers([out])) == 1
+    assert net.library.net_run(net.net, pointers([x]), wrong, pointers([out])) == 1
     assert (out == 7).all()  # nothing has run
 
 

@@ -22,6 +22,8 @@ CROSS = "aarch64-linux-gnu"
 NATIVE = ("gcc", "g++")
 ARM = (f"{CROSS}-gcc", f"{CROSS}-g++", "qemu-aarch64")
 """What the tests of aarch64's kernels need: Debian's g++-aarch64-linux-gnu and qemu-user."""
+CORTEX = ("arm-none-eabi-gcc", "qemu-system-arm")
+"""What the tests of exported C need: Debian's gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm."""
 CONTINUOUS = os.environ.get("CI") == "true"
 EMULATOR = ("qemu-aarch64", "-L", f"/usr/{CROSS}")
 BUILDS: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -36,6 +38,8 @@ def needs(*tools: str) -> pytest.MarkDecorator:
     """Skips tests where one of ``tools`` is missing; in continuous integration they run, and fail there."""
     missing = missing_of(tools)
     packages = " (apt-get install g++-aarch64-linux-gnu qemu-user)" if set(missing) & set(ARM) else ""
+    if set(missing) & set(CORTEX):
+        packages = " (apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)"
     return pytest.mark.skipif(
         bool(missing) and not CONTINUOUS, reason=f"NOT tested: {', '.join(missing)} missing{packages}"
     )

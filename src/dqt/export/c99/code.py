@@ -98,6 +98,12 @@ def strides(shape: Shape) -> list[int]:
     return [size(shape[i + 1 :]) for i in range(len(shape))]
 
 
+def spread(shape: Shape, rank: int) -> list[int]:
+    """Strides in a walk over ``rank`` dimensions over which it broadcasts: 0 where it has 1 element for all."""
+    far = [0 if d == 1 else step for d, step in zip(shape, strides(shape), strict=True)]
+    return [0] * (rank - len(shape)) + far
+
+
 def real(number: float) -> str:
     """A float32 number as C writes it, exactly."""
     return f"{number.hex()}f"

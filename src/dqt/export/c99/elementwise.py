@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dqt.export.c99.code import Code, real, strides
+from dqt.export.c99.code import Code, real, spread
 from dqt.program.operator import Operator
 from dqt.program.ops.add import Add
 from dqt.program.ops.dequantize import Dequantize
@@ -16,7 +16,6 @@ from dqt.program.ops.read import Read
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.table import Table
 from dqt.program.schema import size
-from dqt.program.values import Shape
 
 
 def _input(code: Code, name: str, kind: str) -> str:
@@ -52,15 +51,9 @@ def dequantize(code: Code, op: Dequantize) -> None:
     code.call("dqt_dequantize", code.value(op.x), size(value.shape), value.zero, scale, out)
 
 
-def _broadcast(x: Shape, out: Shape) -> list[int]:
-    """The steps of an operand in a walk over the result: 0 where it has 1 element for all."""
-    far = [0 if d == 1 else step for d, step in zip(x, strides(x), strict=True)]
-    return [0] * (len(out) - len(x)) + far
-
-
 def _binary(code: Code, op: Add | Multiply, *k: int) -> None:
     out = code.values[op.out].shape
-    walk = code.walk(out, *(_broadcast(code.values[name].shape, out) for name in (op.a, op.b)))
+    walk = code.walk(out, *(spread(code.values[name].shape, len(out)) for name in (op.a, op.b)))
     values = (code.value(name) for name in (op.a, op.b, op.out))
     code.call(f"dqt_{type(op).__name__.lower()}", walk, *values, code.constant(k, np.int64), code.rounding(op))
 

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dqt.export.c99 import elementwise, layer, move, reduce
+from dqt.export.c99 import attention, elementwise, layer, move, reduce
 from dqt.export.c99.code import RANK, Code
 from dqt.export.packages import ExportError
 from dqt.program.operator import Operator
-from dqt.program.ops.embedding import Embedding
-from dqt.program.ops.mat_mul import MatMul
-from dqt.program.ops.normalize import Normalize
-from dqt.program.ops.softmax import Softmax
 
-LACKING: tuple[type[Operator], ...] = (Embedding, MatMul, Normalize, Softmax)
-"""Operators without a C form: exporting a program that has one is an error that names it."""
 Form = Callable[[Code, Any], None]
 
 
 def forms() -> Mapping[type[Operator], Form]:
     """Operator -> what appends its call."""
-    return {**elementwise.FORMS, **layer.FORMS, **move.FORMS, **reduce.FORMS}
+    return {**attention.FORMS, **elementwise.FORMS, **layer.FORMS, **move.FORMS, **reduce.FORMS}
 
 
 def add(code: Code, op: Operator) -> None:

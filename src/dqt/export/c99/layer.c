@@ -9,11 +9,9 @@ void dqt_weights(const dqt_layer *l, int32_t o, int b, int8_t *row) {
             *row++ = dqt_narrow_weight(*weight++, l->n, b, l->weight_e[b], l->nearest, l->depth == 1 ? t : i);
 }
 
-void dqt_inputs(const dqt_layer *l, int b, int32_t *table) {
-    const int e = l->input_e[b];
-    for (int q = 0; q < 1 << l->n; q++)
-        table[q] = (e ? dqt_narrow_range((uint8_t)q, l->n, b, e, l->zero)
-                      : dqt_narrow_activation((uint8_t)q, l->n, l->n - b)) - l->zero;
+void dqt_narrowed(int n, int b, int e, int32_t zero, int32_t *table) {
+    for (int q = 0; q < 1 << n; q++)
+        table[q] = (e ? dqt_narrow_range((uint8_t)q, n, b, e, zero) : dqt_narrow_activation((uint8_t)q, n, n - b)) - zero;
 }
 
 static int32_t requantized(const dqt_layer *l, int32_t acc, int32_t o, int b) {
@@ -44,7 +42,7 @@ void dqt_conv(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_val
     const int32_t each = l->outputs / g->groups, area = g->height * g->width;
     int32_t table[256];
     size_t place = 0;
-    dqt_inputs(l, ba, table);
+    dqt_narrowed(l->n, ba, l->input_e[ba], l->zero, table);
     for (int32_t o = 0; o < l->outputs; o++) {
         const uint8_t *group = x + (size_t)(o / each) * (size_t)l->depth * (size_t)area;
         dqt_weights(l, o, bw, row);
@@ -60,7 +58,7 @@ void dqt_conv(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_val
 void dqt_linear(const dqt_layer *l, size_t vectors, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row) {
     const size_t depth = (size_t)l->depth, outputs = (size_t)l->outputs;
     int32_t table[256];
-    dqt_inputs(l, ba, table);
+    dqt_narrowed(l->n, ba, l->input_e[ba], l->zero, table);
     for (int32_t o = 0; o < l->outputs; o++) {
         dqt_weights(l, o, bw, row);
         for (size_t v = 0; v < vectors; v++) {

@@ -11,6 +11,7 @@ from dqt.program.layered import Layered, row_of
 from dqt.program.operator import Operator
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
+from dqt.program.planned import Planned
 from dqt.program.schema import size
 
 
@@ -30,7 +31,8 @@ def _layer(code: Code, op: Layered) -> str:
     return f"&(dqt_layer){{{', '.join([*arrays, *map(str, numbers), rounding])}}}"
 
 
-def _widths(code: Code, op: Layered) -> list[str]:
+def widths(code: Code, op: Planned) -> list[str]:
+    """The widths that a layer runs at, in C: of the weights or the first operand, and of its input or the second."""
     if op.layer not in code.program.layers:  # the controller's own
         return [str(code.n)] * 2
     place = code.program.layers.index(op.layer)
@@ -45,14 +47,14 @@ def conv(code: Code, op: Conv) -> None:
     parts = [*x, *out[1:], *pairs, top, left, f"{{{op.dilation[0]}, {op.dilation[1]}}}", op.groups]
     window = f"&(dqt_window){{{', '.join(map(str, parts))}}}"
     row = f"(int8_t *)({code.data(f'row of {op.out}')})"
-    code.call("dqt_conv", _layer(code, op), window, code.data(op.x), code.value(op.out), *_widths(code, op), row)
+    code.call("dqt_conv", _layer(code, op), window, code.data(op.x), code.value(op.out), *widths(code, op), row)
 
 
 def linear(code: Code, op: Linear) -> None:
     """See dqt_linear."""
     vectors = size(code.values[op.x].shape[:-1])
     row = f"(int8_t *)({code.data(f'row of {op.out}')})"
-    code.call("dqt_linear", _layer(code, op), vectors, code.data(op.x), code.value(op.out), *_widths(code, op), row)
+    code.call("dqt_linear", _layer(code, op), vectors, code.data(op.x), code.value(op.out), *widths(code, op), row)
 
 
 FORMS: dict[type[Operator], Any] = {Conv: conv, Linear: linear}

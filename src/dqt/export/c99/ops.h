@@ -74,9 +74,9 @@ typedef struct {
     int32_t kernel[2], stride[2], top, left, dilation[2], groups;
 } dqt_window;
 
-/* T_b of the weights of output `o`, int8 [depth * taps]; T_b(q) - zero of every code, int32 [256]. */
+/* T_b of the weights of output `o`, int8 [depth * taps]; T_b(q) - zero of every code of n bits, int32 [256]. */
 void dqt_weights(const dqt_layer *l, int32_t o, int b, int8_t *row);
-void dqt_inputs(const dqt_layer *l, int b, int32_t *table);
+void dqt_narrowed(int n, int b, int e, int32_t zero, int32_t *table);
 
 void dqt_conv(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row);
 void dqt_linear(const dqt_layer *l, size_t vectors, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row);
@@ -106,6 +106,38 @@ void dqt_max_pool(const dqt_window *g, dqt_value x, dqt_value out);
 void dqt_avg_pool(const dqt_window *g, dqt_value x, dqt_value out, const int32_t *rows, const int32_t *columns,
                   const int32_t *m, const int64_t *c, int32_t step, int32_t zero, dqt_rounding r);
 void dqt_resize(const dqt_window *g, dqt_value x, dqt_value out, const int64_t *steps, int corners);
+
+void dqt_embed(dqt_value x, size_t tokens, dqt_value out, size_t features, const int8_t *table, const int32_t *m,
+               const int64_t *c, size_t step, dqt_rounding r);
+
+/* Matrices [rows, depth] and [depth, columns] of codes of n bits. */
+typedef struct {
+    int32_t rows, depth, columns, zero_a, zero_b;
+    int n;
+    int32_t m;
+    int64_t c;
+    dqt_rounding rounding;
+} dqt_product;
+
+/* `lead` walks over the matrices of both operands; `ba`, `bb`: their widths. */
+void dqt_multiply_matrices(const dqt_walk *lead, const dqt_product *g, const uint8_t *a, const uint8_t *b,
+                           dqt_value out, int ba, int bb);
+
+typedef struct {
+    int32_t zero;
+    int center;
+    int64_t added; /* what eps adds to the energy of a row */
+    const int32_t *m;
+    const int64_t *c;
+    const int32_t *roots; /* dqt_root_table */
+    dqt_rounding rounding;
+} dqt_norm;
+
+/* `rows` and, inside of each, `row` walk over the input and, second, over the constants. */
+void dqt_norms(const dqt_walk *rows, const dqt_walk *row, const dqt_norm *g, dqt_value x, dqt_value out);
+/* Over the last dimension, of `count` elements. */
+void dqt_softmax(size_t rows, size_t count, dqt_value x, dqt_value out, int64_t m, int shift, int32_t levels,
+                 const int32_t *powers);
 
 /* The width of each layer: that of the first largest logit. */
 void dqt_choose(const int32_t *logits, size_t layers, size_t choices, const uint8_t *widths, uint8_t *chosen);

@@ -17,7 +17,7 @@ from dqt.export.packages import ExportError
 from dqt.program.graph import needed
 from dqt.program.program import Program, ProgramLike, as_program
 
-LIBRARY = ("arith.h", "ops.h", "layer.c", "move.c", "elementwise.c", "reduce.c")
+LIBRARY = ("arith.h", "ops.h", "layer.c", "move.c", "elementwise.c", "reduce.c", "attention.c")
 """Files that every exported program has; the others are ``NAME.h`` and ``NAME.c``."""
 
 

@@ -1,0 +1,66 @@
+"""Programs as C99 for Cortex-M, compiled without a warning and run under QEMU: the interpreter's numbers, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dqt
+from dqt.arith.plan import PlanLike
+from dqt.program.program import Program
+from dqt.testing import extremes, inputs, random_model, random_program, random_transformer
+from tests.export.exported import Arrays, by_name, expected, plans
+from tests.export.firmware import TARGETS, Firmware
+from tests.native.build import CORTEX, needs
+
+pytestmark = needs(*CORTEX)
+each_target = pytest.mark.parametrize("target", TARGETS)
+
+
+def samples(program: Program, seed: int) -> list[tuple[Arrays, PlanLike]]:
+    """A random and an extreme sample at every plan."""
+    found: list[tuple[Arrays, PlanLike]] = []
+    for i, plan in enumerate(plans(program)):
+        found += [(by_name(program, x(program, 1, seed + i)), plan) for x in (inputs, extremes)]
+    return found
+
+
+def check(program: Program, target: str, folder: Path, cases: list[tuple[Arrays, PlanLike]]) -> None:
+    """Every sample equals the interpreter's; each run goes on from the states of the one before."""
+    answers = Firmware.of(program, TARGETS[target], folder).run(
+        [({name: array[0] for name, array in x.items()}, plan) for x, plan in cases]
+    )
+    state: Arrays | None = None
+    for (x, plan), (answer, got) in zip(cases, answers, strict=True):
+        assert answer == 0
+        wanted, state = expected(program, x, plan, state)
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(got[name], array, err_msg=f"{name} at {plan}")
+
+
+@each_target
+@pytest.mark.parametrize("seed", range(100, 104))
+def test_random_programs(target: str, seed: int, tmp_path: Path) -> None:
+    program = random_program(seed, auto=seed % 2 == 0)
+    check(program, target, tmp_path, samples(program, seed))
+
+
+@each_target
+def test_several_inputs_outputs_and_states(target: str, tmp_path: Path) -> None:
+    program = random_model(2, auto=True)
+    check(program, target, tmp_path, samples(program, 2))
+
+
+@each_target
+@pytest.mark.parametrize("seed", [0, 1])
+def test_transformers(target: str, seed: int, tmp_path: Path) -> None:
+    program = random_transformer(seed, auto=True)
+    check(program, target, tmp_path, samples(program, seed))
+
+
+@each_target
+def test_the_shipped_network(target: str, tmp_path: Path) -> None:
+    program = Program.load(dqt.example())
+    check(program, target, tmp_path, samples(program, 0))

@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("seed", range(15))
 def test_random_programs_at_every_plan(seed: int, tmp_path: Path) -> None:
     program = random_program(seed, auto=seed % 3 == 0)
-    net = Compiled(program, tmp_path, COMPILERS[seed % len(COMPILERS)], *SANITIZED)
+    compiler = COMPILERS[seed % len(COMPILERS)]
+    net = Compiled(program, tmp_path, compiler, *SANITIZED.get(compiler, ()))
     for plan in plans(program):
         for x in (inputs(program, 1, seed), extremes(program, 1, seed)):
             assert_same(net, x, plan)
@@ -39,7 +40,7 @@ def test_random_programs_at_every_plan(seed: int, tmp_path: Path) -> None:
 def test_several_inputs_outputs_and_states(seed: int, tmp_path: Path) -> None:
     program = random_model(seed, auto=seed % 2 == 0)
     program = program.bind(height=program.dims[0].most - seed % 2)
-    net = Compiled(program, tmp_path, "gcc", *SANITIZED)
+    net = Compiled(program, tmp_path, "gcc", *SANITIZED["gcc"])
     state: Arrays | None = None
     for run, plan in enumerate(plans(program)):  # each run goes on from the one before
         state = assert_same(net, inputs(program, 1, seed + run), plan, state)
@@ -54,10 +55,11 @@ def test_the_shipped_network(tmp_path: Path) -> None:
         assert_same(net, x, plan)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_transformers_at_every_plan(seed: int, tmp_path: Path) -> None:
     program = random_transformer(seed, auto=seed % 2 == 0)
-    net = Compiled(program, tmp_path, COMPILERS[seed % len(COMPILERS)], *SANITIZED)
+    compiler = COMPILERS[seed % len(COMPILERS)]
+    net = Compiled(program, tmp_path, compiler, *SANITIZED.get(compiler, ()))
     for plan in plans(program):
         for x in (inputs(program, 1, seed), extremes(program, 1, seed)):
             assert_same(net, x, plan)
@@ -69,7 +71,7 @@ def test_every_operator_has_a_form() -> None:
 
 def test_an_operator_without_a_form_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     program = Program.load(dqt.example())
-    monkeypatch.delitem(layer.FORMS, Linear)
+    monkeypatch.setattr(layer, "FORMS", {k: form for k, form in layer.FORMS.items() if k is not Linear})
     with pytest.raises(ExportError, match=r"Linear '.*' has no C form: leave it outside the network"):
         write.sources(program, "net")
 

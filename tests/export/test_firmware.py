@@ -1,4 +1,4 @@
-"""Programs as C99 for Cortex-M, compiled without a warning and run under QEMU: the interpreter's numbers, bit for bit."""
+"""Programs as C99 for Cortex-M, compiled without a warning and run under QEMU: the interpreter's numbers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import dqt
 from dqt.arith.plan import PlanLike
 from dqt.program.program import Program
 from dqt.testing import extremes, inputs, random_model, random_program, random_transformer
+from dqt.testing.cortex import TARGETS, Firmware
 from tests.export.exported import Arrays, by_name, expected, plans
-from tests.export.firmware import TARGETS, Firmware
 from tests.native.build import CORTEX, needs
 
 pytestmark = needs(*CORTEX)
@@ -33,11 +33,11 @@ def check(program: Program, target: str, folder: Path, cases: list[tuple[Arrays,
         [({name: array[0] for name, array in x.items()}, plan) for x, plan in cases]
     )
     state: Arrays | None = None
-    for (x, plan), (answer, got) in zip(cases, answers, strict=True):
-        assert answer == 0
+    for (x, plan), answer in zip(cases, answers, strict=True):
+        assert answer.code == 0
         wanted, state = expected(program, x, plan, state)
         for name, array in wanted.items():
-            np.testing.assert_array_equal(got[name], array, err_msg=f"{name} at {plan}")
+            np.testing.assert_array_equal(answer.outputs[name], array, err_msg=f"{name} at {plan}")
 
 
 @each_target

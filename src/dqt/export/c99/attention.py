@@ -23,9 +23,7 @@ def embedding(code: Code, op: Embedding) -> None:
     tokens, features = size(code.values[op.x].shape), op.table.shape[1]
     constants = (code.constant(op.m, np.int32), code.constant(op.c, np.int64), int(len(op.m) > 1))
     table = code.constant(op.table, np.int8)
-    code.call(
-        "dqt_embed", code.value(op.x), tokens, code.value(op.out), features, table, *constants, code.rounding(op)
-    )
+    code.call("dqt_embed", code.value(op.x), tokens, code.value(op.out), features, table, *constants, code.rounding(op))
 
 
 def mat_mul(code: Code, op: MatMul) -> None:

@@ -1,5 +1,6 @@
 /* A Cortex-M without an operating system runs an exported network on the samples of `cases.bin`, a file of the host
-   (semihosting), and writes its answers to `answers.bin`. `cases.h` says how many bytes each input and output has. */
+   (semihosting), and writes its answers to `answers.bin`: what the call returned, ticks of the processor's clock during
+   the call, outputs. `cases.h` says how many words each input and output has. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,10 @@ static const struct {
 #define CCR (*(volatile uint32_t *)0xE000ED14u)
 #define CPACR (*(volatile uint32_t *)0xE000ED88u)
 
+/* SysTick counts down from 2^24 - 1 with the processor's clock. */
+#define SYST ((volatile uint32_t *)0xE000E010u)
+#define TICKS 0xFFFFFFu
+
 void reset(void) {
     const uint32_t *from = data_load;
     for (uint32_t *to = data_start; to < data_end;) *to++ = *from++;
@@ -62,8 +67,11 @@ void reset(void) {
 }
 
 static net_t net;
-static net_width widths[NET_LAYERS + 1];
-static uint32_t given[INPUT_WORDS], answers[1 + OUTPUT_WORDS];
+/* A pair a layer, and one that says whether the network chooses. */
+static struct {
+    uint8_t weights, activations;
+} chosen[NET_LAYERS + 1];
+static uint32_t given[INPUT_WORDS], answers[2 + OUTPUT_WORDS];
 
 /* Where each part of a buffer begins. */
 static void split(uint32_t *buffer, const uint32_t *words, size_t parts, uint32_t **starts) {
@@ -79,11 +87,15 @@ int main(void) {
     const uintptr_t cases = open_file("cases.bin", 9, READ_BINARY);
     const uintptr_t written = open_file("answers.bin", 11, WRITE_BINARY);
     split(given, input_words, COUNT(input_words), in);
-    split(answers + 1, output_words, COUNT(output_words), out);
+    split(answers + 2, output_words, COUNT(output_words), out);
     net_init(&net);
-    while (transfer(SYS_READ, cases, widths, sizeof widths) == 0) {
+    while (transfer(SYS_READ, cases, chosen, sizeof chosen) == 0) {
         if (transfer(SYS_READ, cases, given, sizeof given)) return 1;
-        answers[0] = (uint32_t)RUN(in, out, widths);
+        SYST[1] = TICKS;
+        SYST[2] = 0;
+        SYST[0] = 5; /* on, with the processor's clock */
+        answers[0] = (uint32_t)RUN(in, out);
+        answers[1] = TICKS - SYST[2];
         if (transfer(SYS_WRITE, written, answers, sizeof answers)) return 1;
     }
     (void)host(SYS_CLOSE, &written);

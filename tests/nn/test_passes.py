@@ -19,7 +19,9 @@ from dqt.nn.passes.fold_norms import fold_norms
 from dqt.nn.passes.fold_padding import fold_padding
 from dqt.nn.passes.fuse_activations import fuse_activations
 from dqt.nn.passes.place_quantizers import place_quantizers
+from dqt.nn.passes.standardize_inputs import standardize_inputs
 from dqt.nn.passes.widen_outputs import widen_outputs
+from dqt.nn.scales import ScaleSpec
 
 IMAGE = (4, 8, 8)
 PAD = {"before": (0, 1, 2), "after": (0, 3, 0)}
@@ -95,6 +97,63 @@ def test_fold_norms() -> None:
 )
 def test_norms_that_stay(before: Graph) -> None:
     assert fold_norms(before) == before
+
+
+def scaled(name: str, gain: float = 2.0, bias: float = 0.0, trained: frozenset[str] = frozenset()) -> dict[str, Any]:
+    return {name: ScaleSpec(torch.tensor([gain]), torch.tensor([bias]), trained)}
+
+
+def test_standardize_inputs() -> None:
+    """Before codes, before what moves the input, and before what else the graph does; a chain is real up to its end."""
+    nodes = (
+        node("conv", "a", INPUT), node("transpose", "t", "x", shape=(6, 5), quantizer="same", attrs={"axes": (1, 0)}),
+        node("affine", "n", "t", shape=(6, 5), norm="n"), node("affine", "m", "n", shape=(6, 5), norm="m"),
+        node("transpose", "u", "m", shape=(5, 6), quantizer="same", attrs={"axes": (1, 0)}),
+        node("linear", "b", "u", shape=(5, 2)), node("affine", "p", INPUT, norm="p"), node("add", "c", "p", "a"),
+    )  # fmt: skip
+    before = Graph(nodes, ("c", "b"), {}, (INPUT, "x"), shapes={"x": (5, 6), INPUT: IMAGE})
+    after = standardize_inputs(before, input_signed=True)
+    assert str(after) == text("""
+        n = standardize(x) norm=n quantizer=float axis=1
+        m = standardize(n) norm=m axis=1
+        p = standardize(input) norm=p axis=0
+        a = conv(input) layer=a padding=(1, 1, 0, 0)
+        b = linear(m) layer=b
+        c = add(p, a)
+        return c, b""")
+    assert [each.shape for each in after.nodes[:3]] == [(5, 6), (5, 6), IMAGE]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        graph(node("conv", "a", INPUT), node("affine", "n", "a", norm="n")),  # behind a layer
+        graph(node("pad", "p", INPUT, attrs=PAD), node("affine", "n", "p", norm="n")),  # zeros that it would change
+        graph(
+            node("reshape", "r", INPUT), node("affine", "n", "r", norm="n"), node("add", "b", "n", "r")
+        ),  # read twice
+        Graph((node("affine", "n", "h", norm="n"),), ("n",), {}, (INPUT, "h"), {"h": 0}),  # codes from the last run
+        graph(node("affine", "n", INPUT, shape=(), norm="n")),  # one number a sample
+    ],
+)
+def test_multiply_adds_that_stay(before: Graph) -> None:
+    assert standardize_inputs(before, input_signed=True) == before
+
+
+@pytest.mark.parametrize(
+    ("scales", "signed", "expected"),
+    [
+        (scaled("n"), False, "unsigned"),
+        (scaled("n"), True, "signed"),
+        (scaled("n", -2.0), False, "signed"),
+        (scaled("n", bias=-0.1), False, "signed"),
+        (scaled("n", trained=frozenset({"gain"})), False, "signed"),
+        ({}, False, "signed"),
+    ],
+)
+def test_what_keeps_the_sign_of_an_input(scales: dict[str, Any], signed: bool, expected: str) -> None:
+    before = Graph((node("affine", "n", INPUT, norm="n"),), ("n",), scales)
+    assert standardize_inputs(before, input_signed=signed).nodes[0].quantizer == expected
 
 
 def test_fuse_activations() -> None:

@@ -49,9 +49,9 @@ def without_gradient(m: Any, x: Tensor) -> Tensor:
 
 
 CASES: dict[str, tuple[Callable[[Any, Tensor], Tensor], dict[str, Any], list[str]]] = {
-    "normalization of the input": (lambda m, x: m.conv((x - 0.45) / 0.25), {}, ["Rescale", "Conv"]),
+    "normalization of the input": (lambda m, x: m.conv((x - 0.45) / 0.25), {}, ["Conv"]),
     "by channel": (lambda m, x: m.conv((x - m.mean) / m.std),
-                   {"mean": torch.rand(3, 1, 1), "std": torch.rand(1, 3, 1, 1) + 0.5}, ["Rescale", "Conv"]),
+                   {"mean": torch.rand(3, 1, 1), "std": torch.rand(1, 3, 1, 1) + 0.5}, ["Conv"]),
     "a factor after a layer": (lambda m, x: 0.5 * m.conv(x), {}, ["Conv"]),
     "layer scale": (lambda m, x: m.g * m.conv(x), {"g": nn.Parameter(gains())}, ["Conv"]),
     "an offset after a layer": (lambda m, x: (3.0 - m.conv(x)).relu(), {}, ["Conv"]),

@@ -162,7 +162,9 @@ def set_ranges(
         extent = None
         if node.quantizer in ("relu", "unsigned", "signed"):
             values = [s.master for s in signals] + states.get(node.out, [])
-            extent = _set_range(net.quantizer_of(node.out), values, observer, b)
+            enters = node.kind == "standardize"
+            width = net.space.edge_width if enters else b
+            extent = _set_range(net.quantizer_of(node.out), values, observer, width, strays=enters)
             signals = _saturated(signals, extent)
         if findings is not None and not node.controller:
             findings.extend(diagnose.of_node(net, node, ins, signals, extent))
@@ -193,13 +195,16 @@ def _input_ranges(
             if findings is not None:
                 findings.extend(diagnose.of_input(name, values, extent))
             first[name] = _saturated(signals, extent)
+        elif findings is not None and name in net.floats:
+            findings.extend(diagnose.of_input(name, [signal.raw for signal in signals]))
     return first
 
 
 def _signals(net: Net, inputs: Batches, *, quantized: bool = True) -> dict[str, list[Signal]]:
     """Every input, batch by batch."""
     columns = zip(net.inputs.each, zip(*inputs, strict=True), strict=True)
-    quantizers = {one.name: net.quantizer_of(one.name) for one in net.inputs.each if one.kind == "float"}
+    read = {one.name for one in net.inputs.each if one.kind == "float"} - net.floats
+    quantizers = {one.name: net.quantizer_of(one.name) for one in net.inputs.each if one.name in read}
     return {one.name: [Signal(_typed(one, x), quantizers.get(one.name), quantized) for x in xs] for one, xs in columns}
 
 
@@ -264,6 +269,8 @@ def _results(net: Net, node: Node, ins: list[list[Signal]], values: list[Tensor]
 def _before_norm(net: Net, node: Node, ins: Sequence[Signal]) -> list[Tensor]:
     """The float model's values that a node's norm reads, or would read: a layer's products, or what comes in."""
     values = [x.master for x in ins]
+    if node.kind == "standardize":
+        return [x.raw.float().movedim(1 + node.attrs["axis"], 1) for x in ins]
     if not node.layer:
         return values
     layer = net.layer(node.layer)

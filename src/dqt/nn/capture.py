@@ -121,7 +121,9 @@ class Builder:
         if self.obstacles:
             raise UnsupportedError.of(self.obstacles)
         self.captured.inputs = bounded(self.captured.inputs, self.bounds)
-        self.captured.graph = Graph(tuple(self.nodes), outputs, self.scales, self.captured.inputs.names)
+        names = self.captured.inputs.names
+        shapes = {name: self.captured.shapes[name] for name in names}
+        self.captured.graph = Graph(tuple(self.nodes), outputs, self.scales, names, shapes=shapes)
         return self.captured
 
     def _capture(self, call: fx.Node) -> None:

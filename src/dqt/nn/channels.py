@@ -91,6 +91,8 @@ def scalable(net: Net) -> Channels:
 
 def _axis(node: Node) -> int:
     """Where the channels of a producer or of a reader's input lie in a sample."""
+    if node.kind == "standardize":
+        return int(node.attrs["axis"])
     return -1 if node.kind == "linear" else 0
 
 

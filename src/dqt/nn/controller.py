@@ -36,7 +36,7 @@ def plan_controller(
         parameters: of the model; the hidden layer takes at most 1 % of them unless its size is given.
     """
     stem = stem_of(graph)
-    read = stem.out if spec.reads == "stem" else graph.inputs[0]
+    read = stem.out if spec.reads == "stem" else _entry(graph)
     shape, before = shapes[read], needed_for(graph.nodes, (read,))
     positive = spec.reads == "stem" and stem.quantizer in ("relu", "unsigned")
     made: list[Node] = []
@@ -70,6 +70,14 @@ def plan_controller(
     layers = {HIDDEN: _start(hidden, features), LOGITS: _start(logits, hidden)}
     first = [node for node in graph.nodes if node.out in before]
     return Plans((*first, *made, *(node for node in graph.nodes if node.out not in before)), layers)
+
+
+def _entry(graph: Graph) -> str:
+    """The first input, or what it is standardized to where nobody reads it as it is."""
+    value = graph.inputs[0]
+    while (readers := graph.readers(value)) and all(each and each.kind == "standardize" for each in readers):
+        value = next(each.out for each in readers if each)
+    return value
 
 
 def stem_of(graph: Graph) -> Node:

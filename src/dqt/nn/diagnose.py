@@ -91,12 +91,12 @@ def sentences(findings: Sequence[Finding]) -> list[str]:
 # where findings are made
 
 
-def of_input(name: str, batches: Sequence[Tensor], extent: Extent) -> list[Finding]:
-    """Of an input of the network, ``[N, ...]`` batches."""
-    if extent.largest <= TINY:
-        return [_dead(name, "its ranges mean nothing: calibrate on real inputs")]
-    found = _outlier(name, extent)
+def of_input(name: str, batches: Sequence[Tensor], extent: Extent | None = None) -> list[Finding]:
+    """Of an input of the network, ``[N, ...]`` batches; ``extent``: of one that has a quantizer of its own."""
     low, high = min(float(x.min()) for x in batches), max(float(x.max()) for x in batches)
+    if max(-low, high) <= TINY:
+        return [_dead(name, "its ranges mean nothing: calibrate on real inputs")]
+    found = _outlier(name, extent) if extent is not None else []
     if low == high and sum(x.numel() for x in batches) > 1:
         advice = "no range inside of the network means anything: calibrate on real inputs"
         found.append(Finding("constant", name, f"calibration saw one value alone, {low:.6g}", low, advice))
@@ -193,7 +193,7 @@ def _reads(net: Net, node: Node, ins: Sequence[Signal], lowest: int) -> list[Fin
     if quantizer is None or not float(max(x.master.abs().max() for x in ins)) > TINY:
         return []
     found = _channels(net, node, ins) + _tail(quantizer, ins, lowest)
-    return found + _blind(quantizer, ins, lowest, quantizer.name in net.inputs.names)
+    return found + _blind(quantizer, ins, lowest, quantizer.name in net.entries)
 
 
 def _tail(quantizer: Quantizer, ins: Sequence[Signal], lowest: int) -> list[Finding]:
@@ -240,7 +240,7 @@ def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
     if quantizer is None:
         return []
     axis = ins[0].raw.dim() - 1 if node.kind == "linear" else 1
-    sizes = _sizes(ins, axis, offset=quantizer.name in net.inputs.names)
+    sizes = _sizes(ins, axis, offset=quantizer.name in net.entries)
     codes = sizes / quantizer.scale()
     enough = FEW_CODES * 2.0 ** (quantizer.n - 8)
     few = (codes < enough) & (sizes > 0)
@@ -248,7 +248,7 @@ def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
         return []
     variance = _variance([x.master.transpose(axis, -1).flatten(0, -2) for x in ins])
     lost = _lost(net, node, variance, variance.clamp_max(float(quantizer.scale()) ** 2 / 12) * few)
-    if lost < (LOST_INPUT if quantizer.name in net.inputs.names else LOST_INSIDE):
+    if lost < (LOST_INPUT if quantizer.name in net.entries else LOST_INSIDE):
         return []
     least = int(torch.where(few, codes, float("inf")).argmin())
     reader = node.layer or node.norm
@@ -258,8 +258,11 @@ def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
         "from it is lost"
     )
     advice = "scale its channels to one size in the model: smaller gains before it, larger weights after it"
-    if quantizer.name in net.inputs.names:
-        advice = "standardize the columns before the network, instead of in its first norm or layer"
+    if quantizer.name in net.entries:
+        advice = (
+            "let the model begin with a batch norm or (x - mean) / std by column: it becomes a part of the quantizer, "
+            "in which each column has all codes"
+        )
     return [Finding("channels", quantizer.name, what, lost, advice)]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, fx
 
 from dqt.nn.attention import append_mask, hides
 from dqt.nn.graph import Node
+from dqt.nn.moves import with_first
 from dqt.nn.operator import Handler
 from dqt.nn.ops.constant import add_constant
 from dqt.nn.placement import Placement
@@ -77,8 +78,9 @@ def _with_constant(b: Builder, call: fx.Node, kind: str, operands: tuple[Any, An
     whole = _whole(b, call, c, x)
     if kind == "add" and len(whole) == len(b.captured.shapes[value]) and hides(b, call, operands[which], c):
         return append_mask(b, call, value, c.float().reshape(whole).clamp_min(torch.finfo(torch.float32).min))
-    if c.numel() == 1 or (by_channel(whole, b.captured.shapes[value]) and not b.varies(operands[which])):
-        return append_scale(b, call, x, operands[which], *_affine(kind, c.double(), first=which == 0))
+    axis = 0 if c.numel() == 1 else _axis(b, value, whole)
+    if axis is not None and not (c.numel() > 1 and b.varies(operands[which])):
+        return append_scale(b, call, x, operands[which], *_affine(kind, c.double(), first=which == 0), axis)
     if kind == "div" and b.trains(operands[which]):
         raise b.unsupported(call, "divides by a parameter that the model trains, and that differs within a channel")
     held = add_constant(b, call, operands[which], whole, change=torch.reciprocal if kind == "div" else None)
@@ -109,6 +111,24 @@ def by_channel(whole: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(shape) > 0 and whole == (shape[0], *(1,) * (len(shape) - 1))
 
 
+def _axis(b: Builder, value: str, whole: tuple[int, ...]) -> int | None:
+    """The dimension whose entries have a number each in a constant: the first, or any of an input of the network."""
+    shape, axes = b.captured.shapes[value], [axis for axis, size in enumerate(whole) if size > 1]
+    if by_channel(whole, shape):
+        return 0
+    alone = len(whole) == len(shape) and len(axes) == 1 and whole[axes[0]] == shape[axes[0]]
+    return axes[0] if alone and _is_input(b, value) else None
+
+
+def _is_input(b: Builder, value: str) -> bool:
+    """Whether nothing but moves and multiply-adds lies between a value and an input."""
+    while (node := next((each for each in b.nodes if each.out == value), None)) is not None:
+        if node.kind not in ("affine", "transpose", "reshape"):
+            return False
+        value = node.ins[0]
+    return True
+
+
 def _affine(kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
     """``gain * x + bias`` for a constant ``c``, and which of the two it makes."""
     one, none = torch.ones_like(c), torch.zeros_like(c)
@@ -121,8 +141,10 @@ def _affine(kind: str, c: Tensor, *, first: bool) -> tuple[Tensor, Tensor, str]:
     return (-one, c, "bias") if first else (one, -c, "bias")
 
 
-def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor, bias: Tensor, made: str) -> str:
-    """Append ``gain * x + bias``, of one number each, or of one for each channel.
+def append_scale(
+    b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor, bias: Tensor, made: str, axis: int = 0
+) -> str:
+    """Append ``gain * x + bias``, of one number each, or of one for each entry of ``axis``, which are channels.
 
     Args:
         constant: the operand that ``made``, "gain" or "bias", comes from: if the model trains it, so does the network.
@@ -133,8 +155,11 @@ def append_scale(b: Builder, call: fx.Node, x: Any, constant: Any, gain: Tensor,
     trained = frozenset({made} if b.trains(constant) else ())
     b.use(constant, path, made)
     b.scales[path] = ScaleSpec(gain.reshape(-1), bias.reshape(-1), trained)
-    name = _name(b, call, x)
-    return b.add(call, "affine", [name], norm=path, shape=b.captured.shapes[name])
+
+    def append(name: str) -> str:
+        return b.add(call, "affine", [name], norm=path, shape=b.captured.shapes[name])
+
+    return with_first(b, call, _name(b, call, x), axis, append)
 
 
 def emit_table(e: Emission, node: Node, function: Callable[..., Tensor], args: Sequence[Any]) -> None:

@@ -29,6 +29,7 @@ from dqt.program.values import Shape, State, Value
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
+    from dqt.nn.ops.standardize import Standardized
 
 
 def emit(net: Net, info: Mapping[str, Any]) -> Program:
@@ -73,6 +74,7 @@ class Emission:
     Attributes:
         names: what the program calls each value of the network.
         origins: the node that each instruction comes from, by what it defines.
+        standardized: what stays real before the codes, by its name in the network.
     """
 
     def __init__(self, net: Net) -> None:
@@ -82,8 +84,10 @@ class Emission:
         self.names: dict[str, str] = {}
         self.states: list[State] = []
         self.origin, self.origins = "", list[str]()
+        self.standardized: dict[str, Standardized] = {}
         for one in net.inputs.each:
-            self.names[one.name] = self._entry(one)
+            if one.name not in net.floats:
+                self.names[one.name] = self._entry(one)
 
     def _entry(self, one: Input) -> str:
         """The integers of an input, or of a state from the run before."""

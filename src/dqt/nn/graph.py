@@ -28,7 +28,7 @@ class Node:
         norm: module path of its batch norm, or of the constants that it multiplies by and adds.
         quantizer: ``"relu"``, ``"unsigned"`` or ``"signed"``: the result becomes codes of a quantizer of its own (see
             :class:`~dqt.nn.ranges.Quantizer`); ``"unit"``: codes from 0 to 1; ``"same"``: it keeps the codes of its
-            input; ``"int32"``: it stays an int32 sum.
+            input; ``"int32"``: it stays an int32 sum; ``"float"``: it stays real, for the quantizer after it.
         floor, cap: bounds of a fused ReLU: the first of one whose result stays int32, the second of any.
         attrs: geometry, by kind.
         controller: whether only plan "auto" runs it.
@@ -74,6 +74,7 @@ class Graph:
         scales: name of a multiply-add by constants (:attr:`Node.norm`) -> its constants.
         inputs: the values that it is given.
         states: input -> place of the output that it becomes in the next run.
+        shapes: of the inputs, without the batch.
     """
 
     nodes: tuple[Node, ...]
@@ -81,6 +82,7 @@ class Graph:
     scales: Mapping[str, ScaleSpec] = field(default_factory=dict)
     inputs: tuple[str, ...] = (INPUT,)
     states: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def kept(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ on the elements' own numbers (:func:`sources`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,13 @@ def transposed(b: Builder, call: fx.Node, x: str, axes: Sequence[int]) -> str:
         return x
     moved = tuple(shape[axis] for axis in order)
     return b.add(call, "transpose", [x], quantizer="same", shape=moved, attrs={"axes": order})
+
+
+def with_first(b: Builder, call: fx.Node, x: str, axis: int, append: Callable[[str], str]) -> str:
+    """What ``append`` makes of ``x`` with dimension ``axis`` as the first, in the dimensions of ``x``."""
+    rank = range(len(b.captured.shapes[x]))
+    order = (axis, *(i for i in rank if i != axis))
+    return transposed(b, call, append(transposed(b, call, x, order)), [order.index(i) for i in rank])
 
 
 def taken(b: Builder, call: fx.Node, x: str, axis: int, indices: Sequence[int]) -> str:

@@ -22,11 +22,12 @@ from dqt.nn.inputs import Input
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.operator import operators
 from dqt.nn.outputs import Signature
-from dqt.nn.quantizers import name_as_now, quantizer_key, quantizer_owners
+from dqt.nn.quantizers import name_as_now, quantizer_key, quantizer_owners, read_as_floats
 from dqt.nn.ranges import Quantizer, Signal
 from dqt.nn.run import Choice, Run, controller_widths, edge_widths
 from dqt.nn.scales import Held, RowAffine, Scale
 from dqt.nn.served import Served
+from dqt.nn.summary import Summarized
 from dqt.program.program import Program
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ CONTROLLER = "controller."
 OUTPUT_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-class Net(FormerNames):
+class Net(FormerNames, Summarized):
     """A network whose layers run at any width; made by :func:`dqt.prepare`.
 
     Modules and parameters have the names of the user's model; beside them stand ``quantizers`` (ranges of activations)
@@ -47,7 +48,8 @@ class Net(FormerNames):
     Attributes:
         config: what it was prepared with.   space: the plans it accepts.   nodes: its operators in order.
         signature: what it takes and gives;  inputs, outputs: by name, in order.
-        shapes: of every value, without the batch.
+        shapes: of every value, without the batch.   floats: inputs that become codes behind a multiply-add alone.
+        entries: the values that codes are first made of.
         output_dtype: of what a call returns; parameters and arithmetic are float32, whatever the network was cast to.
         variants: nodes at a few sizes of named dimensions, and these sizes; empty without such dimensions.
         findings: what the last calibration warned about; not a part of the state.
@@ -59,7 +61,9 @@ class Net(FormerNames):
         self.inputs, self.outputs = signature.inputs, signature.outputs
         self.shapes = {one.name: one.shape for one in self.inputs.each} | {node.out: node.shape for node in self.nodes}
         self.owners = quantizer_owners(self.inputs.names, self.nodes, signature.kept)
-        self._int32 = {node.out for node in self.nodes if node.quantizer == "int32"}
+        self._int32 = {node.out for node in self.nodes if node.quantizer in ("int32", "float")}
+        self.entries = {*self.inputs.names, *(node.out for node in self.nodes if node.kind == "standardize")}
+        self.floats = read_as_floats(self.inputs.names, self.nodes, [output.value for output in self.outputs])
         self.quantizers = nn.ModuleDict()
         self.register_load_state_dict_pre_hook(name_as_now)  # type: ignore[no-untyped-call]
         self.ready: Tensor
@@ -292,6 +296,8 @@ class Net(FormerNames):
     def _read(self, one: Input, x: Tensor, run: Run) -> Signal:
         if one.kind == "integer":
             return Signal(x, None, run.quantized)
+        if one.name in self.floats:
+            return Signal(x.float(), None, run.quantized)
         x, quantizer = x.float(), self.quantizer_of(one.name)
         if run.batch_statistics and quantizer.training and quantizer.name == one.name:
             quantizer.observe(x)

@@ -262,7 +262,7 @@ def _fill(net: Net, captures: Captures, plans: Plans | None) -> None:
             )
     kind = "signed" if c.input_signed else "unsigned"
     for one in net.inputs.each:
-        if one.kind == "float" and net.owners[one.name] == one.name:
+        if one.kind == "float" and net.owners[one.name] == one.name and one.name not in net.floats:
             net.quantizers[quantizer_key(one.name)] = Quantizer(
                 one.name, kind, c.master, math.prod(one.shape), c.momentum
             )

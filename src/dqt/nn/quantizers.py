@@ -34,6 +34,16 @@ def quantizer_owners(inputs: Iterable[str], nodes: Iterable[Node], states: Mappi
     return owners
 
 
+def read_as_floats(inputs: Iterable[str], nodes: Iterable[Node], outputs: Iterable[str]) -> frozenset[str]:
+    """The inputs that nobody reads in codes of their own: a multiply-add before the codes, which has a quantizer."""
+    kinds: dict[str, set[str]] = {name: set() for name in inputs}
+    for node in nodes:
+        for name in set(node.ins) & kinds.keys():
+            kinds[name].add(node.kind)
+    made = {name for name, found in kinds.items() if found - {"constant"} == {"standardize"}}  # a constant takes a size
+    return frozenset(made - set(outputs))
+
+
 def name_as_now(_: nn.Module, state: dict[str, Any], prefix: str, *_rest: object) -> None:
     """Give the quantizers of an older state dict, ``edges``, their name of today; a hook before it is loaded."""
     before = f"{prefix}edges."

@@ -59,13 +59,11 @@ def rows(program: Program) -> tuple[Row, ...]:
 def listing(program: Program) -> str:
     """The program as a plain text table: what it is, one line per instruction, totals."""
     space, table = program.space, rows(program)
-    cells = [HEADINGS, *(_cells(row) for row in table), _totals(table)]
-    lengths = [max(len(line[i]) for line in cells) for i in range(len(HEADINGS))]
-    lines = [_line(line, lengths) for line in cells]
-    rule = "-" * sum((*lengths, 2 * (len(lengths) - 1)))
-    controller = f", controller chooses from {_list(space.choices)}" if space.choices else ""
+    lines = aligned([HEADINGS, *(_cells(row) for row in table), _totals(table)], LEFT)
+    rule = "-" * max(map(len, lines))
+    controller = f", controller chooses from {written_widths(space.choices)}" if space.choices else ""
     head = (
-        f"{_borders(program)}master {space.master} bits, widths {_list(space.widths)}, "
+        f"{_borders(program)}master {space.master} bits, widths {written_widths(space.widths)}, "
         f"{len(space.layers)} layers{controller}"
     )
     note = f"* first and last layers: {space.edge_width} bits under a uniform plan"
@@ -76,9 +74,9 @@ def _borders(program: Program) -> str:
     """Inputs, outputs, states and named dimensions: of one image in and one vector out, the shape of the image."""
     shapes = {value.name: value.shape for value in program.values}
     if len(program.inputs) == len(program.outputs) == 1 and not program.states and not program.dims:
-        return f"input {_shape(program.input_shape)}, "
+        return f"input {written_shape(program.input_shape)}, "
     lines = [f"input {given.name}: {_named(given)}{_interval(given)}" for given in program.inputs]
-    lines += [f"output {out.name}: {_shape(shapes[out.value])}" for out in program.outputs]
+    lines += [f"output {out.name}: {written_shape(shapes[out.value])}" for out in program.outputs]
     lines += [f"state {state.name}: {_named(state)}" for state in program.states]
     lines += [f"dimension {dim.name}: {dim.least} to {dim.most}" for dim in program.dims]
     return "".join(f"{line}\n" for line in lines)
@@ -111,8 +109,8 @@ def _row(op: Operator, scope: Scope, bits: dict[str, int], edges: set[str]) -> R
 
 def _cells(row: Row) -> tuple[str, ...]:
     numbers = (row.macs, row.weights, row.accumulator_bits)
-    widths = _list(row.widths) + ("*" if row.edge else "")
-    return (row.op, row.name, _shape(row.shape), widths, *("" if k is None else f"{k:,}" for k in numbers))
+    widths = written_widths(row.widths) + ("*" if row.edge else "")
+    return (row.op, row.name, written_shape(row.shape), widths, *("" if k is None else f"{k:,}" for k in numbers))
 
 
 def _totals(table: Sequence[Row]) -> tuple[str, ...]:
@@ -121,16 +119,24 @@ def _totals(table: Sequence[Row]) -> tuple[str, ...]:
     return ("total", "", "", "", f"{macs:,}", f"{weights:,}", f"{bits}")
 
 
-def _line(cells: Sequence[str], lengths: Sequence[int]) -> str:
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Rows of cells as lines of columns of one width; the first ``left`` are aligned left, the others right."""
+    lengths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_line(cells, lengths, left) for cells in rows]
+
+
+def _line(cells: Sequence[str], lengths: Sequence[int], left: int) -> str:
     pairs = enumerate(zip(cells, lengths, strict=True))
-    return "  ".join(c.ljust(n) if i < LEFT else c.rjust(n) for i, (c, n) in pairs).rstrip()
+    return "  ".join(c.ljust(n) if i < left else c.rjust(n) for i, (c, n) in pairs).rstrip()
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def written_shape(shape: tuple[int, ...]) -> str:
+    """A shape in words: ``3x32x32``."""
     return "x".join(str(d) for d in shape)
 
 
-def _list(widths: tuple[int, ...]) -> str:
+def written_widths(widths: tuple[int, ...]) -> str:
+    """Widths in words: ``2-8`` or ``2,4,8``."""
     if len(widths) > 2 and widths == tuple(range(widths[0], widths[-1] + 1)):
         return f"{widths[0]}-{widths[-1]}"
     return ",".join(str(b) for b in widths)

@@ -13,6 +13,7 @@ from dqt.nn.elementwise import append_binary, binary
 from dqt.nn.finite import check_variance
 from dqt.nn.graph import Node
 from dqt.nn.integers import rescale
+from dqt.nn.moves import with_first
 from dqt.nn.operator import Operator, in_place_too
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
@@ -46,17 +47,12 @@ def _batch_norm(b: Builder, call: fx.Node) -> str:
 def _by_channel(b: Builder, call: fx.Node, path: str) -> str:
     """Append a batch norm over dimension 1 of the model's tensor, which is moved to the front of the value for it."""
     source = call.args[0]
-    x = b.operand(call, source)
     axis = b.placements.axis(call, source, 1)  # type: ignore[arg-type]
-    shape = b.captured.shapes[x]
-    if axis == 0:
-        return b.add(call, "affine", [x], path, norm=path)
-    order = (axis, *(i for i in range(len(shape)) if i != axis))
-    first = tuple(shape[i] for i in order)
-    moved = b.add(call, "transpose", [x], quantizer="same", shape=first, attrs={"axes": order})
-    normed = b.add(call, "affine", [moved], path, norm=path, shape=first)
-    back = tuple(order.index(i) for i in range(len(shape)))
-    return b.add(call, "transpose", [normed], quantizer="same", attrs={"axes": back})
+
+    def append(x: str) -> str:
+        return b.add(call, "affine", [x], path, norm=path, shape=b.captured.shapes[x])
+
+    return with_first(b, call, b.operand(call, source), axis, append)
 
 
 def _neg(b: Builder, call: fx.Node) -> str:

@@ -6,6 +6,8 @@ of :func:`rewritten`.
 
 from __future__ import annotations
 
+from functools import partial
+
 from dqt.nn.graph import Graph
 from dqt.nn.passes.drop_unused import drop_unused
 from dqt.nn.passes.fold_norms import fold_norms
@@ -15,6 +17,7 @@ from dqt.nn.passes.fuse_activations import fuse_activations
 from dqt.nn.passes.merge_moves import merge_moves
 from dqt.nn.passes.place_quantizers import place_quantizers
 from dqt.nn.passes.sink_moves import sink_moves
+from dqt.nn.passes.standardize_inputs import standardize_inputs
 from dqt.nn.passes.widen_outputs import widen_outputs
 from dqt.nn.passes.widen_streams import widen_streams
 
@@ -27,6 +30,7 @@ def rewritten(graph: Graph, *, input_signed: bool) -> Graph:
         merge_moves,
         fold_padding,
         fold_scales,
+        partial(standardize_inputs, input_signed=input_signed),
         fold_norms,
         fuse_activations,
         widen_outputs,

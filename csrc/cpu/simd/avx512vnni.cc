@@ -118,20 +118,17 @@ void maximum(const MaximumRow& m) {
         }
 }
 
-// Sixteen sums of products of pairs.
+// Sixteen sums of products of four codes.
 struct Sixteen {
     static constexpr int LANES = 16;
     __m512i v;
-    static Sixteen zero() { return {_mm512_setzero_si512()}; }
-    static Sixteen load(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
-    static Sixteen both(const int16_t* p) {
-        int32_t pair;
-        std::memcpy(&pair, p, sizeof pair);
-        return {_mm512_set1_epi32(pair)};
-    }
-    static Sixteen add_products(Sixteen acc, Sixteen a, Sixteen b) { return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)}; }
+    static Sixteen load(const void* p) { return {_mm512_loadu_si512(p)}; }
+    static Sixteen both(int32_t four) { return {_mm512_set1_epi32(four)}; }
+    static Sixteen add_products(Sixteen acc, Sixteen a, Sixteen b) { return {dot(acc.v, a.v, b.v)}; }
+    Sixteen plus(int32_t extra) const { return {_mm512_add_epi32(v, _mm512_set1_epi32(extra))}; }
     void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
 };
+constexpr ProductForm PRODUCTS[] = {{16, true, false, products<Sixteen, 6, 4>}};
 
 bool usable() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -143,7 +140,7 @@ constexpr Kernels make() {
     Kernels k{"avx512vnni", {}, {}, depthwise_avx512, narrow, add, table, quantize, usable, maximum,
               &winograd_avx512, true, &sliced_avx512, lookups_avx512, {0.0003631, 0.01092, 0.06109}};
     k.integers = integer_kernels();
-    k.rows = row_kernels(products<Sixteen, 8>);
+    k.rows = row_kernels(PRODUCTS);
     fill_blocks<12, 12, 6>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, ROWS, NARROWED>; });
     return k;
 }

@@ -218,6 +218,7 @@ constexpr Kernels make() {
               nullptr, LOOKUPS, {0.001335, 0.03572, 0.2635}};
     k.integers = integer_kernels();
     k.rows = row_kernels(PRODUCTS);
+    k.rows.softmax[1][0] = softmax_vectors<Lanes8>;
     fill_blocks<12>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, NARROWED, ROWS>; });
     return k;
 }

@@ -6,6 +6,7 @@
 
 #include "avx2.h"
 #include "products.h"
+#include "softmax.h"
 
 namespace dqt {
 namespace {
@@ -69,6 +70,48 @@ inline void code_products(const Products& p) {
     for (; r + 4 <= p.rows; r += 4) code_rows<4>(p, r, joined);
     for (; r < p.rows; ++r) code_rows<1>(p, r, joined);
 }
+
+// Eight integers of a row.
+struct Lanes8 {
+    static constexpr int LANES = 8;
+    __m256i v;
+    static Lanes8 load(const int32_t* p) { return {dqt::load(p)}; }
+    static Lanes8 set(int32_t number) { return {_mm256_set1_epi32(number)}; }
+    static Lanes8 gather(const int32_t* table, Lanes8 at) { return {_mm256_i32gather_epi32(table, at.v, 4)}; }
+    void store(int32_t* p) const { save(p, v); }
+    void store_bytes(uint8_t* p) const {  // of numbers below 256
+        const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+    }
+    Lanes8 max(Lanes8 b) const { return {_mm256_max_epi32(v, b.v)}; }
+    Lanes8 smaller(Lanes8 b) const { return {_mm256_min_epu32(v, b.v)}; }
+    Lanes8 plus(Lanes8 b) const { return {_mm256_add_epi32(v, b.v)}; }
+    Lanes8 minus(Lanes8 b) const { return {_mm256_sub_epi32(v, b.v)}; }
+    Lanes8 both(Lanes8 b) const { return {_mm256_and_si256(v, b.v)}; }
+    Lanes8 left(Lanes8 by) const { return {_mm256_sllv_epi32(v, by.v)}; }
+    Lanes8 right(Lanes8 by) const { return {_mm256_srlv_epi32(v, by.v)}; }
+    Lanes8 right(int by) const { return {_mm256_srl_epi32(v, _mm_cvtsi32_si128(by))}; }
+    // The first lanes, and others behind them.
+    Lanes8 where(int count, Lanes8 others) const { return {_mm256_blendv_epi8(others.v, v, first_lanes(count))}; }
+    // (v * m + added) >> shift, unsigned, of products that fit 64 bits and results that fit 32.
+    Lanes8 scaled(Lanes8 m, int64_t added, int shift) const {
+        const __m256i more = _mm256_set1_epi64x(added);
+        const __m128i by = _mm_cvtsi32_si128(shift);
+        const __m256i even = _mm256_srl_epi64(_mm256_add_epi64(_mm256_mul_epu32(v, m.v), more), by);
+        const __m256i odd = _mm256_srl_epi64(_mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(v, 32), m.v), more), by);
+        return {_mm256_or_si256(even, _mm256_slli_epi64(odd, 32))};
+    }
+    int32_t largest() const {
+        __m128i most = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 0x4E));
+        return _mm_cvtsi128_si32(_mm_max_epi32(most, _mm_shuffle_epi32(most, 0xB1)));
+    }
+    int32_t sum() const {
+        __m128i all = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+        all = _mm_add_epi32(all, _mm_shuffle_epi32(all, 0x4E));
+        return _mm_cvtsi128_si32(_mm_add_epi32(all, _mm_shuffle_epi32(all, 0xB1)));
+    }
+};
 
 constexpr ProductForm PRODUCTS[] = {{15, true, true, code_products}, {16, false, false, products<Eight, 4, 2>}};
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-NATIVE = ("engine", "kernels", "linear", "serving")
+NATIVE = ("engine", "kernels", "linear", "packing", "serving")
 ALONE = ("training_speed", *NATIVE)
 WITH_DATA = ("cifar10_ptq", "operators")
 

@@ -68,6 +68,8 @@ dqt::Widths widths_of(const dqt::Engine& engine, const std::vector<int>& weight,
         for (const int b : *widths)
             if (std::find(space.widths.begin(), space.widths.end(), b) == space.widths.end())
                 throw nb::value_error("a width that the program does not have");
+    for (size_t i = 0; i < space.layers.size(); ++i)
+        if (weight[i] > space.widest_of(space.layers[i])) throw nb::value_error("weights are packed to fewer bits");
     return {{weight.begin(), weight.end()}, {activation.begin(), activation.end()}, automatic};
 }
 

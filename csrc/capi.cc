@@ -139,7 +139,7 @@ size_t dqt_output_shape(const dqt_program* program, const int64_t** shape) {
 size_t dqt_widths(const dqt_program* program, const int** widths) {
     if (!program) return 0;
     if (widths) *widths = program->program().space.widths.data();
-    return program->program().space.widths.size();
+    return program->program().space.held();
 }
 
 size_t dqt_layers(const dqt_program* program) { return program ? program->program().space.layers.size() : 0; }
@@ -149,7 +149,7 @@ const char* dqt_layer_name(const dqt_program* program, size_t layer) {
 }
 
 int dqt_has_controller(const dqt_program* program) {
-    return program && !program->program().space.choices.empty();
+    return program && program->program().space.automatic();
 }
 
 const char* dqt_isa(const dqt_program* program) { return program ? program->engine->kernels().name : ""; }

@@ -157,8 +157,14 @@ int check_stateless(const dqt_program* program) noexcept {
     return fail(DQT_SEVERAL, "this program has states: use dqt_session_new and dqt_session_run");
 }
 
-int check_width(const dqt::Space& space, int width, const std::string& where) {
-    if (std::find(space.widths.begin(), space.widths.end(), width) != space.widths.end()) return DQT_OK;
+// `widest`: that there is, of weights that are packed.
+int check_width(const dqt::Space& space, int width, int widest, const std::string& where) {
+    const bool known_width = std::find(space.widths.begin(), space.widths.end(), width) != space.widths.end();
+    if (known_width && width <= widest) return DQT_OK;
+    if (known_width)
+        return fail(DQT_INVALID_ARGUMENT,
+                    "width %d of %s: this program is packed to %d bits and holds %d there; add bits with dqt upgrade, or load "
+                    "the file that was packed", width, where.c_str(), space.packed, widest);
     std::string known;
     for (const int b : space.widths) known += (known.empty() ? "" : ", ") + std::to_string(b);
     return fail(DQT_INVALID_ARGUMENT, "width %d of %s is not one of the program's widths: %s", width, where.c_str(),
@@ -180,10 +186,11 @@ int widths_of(const dqt_program* program, int width, dqt::Widths& widths) {
     widths.automatic = width == DQT_AUTO;
     if (widths.automatic && space.choices.empty())
         return fail(DQT_INVALID_ARGUMENT, "this program has no controller to choose widths: pass a width");
-    if (!widths.automatic)
-        if (const int code = check_width(space, width, "the plan")) return code;
+    const int asked = widths.automatic ? space.choices.back() : width;
+    const char* where = widths.automatic ? "the controller's choices" : "the plan";
+    if (const int code = check_width(space, asked, space.widest(), where)) return code;
     const bool automatic = widths.automatic;
-    widths = uniform(space, automatic ? space.master : width);
+    widths = uniform(space, automatic ? space.widest() : width);
     widths.automatic = automatic;
     return DQT_OK;
 }
@@ -195,8 +202,9 @@ int widths_of(const dqt_program* program, const int* weights, const int* activat
         return fail(DQT_INVALID_ARGUMENT, "%s are null: pass %zu widths", weights ? "activations" : "weights", layers);
     widths = uniform(space, space.master);
     for (size_t i = 0; i < layers; ++i) {
-        for (const int b : {weights[i], activations[i]})
-            if (const int code = check_width(space, b, "layer " + space.layers[i].name)) return code;
+        const std::string where = "layer " + space.layers[i].name;
+        if (const int code = check_width(space, weights[i], space.widest_of(space.layers[i]), where)) return code;
+        if (const int code = check_width(space, activations[i], space.master, where)) return code;
         widths.weight[i] = static_cast<uint8_t>(weights[i]);
         widths.activation[i] = static_cast<uint8_t>(activations[i]);
     }

@@ -100,7 +100,8 @@ DQT_API size_t dqt_output_size(const dqt_program *program);
 DQT_API size_t dqt_input_shape(const dqt_program *program, const int64_t **shape);
 DQT_API size_t dqt_output_shape(const dqt_program *program, const int64_t **shape);
 
-/* The widths that a layer may have, ascending, the last the master: their number is returned. */
+/* The widths of a uniform plan, ascending, the last the master: their number is returned. Of a packed file those that its
+ * weights hold; its activations and edge layers may have wider ones of the program, in dqt_run_plan. */
 DQT_API size_t dqt_widths(const dqt_program *program, const int **widths);
 
 /* Layers that carry a width, and the name of each in UTF-8; NULL beyond the last. Names live as long as the program. */

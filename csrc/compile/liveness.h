@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "../ir/program.h"
-#include "fusion.h"
 
 namespace dqt {
 
@@ -18,8 +17,7 @@ int only_reader(const Program& program, const std::vector<char>& live, int value
 struct Life {
     int value, first, last;
 };
-// `root`: by value, the one in whose place it lies; those that lie in another's have no life of their own.
-std::vector<Life> lives(const Program& program, const std::vector<char>& live, const Fusions& fusions,
-                        const std::vector<int>& root);
+// `fused` as Fusion gives it.
+std::vector<Life> lives(const Program& program, const std::vector<char>& live, const std::vector<int>& fused);
 
 }  // namespace dqt

@@ -120,16 +120,20 @@ void add_metadata(Container& container, const json::Value& value) {
     bool ours = meta && text_of(*meta, "format") == "dqt";
     require(ours, "a safetensors file, but no program: its metadata lack \"format\": \"dqt\"");
     std::string version = text_of(*meta, "version");
-    require(version == "1" || version == "2", "file version ", shown(version),
-            "; this release reads versions \"1\" and \"2\": get a newer one, or lower the network again");
-    container.version = version == "1" ? 1 : 2;
+    require(version == "1" || version == "2" || version == "3", "file version ", shown(version),
+            "; this release reads versions \"1\", \"2\" and \"3\": get a newer one, or lower the network again");
+    container.version = version[0] - '0';
+    const bool packed = container.version == 3;
     for (const json::Member& member : *meta) {
-        constexpr std::string_view known[] = {"format", "version", "graph", "sha256"};
-        bool legal = std::find(std::begin(known), std::end(known), member.key) != std::end(known);
+        constexpr std::string_view known[] = {"format", "version", "graph", "sha256", "packed"};
+        const auto* end = std::end(known) - !packed;
+        bool legal = std::find(std::begin(known), end, member.key) != end;
         require(legal, "metadata ", shown(member.key), " are unknown");
         require(member.value.as<std::string>(), "metadata ", shown(member.key), " are no text");
     }
-    require(meta->size() == 4, "metadata are missing: need format, version, graph and sha256");
+    bool all = meta->size() == (packed ? 5 : 4);
+    require(all, "metadata are missing: need format, version, graph", packed ? ", packed" : "", " and sha256");
+    container.packed = text_of(*meta, "packed");
     container.graph = text_of(*meta, "graph");
     container.sha256 = text_of(*meta, "sha256");
     require(code_points(container.graph) <= kMaxGraph, "a graph of more than ", kMaxGraph, " characters");
@@ -140,6 +144,11 @@ void add_metadata(Container& container, const json::Value& value) {
 const char* name_of(Dtype dtype) {
     constexpr const char* names[] = {"int8", "uint8", "int32", "int64", "float32"};
     return names[static_cast<int>(dtype)];
+}
+
+int64_t size_of(Dtype dtype) {
+    constexpr int64_t sizes[] = {1, 1, 4, 8, 4};
+    return sizes[static_cast<int>(dtype)];
 }
 
 Container open(const uint8_t* data, size_t size) {

@@ -26,7 +26,8 @@ constexpr Dtype dtype_for = std::is_same_v<T, int8_t>    ? Dtype::int8
 
 class Decoder {
   public:
-    explicit Decoder(const Container& container) : tensors_(container.tensors), first_(container.version == 1) {}
+    explicit Decoder(const Container& container)
+        : tensors_(container.tensors), first_(container.version == 1), packed_(container.version == 3) {}
 
     Program program(const json::Value& graph);
 
@@ -83,7 +84,7 @@ class Decoder {
     static void add(Names& names, const std::string& name, const std::string& where);
 
     const std::map<std::string, Stored>& tensors_;
-    bool first_;                     // version 1
+    bool first_, packed_;            // versions 1 and 3
     std::set<std::string> used_;
     Names values_, layers_, inputs_, states_;
     int defined_ = 0;  // the values that the instructions so far define
@@ -162,8 +163,14 @@ void Decoder::decode_states(const json::List& items) {
 }
 
 void Decoder::decode_space(const json::Value& value) {
-    Fields f(value, "space", {"master", "widths", "edge_width", "layers", "controller", "choices"});
+    std::vector<std::string_view> keys{"master", "widths", "edge_width", "layers", "controller", "choices"};
+    if (packed_) keys.emplace_back("packed");
+    Fields f(value, "space", keys);
     Space& space = program_.space;
+    if (packed_) {
+        space.packed = f.small("packed");
+        require(space.packed != 0, "space: packed 0, need a width below the master");
+    }
     space.master = f.small("master");
     space.edge_width = f.small("edge_width");
     space.widths = f.smalls("widths");

@@ -1,5 +1,7 @@
 // What convolution and matrix product share: checks of their constants, and the proof that no sum overflows
 // (docs/numerics.md, section 4).
+#include <algorithm>
+
 #include "../arith.h"
 #include "scope.h"
 
@@ -68,6 +70,29 @@ void prove_channel(const Scope& scope, const LayerView& op, size_t channel, int 
             " does not fit int64: its scale or bias is too large");
 }
 
+int exponent_of(const Scope& scope, const Numbers& exponents, int b) {
+    const std::vector<int>& widths = scope.space().widths;
+    const auto which = static_cast<size_t>(std::ranges::find(widths, b) - widths.begin());
+    return exponents.empty() ? 0 : static_cast<int>(exponents[which]);
+}
+
+// The top bits of the master's that its weights need, at every width that they may run at: a width b with exponent e reads
+// the top b + e of them, and by the nearest rule one more.
+int kept_bits(const Scope& scope, const LayerView& op) {
+    const int master = scope.space().master;
+    int most = 0;
+    for (const int b : scope.widths(op.layer))
+        most = std::max(most, b == master ? b : b + exponent_of(scope, op.weight_exponents, b) + op.nearest);
+    return std::min(most, master);
+}
+
+void check_kept(const Scope& scope, const LayerView& op) {
+    const int kept = kept_bits(scope, op), low = (1 << (scope.space().master - kept)) - 1;
+    bool cut = !low || std::ranges::none_of(op.weight.data, [=](int8_t w) { return w & low; });
+    require(cut, "a weight has bits below the top ", kept, " that a program packed to ", scope.space().packed,
+            " bits keeps");
+}
+
 // One exponent for each width, of a range 2^-e of the master's; or none.
 void check_exponents(const Scope& scope, const char* name, const Numbers& exponents) {
     if (exponents.empty()) return;
@@ -100,6 +125,7 @@ void check_weights(const Scope& scope, const LayerView& op) {
     require(plain || (x.zero >= 0 && x.zero <= x.hi), "input_exponents, but the zero ", x.zero, " of ", shown(x.name),
             " is no code");
     require(rows == op.c.shape, "m has shape ", shown(rows), " and c ", shown(op.c.shape), ": need the same rows");
+    check_kept(scope, op);
 }
 
 void prove_layer(const Scope& scope, const LayerView& op) {
@@ -107,8 +133,7 @@ void prove_layer(const Scope& scope, const LayerView& op) {
     const std::vector<int> widths = scope.widths(op.layer);
     std::vector<Narrowing> narrowings;
     for (int b : widths) {
-        const size_t which = static_cast<size_t>(std::ranges::find(scope.space().widths, b) - scope.space().widths.begin());
-        const int e = op.weight_exponents.empty() ? 0 : static_cast<int>(op.weight_exponents[which]);
+        const int e = exponent_of(scope, op.weight_exponents, b);
         narrowings.emplace_back(scope.space().master, b, e, op.nearest);
     }
     for (size_t channel = 0; channel < static_cast<size_t>(op.weight.shape[0]); ++channel) {

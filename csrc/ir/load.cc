@@ -3,6 +3,7 @@
 #include <new>
 
 #include "decode.h"
+#include "packed.h"
 #include "unchecked.h"
 #include "verify.h"
 
@@ -21,7 +22,8 @@ json::Value parse_graph(const std::string& text) {
 
 Program read(const uint8_t* data, size_t size, bool check_digest) {
     try {
-        const Container container = open(data, size);
+        Container container = open(data, size);
+        if (container.version == 3) restore(container);
         bool same = !check_digest || digest(container) == container.sha256;
         require(same, "the content does not match its sha256: the file was changed or damaged; get it again");
         Program program = decode(parse_graph(container.graph), container);

@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <algorithm>
 #include <type_traits>
 
 namespace dqt {
@@ -35,6 +36,10 @@ std::vector<int> reads(const Op& op) {
         if constexpr (std::is_same_v<Field, Operands>) result.insert(result.end(), field.begin(), field.end());
     });
     return result;
+}
+
+size_t Space::held() const {
+    return static_cast<size_t>(std::upper_bound(widths.begin(), widths.end(), widest()) - widths.begin());
 }
 
 std::vector<const Value*> outputs(const Program& program) {

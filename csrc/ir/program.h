@@ -169,6 +169,18 @@ struct Space {
     std::vector<int> widths;  // ascending
     std::vector<Layer> layers, controller;
     std::vector<int> choices;
+    int packed = 0;           // of a packed program: the widest width that the weights hold
+
+    // The widest uniform width, and the widest that the weights of one of `layers` hold: the master, but where packed.
+    int widest() const { return packed ? packed : master; }
+    int widest_of(const Layer& layer) const {
+        if (!packed || !layer.weights) return master;
+        return layer.edge && edge_width > packed ? edge_width : packed;
+    }
+    // The uniform widths, ascending: how many of `widths`.
+    size_t held() const;
+    // Whether samples may choose their widths.
+    bool automatic() const { return !choices.empty() && choices.back() <= widest(); }
 };
 
 struct Program {

@@ -1,5 +1,7 @@
 #include "scope.h"
 
+#include <iterator>
+
 namespace dqt::ir {
 namespace {
 
@@ -49,8 +51,12 @@ int64_t Scope::size_of(const std::string& name) const {
 }
 
 std::vector<int> Scope::widths(int layer) const {
-    const bool own = static_cast<size_t>(layer) >= space().layers.size();
-    return own ? std::vector<int>{space().master} : space().widths;
+    const auto index = static_cast<size_t>(layer);
+    if (index >= space().layers.size()) return {space().master};
+    const int widest = space().widest_of(space().layers[index]);
+    std::vector<int> result;
+    std::ranges::copy_if(space().widths, std::back_inserter(result), [&](int b) { return b <= widest; });
+    return result;
 }
 
 void check_rounding(const Scope& scope, int out, int64_t shift, int64_t lo, int64_t hi) {

@@ -26,7 +26,7 @@ struct Scope {
     int64_t size_of(const std::string& name) const;
     // The largest code, 2^n - 1.
     int64_t highest() const { return (int64_t{1} << space().master) - 1; }
-    // The widths that a layer may run at: all, or for the controller's own layers the master alone.
+    // The widths that a layer's weights may run at: those that they hold; of the controller's own layers the master.
     std::vector<int> widths(int layer) const;
 };
 

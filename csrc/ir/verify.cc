@@ -27,6 +27,8 @@ void check_space(const Space& space) {
     }
     require(among(space.master, space.widths), "space: master ", space.master, " is not among the widths");
     require(among(space.edge_width, space.widths), "space: edge_width ", space.edge_width, " is not among the widths");
+    bool legal = space.packed == 0 || (space.packed < space.master && among(space.packed, space.widths));
+    require(legal, "space: packed ", space.packed, ", need one of the widths below the master");
     require(ascending(space.choices), "space: choices, need an ascending list without repeats");
     for (int b : space.choices) require(among(b, space.widths), "space: choice ", b, " is not among the widths");
     require(!space.choices.empty() || space.controller.empty(), "space: controller layers, but no choices");

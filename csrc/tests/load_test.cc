@@ -4,6 +4,7 @@
 //     load_test FILE...
 //     load_test --fuzz N SEED FILE
 //     load_test --sha256 FILE
+//     load_test --inflate FILE...      each: eight bytes, how long the result must be, and a deflate stream
 
 #include <algorithm>
 #include <cctype>
@@ -18,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../ir/inflate.h"
 #include "../ir/load.h"
 #include "../ir/sha256.h"
 #include "../ir/unchecked.h"
@@ -139,6 +141,18 @@ class Fuzzer {
     std::mt19937_64 random_;
 };
 
+// The digest of what a stream inflates to, or "refused"; of exact copies, so that a sanitizer sees an access beyond them.
+std::string inflated(const std::string& data) {
+    uint64_t count = 0;
+    for (size_t i = 8; i-- > 0;) count = count << 8 | bytes(data)[i];
+    const std::vector<uint8_t> stream(data.begin() + 8, data.end());
+    std::vector<uint8_t> out(count);
+    if (!dqt::ir::inflate(stream.data(), stream.size(), out.data(), out.size())) return "refused";
+    dqt::ir::Sha256 sha;
+    sha.update(out.data(), out.size());
+    return sha.hex();
+}
+
 // The kind of an error: its text without names and numbers.
 std::string kind_of(const std::string& error) {
     std::string kind;
@@ -175,6 +189,10 @@ int run(const std::vector<char*>& args) {
             sha.update(data.data() + at, std::min(step, data.size() - at));
         }
         std::printf("%s\n", sha.hex().c_str());
+        return 0;
+    }
+    if (!args.empty() && args[0] == std::string_view("--inflate")) {
+        for (size_t i = 1; i < args.size(); ++i) std::printf("%s\n", inflated(read(args[i])).c_str());
         return 0;
     }
     for (const char* path : args) std::printf("%s\n", outcome(read(path), true).c_str());

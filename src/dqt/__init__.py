@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     from dqt.lower.emit import lower
     from dqt.nn.calibrate import calibrate
     from dqt.nn.config import Config, Controller
-    from dqt.nn.diagnosis import Diagnosis
-    from dqt.nn.doctor import doctor
     from dqt.nn.errors import CalibrationWarning, HookWarning, TieWarning, UnsupportedError
     from dqt.nn.prepare import prepare
     from dqt.program.cascade import calibrate_cascade
     from dqt.program.cost import cost
     from dqt.program.interpret import InputError, interpret
+    from dqt.program.pack import upgrade
     from dqt.program.program import Program, ProgramError
     from dqt.program.task import Task
     from dqt.runtime.runtime import Runtime, RuntimeUnavailableError
@@ -39,7 +38,6 @@ __all__ = [
     "Cascade",
     "Config",
     "Controller",
-    "Diagnosis",
     "HookWarning",
     "InputError",
     "InputRangeWarning",
@@ -57,7 +55,6 @@ __all__ = [
     "calibrate",
     "calibrate_cascade",
     "cost",
-    "doctor",
     "example",
     "fit",
     "interpret",
@@ -66,6 +63,7 @@ __all__ = [
     "objective",
     "prepare",
     "search",
+    "upgrade",
 ]
 
 _HOME = {
@@ -73,7 +71,6 @@ _HOME = {
     "Cascade": "dqt.arith.cascade",
     "Config": "dqt.nn.config",
     "Controller": "dqt.nn.config",
-    "Diagnosis": "dqt.nn.diagnosis",
     "HookWarning": "dqt.nn.errors",
     "InputError": "dqt.program.interpret",
     "InputRangeWarning": "dqt.arith.errors",
@@ -90,7 +87,6 @@ _HOME = {
     "calibrate": "dqt.nn.calibrate",
     "calibrate_cascade": "dqt.program.cascade",
     "cost": "dqt.program.cost",
-    "doctor": "dqt.nn.doctor",
     "example": "dqt.shipped",
     "fit": "dqt.train.fit",
     "interpret": "dqt.program.interpret",
@@ -98,6 +94,7 @@ _HOME = {
     "objective": "dqt.train.loss",
     "prepare": "dqt.nn.prepare",
     "search": "dqt.train.search",
+    "upgrade": "dqt.program.pack",
 }
 
 ROOMS = ("export", "lower", "testing")

@@ -67,7 +67,10 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``recipe.toml``, its run in ``runs/mine``, ``net.dqt``, and samples. Tests do not write here."""
+    """A folder with ``recipe.toml``, its run in ``runs/mine``, ``net.dqt`` with what it is packed to, and samples.
+
+    Tests do not write here.
+    """
     folder = tmp_path_factory.mktemp("made")
     (folder / "recipe.toml").write_text(RECIPE)
     before = Path.cwd()
@@ -75,6 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         assert main(["train", "recipe.toml", "--run", "runs/mine", "--json"]) == 0
         assert main(["lower", "runs/mine", "-o", "net.dqt", "--json"]) == 0
+        assert main(["pack", "net.dqt", "--width", "4", "--delta", "delta-4-8.dqt", "--json"]) == 0
         assert main(["eval", "net.dqt", "digits", "--limit", "60", "--out", "runs/mine", "--json"]) == 0
     finally:
         os.chdir(before)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import random
 import re
 import struct
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -38,42 +35,13 @@ from dqt.program.verify import verify
 from dqt.shipped import example
 from dqt.testing import Builder, random_model, random_program
 from tests.native.build import needs
+from tests.native.conftest import Run
 from tests.native.version_1 import version_1
 from tests.program import test_file, test_verify, test_verify_attention
 from tests.program.test_file import GRAPHS, assemble, forged, header, places
 from tests.program.test_verify import Change, op, put
 
-ROOT = Path(__file__).parents[2]
-SANITIZED = ("-std=c++20", "-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-WARNINGS = ("-Wall", "-Wextra", "-Werror")
-Run = Callable[..., list[str]]
-
 pytestmark = needs("g++")
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The loader's test program under sanitizers: arguments -> lines of output. Workers share it."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    program, part = folder / "load_test", folder / "load_test.part"
-    sources = [*sorted((ROOT / "csrc" / "ir").glob("**/*.cc")), ROOT / "csrc" / "tests" / "load_test.cc"]
-    with (folder / "load_test.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            command = ["g++", *SANITIZED, *WARNINGS, *(str(source) for source in sources), "-o", str(part)]
-            built = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert built.returncode == 0, built.stderr
-            part.rename(program)
-
-    def call(*arguments: Any) -> list[str]:
-        environment = {**os.environ, "ASAN_OPTIONS": "max_allocation_size_mb=256"}  # more is more than any test's file
-        command = [str(program), *(str(a) for a in arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[-4000:]
-        return done.stdout.splitlines()
-
-    return call
 
 
 def verdict(data: bytes) -> str:
@@ -150,7 +118,7 @@ def containers() -> Iterator[tuple[str, bytes]]:
     for dtype in values:
         yield f"dtype {dtype}", changed(head, body, dtype=dtype)
     for key in ("format", "version", "graph", "sha256", "other"):
-        values = ("", "1", "2", "3", "dqt ", 1, None, {})
+        values = ("", "1", "2", "3", "4", "dqt ", 1, None, {})
         for value in values:
             yield f"{key} {value!r}", assemble({**head, "__metadata__": {**head["__metadata__"], key: value}}, body)
     values = (None, {}, [], "dqt")

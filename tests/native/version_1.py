@@ -10,8 +10,8 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from dqt.program import file
 from dqt.program.before import FIELDS, VALUE, WIDE
+from dqt.program.container import digest
 from dqt.program.file import dumps
 from dqt.program.program import Program
 from tests.program.test_file import assemble, header
@@ -42,7 +42,7 @@ def version_1(
         damage(tensors)
     text = change if isinstance(change, str) else json.dumps(old)
     head, body = header(save_tensors(tensors))
-    meta = {"format": "dqt", "graph": text, "sha256": file.digest(text, tensors), "version": "1"}
+    meta = {"format": "dqt", "graph": text, "sha256": digest(text, tensors), "version": "1"}
     return assemble({"__metadata__": meta, **head}, body)
 
 

@@ -39,7 +39,8 @@ class Space:
     """Every plan that a network accepts: its layers in order, and the widths they may take.
 
     ``widths`` is ascending and contains ``master``; ``controller`` are the layers of the controller itself, which
-    always run at the master width; ``choices`` the widths it chooses from (empty: no controller).
+    always run at the master width; ``choices`` the widths it chooses from (empty: no controller). ``packed`` is, in a
+    packed program, the widest width that its weights hold (those of edge layers hold ``edge_width``, too); otherwise 0.
     """
 
     master: int
@@ -48,6 +49,7 @@ class Space:
     layers: tuple[Layer, ...]
     controller: tuple[Layer, ...] = ()
     choices: tuple[int, ...] = ()
+    packed: int = 0
 
     def __post_init__(self) -> None:
         if not self.widths or tuple(sorted(set(self.widths))) != self.widths:
@@ -59,6 +61,8 @@ class Space:
         for name, b in (("master", self.master), ("edge_width", self.edge_width)):
             if b not in self.widths:
                 raise PlanError(f"{name} {b} is not among the widths {self.widths}: add it to the configuration")
+        if self.packed and (self.packed not in self.widths or self.packed == self.master):
+            raise PlanError(f"packed to {self.packed} bits: need one of the widths {self.widths} below the master")
         if len({layer.name for layer in self.layers}) != len(self.layers):
             raise PlanError("two layers share a name")
 
@@ -71,6 +75,27 @@ class Space:
     def chosen(self) -> tuple[str, ...]:
         """Names of the layers whose widths the controller chooses: all but the edges."""
         return tuple(layer.name for layer in self.layers if not layer.edge)
+
+    @property
+    def widest(self) -> int:
+        """The widest uniform width: the master, or what the program is packed to."""
+        return self.packed or self.master
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The uniform widths that the weights hold: all, but in a packed program."""
+        return tuple(b for b in self.widths if b <= self.widest)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the plan "auto" runs: there is a controller, and the weights hold all widths that it chooses from."""
+        return bool(self.choices) and self.choices[-1] <= self.widest
+
+    def widest_of(self, layer: Layer) -> int:
+        """The widest width that the weights of a layer hold; the master where it has none."""
+        if not self.packed or not layer.weights:
+            return self.master
+        return max(self.packed, self.edge_width) if layer.edge else self.packed
 
 
 @dataclass(frozen=True)
@@ -158,9 +183,9 @@ def uniform(space: Space, b: int) -> Plan:
     """Every layer at ``b`` bits, the first and last at ``space.edge_width``.
 
     Raises:
-        PlanError: ``b`` is not one of ``space.widths``.
+        PlanError: ``b`` is not one of ``space.widths``, or the program is packed to fewer bits.
     """
-    _check_width(space, b, "the plan")
+    _check_held(space, b, space.widest, "the plan")
     width = {layer.name: space.edge_width if layer.edge else b for layer in space.layers}
     return Plan.of(width)
 
@@ -168,21 +193,24 @@ def uniform(space: Space, b: int) -> Plan:
 def resolve(space: Space, plan: PlanLike) -> Plan | Cascade | Literal["auto"]:
     """What ``plan`` means for this network: a checked :class:`Plan` in layer order, a cascade, or ``"auto"``.
 
+    ``None`` is the widest uniform width.
+
     Raises:
-        PlanError: a width outside ``space.widths``, a layer that is unknown or missing, ``"auto"`` without a
-            controller, or a value of another type.
+        PlanError: a width outside ``space.widths``, or above those that a packed program holds, a layer that is unknown
+            or missing, ``"auto"`` without a controller, or a value of another type.
     """
     if plan is None:
-        return uniform(space, space.master)
+        return uniform(space, space.widest)
     if isinstance(plan, str):
         if plan != AUTO:
             raise PlanError(f'plan {plan!r}: the only plan that is a word is "auto"')
         if not space.choices:
             raise PlanError('plan "auto" needs a controller: prepare the network with Config(controller=Controller())')
+        _check_held(space, space.choices[-1], space.widest, "the controller's choices")
         return AUTO
     if isinstance(plan, Cascade):
         for b in plan.widths:
-            _check_width(space, b, "the cascade")
+            _check_held(space, b, space.widest, "the cascade")
         return plan
     if isinstance(plan, Mapping):
         return _checked(space, plan if isinstance(plan, Plan) else Plan.of(plan))
@@ -201,15 +229,26 @@ def _checked(space: Space, plan: Plan) -> Plan:
         raise PlanError(f"the plan names {_some(unknown)}, which this network does not have; see its .layers")
     if missing:
         raise PlanError(f"the plan misses {_some(missing)}: a plan gives a width to every layer")
-    for name in space.names:
-        for b in given[name]:
-            _check_width(space, b, f"layer {name}")
+    for layer in space.layers:
+        weights, activations = given[layer.name]
+        _check_held(space, weights, space.widest_of(layer), f"layer {layer.name}")
+        _check_width(space, activations, f"layer {layer.name}")
     return Plan(tuple((name, given[name]) for name in space.names))
 
 
 def _check_width(space: Space, b: int, where: str) -> None:
     if b not in space.widths:
         raise PlanError(f"width {b} of {where} is not one of the network's widths {space.widths}")
+
+
+def _check_held(space: Space, b: int, widest: int, where: str) -> None:
+    """A width of weights: one of the network's, and not above the widest that they hold."""
+    _check_width(space, b, where)
+    if b > widest:
+        raise PlanError(
+            f"width {b} of {where}: this program is packed to {space.packed} bits and holds {widest} there; add bits "
+            "with dqt.upgrade, or load the file that was packed"
+        )
 
 
 def _either(text: str) -> Plan | Cascade:

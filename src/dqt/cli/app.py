@@ -9,15 +9,11 @@ from typing import Annotated
 import typer
 
 from dqt._version import __version__
-from dqt.cli import bench, demo, doctor, evaluate, export, inspect, lower, report, run, search, train
+from dqt.cli import bench, demo, evaluate, export, inspect, lower, pack, report, run, search, train, upgrade
 from dqt.cli.errors import StopError, describe, stoppable
 
 VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "demo": (demo.demo, ("dqt demo",)),
-    "doctor": (
-        doctor.doctor,
-        ("dqt doctor recipe.toml", "dqt doctor dqt.train.models:digits_cnn digits --widths 2,4,8 --samples 64"),
-    ),
     "train": (train.train, ("dqt train recipe.toml --run runs/mine", "dqt train recipe.toml --run runs/mine --resume")),
     "lower": (lower.lower, ("dqt lower runs/mine -o net.dqt",)),
     "eval": (
@@ -39,6 +35,11 @@ VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
         ("dqt export onnx net.dqt --bits 4 -o net4.onnx", "dqt export onnx net.dqt --form qdq"),
     ),
     "export c": (export.c, ("dqt export c net.dqt -o net-c",)),
+    "pack": (
+        pack.pack,
+        ("dqt pack net.dqt --width 4", "dqt pack net.dqt --width 4 -o net4.dqt --delta delta-4-8.dqt"),
+    ),
+    "upgrade": (upgrade.upgrade, ("dqt upgrade net4.dqt delta-4-8.dqt",)),
     "report": (report.report, ("dqt report runs/mine -o page.html",)),
 }
 """Verb, or group and verb -> its function and the examples that its help shows."""

@@ -112,8 +112,8 @@ def _plans(program: Program, bits: str | None, files: list[Path]) -> dict[str, P
     if bits is None and files:
         return dict(named)
     if bits is None:
-        plans: dict[str, PlanLike] = {str(b): b for b in reversed(program.space.widths)}
-        return plans | ({AUTO: AUTO} if program.space.choices else {})
+        plans: dict[str, PlanLike] = {str(b): b for b in reversed(program.space.held)}
+        return plans | ({AUTO: AUTO} if program.space.automatic else {})
     made: dict[str, PlanLike] = {}
     for word in bits.split(","):
         if word != AUTO and not word.isdecimal():

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Way = tuple[str, Kind, PlanLike, int | None]
 
 
-Timed = Annotated[bool, typer.Option("--time", help="Time one sample of each run, too, on one thread.")]
 Check = Annotated[
     int, typer.Option("--check", min=0, help="Samples of each run that are compared with the interpreter.")
 ]
@@ -52,7 +51,6 @@ def evaluate(
     processes: Annotated[
         int | None, typer.Option("--processes", min=1, help="For imagefolder=PATH; default: one for each core.")
     ] = None,
-    time: Timed = False,
     as_json: Json = False,
 ) -> None:
     """Top-1 accuracy, or another task's metric, of the program on test data. Without choices: all widths, and auto.
@@ -78,7 +76,7 @@ def evaluate(
     judge = task_of_program(program, None if task is None else named_task(task, "--task"))
     if out is not None:
         _make_folder(out)
-    asked = _Asked(task, limit, check, engine, processes, out, time)
+    asked = _Asked(task, limit, check, engine, processes, out)
     results = _results(program, net, data, ways, judge, asked)
     try:
         emit(results.model_dump(mode="json", exclude_none=True), as_json, lambda: show(results))
@@ -99,43 +97,25 @@ class _Asked(NamedTuple):
     engine: EngineName
     processes: int | None
     out: Path | None
-    time: bool
 
 
 def _results(program: Program, net: Path, data: str, ways: list[Way], judge: Task, asked: _Asked) -> Results:
     """Of samples in memory, or of pictures that are read one by one."""
-    from dqt.arith.errors import InputError
-
-    task, limit, check, engine, processes, out, time = asked
-    if time and engine != EngineName.NATIVE:
-        raise InputError("--time: the native engine is timed, so leave out --engine interpret")
+    task, limit, check, engine, processes, out = asked
     if data.startswith("imagefolder="):
-        if time:
-            raise InputError("--time: not with imagefolder=PATH, whose pictures are read one by one: use dqt bench")
         from dqt.cli.pictures import run_pictures
 
         return run_pictures(
             program, net, data, ways, judge,
             given=task or judge.spec, limit=limit, check=check, engine=engine, processes=processes, out=out,
         )  # fmt: skip
+    from dqt.arith.errors import InputError
     from dqt.cli.labelled import labelled_samples
 
     if processes is not None:
         raise InputError("--processes: only pictures of imagefolder=PATH are read by several processes")
     test = labelled_samples(program, data, limit, judge)
-    results = _run(program, test, ways, judge, net, engine_of(program, engine), check)
-    return _timed(program, test, ways, results) if time else results
-
-
-def _timed(program: Program, test: Labelled, ways: list[Way], results: Results) -> Results:
-    """The results with the time of each row."""
-    from dqt.report.collect import timed
-    from dqt.runtime.timing import ROUNDS
-    from dqt.runtime.timing import timed as room
-
-    with progress("timing", len(ways) * ROUNDS) as advance:
-        found, words = room(program, {label: plan for label, _, plan, _ in ways}, test.inputs, advance=advance)
-    return timed(results, {label: (each.median, each.p10, each.p90) for label, each in found.items()}, words)
+    return _run(program, test, ways, judge, net, engine_of(program, engine), check)
 
 
 def _make_folder(path: Path) -> None:
@@ -186,13 +166,13 @@ def _ways(program: Program, bits: str | None, plans: list[Path], auto: bool) -> 
     from dqt.arith.plan import AUTO
 
     everything = bits is None and not plans and not auto
-    widths = list(reversed(program.space.widths)) if everything else widths_of(bits) if bits else []
+    widths = list(reversed(program.space.held)) if everything else widths_of(bits) if bits else []
     ways: list[Way] = [(f"{b} bits", "uniform", b, b) for b in dict.fromkeys(widths)]
     for path in dict.fromkeys(plans):
         held = plan_in(program.space, path)
         kind: Kind = "cascade" if isinstance(held, Cascade) else "plan"
         ways.append((f"{kind} {path}", kind, held, None))
-    if auto or (everything and program.space.choices):
+    if auto or (everything and program.space.automatic):
         ways.append((AUTO, "auto", AUTO, None))
     return ways
 

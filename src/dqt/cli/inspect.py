@@ -21,7 +21,7 @@ def inspect(net: ProgramFile, as_json: Json = False) -> None:
 
     program = Program.load(net)
     space = program.space
-    costs = {b: cost(program, b) for b in reversed(space.widths)}
+    costs = {b: cost(program, b) for b in reversed(space.held)}
     shapes = {value.name: value.shape for value in program.values}
     data = {
         "file": str(net),
@@ -34,6 +34,7 @@ def inspect(net: ProgramFile, as_json: Json = False) -> None:
         "info": dict(program.info),
         "master": space.master,
         "widths": list(space.widths),
+        "packed": space.packed or None,
         "edge_width": space.edge_width,
         "choices": list(space.choices),
         "controller_bitops": controller_bitops(space),

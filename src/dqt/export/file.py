@@ -69,6 +69,7 @@ def onnx(
     if form == "integer":
         write_file(path, integer_model(program, plan))
         return
+    resolve(program.space, program.space.master)
     if plan not in (None, program.space.master):
         raise PlanError(f"the QDQ form has the master width, {program.space.master}, alone: leave out the plan")
     write_file(path, qdq_model(program))
@@ -91,7 +92,7 @@ def integer_model(program: Program, plan: PlanLike = None, *, alone: bool = Fals
     if isinstance(resolved, Cascade):
         raise PlanError("a cascade is several runs: export each of its widths, and compare the two largest outputs")
     auto = resolved == AUTO
-    fixed = uniform(program.space, program.space.master) if isinstance(resolved, str) else resolved
+    fixed = uniform(program.space, program.space.widest) if isinstance(resolved, str) else resolved
     n = program.space.master
     pairs = dict(fixed.items_) | {own.name: (n, n) for own in program.space.controller}
     program = _renamed(program)

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import struct
-from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from dqt.arith.files import write_file
 from dqt.arith.plan import Space
 from dqt.program.before import check_keys, check_list, upgraded
+from dqt.program.container import Tensors, closed, digest, metadata, opened, tensor
+from dqt.program.errors import require
 from dqt.program.info import frozen
-from dqt.program.operator import operators
+from dqt.program.layered import Layered
+from dqt.program.operator import Scope, operators
 from dqt.program.program import Program, ProgramError
 from dqt.program.schema import array_dtype, check_scalar, field_types, tuple_items
 from dqt.program.signature import Entry, Signature
+from dqt.program.stored import restored, stored
+from dqt.program.strict import parse
 from dqt.program.values import Value
 from dqt.program.verify import PARTS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-FORMAT, VERSION, BEFORE = "dqt", "2", "1"
+FORMAT, BEFORE, VERSION, PACKED = "dqt", "1", "2", "3"
+"""A program is written as version 2, a packed one as version 3."""
 KEYS = frozenset({"format", "version", "graph", "sha256"})
+Kept = dict[str, tuple[int, int]]
+"""Tensor -> bits and shift of the weights that a packed program keeps."""
 MAX_GRAPH = 2**26
 """Most bytes of a graph; a network of a thousand layers needs about a quarter of a mebibyte."""
-Tensors = dict[str, "npt.NDArray[Any]"]
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
@@ -61,16 +62,45 @@ def load(path: str | os.PathLike[str]) -> Program:
 
 def dumps(program: Program) -> bytes:
     """The bytes of a ``.dqt`` file; the same program gives the same bytes."""
+    text, tensors = described(program)
+    kept = kept_of(program) if program.space.packed else None
+    return b"".join(assembled(text, tensors, digest(text, tensors), kept))
+
+
+def described(program: Program) -> tuple[str, Tensors]:
+    """The text of a program's graph, and its tensors."""
     tensors: Tensors = {}
+    space = _encode(program.space, "", tensors)
+    if not program.space.packed:
+        del space["packed"]  # a field of version 3
     graph = {
-        "space": _encode(program.space, "", tensors),
+        "space": space,
         "ops": [{"op": type(op).__name__, **_encode(op, op.writes() or "", tensors)} for op in program.ops],
         "info": dict(program.info),
         **{name: _encode(getattr(program, name), "", tensors) for name in PARTS},
     }
-    text = json.dumps(graph, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    meta = {"format": FORMAT, "graph": text, "sha256": digest(text, tensors), "version": VERSION}
-    return _with_metadata(save_tensors(tensors), meta)
+    return graph_text(graph), tensors
+
+
+def graph_text(graph: Any) -> str:
+    """The one text of a graph."""
+    return json.dumps(graph, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def kept_of(program: Program) -> Kept:
+    """The bits of every layer's weights that the program keeps."""
+    scope, n = Scope.of(program), program.space.master
+    layers = (op for op in program.ops if isinstance(op, Layered))
+    return {f"{op.out}.weight": (kept, n - kept) for op in layers for kept in (op.kept(scope),)}
+
+
+def assembled(text: str, tensors: Tensors, sha: str, kept: Kept | None) -> tuple[bytes, memoryview]:
+    """The bytes of a file, in two parts. ``kept``: of a packed program."""
+    meta = {"format": FORMAT, "graph": text, "sha256": sha, "version": VERSION}
+    if kept is not None:
+        tensors, table = stored(tensors, kept)
+        meta |= {"packed": table, "version": PACKED}
+    return closed(meta, tensors)
 
 
 def loads(data: bytes) -> Program:
@@ -79,16 +109,24 @@ def loads(data: bytes) -> Program:
     Raises:
         ProgramError: anything is wrong with them; no other error.
     """
-    try:
-        tensors = load_tensors(data)
-        meta = _metadata(data)
-    except (SafetensorError, ValueError, KeyError, AttributeError, struct.error) as error:
-        raise ProgramError(f"not a whole safetensors file ({_short(error)}): get the file again") from None
-    _check_metadata(meta)
+    meta, tensors = contents(data)
     if digest(meta["graph"], tensors) != meta["sha256"]:
         raise ProgramError("the content does not match its sha256: the file was changed or damaged; get it again")
-    graph = _parse(meta["graph"], "graph")
-    return _program(*(upgraded(graph, tensors) if meta["version"] == BEFORE else (graph, tensors)))
+    graph = parse(meta["graph"], "graph")
+    if meta["version"] == BEFORE:
+        graph, tensors = upgraded(graph, tensors)
+    return _program(graph, tensors, packed=meta["version"] == PACKED)
+
+
+def contents(data: bytes) -> tuple[dict[str, str], Tensors]:
+    """The metadata of a ``.dqt`` file, checked, and its tensors as the program has them; the digest is not looked at.
+
+    Raises:
+        ProgramError: it is damaged, or no such file.
+    """
+    meta, tensors = opened(data)
+    _check_metadata(meta)
+    return meta, restored(meta["packed"], tensors) if meta["version"] == PACKED else tensors
 
 
 def outline(data: bytes) -> tuple[Signature, str]:
@@ -97,8 +135,8 @@ def outline(data: bytes) -> tuple[Signature, str]:
     Raises:
         ProgramError: it is nothing that a verified file could hold.
     """
-    meta = _metadata(data)
-    graph, made = _parse(meta["graph"], "graph"), Tensors()
+    meta = metadata(data)
+    graph, made = parse(meta["graph"], "graph"), Tensors()
     if meta["version"] == BEFORE:
         graph, made = upgraded(graph, {})
     values = {value["name"]: value for value in graph["values"]}
@@ -111,74 +149,58 @@ def outline(data: bytes) -> tuple[Signature, str]:
     entries: dict[str, Entry] = {}
     for item in graph["ops"]:
         if item["op"] == "Quantize" and item["x"] not in entries:
-            tensors = made or {item[field]: _tensor(data, item[field]) for field in ("gain", "bias")}
+            tensors = made or _constants(data, meta, frozenset(item[field] for field in ("gain", "bias")))
             entries[item["x"]] = Entry.of(_decode_op(item, "op", tensors), value(item["out"]))
     outputs = {item["name"]: value(item["x"]) for item in graph["ops"] if item["op"] == "Dequantize"}
-    space = _decode(graph["space"], Space, "space", "", {})
+    space = _space(graph["space"], packed=meta["version"] == PACKED)
     info = frozen(graph["info"])
     return Signature(space=space, entries=entries, outputs=outputs, info=info, **held), meta["sha256"]
 
 
-def _tensor(data: bytes, name: str) -> npt.NDArray[np.float32]:
-    """A float32 tensor of a file that is verified, of one dimension."""
-    length = struct.unpack("<Q", data[:8])[0]
-    start, end = json.loads(data[8 : 8 + length])[name]["data_offsets"]
-    return np.frombuffer(data[8 + length + start : 8 + length + end], dtype="<f4").astype(np.float32)
-
-
-def digest(graph: str, tensors: Mapping[str, npt.NDArray[Any]]) -> str:
-    """SHA-256, in hexadecimal, over the graph and over each tensor in the order of names: name, dtype, shape, bytes."""
-    sha = hashlib.sha256(graph.encode())
-    for name in sorted(tensors):
-        array = tensors[name]
-        sha.update(json.dumps([name, array.dtype.name, list(array.shape)]).encode())
-        sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()
-
-
-def _with_metadata(data: bytes, meta: Mapping[str, str]) -> bytes:
-    """``data`` with metadata, in sorted order: the library's own order changes from run to run."""
-    length = struct.unpack("<Q", data[:8])[0]
-    header = json.dumps(
-        {"__metadata__": dict(sorted(meta.items())), **json.loads(data[8 : 8 + length])}, separators=(",", ":")
-    )
-    text = header.encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + data[8 + length :]
-
-
-def _metadata(data: bytes) -> Any:
-    """The metadata of the header, as they are."""
-    return _parse(data[8 : 8 + struct.unpack("<Q", data[:8])[0]], "header").get("__metadata__", {})
+def _constants(data: bytes, meta: Any, names: frozenset[str]) -> Tensors:
+    """Some tensors of one dimension of a file that is verified."""
+    found = {name: tensor(data, name) for name in names}
+    return restored(meta["packed"], found, only=names) if meta["version"] == PACKED else found
 
 
 def _check_metadata(meta: Any) -> None:
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ProgramError('a safetensors file, but no program: its metadata lack "format": "dqt"')
-    if meta.get("version") not in (VERSION, BEFORE):
+    if meta.get("version") not in (BEFORE, VERSION, PACKED):
         found = str(meta.get("version"))[:20]
-        read = f"this release reads versions {BEFORE!r} and {VERSION!r}"
+        read = f"this release reads versions {BEFORE!r}, {VERSION!r} and {PACKED!r}"
         raise ProgramError(f"file version {found!r}; {read}: update dqt, or lower the network again")
-    if set(meta) != KEYS:
-        raise ProgramError(f"metadata {sorted(set(meta) ^ KEYS)[:3]} are missing or unknown; need {sorted(KEYS)}")
+    keys = KEYS | {"packed"} if meta["version"] == PACKED else KEYS
+    if set(meta) != keys:
+        raise ProgramError(f"metadata {sorted(set(meta) ^ keys)[:3]} are missing or unknown; need {sorted(keys)}")
     if len(meta["graph"]) > MAX_GRAPH:
         raise ProgramError(f"a graph of {len(meta['graph'])} bytes, the most is {MAX_GRAPH}")
 
 
-def _program(graph: Any, tensors: Tensors) -> Program:
+def _program(graph: Any, tensors: Tensors, *, packed: bool) -> Program:
     check_keys(graph, ("space", "ops", "info", *PARTS), "graph")
     rest = dict(tensors)
-    try:
-        space = _decode(graph["space"], Space, "space", "", rest)
-    except ProgramError:
-        raise
-    except ValueError as error:  # PlanError, or a width that the space itself refuses
-        raise ProgramError(f"space: {error}") from None
+    space = _space(graph["space"], packed=packed)
     parts = {name: _decode(graph[name], hint, name, "", rest) for name, hint in PARTS.items()}
     ops = tuple(_decode_op(item, f"op {i}", rest) for i, item in enumerate(check_list(graph["ops"], "ops")))
     if rest:
         raise ProgramError(f"tensor {min(rest)!r} belongs to no instruction")
     return Program(space=space, ops=ops, info=graph["info"], **parts)
+
+
+def _space(data: Any, *, packed: bool) -> Space:
+    """The space of plans; a file of version 3 says what it is packed to, and no other does."""
+    if not packed and isinstance(data, dict):
+        require("packed" not in data, "space: field 'packed' is unknown")
+        data = {**data, "packed": 0}
+    try:
+        space: Space = _decode(data, Space, "space", "", {})
+    except ProgramError:
+        raise
+    except ValueError as error:  # PlanError, or a width that the space itself refuses
+        raise ProgramError(f"space: {error}") from None
+    require(bool(space.packed) == packed, "space: packed 0, need a width below the master")
+    return space
 
 
 def _decode_op(data: Any, where: str, tensors: Tensors) -> Any:
@@ -237,30 +259,3 @@ def _take(reference: Any, name: str, dtype: np.dtype[Any], where: str, tensors: 
     if array.dtype != dtype:
         raise ProgramError(f"{where}: tensor {name!r} is {array.dtype}, need {dtype}")
     return array
-
-
-def _parse(text: bytes | str, where: str) -> Any:
-    """Strict JSON: no repeated key, no NaN, no deep nesting."""
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except RecursionError:
-        raise ProgramError(f"{where}: nested too deeply") from None
-    except ProgramError:
-        raise
-    except ValueError as error:
-        raise ProgramError(f"{where}: not JSON ({_short(error)})") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ProgramError("a JSON object repeats a key")
-    return result
-
-
-def _refuse(name: str) -> None:
-    raise ProgramError(f"{name} is not a number of this format")
-
-
-def _short(error: BaseException) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -107,6 +107,20 @@ class Layered(Planned):
             require(rows.shape in shapes, f"{name} of shape {rows.shape}, need one of {shapes}")
         require(self.m.shape == self.c.shape, f"m has shape {self.m.shape} and c {self.c.shape}: need the same rows")
         self._check_exponents(scope)
+        low = (1 << scope.space.master - self.kept(scope)) - 1
+        if low:
+            kept = f"the top {self.kept(scope)} that a program packed to {scope.space.packed} bits keeps"
+            require(not bool((self.weight & np.int8(low)).any()), f"a weight has bits below {kept}")
+
+    def kept(self, scope: Scope) -> int:
+        """The top bits of the master's that its weights need, at every width that they may run at.
+
+        A width ``b`` with exponent ``e`` reads the top ``b + e`` of them, and by the nearest rule one more.
+        """
+        widths, n = scope.widths(self.layer), scope.space.master
+        if widths[-1] == n:
+            return n
+        return max(min(n, b + exponent(self.weight_exponents, scope.space, b) + self.nearest) for b in widths)
 
     def _check_exponents(self, scope: Scope) -> None:
         space, x = scope.space, scope.values[self.x]

@@ -62,9 +62,10 @@ def listing(program: Program) -> str:
     lines = aligned([HEADINGS, *(_cells(row) for row in table), _totals(table)], LEFT)
     rule = "-" * max(map(len, lines))
     controller = f", controller chooses from {written_widths(space.choices)}" if space.choices else ""
+    packed = f", packed to {space.packed} bits" if space.packed else ""
     head = (
         f"{_borders(program)}master {space.master} bits, widths {written_widths(space.widths)}, "
-        f"{len(space.layers)} layers{controller}"
+        f"{len(space.layers)} layers{controller}{packed}"
     )
     note = f"* first and last layers: {space.edge_width} bits under a uniform plan"
     return "\n".join([head, "", lines[0], rule, *lines[1:-1], rule, lines[-1], "", note])

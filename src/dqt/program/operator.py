@@ -120,8 +120,11 @@ class Scope:
         return limits(self.space.master, signed=False)[1]
 
     def widths(self, layer: str) -> tuple[int, ...]:
-        """The widths that a layer may run at: all, or for the controller's own layers the master alone."""
-        return (self.space.master,) if layer in self.controller else self.space.widths
+        """The widths that a layer's weights may run at: those that they hold; of the controller's own the master."""
+        if layer in self.controller:
+            return (self.space.master,)
+        held = [self.space.widest_of(each) for each in self.space.layers if each.name == layer and self.space.packed]
+        return tuple(b for b in self.space.widths if b <= held[0]) if held else self.space.widths
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,31 @@ class Program:
 
         save(self, path)
 
+    def pack(self, width: int) -> Program:
+        """The program with the top bits of its weights alone, as many as widths up to ``width`` need.
+
+        It gives the same integers at those widths, and refuses wider ones; :meth:`save` writes about ``width / 8`` of
+        the bytes. Edge layers keep the program's edge width, a controller's own layers the master's. Activations still
+        run at any width.
+
+        Raises:
+            PlanError: ``width`` is not one of the program's widths, or it is packed to fewer bits by now.
+        """
+        from dqt.program.pack import packed
+
+        return packed(self, width)
+
+    def save_delta(self, path: str | os.PathLike[str], since: int) -> None:
+        """Write what :func:`dqt.upgrade` adds to the file of ``pack(since)``, which then is the file of this program.
+
+        Raises:
+            PlanError: ``since`` is not one of the widths below those that this program holds.
+            OSError: it cannot be written.
+        """
+        from dqt.program.pack import save_delta
+
+        save_delta(self, path, since)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Program:
         """Read and verify a ``.dqt`` file. Runs no code from it.

@@ -279,7 +279,7 @@ class Runtime:
 
     def _native_widths(self, plan: Plan | Literal["auto"]) -> Any:
         space = self._space
-        fixed = uniform(space, space.master) if isinstance(plan, str) else plan
+        fixed = uniform(space, space.widest) if isinstance(plan, str) else plan
         pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
         return self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], isinstance(plan, str))
 

@@ -1,0 +1,43 @@
+"""The table of packed files in docs/guide/packed-files.md."""
+
+from __future__ import annotations
+
+import json
+
+from bench.common import RESULTS, processor_name
+from bench.markdown import table
+
+RECORD = "packing.json"
+
+
+def blocks() -> dict[str, str]:
+    """Name of each block of the page -> its content."""
+    document = json.loads((RESULTS / RECORD).read_text())
+    where = f"{processor_name(document['machine'])}, {document['machine']['date']}; bench/packing"
+    heads = (
+        "packed to",
+        "file, MB",
+        "of the whole",
+        "delta to 8 bits, MB",
+        "upgrade to 8 bits, s",
+        "`Runtime(path)`, s of processor time",
+    )
+    made = table(heads, (_line(width, row) for width, row in document["results"].items()))
+    words = f"ResNet-50, whose widths are 8, 4 and 2 bits ({where}). Times are medians, of an upgrade on the wall."
+    return {"packing": f"{words}\n\n{made}"}
+
+
+def _line(width: str, row: dict[str, object]) -> tuple[str, ...]:
+    def seconds(name: str) -> str:
+        found = row.get(name)
+        return f"{found['median']:.2f}" if isinstance(found, dict) else ""
+
+    def megabytes(name: str) -> str:
+        found = row.get(name)
+        return f"{found / 1e6:.1f}" if isinstance(found, int) else ""
+
+    title = "nothing: all bits" if "upgrade_s" not in row else f"{width} bits"
+    return (
+        title, megabytes("bytes"), f"{float(str(row['of'])):.3f}", megabytes("delta_bytes"), seconds("upgrade_s"),
+        seconds("open_s"),
+    )  # fmt: skip

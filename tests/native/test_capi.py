@@ -89,6 +89,25 @@ def test_the_example_says_what_is_wrong(programs: Path, tmp_path: Path) -> None:
         assert message in done.stderr, arguments
 
 
+@pytest.mark.parametrize("seed", [1, 4])
+def test_packed_files_run_up_to_their_width(seed: int, programs: Path, tmp_path: Path) -> None:
+    program = random_program(seed, auto=True)
+    *lower, master = program.space.widths
+    for width in lower:
+        packed = program.pack(width)
+        for b in packed.space.held:
+            check(programs, tmp_path, packed, b, str(b))
+        if packed.space.automatic:
+            check(programs, tmp_path, packed, "auto", "auto")
+        assert call(programs / "run", tmp_path / "net.dqt").startswith(
+            "sample 0: class "
+        )  # at the widest that it holds
+        words = [str(word) for word in (programs / "run", tmp_path / "net.dqt", "-", master)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert f"width {master} of the plan: this program is packed to {width} bits" in done.stderr
+
+
 def test_errors_are_codes_with_texts(programs: Path, tmp_path: Path) -> None:
     random_program(4, auto=True).save(tmp_path / "net.dqt")
     assert call(programs / "capi_test", tmp_path / "net.dqt") == "ok\n"

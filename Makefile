@@ -2,6 +2,7 @@
 # make demo    a small real network, from training to integer inference, in minutes
 # make test    lint, types, import rules and every test: what CI runs
 # make lint    the same without the tests
+# make site    the documentation as a site, in build/site; a warning is an error
 # make bench   the scripts that print every number of the documents; DQT_DATA=folder for those that need a data set
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test lint site bench
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -43,6 +44,10 @@ lint: setup
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo build/site/index.html
 
 bench: setup
 	$(BIN)/python -m bench

@@ -1,9 +1,10 @@
-"""Every Python block of the guide runs, page by page; every TOML block is a run; links lead somewhere."""
+"""Every Python block runs, page by page; every TOML block is a run; C programs compile; links lead somewhere."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import typer
 from typer.core import TyperGroup as Group
 
 from dqt.cli.app import app
-from dqt.nn.operator import handlers
+from dqt.nn.operator import handlers, whole_handlers
+from dqt.testing.zoo import torchvision
 from dqt.train.recipe import Run, load_run
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +30,15 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
     return [(text.count("\n", 0, match.start(1)), match[1]) for match in found]
 
 
+def having(language: str) -> list[Path]:
+    """The pages with fenced blocks of a language; the front page has a test of its own."""
+    return [page for page in PAGES if page.name != "README.md" and blocks(page, language)]
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
 def run_page(page: Path) -> dict[str, Any]:
     """Execute a page's Python blocks in one namespace; line numbers in a traceback are the page's."""
     names: dict[str, Any] = {"__name__": page.stem}
@@ -36,37 +47,57 @@ def run_page(page: Path) -> dict[str, Any]:
     return names
 
 
-@pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
-def test_the_python_of_the_guide_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", having("python"), ids=named)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    torchvision()  # so that a page can import it beside a CPU build of torch
     torch.manual_seed(0)
     assert run_page(page)
 
 
-def test_the_run_files_of_the_guide_are_such(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", having("toml"), ids=named)
+def test_the_run_files_of_a_page_are_such(page: Path, tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    texts = [text for _, text in blocks(ROOT / "docs" / "guide" / "fit.md", "toml")]
-    assert len(texts) == 3
-    for text in texts:
+    for _, text in blocks(page, "toml"):
         path.write_text(text)
         assert isinstance(load_run(path), Run)
+
+
+@pytest.mark.parametrize("page", having("c"), ids=named)
+def test_the_c_programs_of_a_page_compile(page: Path, tmp_path: Path) -> None:
+    """Those with a ``main``; what is a part of a program is compiled by the test of what it shows."""
+    for line, code in blocks(page, "c"):
+        if "int main(" in code and "<dqt.h>" in code:
+            (tmp_path / "page.c").write_text(f'#line {line + 1} "{page}"\n{code}')
+            words = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT / 'csrc'}", "page.c"]
+            done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+
+def test_every_fenced_block_is_of_a_language_that_tests_run() -> None:
+    for page in PAGES:
+        opened = re.findall(r"^ *```(.*)$", page.read_text(), re.MULTILINE)[::2]
+        assert set(opened) <= {"python", "toml", "c"}, page
 
 
 def test_the_guide_lists_the_operators_that_are_supported() -> None:
     page = (ROOT / "docs" / "guide" / "your-model.md").read_text()
     rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert listed == {name.split(".")[1].removesuffix("_") for name in handlers() if name.startswith("aten.")}
+    known = {*handlers(), *whole_handlers()}
+    assert listed == {name.split(".")[1].removesuffix("_") for name in known if name.startswith("aten.")}
 
 
 def commands() -> list[str]:
-    """Every command line of the guide; two spaces or more end it."""
+    """Every command line of the pages; two spaces or more end it."""
     lines = [line for page in GUIDE for line in re.findall(r"^ {4}.*?\b(dqt \w+.*)$", page.read_text(), re.MULTILINE)]
+    rest = [page for page in PAGES if page not in GUIDE]
+    lines += [line for page in rest for line in re.findall(r"^ {4}(dqt [a-z]+ [^$]*)$", page.read_text(), re.MULTILINE)]
     return sorted({re.split(r"\s{2,}", line)[0] for line in lines})
 
 
 @pytest.mark.parametrize("line", commands())
-def test_command_lines_of_the_guide_parse(line: str) -> None:
+def test_command_lines_parse(line: str) -> None:
     verb, *words = shlex.split(line)[1:]
     command = typer.main.get_command(app)
     assert isinstance(command, Group)
@@ -76,7 +107,7 @@ def test_command_lines_of_the_guide_parse(line: str) -> None:
     found.make_context(verb, words)  # raises for an unknown option
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith(("http:", "https:")):

@@ -37,23 +37,40 @@ def main() -> None:
     options.add_argument("--stopped", action="store_true", help="again what did not go through")
     options.add_argument("--held-out", action="store_true", help="the networks that are kept out of the work")
     arguments = options.parse_args()
-    path = place_of(NAME, machine())
-    rows = json.loads(path.read_text())["results"] if path.exists() else {}
+    rows = recorded()
     for name in wanted(arguments, rows)[: arguments.most]:
-        rows[name] = measured(name, arguments.limit)
+        row = measured(name, arguments.limit) | first_try(name, rows)
+        rows = recorded() | {name: row}  # another run may have written meanwhile
         save(rows, arguments.limit)
         print(said(name, rows[name]), flush=True)
     print("\n".join(f"{len(found):4d}  {what}: {', '.join(found[:4])}" for what, found in histogram(rows)))
+
+
+def recorded() -> dict[str, Any]:
+    """The rows of the record so far."""
+    path = place_of(NAME, machine())
+    rows: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+    return rows
 
 
 def wanted(arguments: argparse.Namespace, rows: dict[str, Any]) -> list[str]:
     """Names of the models to run."""
     known = list(held_out() if arguments.held_out else models())
     if arguments.names:
-        return [name for name in known if name.startswith(tuple(arguments.names))]
+        return [name for begin in arguments.names for name in known if name.startswith(begin)]
     if arguments.stopped:
         return [name for name in known if name in rows and rows[name]["stage"] != "through"]
     return [name for name in known if name not in rows]
+
+
+def first_try(name: str, rows: dict[str, Any]) -> dict[str, Any]:
+    """What stopped a held-out network when it was run for the first time, where it is run again."""
+    before = rows.get(name)
+    if before is None or name not in held_out():
+        return {}
+    if "first" in before:
+        return {"first": before["first"]}
+    return {} if before["stage"] == "through" else {"first": {key: before[key] for key in ("stage", "obstacles")}}
 
 
 def measured(name: str, limit: float) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bench.models import zoo
-from bench.models.networks import held, sequences, transformers, vision
+from bench.models.networks import attention, held, sequences, tables, transformers, vision
 from bench.models.networks.common import Maker
 
 
 def models() -> dict[str, Maker]:
     """Those that the library is worked on with."""
-    written = {f"written/{each.__name__}": each for part in (vision, sequences) for each in part.NETWORKS}
+    written = {
+        f"written/{each.__name__}": each for part in (vision, sequences, tables, attention) for each in part.NETWORKS
+    }
     return zoo.models() | {f"transformers/{name}": each for name, each in transformers.MODELS.items()} | written
 
 

@@ -24,6 +24,7 @@ LARGER = {
     "inception_resnet_v2": 96,
     "inception_v4": 96,
     "haloregnetz_b": 224,
+    "halonet_h1": 256,
     "deepseek_vit_412m": 56,
 }
 TIMM = """
@@ -123,4 +124,4 @@ def models() -> dict[str, Maker]:
 def held() -> dict[str, Maker]:
     """The models that are held out."""
     made: dict[str, Maker] = {f"torchvision/{name}": partial(of_video, name, 224) for name in HELD_TORCHVISION}
-    return made | {f"timm/{name}": partial(of_timm, name, SIDE) for name in HELD_TIMM}
+    return made | {f"timm/{name}": partial(of_timm, name, LARGER.get(name, SIDE)) for name in HELD_TIMM}

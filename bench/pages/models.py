@@ -24,8 +24,14 @@ def blocks() -> dict[str, str]:
     held = {name: row for name, row in document["results"].items() if "held_out" in row}
     where = f"{processor_name(document['machine'])}, {document['machine']['date']}; bench/models"
     made = {source: models(rows, f"{source}/") for source in SOURCES}
-    made["held"] = f"{summary(held)} at the first try.\n\n{models(held, '')}"
+    first = {name: row.get("first", row) for name, row in held.items()}
+    made["held"] = f"{summary(first)} at the first try; now {summary(held)}.\n\n{models(held, '')}"
     return made | {"models": f"{summary(rows)} ({where}).\n", "histogram": obstacles(rows | held)}
+
+
+def stopped(row: dict[str, Any]) -> str:
+    """Where a model stopped, and everything that stopped it."""
+    return f"{row['stage']}: " + "; ".join(sorted({what(each) for each in row["obstacles"]}))
 
 
 def summary(rows: dict[str, Any]) -> str:
@@ -58,7 +64,9 @@ def models(rows: dict[str, Any], source: str) -> str:
 
 def _line(name: str, row: dict[str, Any]) -> tuple[str, ...]:
     through = row["stage"] == "through"
-    said = "through" if through else f"{row['stage']}: " + "; ".join(sorted({what(each) for each in row["obstacles"]}))
+    said = "through" if through else stopped(row)
+    if "first" in row:
+        said += f"; at the first try, {stopped(row['first'])}"
     seconds = (f"{row[f'{stage}_s']:.1f}" if f"{stage}_s" in row else "" for stage in STAGES)
     cosines = (f"{row[f'cosine_{bits}']:.3f}" if f"cosine_{bits}" in row else "" for bits in (8, 4))
     size = f"{row['parameters'] / 1e6:.1f} M" if "parameters" in row else ""

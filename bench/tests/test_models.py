@@ -15,9 +15,9 @@ from bench.models.apart import apart
 from bench.pages.models import what
 
 FAST = (
-    "written/unet_transposed", "written/yolo", "written/superresolution", "written/two_inputs", "written/dict_output",
-    "written/tcn", "written/pointnet", "written/lstm_cell", "written/weight_norm_net", "written/tabular",
-    "written/grid_sampler", "timm/test_resnet", "timm/test_efficientnet",
+    "written/unet_transposed", "written/yolo", "written/two_inputs", "written/dict_output", "written/tcn",
+    "written/pointnet", "written/lstm_cell", "written/tabular", "written/vit", "written/grid_sampler",
+    "written/embedding_bag", "timm/test_resnet", "timm/test_convnext",
 )  # fmt: skip
 LIMIT = 240
 """Seconds of one model on a slow machine."""

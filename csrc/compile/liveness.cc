@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include "fusion.h"
-
 namespace dqt {
 
 std::vector<char> needed(const Program& program, bool automatic) {
@@ -30,16 +28,29 @@ int only_reader(const Program& program, const std::vector<char>& live, int value
     return found;
 }
 
-std::vector<Life> lives(const Program& program, const std::vector<char>& live, const std::vector<int>& fused) {
+std::vector<Life> lives(const Program& program, const std::vector<char>& live, const Fusions& fusions,
+                        const std::vector<int>& root) {
     std::vector<Life> result(program.values.size(), {-1, -1, -1});
     for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
-        if (!live[i] || fused[i] == FUSED_BEFORE) continue;
-        const int own = writes(program.ops[i]), out = fused[i] >= 0 ? writes(program.ops[fused[i]]) : own;
-        if (out >= 0) result[out] = {out, i, i};
-        std::vector<int> in = reads(program.ops[i]);
-        if (fused[i] >= 0) std::ranges::copy(reads(program.ops[fused[i]]), std::back_inserter(in));
+        const int last = fusions.fused[i];
+        if (!live[i] || runs_elsewhere(last)) continue;
+        std::vector<int> in, inside;  // what it reads; what it hands on to itself
+        const auto add = [&](int op, bool ends) {
+            std::ranges::copy(reads(program.ops[op]), std::back_inserter(in));
+            if (!ends) inside.push_back(writes(program.ops[op]));
+        };
+        const Attention& attention = fusions.attention[i];
+        for (const int each : {attention.scores, attention.mask, attention.softmax})
+            if (each >= 0) add(each, false);
+        add(i, last < 0);
+        if (last >= 0) add(last, true);
+        const int out = writes(program.ops[last >= 0 ? last : i]);
+        if (out >= 0) {
+            Life& life = result[root[out]];
+            life = {root[out], life.value < 0 ? i : life.first, i};
+        }
         for (const int v : in)
-            if (fused[i] < 0 || v != own) result[v].last = i;
+            if (std::ranges::find(inside, v) == inside.end()) result[root[v]].last = i;
     }
     return result;
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../ir/program.h"
+#include "fusion.h"
 
 namespace dqt {
 
@@ -17,7 +18,8 @@ int only_reader(const Program& program, const std::vector<char>& live, int value
 struct Life {
     int value, first, last;
 };
-// `fused` as Fusion gives it.
-std::vector<Life> lives(const Program& program, const std::vector<char>& live, const std::vector<int>& fused);
+// `root`: by value, the one in whose place it lies; those that lie in another's have no life of their own.
+std::vector<Life> lives(const Program& program, const std::vector<char>& live, const Fusions& fusions,
+                        const std::vector<int>& root);
 
 }  // namespace dqt

@@ -50,27 +50,26 @@ double lookup_cost(const LookupKernel& kernel, const Counts& n) {
 
 }  // namespace
 
-Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation) {
+Choice kernel_for(const Context& run, const Conv* conv, const Tensor& in, const Tensor& out, const PackedLayer& layer,
+                  int weight, int activation) {
     Choice best;
-    const Tensor& out = run.arena.values[op.out];
-    if (!out.coded || !layer.plain(weight, activation)) return best;
+    if (layer.slice || !layer.plain(weight, activation)) return best;
     const bool free = run.forced == Kernel::cheapest;
     const auto count = static_cast<int64_t>(run.arena.order.size());
     const auto samples = static_cast<double>(count);
-    const Tensor& in = run.arena.values[op.x];
     const Counts counts(in, out, layer, samples);
     double least = free ? block_cost(run.kernels.costs, counts) : std::numeric_limits<double>::infinity();
     const auto take = [&](const Choice& choice, double cost) {
         if ((free || run.forced == choice.kernel) && cost < least) least = cost, best = choice;
     };
-    if (winograd_fits(op, layer, run.kernels))
+    if (conv && out.coded && winograd_fits(*conv, layer, run.kernels))
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
             if (weight > kernel.weight_bits || activation > kernel.activation_bits) continue;
             const int64_t passes = winograd_passes(kernel, in, out, layer, count, run.arena.threads.count());
             take({kernel.kernel, &kernel, nullptr}, winograd_cost(kernel, out, counts, samples, static_cast<double>(passes)));
         }
     for (const LookupKernel& kernel : run.kernels.lookups)
-        if (weight == kernel.weight_bits && activation == kernel.activation_bits && lookup_fits(op, layer, kernel))
+        if (weight == kernel.weight_bits && activation == kernel.activation_bits && lookup_fits(layer, kernel))
             take({Kernel::lookup, nullptr, &kernel}, lookup_cost(kernel, counts));
     return best;
 }

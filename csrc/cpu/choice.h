@@ -1,4 +1,4 @@
-// Which kernel runs a convolution: of those that are exact at its widths the one that costs least by a model of counts.
+// Which kernel runs a convolution or a linear layer: of those that are exact at its widths the one that costs least by a model of counts.
 #pragma once
 
 #include "executor.h"
@@ -12,6 +12,8 @@ struct Choice {
 };
 
 // For the samples of `run.arena.order`. Forced: that kernel wherever it is exact, whatever it costs.
-Choice kernel_for(const Context& run, const Conv& op, const PackedLayer& layer, int weight, int activation);
+// `conv`: the instruction, or null of a linear layer.
+Choice kernel_for(const Context& run, const Conv* conv, const Tensor& in, const Tensor& out, const PackedLayer& layer,
+                  int weight, int activation);
 
 }  // namespace dqt

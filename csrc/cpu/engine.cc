@@ -162,7 +162,9 @@ Needs Engine::needs() const {
             std::max(plan_.landing, plan_auto_.landing),
             std::max({winograd_scratch(program_, plan_, layers, *kernels_, thread_count_),
                       lookup_scratch(program_, layers, *kernels_, thread_count_), mat_mul_scratch(program_, thread_count_),
-                      softmax_scratch(program_, thread_count_), narrowed_aside(layers, program_.space)}),
+                      softmax_scratch(program_, thread_count_), attention_scratch(program_, plan_, thread_count_),
+                      attention_scratch(program_, plan_auto_, thread_count_),
+                      narrowed_aside(layers, program_.space)}),
             program_.values.size(), program_.space.layers.size(), plan_.taps};
 }
 
@@ -200,7 +202,7 @@ void Engine::run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t
         if (arena->plan != memory.serial) arena->values = memory.values;
         arena->plan = memory.serial;
         for (size_t v = 0; v < arena->values.size(); ++v)
-            arena->values[v].data = arena->memory.data() + some * memory.offset[v];
+            arena->values[v].data = arena->memory.data() + some * memory.offset[v] + memory.inside[v];
         for (const auto& [v, image] : constants_) {
             arena->values[v].data = image.data();
             arena->values[v].image = 0;

@@ -49,7 +49,7 @@ class Execution {
         const auto& ops = run_.program.ops;
         find_readers();
         for (size_t i = 0; i < ops.size(); ++i) {
-            if (!plan_.live[i] || plan_.fused[i] == FUSED_BEFORE) continue;
+            if (!plan_.live[i] || plan_.moved[i] || runs_elsewhere(plan_.fused[i])) continue;
             const int out = plan_.fused[i] >= 0 ? writes(ops[plan_.fused[i]]) : writes(ops[i]);
             const auto began = seconds ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
             if (out >= 0) border(ops[i], arena_.values[out]);
@@ -81,7 +81,7 @@ class Execution {
             }
         }
         for (size_t i = 0; i < ops.size(); ++i) {  // only layers narrow what they write
-            const bool runs = plan_.live[i] && plan_.fused[i] != FUSED_BEFORE;
+            const bool runs = plan_.live[i] && !runs_elsewhere(plan_.fused[i]);
             if (runs && packed_layer(ops[i]) < 0 && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = master;
         }
     }
@@ -102,7 +102,7 @@ class Execution {
         if constexpr (requires { op.weight; }) {
             used_ = run_layer(run_, i);
         } else if constexpr (std::is_same_v<Operator, MatMul>) {
-            multiply_matrices(run_, op);
+            plan_.attention[i].any() ? attend(run_, op, plan_.attention[i]) : multiply_matrices(run_, op);
         } else if constexpr (std::is_same_v<Operator, Dequantize>) {
             dequantize(run_, op, plan_.output[i]);
         } else if constexpr (requires { { execute(run_, op) } -> std::same_as<bool>; }) {

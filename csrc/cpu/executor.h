@@ -38,6 +38,13 @@ void execute(const Context& run, double* seconds, const char** used);
 // layers.cc: instruction `i`, which is a layer; the name of its kernel.
 const char* run_layer(const Context& run, int i);
 
+// The widths of a layer for sample `n` of the slice: of weights and activations, or of the operands of a product.
+inline std::pair<int, int> widths_of(const Context& run, int layer, int64_t n) {
+    const bool automatic = run.widths.automatic && layer < static_cast<int>(run.program.space.layers.size());
+    const int own = automatic ? run.arena.chosen[layer * run.count + n] : 0;  // 0: it is not chosen
+    return own ? std::pair<int, int>{own, own} : std::pair<int, int>{run.widths.weight[layer], run.widths.activation[layer]};
+}
+
 // What the plain form of an operator sees of sample `n`.
 inline View view_of(const Value& value, const Tensor& t, const Shape& strides, int64_t n) {
     return {t.at(n, 0, 0), t.shape, strides, t.zero, t.coded, static_cast<int32_t>(value.lo), static_cast<int32_t>(value.hi)};
@@ -62,8 +69,10 @@ bool execute(const Context& run, const Normalize& op);
 bool execute(const Context& run, const Softmax& op);
 bool execute(const Context& run, const Embedding& op);
 void multiply_matrices(const Context& run, const MatMul& op);
+void attend(const Context& run, const MatMul& second, const Attention& others);
 // Bytes of Arena::scratch.
 int64_t mat_mul_scratch(const Program& program, int threads);
+int64_t attention_scratch(const Program& program, const MemoryPlan& plan, int threads);
 int64_t softmax_scratch(const Program& program, int threads);
 void dequantize(const Context& run, const Dequantize& op, int output);
 

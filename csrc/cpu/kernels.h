@@ -8,6 +8,7 @@
 #include <span>
 
 #include "../arith.h"
+#include "row_kernels.h"
 
 namespace dqt {
 
@@ -238,45 +239,6 @@ struct IntegerKernels {
     void (*add[2][2][2])(const void* a, const void* b, void* out, int64_t count, const Residual& k);
     // clamp((q*m + c) >> shift, lo, hi), [in][out]; m and c of each element, or (`single`) of all.
     void (*rescale[2][2])(const void* in, void* out, int64_t count, const Rounding& r, bool single);
-};
-
-// A row of a norm, whose root is found, and the constants of its elements; or (`single`) one of each for all.
-struct NormRow {
-    dqt_root root;
-    int64_t total;                   // of the row's values
-    const int32_t* m;
-    const int64_t* c;
-    int32_t values, k;               // in the row, and how far they are shifted
-    int32_t zero, shift, lo, hi;
-    bool single;
-};
-
-struct SoftmaxRow {
-    const int32_t* table;            // of powers
-    int32_t m, shift, bits;          // `bits`: dqt_row_bits of its length
-    int64_t levels;
-};
-
-// A product of two matrices of 16-bit numbers, whose depth is in pairs: a [rows][pairs][2], b [pairs][columns][2], out
-// [rows][columns]. `columns` is a multiple of COLUMNS.
-struct Products {
-    static constexpr int64_t COLUMNS = 16;
-    const int16_t *a, *b;
-    int32_t* out;
-    int64_t rows, pairs, columns;
-};
-
-// Of elements side by side, by kind of operands and result, 0: codes, bytes; 1: integers, int32.
-struct RowKernels {
-    // The largest |q - zero|.
-    uint32_t (*reach[2])(const void* q, int64_t count, int32_t zero);
-    // Of v = q - zero, shifted right by k: the sum, and that of the squares.
-    void (*sums[2])(const void* q, int64_t count, int32_t zero, int k, int64_t* total, int64_t* squares);
-    void (*normalize[2][2])(const void* q, void* out, int64_t count, const NormRow& row);
-    void (*softmax[2][2])(const void* q, void* out, int64_t count, const SoftmaxRow& row, int32_t* room);
-    // clamp((q*m + c) >> shift, lo, hi) of signed bytes, with one m and one c.
-    void (*embed[2])(const int8_t* q, void* out, int64_t count, const Rounding& r);
-    void (*products)(const Products&);
 };
 
 struct Kernels {

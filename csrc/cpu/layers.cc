@@ -116,22 +116,25 @@ class LayerExecution {
         const LayerRun layer{packed, weights_of(packed, weight), w, packed.narrowing(weight), start, row, ending(i, w.out),
                              narrow_of(plan_.reads[i][0]).s > 0, packed.input_shift(activation),
                              packed.product_bits(weight, activation)};
-        const Choice choice = conv ? kernel_for(run_, *conv, packed, weight, activation) : Choice{};
+        const Tensor &from = arena_.values[plan_.reads[i][0]], &out = arena_.values[writes(op)];
+        const bool lands = w.in.planar != from.planar || w.out.planar != out.planar;  // rows of an image
+        const Choice choice = lands ? Choice{} : kernel_for(run_, conv, w.in, w.out, packed, weight, activation);
         if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
         const Ending& end = layer.end;
         if (choice.winograd)
             run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
                                 small(w.padding[0]), small(w.padding[1]), weight, activation, start, row, end.narrow});
-        if (choice.lookup) run_lookup(run_, *conv, layer, *choice.lookup);
+        if (choice.lookup) run_lookup(run_, conv, layer, *choice.lookup);
         if (choice.winograd || choice.lookup) return through_table(end);
         stage(i, w, packed, activation);
         use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
         if (packed.depthwise) return depthwise(*conv, layer);
-        if (packed.slice)
-            run_sliced(run_, {packed, w.in, w.out, weight, start, row, layer.end.narrow});
-        else
+        if (packed.slice) {
+            run_sliced(run_, {packed, w.in, end.out, weight, start, row, end.narrow});
+            through_table(end);
+        } else {
             blocks(layer);
-        const Tensor& out = arena_.values[writes(op)];
+        }
         if (out.planar && !w.out.planar)
             for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
     }

@@ -37,7 +37,7 @@ struct Layout {
 
 class Lookup {
   public:
-    Lookup(const Context& run, const Conv& op, const LayerRun& layer, const LookupKernel& kernel)
+    Lookup(const Context& run, const Conv* conv, const LayerRun& layer, const LookupKernel& kernel)
         : run_(run), layer_(layer), packed_(layer.packed), kernel_(kernel), from_(layer.w.in), window_(layer.w),
           threads_(run.arena.threads.count()), at_(kernel, layer.packed, threads_),
           weight_shift_(run.program.space.master - kernel.weight_bits),
@@ -55,9 +55,9 @@ class Lookup {
         // Not Arena::taps: those are the layer's, and the samples of its next group may go through another kernel.
         std::vector<int64_t>& taps = run.arena.record_taps;
         taps.clear();
+        const int64_t down = conv ? conv->dilation[0] * in.row : 0, across = conv ? conv->dilation[1] * in.pixel : 0;
         for (int64_t y = 0; y < packed_.kernel_height; ++y)
-            for (int64_t x = 0; x < packed_.kernel_width; ++x)
-                taps.push_back(y * (op.dilation[0] * in.row) + x * (op.dilation[1] * in.pixel));
+            for (int64_t x = 0; x < packed_.kernel_width; ++x) taps.push_back(y * down + x * across);
         window_.taps = taps;
     }
 
@@ -168,6 +168,7 @@ class Lookup {
             to.rounding.c = constants(slot) + p * COLUMNS;
             to.residual = end.fused ? &end.residual : nullptr;
             to.narrow = end.narrow;
+            to.wide = !end.out.coded;
             to.columns = panel.columns;
             to.stored = stored_columns(packed_, panel, end.out);
         }
@@ -176,7 +177,7 @@ class Lookup {
         left.tap_count = static_cast<int>(window_.taps.size());
         left.depth = kernel_.codes(packed_.depth);
         Cursor cursor{run_.arena.order.data(), static_cast<int64_t>(run_.arena.order.size()), window_, end.out, end.other,
-                      0, packed_.panels[first].first};
+                      0, int64_t{packed_.panels[first].first} * end.out.element()};
         cursor.move_to(pixels.first);
         // The next panels' weights come from behind the second-level cache: they are asked for, as long as there are lines.
         const bool asks = kernel_.codes_to_line && !at_.strips && unit + 1 < at_.units;
@@ -189,7 +190,7 @@ class Lookup {
             cursor.fill(left, rows);
             for (int64_t i = 0; i < rows && records; ++i) left.in[i] = records + (from + i) * window_.in.pixel;
             for (int64_t i = 0; i < rows && count > 1; ++i) {
-                block.ends[1].out[i] = left.out[i] + COLUMNS;
+                block.ends[1].out[i] = left.out[i] + COLUMNS * end.out.element();
                 block.ends[1].other[i] = left.other[i] + COLUMNS;
                 __builtin_prefetch(block.ends[1].out[i] + 2 * rows * end.out.pixel, 1);
                 if (end.fused) __builtin_prefetch(block.ends[1].other[i] + 2 * rows * end.other.pixel);
@@ -213,8 +214,8 @@ class Lookup {
 
 }  // namespace
 
-bool lookup_fits(const Conv& op, const PackedLayer& layer, const LookupKernel& kernel) {
-    if (op.groups != 1 || layer.by_tap || layer.row_taps) return false;
+bool lookup_fits(const PackedLayer& layer, const LookupKernel& kernel) {
+    if (layer.groups != 1 || layer.depthwise || layer.slice || layer.by_tap || layer.row_taps) return false;
     if (kernel.record(layer.depth) > layer.depth) return false;  // records go where a narrowed input would
     const int64_t codes = int64_t{layer.kernel_height} * layer.kernel_width * kernel.codes(layer.depth);
     return codes * kernel.channels * kernel.most() <= MOST_SUM &&
@@ -228,15 +229,15 @@ int64_t lookup_scratch(const Program& program, const std::vector<PackedLayer>& l
     int64_t most = 0;
     for (const LookupKernel& kernel : kernels.lookups)
         for (size_t i = 0; i < program.ops.size(); ++i) {
-            const auto* op = std::get_if<Conv>(&program.ops[i]);
-            if (op && chosen(kernel.weight_bits) && chosen(kernel.activation_bits) && lookup_fits(*op, layers[i], kernel))
+            const bool layer = layers[i].weight.size() && chosen(kernel.weight_bits) && chosen(kernel.activation_bits);
+            if (layer && lookup_fits(layers[i], kernel))
                 most = std::max(most, Layout(kernel, layers[i], threads).bytes);
         }
     return most;
 }
 
-void run_lookup(const Context& run, const Conv& op, const LayerRun& layer, const LookupKernel& kernel) {
-    Lookup(run, op, layer, kernel).all();
+void run_lookup(const Context& run, const Conv* conv, const LayerRun& layer, const LookupKernel& kernel) {
+    Lookup(run, conv, layer, kernel).all();
 }
 
 }  // namespace dqt

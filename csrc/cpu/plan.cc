@@ -7,6 +7,7 @@
 
 #include "../compile/liveness.h"
 #include "../compile/memory.h"
+#include "views.h"
 
 namespace dqt {
 namespace {
@@ -141,6 +142,31 @@ std::vector<int64_t> images(const Program& program, const std::vector<Tensor>& v
     return result;
 }
 
+// What the kernels can fuse: depthwise ones read no residual, masks are read row by row.
+CanFuse can_fuse(const Program& program, const MemoryPlan& plan) {
+    const auto coded = [&](int v) { return program.values[v].coded(); };
+    const auto epilogue = [&, coded](const Op& layer, const Op& last) {
+        const auto* conv = std::get_if<Conv>(&layer);
+        if (!conv) return !plan.values[writes(layer)].planar && !plan.values[writes(last)].planar;
+        const auto* add = std::get_if<Add>(&last);
+        return !add || (coded(add->a) && coded(add->b) && coded(add->out) && !is_depthwise(*conv, program));
+    };
+    const auto mask = [&](const Add& add, int other) {
+        const Shape &shape = program.values[other].shape, &to = program.values[add.out].shape;
+        return !plan.values[other].planar && shape.size() >= 2 && shape.back() == to.back();
+    };
+    return {epilogue, mask};
+}
+
+// Value `v` lies in `root`.
+void show(MemoryPlan& plan, size_t v, int root) {
+    if (static_cast<int>(v) == root) return;
+    Tensor& t = plan.values[v];
+    plan.offset[v] = plan.offset[root];
+    t.image = plan.values[root].image;
+    t.pixel = static_cast<int32_t>(t.channels * t.element());  // nothing pads it
+}
+
 }  // namespace
 
 Tensor as_matrix(const Tensor& t) {
@@ -175,12 +201,16 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
         const bool leaves = std::holds_alternative<Dequantize>(program.ops[i]);
         plan.output.push_back(leaves ? outputs++ : -1);
     }
-    plan.fused = fuse(program, plan.live, [&](const Conv& conv, const Op& last) {  // depthwise kernels read no residual
-        const auto* add = std::get_if<Add>(&last);
-        return !add || (coded(add->a) && coded(add->b) && coded(add->out) && !is_depthwise(conv, program));
-    });
+    const Fusions fusions = fuse(program, plan.live, can_fuse(program, plan));
+    plan.fused = fusions.fused;
+    plan.attention = fusions.attention;
+    Views views = find_views(program, plan.live, plan.reads, plan.values, plan.strides);
+    plan.moved = std::move(views.moved);
+    plan.strides = std::move(views.strides);
+    plan.inside = std::move(views.inside);
     plan.offset.assign(program.values.size(), 0);
-    plan.bytes = place(images(program, plan.values), lives(program, plan.live, plan.fused), plan.offset);
+    plan.bytes = place(images(program, plan.values), lives(program, plan.live, fusions, views.root), plan.offset);
+    for (size_t v = 0; v < views.root.size(); ++v) show(plan, v, views.root[v]);
     for (const Op& op : program.ops) {
         if (const auto* conv = std::get_if<Conv>(&op)) {
             const Tensor& x = plan.values[conv->x];

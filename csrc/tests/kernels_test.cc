@@ -12,6 +12,7 @@
 #include <string>
 
 #include "block_cases.h"
+#include "row_cases.h"
 
 namespace dqt {
 namespace {
@@ -241,6 +242,16 @@ void test_integers(const Kernels& k, int cases) {
     }
 }
 
+void test_products(const Kernels& k, int cases) {
+    for (const ProductForm& form : k.rows.products)
+        for (int n = 0; n < cases * 20; ++n) {
+            const ProductCase each(form);
+            if (each.got() == each.expected()) continue;
+            std::printf("%s: %s differ\n", k.name, each.name().c_str());
+            std::exit(1);
+        }
+}
+
 void test(const Kernels& k, int cases) {
     if (!k.usable()) {
         std::printf("%s: cannot run here\n", k.name);
@@ -256,6 +267,7 @@ void test(const Kernels& k, int cases) {
     test_elements(k, cases);
     test_maximum(k, cases);
     test_integers(k, cases);
+    test_products(k, cases);
     std::printf("%s: equal\n", k.name);
 }
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dqt.lower.emit import lower
     from dqt.nn.calibrate import calibrate
     from dqt.nn.config import Config, Controller
+    from dqt.nn.diagnosis import Diagnosis
+    from dqt.nn.doctor import doctor
     from dqt.nn.errors import CalibrationWarning, HookWarning, TieWarning, UnsupportedError
     from dqt.nn.prepare import prepare
     from dqt.program.cascade import calibrate_cascade
@@ -38,6 +40,7 @@ __all__ = [
     "Cascade",
     "Config",
     "Controller",
+    "Diagnosis",
     "HookWarning",
     "InputError",
     "InputRangeWarning",
@@ -55,6 +58,7 @@ __all__ = [
     "calibrate",
     "calibrate_cascade",
     "cost",
+    "doctor",
     "example",
     "fit",
     "interpret",
@@ -71,6 +75,7 @@ _HOME = {
     "Cascade": "dqt.arith.cascade",
     "Config": "dqt.nn.config",
     "Controller": "dqt.nn.config",
+    "Diagnosis": "dqt.nn.diagnosis",
     "HookWarning": "dqt.nn.errors",
     "InputError": "dqt.program.interpret",
     "InputRangeWarning": "dqt.arith.errors",
@@ -87,6 +92,7 @@ _HOME = {
     "calibrate": "dqt.nn.calibrate",
     "calibrate_cascade": "dqt.program.cascade",
     "cost": "dqt.program.cost",
+    "doctor": "dqt.nn.doctor",
     "example": "dqt.shipped",
     "fit": "dqt.train.fit",
     "interpret": "dqt.program.interpret",

@@ -129,7 +129,7 @@ def test_eval_is_the_accuracy_of_interpret(call: Call) -> None:
         assert row["accuracy_integer"] == right.mean()
     assert data["rows"][1]["share"] == dqt.cost(program, 4).share
     assert sum(data["auto"]["histogram"]["layer1.0.conv1"].values()) == len(test)
-    assert {sample["difficulty"] for sample in data["auto"]["samples"]} == {"easy", "hard"}
+    assert {sample["difficulty"] for sample in data["auto"]["samples"]} == {"easy", "hard", "between"}
 
 
 def test_eval_runs_what_is_asked_for_and_writes_results(call: Call) -> None:
@@ -197,7 +197,7 @@ def test_an_engine_that_gives_other_integers_is_found_out(
     shown = call("report", "runs/wrong")
     assert shown.code == 4
     assert label in shown.err
-    assert "<td class='differs'>63 of 64</td>" in Path("runs/wrong/report.html").read_text()
+    assert "<td class='differs' data-v='63'>63 of 64</td>" in Path("runs/wrong/report.html").read_text()
     assert "**63 of 64**" in Path("runs/wrong/report.md").read_text()
 
 
@@ -226,6 +226,28 @@ def test_report_writes_the_page_and_the_tables(call: Call, made: Path) -> None:
         "page": "p.html",
         "markdown": "p.md",
     }
+
+
+def test_report_compares_two_runs_and_writes_pictures(call: Call, made: Path) -> None:
+    assert call("eval", "net.dqt", "digits", "--bits", "8,2", "--limit", "40", "--time", "--out", "runs/few").code == 0
+    results = load_results("runs/few")
+    assert all(row.time is not None and row.time.p10 <= row.time.ms <= row.time.p90 for row in results.rows)
+    assert "one thread, one sample a call" in str(results.timing)
+    done = call("report", "runs/few", made / "runs/mine", "--png", "pictures", "--json")
+    assert done.code == 0
+    assert done.json["page"] == "runs/few/compare.html"
+    assert Path(done.json["pictures"][0]).name == "accuracy-bitops.png"
+    assert all(Path(path).exists() for path in done.json["pictures"])
+    assert "## Beside another run" in Path("runs/few/compare.md").read_text()
+    assert "Run beside run" in Path("runs/few/compare.html").read_text()
+
+
+@pytest.mark.parametrize("words", [("--engine", "interpret"), ("imagefolder",)])
+def test_what_cannot_be_timed_is_refused(call: Call, words: tuple[str, ...]) -> None:
+    data, *more = ("digits", *words) if words[0].startswith("--") else ("imagefolder=here",)
+    done = call("eval", "net.dqt", data, "--time", *more)
+    assert done.code == 1
+    assert "--time: " in done.err
 
 
 def test_search_writes_a_plan_within_its_budget(call: Call, made: Path) -> None:

@@ -54,7 +54,10 @@ def test_verbs_that_serve_need_no_torch(tmp_path: Path) -> None:
     assert [line for line in out.splitlines() if line in {"0", "1", "2", "3"}] == ["0"] * len(verbs), err
     assert (tmp_path / "run" / "report.html").exists()
     out, err = called([["report", "run"]], tmp_path, ("matplotlib",))
-    assert (out, err) == ("1\n", 'dqt: the chart needs matplotlib, which is not installed: pip install "dqt[report]"\n')
+    assert (out.splitlines()[-1], err) == ("0", "")
+    out, err = called([["report", "run", "--png", "pictures"]], tmp_path, ("matplotlib",))
+    assert out.splitlines()[-1] == "1"
+    assert err == 'dqt: pictures need matplotlib, which is not installed: pip install "dqt[report]"\n'
 
 
 @pytest.mark.parametrize(

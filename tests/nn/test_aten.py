@@ -283,6 +283,10 @@ CASES: dict[str, Call] = {
     "aten.repeat.default": lambda op, m, x: op(m.before(x), [1, 2, 1, 1]) + op(m.token, [x.shape[0], 2, 1, 1]),
     "aten.repeat_interleave.self_int": alone(2, 1),
     "aten.im2col.default": alone([2, 3], [2, 1], [1, 0], [2, 3]),
+    "aten.col2im.default": lambda op, m, x: op(
+        m.before(x).flatten(2)[..., :24], [12, 9], [2, 2], [3, 1], [1, 0], [2, 2]
+    ),
+    "aten.cumsum.default": alone(-2),
     "aten.unfold.default": alone(2, 3, 2),
     "aten.diagonal.default": alone(0, -2, -1),
     "aten.upsample_nearest1d.vec": alone([17], None),
@@ -310,8 +314,8 @@ CASES: dict[str, Call] = {
 MADE = {f"aten.{name}.default" for name in ("zeros", "ones", "full", "new_zeros", "new_ones", "new_full")}
 MADE |= {f"aten.{name}_like.default" for name in ("zeros", "ones", "full")}
 """Operators that make constants: they are folded, and no handler sees them."""
-ELSEWHERE = {"aten.embedding.default"}
-"""Its operand is an input of integers: tests/parity/test_transformers.py."""
+ELSEWHERE = {"aten.embedding.default", "aten.embedding_bag.default", "aten.embedding_bag.padding_idx"}
+"""Operands are inputs of integers: tests/parity/test_transformers.py, tests/nn/test_whole.py."""
 
 
 def test_every_operator_has_a_case() -> None:

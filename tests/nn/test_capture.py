@@ -246,7 +246,7 @@ def other_way(m: Any, x: Tensor) -> Tensor:
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "operator": (lambda m, x: m.b(torch.sort(m.a(x))[0]), r"aten\.sort\.default in the model's forward is not among"),
-    "nested": (lambda m, x: m.deep(x), r"aten\.cumsum\.default in deep\.1 .*At .*`return torch\.cumsum"),
+    "nested": (lambda m, x: m.deep(x), r"aten\.cumprod\.default in deep\.1 .*At .*`return torch\.cumprod"),
     "constant": (lambda m, x: m.b(torch.fmod(m.a(x), torch.ones(4, 1, 1))), r"aten\.fmod\.Tensor"),
     "constants joined": (lambda m, x: torch.cat([m.a(x), torch.ones(len(x), 3, 6, 6)]), "constant|batch"),
     "alpha": (lambda m, x: m.b(torch.rsub(m.a(x), x, alpha=2)), "scales an operand"),
@@ -277,16 +277,16 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
 }
 
 
-class RunningSum(nn.Module):
+class RunningProduct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cumsum(x, 1)
+        return torch.cumprod(x, 1)
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str) -> None:
     function, message = REFUSED[case]
     modules = {"a": conv(), "b": conv(), "fc": nn.Linear(144, 3), "one": nn.Linear(6, 3)}
-    model = Model(function, **modules, deep=nn.Sequential(conv(), RunningSum()))
+    model = Model(function, **modules, deep=nn.Sequential(conv(), RunningProduct()))
     with pytest.raises(UnsupportedError, match=message) as caught:
         prepare(model, torch.randn(2, 4, 6, 6))
     assert len(str(caught.value)) < 900

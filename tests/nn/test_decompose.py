@@ -25,6 +25,11 @@ def by_cell(m: Any, x: Tensor) -> Tensor:
     return h
 
 
+def grid(m: Any, x: Tensor) -> Tensor:
+    """Places in an image, ``[N, 2, 3, 2]``."""
+    return m.fc2(x).flatten(1).view(-1, 2, 3, 2)
+
+
 CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "lstm": lambda m, x: m.lstm(x)[0],
     "lstm, its last state": lambda m, x: m.lstm(x)[1][1][-1],
@@ -45,6 +50,18 @@ CASES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "bicubic": lambda m, x: F.interpolate(m.fc(x)[:, None], size=(5, 3), mode="bicubic", align_corners=True),
     "bicubic by factors": lambda m, x: F.interpolate(m.fc(x)[:, None], scale_factor=(2.0, 0.75), mode="bicubic"),
     "smaller without aliases": lambda m, x: F.interpolate(m.fc(x)[:, None], (2, 3), mode="bilinear", antialias=True),
+    "bounds": lambda m, x: torch.clamp(m.fc(x), torch.tensor(-0.2), torch.linspace(0.1, 0.5, 4)),
+    "bounds from below": lambda m, x: torch.clamp_min(m.fc(x), torch.linspace(-0.1, 0.5, 4)),
+    "bounds from above": lambda m, x: torch.clamp_max(m.fc(x), torch.tensor(0.2)),
+    "places in an image": lambda m, x: F.grid_sample(m.fc(x)[:, None], grid(m, x), align_corners=False),
+    "places up to its border": lambda m, x: F.grid_sample(
+        m.fc(x)[:, None], 2 * grid(m, x), padding_mode="border", align_corners=True
+    ),
+    "an image turned": lambda m, x: F.grid_sample(
+        m.fc(x)[:, None],
+        F.affine_grid(m.fc2(x)[:, 0, :].repeat(1, 2)[:, :6].view(-1, 2, 3), [x.shape[0], 1, 3, 4], align_corners=False),
+        align_corners=False,
+    ),
     "variance": lambda m, x: m.fc(x).var(-1, correction=0),
 }
 

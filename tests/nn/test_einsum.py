@@ -23,6 +23,8 @@ FORMS = {
     "nlc,hdc->nhld": (2, 3, 4),
     "nlc,hcd->nlhd": (2, 4, 3),
     "nlc,lcd->nd": (6, 4, 3),
+    "nlc,lcd->nld": (6, 4, 3),
+    "lcd,nlc->ndl": (6, 4, 3),
     "nlc,lm->nmc": (6, 5),
     "n l c, l -> n c": (6,),
     "...c,cd->...d": (4, 3),
@@ -32,7 +34,7 @@ FORMS = {
     "nll->nl": (),
 }
 REFUSED = {
-    "nlc,lcd->nld": ((6, 4, 3), "whose constant is no matrix"),
+    "nlc,lcc->nl": ((6, 4, 4), "whose constant is no matrix"),
     "nlc->lnc": ((), "its first dimension must be the batch"),
     "nlc->lc": ((), "moves or sums the batch"),
 }

@@ -44,8 +44,14 @@ def sample(index: int) -> dict[str, Any]:
         "widths": rng.integers(2, 9, size=len(NAMES)).tolist(),
         "label": str(index % 10),
         "prediction": str(index % 10 if index % 5 else 3),
-        "difficulty": "easy" if index < 8 else "hard",
+        "difficulty": "easy" if index < 8 else "hard" if index < 16 else "between",
     }
+
+
+def times() -> dict[str, Any]:
+    """Results whose rows were timed: 1 ms at 8 bits, and in proportion to the bits below."""
+    rows = [uniform(bits) | {"time": {"ms": bits / 8, "p10": bits / 9, "p90": bits / 7}} for bits in ACCURACY]
+    return plain(rows=[*rows, other("auto", "auto", 3.4, 0.971)], timing="one thread")
 
 
 def plain(**changes: Any) -> dict[str, Any]:
@@ -67,7 +73,11 @@ def plain(**changes: Any) -> dict[str, Any]:
         "model_bytes": 54_321,
         "layers": layers,
         "rows": rows,
-        "auto": {"histogram": histogram, "samples": [sample(i) for i in range(16)]},
+        "auto": {
+            "histogram": histogram,
+            "samples": [sample(i) for i in range(24)],
+            "by_sample": ["".join(str(width) for width in rng.integers(2, 9, size=len(NAMES))) for _ in range(40)],
+        },
         **changes,
     }
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from functools import cache
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dqt.arith.cost import cost
 from dqt.arith.plan import Plan
 from dqt.program.evaluate import Comparison, Evaluation, evaluate
 from dqt.program.planned import accumulator_bits
 from dqt.program.program import Program
-from dqt.report.collect import SHOWN, auto_of, results_of, row_of, uniform_at
-from dqt.report.results import Served
+from dqt.report.collect import COLUMNS, SHOWN, THUMBNAIL, auto_of, results_of, row_of, timed, uniform_at
+from dqt.report.records import Served
+from dqt.runtime.timing import timed as room
 from dqt.testing import Builder, inputs
 
 
@@ -68,11 +72,42 @@ def test_auto_shows_the_cheapest_and_the_dearest(channels: int, count: int) -> N
     labels = np.arange(count) % 3
     auto = auto_of(program, fake(program, count), labels, images)
     shown = min(SHOWN, count // 2)
-    assert [sample.difficulty for sample in auto.samples] == ["easy"] * shown + ["hard"] * shown
+    between = min(SHOWN, count - 2 * shown)
+    said = [sample.difficulty for sample in auto.samples]
+    assert said == ["easy"] * shown + ["hard"] * shown + ["between"] * between
     assert [int(sample.label) for sample in auto.samples[:shown]] == labels[:shown].tolist()
-    assert [int(sample.label) for sample in auto.samples[shown:]] == labels[::-1][:shown].tolist()
+    assert [int(sample.label) for sample in auto.samples[shown : 2 * shown]] == labels[::-1][:shown].tolist()
     assert all(sum(counts.values()) == count for counts in auto.histogram.values())
     assert set(auto.histogram) == set(program.space.chosen)
+    assert list(auto.by_sample) == [str(2 + i % 3) * len(program.layers) for i in range(count)]  # all: by rising cost
+
+
+def test_many_samples_are_spread_and_large_images_are_made_small() -> None:
+    program = classifier()
+    images = np.random.default_rng(0).integers(0, 256, (500, 3, 200, 150), dtype=np.uint8)
+    auto = auto_of(program, fake(program, 500), np.zeros(500, np.int64), images)
+    assert len(auto.by_sample) == COLUMNS
+    assert auto.by_sample[0] == str(2 + 0 % 3) * len(program.layers)
+    assert auto.by_sample[-1] == str(2 + 499 % 3) * len(program.layers)
+    for sample in auto.samples:
+        assert isinstance(sample.image, str)
+        with Image.open(io.BytesIO(base64.b64decode(sample.image))) as picture:
+            assert picture.size == (96, THUMBNAIL)
+
+
+def test_times_are_those_of_their_rows() -> None:
+    program = classifier()
+    found = evaluate(program, inputs(program, 4), 8)
+    rows = [row_of(program, f"{b} bits", "uniform", found, found.predictions, bits=b) for b in (8, 2)]
+    results = results_of(program, rows, name="n", data="d", samples=4, model_bytes=7, auto=None)
+    plans = {"8 bits": 8, "another": 2}
+    seconds, words = room(program, plans, inputs(program, 4), samples=2)
+    assert words.endswith(", one thread, one sample a call")
+    made = timed(results, {label: (each.median, each.p10, each.p90) for label, each in seconds.items()}, words)
+    assert made.rows[1].time is None
+    assert made.rows[0].time is not None
+    assert 0 < made.rows[0].time.p10 <= made.rows[0].time.ms <= made.rows[0].time.p90
+    assert made.timing == words
 
 
 def test_samples_that_are_no_pictures_are_not_shown() -> None:

@@ -11,9 +11,13 @@ import pytest
 from PIL import Image
 
 from dqt.report import markdown, write_page
-from dqt.report.page import _shade, headline, page
-from dqt.report.plots import COLOURS, NARROW, WIDE, _figure, accuracy_svg, save_picture
-from dqt.report.results import Results
+from dqt.report.axes import AXES, BITOPS, BYTES, TIME, axes_of, cost_scale, points
+from dqt.report.chart import NARROW, WIDE, Size, chart
+from dqt.report.compare import pairs
+from dqt.report.html import shade
+from dqt.report.page import headline, page
+from dqt.report.plots import COLOURS, _figure, save_picture, save_pictures
+from dqt.report.results import Results, ResultsError
 from dqt.report.tables import (
     AGREEMENT,
     SERVED,
@@ -25,9 +29,9 @@ from dqt.report.tables import (
     verdict,
     weight_bytes,
 )
-from tests.report.build import NAMES, NASTY, other, plain, results, sample, uniform
+from tests.report.build import NAMES, NASTY, other, plain, results, sample, times, uniform
 
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Reader(HTMLParser):
@@ -70,19 +74,20 @@ def test_the_page_is_whole_and_fetches_nothing(tmp_path: Path) -> None:
     write_page(results(), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     reader = read(text)
-    assert "script" not in reader.count
+    assert reader.count["script"] == 1
     assert "link" not in reader.count
-    assert all(url.startswith(("data:image/png;base64,", "#")) for url in reader.fetched)
+    assert all(url.startswith("data:image/png;base64,") for url in reader.fetched)
     assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org/)", text)  # namespaces are names, not addresses
     assert "Content-Security-Policy" in text
     assert "prefers-color-scheme: dark" in text
 
 
 def test_the_page_shows_everything() -> None:
-    reader = read(page(results()))
-    assert reader.count["svg"] == 2  # for pages and for phones
-    assert reader.count["img"] == 16
-    assert reader.count["h2"] == 6
+    text = page(results())
+    reader = read(text)
+    assert text.count("<svg class='chart") == 4  # against BitOPs and bytes, for pages and for phones
+    assert reader.count["img"] >= 24
+    assert reader.count["h2"] == 8
     for expected in (*NAMES, "cascade 2, 8", "searched plan, 25 %", "97.35 %", "read as 3", "15.0 %", "54.3 kB"):
         assert expected in reader.text
 
@@ -99,7 +104,7 @@ def test_names_are_text_whatever_they_contain(kind: str) -> None:
     nasty["auto"]["histogram"] = {name + NASTY: counts for name, counts in nasty["auto"]["histogram"].items()}
     loaded = results(**nasty)
     reader = read(page(loaded))
-    assert "script" not in reader.count
+    assert reader.count["script"] == 1
     assert NASTY in reader.text
     lines = [line for line in markdown(loaded).splitlines() if line.startswith("| ")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} <= {8, 5, 7}  # a bar in a name opens no column
@@ -121,23 +126,62 @@ def test_only_easy_inputs() -> None:
 
 
 def test_the_chart_takes_its_colours_from_the_page() -> None:
-    svg = accuracy_svg(results())
-    found = set(re.findall(r"#[0-9a-fA-F]{6}", svg))
-    assert not found & set(COLOURS.values())
-    for role in ("ink", "frontier", "uniform", "plan", "auto", "cascade", "random"):
-        assert f"var(--{role})" in svg
+    svg = chart(BITOPS, WIDE, results())
+    assert not re.search(r"#[0-9a-fA-F]{3}|rgb", svg)
+    for kind in ("uniform", "plan", "auto", "cascade", "random"):
+        assert f"class='point {kind} run-0'" in svg
     assert len(set(COLOURS.values())) == len(COLOURS)
-    assert "<metadata" not in svg
+
+
+def test_a_chart_for_each_cost_that_is_known() -> None:
+    assert axes_of(results()) == (BITOPS, BYTES)
+    timed = Results.model_validate(times())
+    assert axes_of(timed) == AXES
+    assert len(points(timed, TIME)) == 7  # auto was not timed
+    text = page(timed)
+    assert text.count("<svg class='chart") == 6
+    assert text.count("type='radio'") == 3
+    assert "milliseconds for a sample (one thread)" in text
+    assert "1 ms" in text
+    alone = results(rows=[uniform(8) | {"widths": {}}])
+    assert axes_of(alone) == (BITOPS,)
+    assert "type='radio'" not in page(alone)
+
+
+def boxes(svg: str, size: Size) -> list[tuple[float, float, float]]:
+    """Left, right and base line of each label."""
+    found = re.findall(r"<text class='label \w+' x='([\d.]+)' y='([\d.]+)' text-anchor='middle'>(.*?)</text>", svg)
+    halves = [(float(x), float(y), 0.27 * size.type * len(text)) for x, y, text in found]
+    return [(x - half, x + half, y) for x, y, half in halves]
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_labels_lie_on_no_other_and_inside(size: Size) -> None:
+    found = boxes(chart(BITOPS, size, results()), size)
+    assert len(found) >= 6
+    for i, (left, right, y) in enumerate(found):
+        assert 0 <= left < right <= size.width
+        for other_left, other_right, other_y in found[:i]:
+            assert right <= other_left or other_right <= left or abs(y - other_y) >= size.type
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"), [([7, 100], 1, 9), ([3.0], 1, 9), ([1, 1.01], 1, 9), ([1e-3, 1e9], 1, 9)]
+)
+def test_scales_have_ticks_and_hold_every_value(values: list[float], low: int, high: int) -> None:
+    scale = cost_scale(values, 9)
+    assert low <= len(scale.ticks) <= high
+    assert all(0 <= scale.place(value) <= 1 for value in (*values, *scale.ticks))
 
 
 def test_the_same_results_give_the_same_page() -> None:
     assert page(results()) == page(results())
 
 
-def test_every_colour_of_the_chart_is_in_the_style_sheet_twice() -> None:
+def test_every_colour_is_in_the_style_sheet_twice() -> None:
     text = page(results())
     for role in COLOURS:
-        assert len(re.findall(rf"--{role}:", text)) == 2  # light and dark
+        assert len(re.findall(rf"--{role}: #", text)) == 2  # light and dark
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
@@ -149,6 +193,17 @@ def test_a_picture_for_documents(tmp_path: Path, suffix: str) -> None:
             assert image.size[0] > 1000
     else:
         assert COLOURS["auto"] in path.read_text()
+
+
+def test_every_picture_for_a_paper(tmp_path: Path) -> None:
+    found = save_pictures(Results.model_validate(times()), tmp_path / "new" / "pictures")
+    names = ["accuracy-bitops", "accuracy-time", "accuracy-bytes", "widths", "widths-by-sample"]
+    assert [path.stem for path in found] == names
+    for path in found:
+        with Image.open(path) as image:
+            assert image.size[0] == 1640
+    both = save_pictures(results(), tmp_path, results(name="another"))
+    assert [path.stem for path in both] == ["accuracy-bitops", "accuracy-bytes", "widths", "widths-by-sample"]
 
 
 @pytest.mark.parametrize(
@@ -236,8 +291,8 @@ def test_other_integers_are_red() -> None:
     assert "--engine interpret" in said
     text = page(found)
     assert f"<p class='differs'>{escape(said)}</p>" in text
-    assert text.count("<td class='differs'>62 of 64</td>") == 1
-    assert text.count("<td>64 of 64</td>") == 1
+    assert text.count("<td class='differs' data-v='62'>62 of 64</td>") == 1
+    assert text.count("<td data-v='64'>64 of 64</td>") == 1
     assert ".differs { color: var(--alarm);" in text
     assert text.count("--alarm: #") == 2  # by light and by dark
     assert "| **62 of 64** |" in markdown(found)
@@ -274,10 +329,10 @@ def linear(colour: str) -> Any:
 def test_widths_can_be_read_on_their_shades(theme: int, width: float) -> None:
     text = page(results())
     colours = {name: re.findall(rf"--{name}: (#\w+);", text)[theme] for name in ("ink", "on-deep", "deep", "pale")}
-    shade = _shade(width, 8)
-    part = float(re.findall(r"--w:([\d.]+)", shade)[0])
+    shaded = shade(width, 8)
+    part = float(re.findall(r"--w:([\d.]+)", shaded)[0])
     ground = mixed(colours["deep"], colours["pale"], part)
-    ink = linear(colours["on-deep" if "high" in shade else "ink"])
+    ink = linear(colours["on-deep" if "high" in shaded else "ink"])
     light = sorted(float(np.dot([0.2126, 0.7152, 0.0722], each)) + 0.05 for each in (ground, ink))
     assert light[1] / light[0] >= 4.5
 
@@ -303,11 +358,56 @@ def test_cards_and_table_count_the_same_layers() -> None:
     assert "mean 2.0 bits" in page(results(auto={"histogram": same, "samples": [sample(0) | {"widths": widths}]}))
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW])
-def test_the_legend_stands_above_the_axes(size: tuple[float, float]) -> None:
-    figure = _figure(results(), size)
+def test_the_legend_stands_above_the_axes() -> None:
+    text = page(results())
+    assert text.index("class='legend'") < text.index("<svg class='chart")
+    figure = _figure(BITOPS, results())
     figure.draw_without_rendering()
     (legend,) = figure.legends
     box = legend.get_window_extent()
     assert not box.overlaps(figure.axes[0].get_window_extent())
     assert box.x1 <= figure.bbox.x1
+
+
+def test_layers_that_run_alike_in_every_sample_are_one_row_of_the_map() -> None:
+    same = {name: {"2": 1, "8": 1} for name in NAMES[1:-1]}
+    alike = {"histogram": same, "samples": [], "by_sample": ["8" + "2" * 12 + "8", "8" * 14]}
+    text = page(results(auto=alike))
+    assert text.count("class='strip-of'") == 1
+    assert "data-widths='28'" in text
+    assert page(results()).count("class='strip-of'") == 12
+
+
+def test_inputs_are_grouped_by_the_width_that_they_got() -> None:
+    same = {name: {"2": 1} for name in NAMES[1:-1]}
+    samples = [sample(i) | {"widths": [8, *[width] * 12, 8]} for i, width in ((0, 2), (1, 2), (8, 4))]
+    text = read(page(results(auto={"histogram": same, "samples": samples}))).text
+    assert "Inputs by chosen width" in text
+    assert "2 bits" in text
+    assert "Inputs by chosen width" not in page(results(auto={"histogram": same, "samples": samples[:2]}))
+
+
+# two runs
+
+
+def test_two_runs_are_compared_by_label() -> None:
+    first, second = results(), results(name="After", rows=[uniform(8) | {"accuracy_integer": 0.981}, uniform(4)])
+    assert [(pair.label, pair.second is None) for pair in pairs(first, second)][:2] == [
+        ("8 bits", False),
+        ("7 bits", True),
+    ]
+    reader = read(page(first, second))
+    assert "+0.50 points" in reader.text
+    assert "1.00x" in reader.text
+    assert "Of 2 runs that both have, After is better than Digits in top-1 in 1, and worse in 0." in reader.text
+    assert reader.count["h2"] == 5
+    text = page(first, second)
+    assert "class='point uniform run-1'" in text
+    assert text.count("class='heat'") == 1  # both have the same layers
+
+
+def test_runs_of_different_metrics_are_not_compared() -> None:
+    rmse = {"metric": {"name": "RMSE", "higher": False}, "auto": None}
+    row = {"accuracy_integer": None, "accuracy_trained": None, "metric_integer": 0.25}
+    with pytest.raises(ResultsError, match="Digits is judged by top-1, Other by RMSE: compare runs of one metric"):
+        page(results(), results(name="Other", rows=[uniform(8) | row], **rmse))

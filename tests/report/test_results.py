@@ -77,7 +77,10 @@ LAYER = {"name": "a", "macs": 1, "weights": 1, "accumulator_bits": 8}
         (one_sample(image=[[1, 2], [3]]), "auto.samples.0: image needs at least one row, and rows of one length"),
         (one_sample(image=[[[1, 2]]]), "auto.samples.0: a colour image needs three values a pixel"),
         (one_sample(image=[[256]]), "auto.samples.0.image"),
-        (one_sample(difficulty="odd"), "auto.samples.0.difficulty: Input should be 'easy' or 'hard'"),
+        (one_sample(difficulty="odd"), "auto.samples.0.difficulty: Input should be 'easy', 'hard' or 'between'"),
+        (plain(auto={"histogram": {}, "by_sample": ["88"]}), "auto.by_sample.0: 2 widths for 14 layers"),
+        (plain(auto={"histogram": {}, "by_sample": ["9" * 14]}), "auto.by_sample.0: String should match pattern"),
+        (one_row(time={"ms": 0, "p10": 1, "p90": 1}), "rows.0.time.ms: Input should be greater than 0"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, data: Any, message: str) -> None:

@@ -15,7 +15,7 @@ from dqt.cli.train import shipped
 from dqt.program.evaluate import evaluate
 from dqt.program.interpret import Result
 from dqt.report import load_results
-from dqt.report.results import Served
+from dqt.report.records import Served
 from dqt.runtime import Runtime
 from dqt.train.data import load
 

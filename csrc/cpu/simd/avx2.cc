@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "avx2.h"
+#include "avx2_activations.h"
 #include "avx2_depthwise.h"
 #include "avx2_lookup.h"
 #include "avx2_products.h"
@@ -210,28 +211,14 @@ void maximum(const MaximumRow& m) {
     }
 }
 
-// Eight sums of products of pairs.
-struct Eight {
-    static constexpr int LANES = 8;
-    __m256i v;
-    static Eight zero() { return {_mm256_setzero_si256()}; }
-    static Eight load(const int16_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
-    static Eight both(const int16_t* p) {
-        int32_t pair;
-        std::memcpy(&pair, p, sizeof pair);
-        return {_mm256_set1_epi32(pair)};
-    }
-    static Eight add_products(Eight acc, Eight a, Eight b) { return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(a.v, b.v))}; }
-    void store(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
-};
-
 bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {
     Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true,
               nullptr, LOOKUPS, {0.001335, 0.03572, 0.2635}};
     k.integers = integer_kernels();
-    k.rows = row_kernels(products<Eight, 4>);
+    k.rows = row_kernels(PRODUCTS);
+    k.rows.softmax[1][0] = softmax_vectors<Lanes8>;
     fill_blocks<12>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, NARROWED, ROWS>; });
     return k;
 }

@@ -1,11 +1,11 @@
-// Norms, softmax and products of activations, row by row: loops that the compiler makes vectors of, once for each
-// instruction set.
+// Norms, softmax and embeddings, row by row: loops that the compiler makes vectors of, once for each instruction set.
 //
 // Everything here has internal linkage: each file is compiled for another instruction set.
 #pragma once
 
 #include "../../arith.h"
 #include "../kernels.h"
+#include "products.h"
 
 namespace dqt {
 namespace {
@@ -112,52 +112,7 @@ void row_embed(const int8_t* in, void* out, int64_t count, const Rounding& r) {
     for (int64_t i = 0; i < count; ++i) to[i] = static_cast<Out>(dqt_clamp((m * q[i] + c) >> shift, lo, hi));
 }
 
-// acc[r][j] = sum over pairs of a * b: the plain form of RowKernels::products.
-inline void plain_products(const Products& p) {
-    for (int64_t r = 0; r < p.rows; ++r) {
-        int32_t* __restrict acc = p.out + r * p.columns;
-        for (int64_t j = 0; j < p.columns; ++j) acc[j] = 0;
-        for (int64_t k = 0; k < p.pairs; ++k) {
-            const int16_t* __restrict b = p.b + 2 * k * p.columns;
-            const int32_t first = p.a[2 * (r * p.pairs + k)], second = p.a[2 * (r * p.pairs + k) + 1];
-            for (int64_t j = 0; j < p.columns; ++j) acc[j] += first * b[2 * j] + second * b[2 * j + 1];
-        }
-    }
-}
-
-// Blocks of ROWS rows and V vectors of columns. Vector: zero(), load(), both(pair), add_products(acc, a, b), store().
-template <class Vector, int ROWS, int V>
-inline void product_block(const Products& p, int64_t r, int64_t j) {
-    Vector acc[ROWS][V];
-    for (int i = 0; i < ROWS; ++i)
-        for (int v = 0; v < V; ++v) acc[i][v] = Vector::zero();
-    for (int64_t k = 0; k < p.pairs; ++k) {
-        Vector b[V];
-        for (int v = 0; v < V; ++v) b[v] = Vector::load(p.b + 2 * (k * p.columns + j + v * Vector::LANES));
-        for (int i = 0; i < ROWS; ++i) {
-            const Vector a = Vector::both(p.a + 2 * ((r + i) * p.pairs + k));
-            for (int v = 0; v < V; ++v) acc[i][v] = Vector::add_products(acc[i][v], a, b[v]);
-        }
-    }
-    for (int i = 0; i < ROWS; ++i)
-        for (int v = 0; v < V; ++v) acc[i][v].store(p.out + (r + i) * p.columns + j + v * Vector::LANES);
-}
-
-template <class Vector, int ROWS>
-inline void product_rows(const Products& p, int64_t r) {
-    int64_t j = 0;
-    for (; j + 2 * Vector::LANES <= p.columns; j += 2 * Vector::LANES) product_block<Vector, ROWS, 2>(p, r, j);
-    if (j < p.columns) product_block<Vector, ROWS, 1>(p, r, j);
-}
-
-template <class Vector, int ROWS>
-void products(const Products& p) {
-    int64_t r = 0;
-    for (; r + ROWS <= p.rows; r += ROWS) product_rows<Vector, ROWS>(p, r);
-    for (; r < p.rows; ++r) product_rows<Vector, 1>(p, r);
-}
-
-constexpr RowKernels row_kernels(void (*product)(const Products&) = plain_products) {
+constexpr RowKernels row_kernels(std::span<const ProductForm> products = PLAIN_PRODUCTS) {
     using Code = uint8_t;
     using Int = int32_t;
     return {{row_reach<Code>, row_reach<Int>},
@@ -165,7 +120,7 @@ constexpr RowKernels row_kernels(void (*product)(const Products&) = plain_produc
             {{row_normalize<Code, Code>, row_normalize<Code, Int>}, {row_normalize<Int, Code>, row_normalize<Int, Int>}},
             {{row_softmax<Code, Code>, row_softmax<Code, Int>}, {row_softmax<Int, Code>, row_softmax<Int, Int>}},
             {row_embed<Code>, row_embed<Int>},
-            product};
+            products};
 }
 
 }  // namespace

@@ -9,11 +9,15 @@ from typing import Annotated
 import typer
 
 from dqt._version import __version__
-from dqt.cli import bench, demo, evaluate, export, inspect, lower, pack, report, run, search, train, upgrade
+from dqt.cli import bench, demo, doctor, evaluate, export, inspect, lower, pack, report, run, search, train, upgrade
 from dqt.cli.errors import StopError, describe, stoppable
 
 VERBS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "demo": (demo.demo, ("dqt demo",)),
+    "doctor": (
+        doctor.doctor,
+        ("dqt doctor recipe.toml", "dqt doctor dqt.train.models:digits_cnn digits --widths 2,4,8 --samples 64"),
+    ),
     "train": (train.train, ("dqt train recipe.toml --run runs/mine", "dqt train recipe.toml --run runs/mine --resume")),
     "lower": (lower.lower, ("dqt lower runs/mine -o net.dqt",)),
     "eval": (

@@ -187,9 +187,23 @@ def _evaluate(road: _Road) -> Results:
             rows += _rivals(road, rows, found, inputs)
     words = f"the {test.name} test set"
     title = f"dqt demo: {road.name}"
-    return results_of(
+    results = results_of(
         program, rows, name=title, data=words, samples=len(labels), model_bytes=road.bytes, auto=auto, engine="native"
     )
+    return _timed(road, results, {label: plan for label, _, plan, _ in tasks}, inputs)
+
+
+def _timed(road: _Road, results: Results, plans: dict[str, PlanLike], inputs: npt.NDArray[np.float32]) -> Results:
+    """The results with the time of every row that a plan or a cascade stands for."""
+    from dqt.arith.cascade import Cascade
+    from dqt.report.collect import timed
+    from dqt.runtime.timing import timed as room
+
+    for row in results.rows:
+        if row.kind == "cascade":
+            plans[row.label] = Cascade.load(road.cascade)
+    found, words = room(road.program, plans, inputs)
+    return timed(results, {label: (each.median, each.p10, each.p90) for label, each in found.items()}, words)
 
 
 def _trained(road: _Road, label: str, plan: PlanLike, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

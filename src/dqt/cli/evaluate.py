@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Way = tuple[str, Kind, PlanLike, int | None]
 
 
+Timed = Annotated[bool, typer.Option("--time", help="Time one sample of each run, too, on one thread.")]
 Check = Annotated[
     int, typer.Option("--check", min=0, help="Samples of each run that are compared with the interpreter.")
 ]
@@ -51,6 +52,7 @@ def evaluate(
     processes: Annotated[
         int | None, typer.Option("--processes", min=1, help="For imagefolder=PATH; default: one for each core.")
     ] = None,
+    time: Timed = False,
     as_json: Json = False,
 ) -> None:
     """Top-1 accuracy, or another task's metric, of the program on test data. Without choices: all widths, and auto.
@@ -76,7 +78,7 @@ def evaluate(
     judge = task_of_program(program, None if task is None else named_task(task, "--task"))
     if out is not None:
         _make_folder(out)
-    asked = _Asked(task, limit, check, engine, processes, out)
+    asked = _Asked(task, limit, check, engine, processes, out, time)
     results = _results(program, net, data, ways, judge, asked)
     try:
         emit(results.model_dump(mode="json", exclude_none=True), as_json, lambda: show(results))
@@ -97,25 +99,43 @@ class _Asked(NamedTuple):
     engine: EngineName
     processes: int | None
     out: Path | None
+    time: bool
 
 
 def _results(program: Program, net: Path, data: str, ways: list[Way], judge: Task, asked: _Asked) -> Results:
     """Of samples in memory, or of pictures that are read one by one."""
-    task, limit, check, engine, processes, out = asked
+    from dqt.arith.errors import InputError
+
+    task, limit, check, engine, processes, out, time = asked
+    if time and engine != EngineName.NATIVE:
+        raise InputError("--time: the native engine is timed, so leave out --engine interpret")
     if data.startswith("imagefolder="):
+        if time:
+            raise InputError("--time: not with imagefolder=PATH, whose pictures are read one by one: use dqt bench")
         from dqt.cli.pictures import run_pictures
 
         return run_pictures(
             program, net, data, ways, judge,
             given=task or judge.spec, limit=limit, check=check, engine=engine, processes=processes, out=out,
         )  # fmt: skip
-    from dqt.arith.errors import InputError
     from dqt.cli.labelled import labelled_samples
 
     if processes is not None:
         raise InputError("--processes: only pictures of imagefolder=PATH are read by several processes")
     test = labelled_samples(program, data, limit, judge)
-    return _run(program, test, ways, judge, net, engine_of(program, engine), check)
+    results = _run(program, test, ways, judge, net, engine_of(program, engine), check)
+    return _timed(program, test, ways, results) if time else results
+
+
+def _timed(program: Program, test: Labelled, ways: list[Way], results: Results) -> Results:
+    """The results with the time of each row."""
+    from dqt.report.collect import timed
+    from dqt.runtime.timing import ROUNDS
+    from dqt.runtime.timing import timed as room
+
+    with progress("timing", len(ways) * ROUNDS) as advance:
+        found, words = room(program, {label: plan for label, _, plan, _ in ways}, test.inputs, advance=advance)
+    return timed(results, {label: (each.median, each.p10, each.p90) for label, each in found.items()}, words)
 
 
 def _make_folder(path: Path) -> None:

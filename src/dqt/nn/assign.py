@@ -32,7 +32,7 @@ def is_view(b: Builder, call: fx.Node) -> bool:
     if None in sizes + strides:
         return True
     whole = torch.empty_strided(sizes, strides, dtype=held.dtype)
-    part = on_two(b, call, whole)
+    part = on_two(b, call, whole, of_shape=True)
     return part.untyped_storage()._cdata == whole.untyped_storage()._cdata
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from dqt.nn.calls import module_path
 from dqt.nn.decompose import HIDDEN
 from dqt.nn.moves import reshaped, transposed
+from dqt.nn.ops.constant import add_constant
 from dqt.nn.ops.softmax import append_softmax
 
 if TYPE_CHECKING:
@@ -42,6 +43,28 @@ def multiply_activations(b: Builder, call: fx.Node, first: Any, second: Any) -> 
         )
     b.placements.put(call, placed[0])
     return append_product(b, call, names[0], names[1], "product")
+
+
+def multiply_by_constant(b: Builder, call: fx.Node, x: Any, constant: Any) -> str:
+    """Append ``x @ constant``, one matrix for each of several dimensions: 8-bit codes that the program holds.
+
+    Raises:
+        UnsupportedError: samples are multiplied by different matrices.
+    """
+    name, placed, rank = b.operand(call, x), b.placements.of(x), x.meta["val"].dim()
+    sizes = tuple(b.constants.of(constant).shape)  # type: ignore[union-attr]
+    lead = (1,) * (rank - len(sizes)) + sizes[:-2]
+    if placed.dim == rank - 2:  # rows are samples, and what is counted with them
+        shape = b.captured.shapes[name]
+        name = reshaped(b, call, name, (*shape[: rank - 2], math.prod(placed.extra), shape[-1]))
+    elif lead[placed.dim : placed.dim + 1] in ((1,), (placed.before * placed.after,)):
+        extra = placed.extra if lead[placed.dim] > 1 else (1,) * len(placed.extra)
+        lead = (*lead[: placed.dim], *extra, *lead[placed.dim + 1 :])
+    else:
+        raise b.unsupported(call, f"multiplies by a constant of shape {list(sizes)}, one matrix for each sample")
+    held = add_constant(b, call, constant, (*lead, *sizes[-2:]))
+    b.placements.put(call, placed)
+    return reshaped(b, call, append_product(b, call, name, held, "product"), b.shape(call))
 
 
 def append_product(b: Builder, call: fx.Node, first: str, second: str, what: str, scale: float = 1.0) -> str:

@@ -22,7 +22,7 @@ from dqt.nn.folding import Constants
 from dqt.nn.graph import Graph, Node
 from dqt.nn.inputs import Inputs, bounded
 from dqt.nn.names import Names
-from dqt.nn.operator import handlers, reads_integers
+from dqt.nn.operator import Handler, handlers, operators, reads_integers, whole_handlers
 from dqt.nn.ops.constant import add_constant
 from dqt.nn.placement import Placement, Placements
 from dqt.nn.scales import ScaleSpec
@@ -132,17 +132,18 @@ class Builder:
             return
         if self.constants.fold(call):
             return
-        handler = handlers().get(str(call.target))
+        handler = self._handler(call)
         try:
             if handler is None:
                 raise self.unsupported(call, "is not among the operators that can be quantized")
             if not self.lost.isdisjoint(call.all_input_nodes):
                 self.lost.add(call)
                 return
-            self._check_integers(call)
             self.values[call] = handler(self, call)
             self._remember(call)
+            self.placements.note(call)
         except UnsupportedError as error:
+            self.values.pop(call, None)
             obstacles = error.obstacles or [Obstacle(str(error))]
             if not self._capture_parts(call, obstacles):
                 self.obstacles += obstacles
@@ -158,13 +159,16 @@ class Builder:
             self.obstacles[known:] = obstacles
         return bool(made)
 
-    def _check_integers(self, call: fx.Node) -> None:
-        """Refuse arithmetic on integers that are given, such as tokens: they have no scale."""
+    def _handler(self, call: fx.Node) -> Handler | None:
+        """What appends the nodes of an operator; of integers that are given, such as tokens, one of its own."""
+        name = str(call.target)
         given = [each for each in call.all_input_nodes if each in self.values and isinstance(each.meta["val"], Tensor)]
-        if str(call.target) not in reads_integers() and not all(is_float(each) for each in given):
-            raise self.unsupported(
-                call, "computes with integers that the model is given: make floats of them (.float())"
-            )
+        floats = [is_float(each) for each in given]
+        if name in whole_handlers() and given and not any(floats):
+            return whole_handlers()[name]
+        if name not in handlers() or name in reads_integers() or all(floats):
+            return handlers().get(name)
+        return _refuse_integers
 
     def _stand_in(self, call: fx.Node) -> None:
         """A name for the result of an operator that is not captured, or none where its shape says nothing."""
@@ -265,8 +269,10 @@ class Builder:
 
     def bound(self, call: fx.Node, arg: Any, most: int) -> str:
         """The name of an operand of integers, such as tokens; from now on they must lie in ``[0, most]``."""
-        value = name = self.value(call, arg)
+        value = name = self.operand(call, arg)
         while (node := next((n for n in self.nodes if n.out == name), None)) is not None:
+            if not operators()[node.kind].moves:
+                return value  # computed: the program proves where it lies
             name = node.ins[0]
         self.bounds[name] = min(most, self.bounds.get(name, most))
         return value
@@ -336,3 +342,8 @@ class Builder:
         """An error that names the operator, the module path and the source line."""
         module = module_path(call) or "the model's forward"
         return UnsupportedError.of([Obstacle(f"{why}.", str(call.target), module, source_line(call), ADVICE)])
+
+
+def _refuse_integers(b: Builder, call: fx.Node) -> str:
+    """In the place of a handler: integers that are given, such as tokens, have no scale."""
+    raise b.unsupported(call, "computes with integers that the model is given: make floats of them (.float())")

@@ -154,12 +154,43 @@ def _resized(name: str) -> Callable[..., Any]:
     return run
 
 
+def _clamped(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    x = x if low is None else torch.maximum(x, low)
+    return x if high is None else torch.minimum(x, high)
+
+
+def _sampled(x: Tensor, grid: Tensor, mode: int, padding: int, align: bool) -> Tensor:
+    """Pixels between those of an image, at places that the model computes: a product with the share of each pixel.
+
+    A place has a share of the pixels beside it, in each direction; of places outside of the image, nothing or, with
+    padding 1, all of its border.
+    """
+    if mode != 0 or padding not in (0, 1) or x.dim() != 4:
+        raise ValueError("only bilinear interpolation in images, with zeros or the border outside of them")
+    shares = [_shares(grid[..., i].flatten(1), x.shape[3 - i], padding == 1, align) for i in (1, 0)]
+    weights = (shares[0].unsqueeze(-1) * shares[1].unsqueeze(-2)).flatten(2)
+    y = weights @ x.flatten(2).transpose(1, 2)
+    return y.transpose(1, 2).reshape(x.shape[0], x.shape[1], grid.shape[1], grid.shape[2])
+
+
+def _shares(places: Tensor, length: int, border: bool, align: bool) -> Tensor:
+    """``max(0, 1 - |place - pixel|)`` of places from -1 to 1, as two clamps, for which codes from 0 to 1 are enough."""
+    place = places * ((length - 1 if align else length) / 2) + (length - 1) / 2
+    place = (place.clamp(0, length - 1) if border else place).unsqueeze(-1)
+    pixels = torch.arange(length, dtype=torch.float32)
+    return (place + (1.0 - pixels)).clamp(0, 1) - (place - pixels).clamp(0, 1)
+
+
 OWN: dict[str, Callable[..., Any]] = {
     **{f"{name}.vec": _resized(name) for name in RESIZED},
     "masked_fill.Scalar": _filled,
     "where.ScalarOther": _chosen,
     "where.self": _chosen,
     "log_softmax.int": _log_softmax,
+    "clamp.Tensor": _clamped,
+    "clamp_min.Tensor": _clamped,
+    "clamp_max.Tensor": lambda x, high: _clamped(x, None, high),
+    "grid_sampler.default": _sampled,
     "lerp.Scalar": _lerp,
     "lerp.Tensor": _lerp,
     "var.correction": _variance,

@@ -10,6 +10,7 @@ from torch import Tensor, fx
 from dqt.nn.attention import append_product
 from dqt.nn.layered import add_layer
 from dqt.nn.moves import reshaped, transposed
+from dqt.nn.ops.constant import add_constant
 
 if TYPE_CHECKING:
     from dqt.nn.capture import Builder
@@ -32,6 +33,11 @@ def einsum(b: Builder, call: fx.Node) -> str:
     x, labels = b.value(call, operands[at]), ins[at]
     if labels[0] != out[0] or labels[0] in "".join(ins[:at] + ins[at + 1 :]):
         raise b.unsupported(call, f"is {equation!r}, which moves or sums the batch")
+    if len(operands) == 2 and _is_shared(labels, ins[1 - at], out):
+        held = add_constant(b, call, operands[1 - at], tuple(b.constants.of(operands[1 - at]).shape))  # type: ignore[union-attr]
+        values, ins[1 - at] = [held, held], labels[0] + ins[1 - at]
+        values[at] = x
+        return _of_two(b, call, values, ins, out)
     if len(operands) == 2:
         x, labels = _product(b, call, (x, labels), (operands[1 - at], ins[1 - at]), out)
     return _ordered(b, call, x, labels, out)
@@ -53,6 +59,13 @@ def _labels(equation: str, ranks: list[int]) -> tuple[list[str], str]:
         joined = "".join(ins)
         out = spare + "".join(sorted(each for each in set(joined) if joined.count(each) == 1 and each not in spare))
     return ins, out.replace("...", spare)
+
+
+def _is_shared(labels: str, own: str, out: str) -> bool:
+    """Whether a constant has a matrix for each place along dimensions of the value, which the result has as well."""
+    both = set(labels[1:]) & set(own)
+    once = len(set(labels)) == len(labels) and len(set(own)) == len(own)
+    return once and bool(both & set(out)) and bool(both - set(out)) and set(own) - both <= set(out)
 
 
 def _product(

@@ -142,7 +142,10 @@ class Frames(Conv):
 
 
 class Conv3d(WidthLayer):
-    """3-d convolution. ``padding``: (front, back, top, bottom, left, right)."""
+    """3-d convolution, of one clip a sample or of several, ``[N, C, k, D, H, W]``.
+
+    ``padding``: (front, back, top, bottom, left, right).
+    """
 
     def __init__(
         self, name: str, weight: Tensor, bias: Tensor | None, n: int, widths: Sequence[int], clip: WeightClip,
@@ -153,6 +156,10 @@ class Conv3d(WidthLayer):
 
     def apply_weight(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Convolution; padding adds zeros."""
+        if x.dim() > 5:
+            clips = x.transpose(1, 2)
+            y = self.apply_weight(clips.flatten(0, 1), weight, bias)
+            return y.reshape(*clips.shape[:2], *y.shape[1:]).transpose(1, 2)
         front, back, top, bottom, left, right = self.padding
         padding = (front, top, left)
         if padding != (back, bottom, right):

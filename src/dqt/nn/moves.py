@@ -134,17 +134,20 @@ def _possible(b: Builder, call: fx.Node, before: Placement) -> Iterator[Placemen
     yield from sorted(ways, key=lambda each: each.before != before.before)
 
 
-def on_two(b: Builder, call: fx.Node, first: Tensor) -> Tensor:
+def on_two(b: Builder, call: fx.Node, first: Tensor, *, of_shape: bool = False) -> Tensor:
     """What ``call`` computes for a batch of two samples, with ``first`` in the place of its first operand.
 
     Other activations among its operands are zeros.
+
+    Args:
+        of_shape: what these hold changes no more than the numbers of the result.
     """
 
     def value(arg: fx.Node) -> Any:
         if b.constants.known(arg):
             return b.constants.value(arg, 2)
         held = arg.meta["val"]
-        if not held.is_floating_point():
+        if not held.is_floating_point() and not of_shape:
             raise b.unsupported(call, f"reads indices or a mask, {arg.name}, that are computed from the input")
         return torch.zeros([b.constants.number(d, 2) for d in held.shape], dtype=held.dtype)
 

@@ -51,6 +51,7 @@ class Operator:
     Attributes:
         kind: what a :class:`~dqt.nn.graph.Node` calls it.
         aten: ATen operator -> what appends its nodes. Empty for operators that dqt itself adds.
+        whole: the same for operands that are whole numbers of the input, such as tokens, and what is computed of them.
         own_quantizer: its result becomes codes of a quantizer of its own, which can be the clamp of a ReLU after it.
         keeps_sign: its result is never negative where its operands never are.
         int32_result: its result is a sum that may stay int32, because an output shows it; that of a layer always may.
@@ -67,6 +68,7 @@ class Operator:
     fake: Fake
     emit: Emit
     aten: Mapping[str, Handler] = field(default_factory=dict)
+    whole: Mapping[str, Handler] = field(default_factory=dict)
     own_quantizer: bool = False
     keeps_sign: bool = False
     int32_result: bool = False
@@ -90,6 +92,12 @@ def operators() -> Mapping[str, Operator]:
 def handlers() -> Mapping[str, Handler]:
     """ATen operator -> what appends its nodes: all that can be captured."""
     return {name: handler for each in operators().values() for name, handler in each.aten.items()}
+
+
+@cache
+def whole_handlers() -> Mapping[str, Handler]:
+    """ATen operator -> what appends its nodes where its operands are whole numbers of the input."""
+    return {name: handler for each in operators().values() for name, handler in each.whole.items()}
 
 
 @cache

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,6 +125,11 @@ class Placements:
         if call not in self._of:
             self._of[call] = self._inferred(call)
         return self._of[call]
+
+    def note(self, call: fx.Node) -> None:
+        """Infer the placement of a value now, for what reads it, unless it is none of one batch."""
+        with suppress(UnsupportedError):
+            self.of(call)
 
     def _inferred(self, call: fx.Node) -> Placement:
         sizes, dim = self.batched(call)

@@ -34,6 +34,7 @@ from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Kind, Quantizer
 from dqt.nn.scales import Held, RowAffine, Rows, Scale
 from dqt.nn.ties import tie
+from dqt.nn.traced import as_module
 from dqt.nn.variants import Variant, joint, with_constants
 
 DEFAULT_MOMENTUM = 0.1
@@ -173,7 +174,7 @@ def _model(model: Any) -> nn.Module:
         raise InputError(f"dqt.prepare takes a torch module, not an object of type {type(model).__name__}")
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError("dqt.prepare takes a torch module, not a scripted or traced one: pass the module before that")
-    model = unwrapped(model)
+    model = as_module(unwrapped(model))
     if any(isinstance(module, Net) for module in model.modules()):
         raise InputError("the model is, or holds, a network that dqt.prepare made already: pass the float model")
     return model

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from dqt.arith.plan import Plan
 from dqt.program.evaluate import Comparison, Evaluation
 from dqt.program.pixels import class_name
 from dqt.program.planned import accumulator_bits
 from dqt.program.task import CLASSIFICATION, Task
-from dqt.report.results import Auto, EngineName, Kind, LayerRecord, Metric, Results, Row, Sample, Served
+from dqt.report.records import Auto, EngineName, LayerRecord, Metric, Sample, Served, Time
+from dqt.report.results import Kind, Results, Row
 
 if TYPE_CHECKING:
     from dqt.program.program import Program
 
 SHOWN = 8
-"""How many of the easiest and of the hardest samples a report shows."""
+"""How many of the easiest and of the hardest samples a report shows, and as many again between them."""
+COLUMNS = 120
+"""Samples of the map of widths by layer and sample."""
+THUMBNAIL = 128
+"""Pixels of a kept image's longer side, at most: larger ones are made smaller."""
 
 
 def layers_of(program: Program) -> tuple[LayerRecord, ...]:
@@ -91,13 +99,19 @@ def auto_of(program: Program, found: Evaluation, targets: Any, images: npt.NDArr
             values, counts = np.unique(found.widths[:, i], return_counts=True)
             histogram[layer.name] = dict(zip(values.tolist(), counts.tolist(), strict=True))
     samples: list[Sample] = []
+    order = np.argsort(found.bitops, kind="stable")
     if images is not None and images.ndim == 4 and images.shape[1] in (1, 3):
-        order = np.argsort(found.bitops, kind="stable")
         count = min(SHOWN, len(order) // 2)
         words = _words(program, found, targets)
-        samples += [_sample(found, words, images, i, "easy") for i in order[:count]]
-        samples += [_sample(found, words, images, i, "hard") for i in order[::-1][:count]]
-    return Auto(histogram=histogram, samples=tuple(samples))
+        parts = (("easy", order[:count]), ("hard", order[::-1][:count]), ("between", _even(order[count:-count], SHOWN)))
+        samples = [_sample(found, words, images, i, difficulty) for difficulty, part in parts for i in part]
+    shown = ("".join(str(width) for width in found.widths[i]) for i in _even(order, COLUMNS))
+    return Auto(histogram=histogram, samples=tuple(samples), by_sample=tuple(shown))
+
+
+def _even(order: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """At most ``count`` of ``order``, at even distances, the first and the last among them."""
+    return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.int64))]
 
 
 def _words(program: Program, found: Evaluation, targets: Any) -> Callable[[int], tuple[str, str]]:
@@ -121,14 +135,36 @@ def _sample(
     difficulty: Any,
 ) -> Sample:
     label, prediction = words(i)
-    picture = images[i, 0] if images.shape[1] == 1 else images[i].transpose(1, 2, 0)
     return Sample(
-        image=picture.tolist(),
+        image=_picture(images[i]),
         widths=tuple(found.widths[i].tolist()),
         label=label,
         prediction=prediction,
         difficulty=difficulty,
     )
+
+
+def _picture(image: npt.NDArray[np.uint8]) -> Any:
+    """Pixels ``[C, H, W]`` as rows of values; as the text of a smaller PNG, if they are many."""
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    if max(pixels.shape[:2]) <= THUMBNAIL:
+        return pixels.tolist()
+    small = Image.fromarray(pixels)
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def timed(results: Results, times: Mapping[str, tuple[float, float, float]], words: str) -> Results:
+    """The results with the times of their rows.
+
+    Args:
+        times: label -> milliseconds of a sample: median, 10th and 90th percentile.   words: how they were measured.
+    """
+    known = {label: Time(ms=ms, p10=p10, p90=p90) for label, (ms, p10, p90) in times.items()}
+    rows = tuple(row.model_copy(update={"time": known.get(row.label)}) for row in results.rows)
+    return results.model_copy(update={"rows": rows, "timing": words})
 
 
 def results_of(

@@ -1,37 +1,22 @@
-"""One self-contained HTML page of a run's results: no script, no network, light and dark."""
+"""One self-contained HTML page of a run's results, or of two: no network, light and dark.
+
+The page is whole without its script, which sorts tables, shows what is under the pointer and switches the theme.
+"""
 
 from __future__ import annotations
 
 import base64
-import io
+import hashlib
 import os
-from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 from string import Template
 
-import numpy as np
-from PIL import Image
-
 from dqt.arith.files import write_file
 from dqt.program.task import PERCENT
-from dqt.report.plots import NARROW, accuracy_svg
-from dqt.report.results import Auto, LayerRecord, Results, Row, Sample, mean_width
-from dqt.report.tables import (
-    COMPARISON,
-    as_good,
-    columns,
-    facts,
-    percent,
-    quantity,
-    row_cells,
-    row_head,
-    score,
-    verdict,
-)
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""The browser itself refuses anything that is not on the page."""
+from dqt.report import cards, compare, sections, widths
+from dqt.report.results import Results
+from dqt.report.tables import facts, score, verdict
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -46,10 +31,10 @@ $css</style>
 <body>
 <main>
 <header>
+<button id="theme" type="button" hidden>theme: as the system</button>
 <h1>$name</h1>
 <p class="lead">$headline</p>
-<p class="note">$facts</p>
-$verdict
+$facts
 </header>
 $sections
 <footer>BitOPs: multiply-accumulates times the weights' width times the activations' width, summed over the layers that
@@ -57,40 +42,64 @@ carry a width; where the widths depend on the input, the mean over the samples o
 Served = defined: of the samples that were compared, those on which the engine gave every integer that the
 interpreter gives, which defines the program.</footer>
 </main>
+<div id="tip" role="tooltip" hidden></div>
+<script>$script</script>
 </body>
 </html>
 """)
 
 
-def write_page(results: Results, path: str | os.PathLike[str]) -> None:
-    """Write the page to the file ``path``.
+def write_page(results: Results, path: str | os.PathLike[str], other: Results | None = None) -> None:
+    """Write the page to the file ``path``; of two runs, if there is an ``other``.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ResultsError: the two are judged by different metrics.
         OSError: it cannot be written, see :func:`dqt.arith.files.write_file`.
     """
-    write_file(path, page(results))
+    write_file(path, page(results, other))
 
 
-def page(results: Results) -> str:
+def page(results: Results, other: Results | None = None) -> str:
     """The page as text.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ResultsError: the two are judged by different metrics.
     """
-    sections = [_chart(results), _runs(results), _heat_map(results)]
-    if results.auto is not None:
-        sections += [_histogram(results, results.auto), _samples(results, results.auto)]
+    if other is not None:
+        compare.comparable(results, other)
+    parts = _alone(results) if other is None else _beside(results, other)
+    every = [results] if other is None else [results, other]
+    script = files("dqt.report").joinpath("page.js").read_text(encoding="utf-8")
     return PAGE.substitute(
-        policy=escape(POLICY),
-        name=escape(results.name),
+        policy=escape(_policy(script)),
+        name=escape(" and ".join(one.name for one in every)),
         css=files("dqt.report").joinpath("page.css").read_text(encoding="utf-8"),
-        headline=escape(headline(results)),
-        facts=escape(facts(results)),
+        headline=escape(headline(results) if other is None else compare.headline(results, other)),
+        facts="\n".join(_facts(one, named=other is not None) for one in every),
         judged=escape(_judged(results)),
-        verdict=_verdict(results),
-        sections="\n".join([*filter(None, sections), _accumulators(results.layers)]),
+        sections="\n".join(filter(None, parts)),
+        script=script,
     )
+
+
+def _policy(script: str) -> str:
+    """The browser itself refuses anything that is not on the page, and every script but this one."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+
+
+def _alone(results: Results) -> list[str]:
+    parts = [sections.charts(results), sections.runs(results), widths.by_layer(results)]
+    if results.auto is not None:
+        auto = results.auto
+        parts += [widths.histogram(results, auto), widths.by_sample(results, auto)]
+        parts += [cards.extremes(results, auto), cards.by_width(results, auto)]
+    return [*parts, sections.layers(results)]
+
+
+def _beside(first: Results, second: Results) -> list[str]:
+    parts = [sections.charts(first, second), sections.beside(first, second), widths.by_layer(first, second)]
+    return parts + [sections.runs(each, i, f"Every run of {each.name}") for i, each in enumerate((first, second))]
 
 
 def headline(results: Results) -> str:
@@ -115,186 +124,20 @@ def headline(results: Results) -> str:
 def _judged(results: Results) -> str:
     if results.metric is None:
         return (
-            "Accuracy: top-1. Agreement: the share of samples on which the integer program and the trained network "
-            "give the same class."
+            "Accuracy: top-1. Agreement: relative frequency of samples on which the integer program and the trained "
+            "network give the same class."
         )
     better = "larger" if results.metric.higher else "smaller"
     return (
-        f"{results.metric.name}: {better} is better. Agreement: the share of answers that the integer program and the "
-        "trained network have in common."
+        f"{results.metric.name}: {better} is better. Agreement: relative frequency of answers that the integer program "
+        "and the trained network have in common."
     )
 
 
-def _verdict(results: Results) -> str:
+def _facts(results: Results, *, named: bool) -> str:
+    """What was run, and whether its integers are those that are defined."""
+    name = f"{results.name}: " if named else ""
     said = verdict(results)
     kind = "differs" if any(row.differs for row in results.rows) else "note"
-    return f"<p class='{kind}'>{escape(said)}</p>" if said else ""
-
-
-def _chart(results: Results) -> str:
-    return f"""<section>
-<h2>{_title(results)} against BitOPs</h2>
-<figure>
-{accuracy_svg(results)}{accuracy_svg(results, NARROW)}
-<figcaption id="chart-caption">Each point is one way to run the same file. The line is the frontier: up to each cost,
-the best {_title(results) if results.metric else "accuracy"} that any run reaches.</figcaption>
-</figure>
-</section>"""
-
-
-def _title(results: Results) -> str:
-    return "Accuracy" if results.metric is None else escape(results.metric.name)
-
-
-def _runs(results: Results) -> str:
-    best = {row.label for row in results.best}
-    kept, heads = columns(results), row_head(results)
-    head = "".join(f"<th scope='col'>{escape(heads[i])}</th>" for i in kept)
-    body = []
-    for row in results.rows:
-        cells = row_cells(results, row)
-        classes = f"{row.kind} best" if row.label in best else row.kind
-        first = f"<th scope='row'><span class='dot'></span>{escape(cells[0])}</th>"
-        wrong, mark = COMPARISON if row.differs else None, " class='differs'"
-        rest = "".join(f"<td{mark if i == wrong else ''}>{escape(cells[i])}</td>" for i in kept[1:])
-        body.append(f"<tr class='{classes}'>{first}{rest}</tr>")
-    table = f"<table class='runs'><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-    return f"""<section>
-<h2>Every run</h2>
-<p class="note">Bold: on the frontier, no other run is as cheap and {escape(as_good(results))}.</p>
-<div class="scroll">{table}</div>
-</section>"""
-
-
-def _heat_map(results: Results) -> str:
-    rows = [row for row in results.rows if row.widths]
-    if not rows:
-        return ""
-    head = "".join(f"<th scope='col'><span>{escape(layer.name)}</span></th>" for layer in results.layers)
-    body = "".join(f"<tr><th scope='row'>{escape(row.label)}</th>{_heat_cells(results, row)}</tr>" for row in rows)
-    table = f"<table class='heat'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"""<section>
-<h2>Widths by layer</h2>
-<p class="note">Bits of the weights; where the activations' width differs, both. Where the widths depend on the input,
-the mean.</p>
-<div class="scroll">{table}</div>
-</section>"""
-
-
-def _heat_cells(results: Results, row: Row) -> str:
-    cells = []
-    for layer in results.layers:
-        weights, inputs = row.widths[layer.name]
-        text = _bits(weights) if weights == inputs else f"{_bits(weights)}/{_bits(inputs)}"
-        title = f"{row.label}, {layer.name}: weights {_bits(weights)}, activations {_bits(inputs)} bits"
-        style = _shade((weights + inputs) / 2, results.master)
-        cells.append(f"<td {style} title='{escape(title)}'>{text}</td>")
-    return "".join(cells)
-
-
-def _histogram(results: Results, auto: Auto) -> str:
-    widths = sorted({width for counts in auto.histogram.values() for width in counts})
-    key = "".join(f"<span {_shade(width, results.master)}>{width}</span>" for width in widths)
-    chosen = [(layer.name, auto.histogram[layer.name]) for layer in results.layers if layer.name in auto.histogram]
-    if len(chosen) > 1 and all(counts == chosen[0][1] for _, counts in chosen):  # one width for the whole network
-        chosen = [(f"all {len(chosen)} layers", chosen[0][1])]
-    rows = [_chosen(results, name, counts) for name, counts in chosen]
-    head = "<tr><th scope='col'>layer</th><th scope='col'>mean</th><th scope='col'>share of the samples</th></tr>"
-    return f"""<section>
-<h2>What the controller chose</h2>
-<p class="note">For each layer, the share of the samples that ran it at each width.</p>
-<div class="key">bits {key}</div>
-<div class="scroll"><table class="bars"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>
-</section>"""
-
-
-def _chosen(results: Results, name: str, counts: dict[int, int]) -> str:
-    bar = "".join(_segment(width, counts[width] / sum(counts.values()), results.master) for width in sorted(counts))
-    first = f"<th scope='row'>{escape(name)}</th><td>{mean_width(counts):.2f}</td>"
-    return f"<tr>{first}<td><div class='bar'>{bar}</div></td></tr>"
-
-
-def _segment(width: int, share: float, master: int) -> str:
-    if not share:
-        return ""
-    title = f"{width} bits: {percent(share, 1)}"
-    return f"<i style='--w:{_level(width, master)};width:{100 * share:.3f}%' title='{title}'></i>"
-
-
-def _samples(results: Results, auto: Auto) -> str:
-    groups = []
-    for difficulty, words in (("easy", "Easiest: the fewest BitOPs"), ("hard", "Hardest: the most BitOPs")):
-        chosen = [sample for sample in auto.samples if sample.difficulty == difficulty]
-        if chosen:
-            cards = "".join(_card(results, sample) for sample in chosen)
-            groups.append(f"<h3>{words}</h3><div class='samples'>{cards}</div>")
-    if not groups:
-        return ""
-    return f"""<section>
-<h2>Easy and hard inputs</h2>
-<p class="note">Under each input, the widths that its layers got, from the first to the last.</p>
-{"".join(groups)}
-</section>"""
-
-
-def _card(results: Results, sample: Sample) -> str:
-    right = sample.label == sample.prediction
-    verdict = "" if right else f" <span class='wrong'>read as {escape(sample.prediction)}</span>"
-    bars = "".join(
-        f"<i style='--w:{_level(width, results.master)}' title='{escape(layer.name)}: {width} bits'></i>"
-        for layer, width in zip(results.layers, sample.widths, strict=True)
-    )
-    chosen = [
-        width
-        for layer, width in zip(results.layers, sample.widths, strict=True)
-        if results.auto is None or layer.name in results.auto.histogram
-    ]
-    mean = sum(chosen) / len(chosen) if chosen else 0.0
-    return (
-        f"<div class='sample'><img alt='{escape(sample.label)}' src='{_data_uri(sample)}'>"
-        f"<p>{escape(sample.label)}{verdict}<br>mean {mean:.1f} bits</p><div class='strip'>{bars}</div></div>"
-    )
-
-
-def _accumulators(layers: Iterable[LayerRecord]) -> str:
-    rows = []
-    for layer in layers:
-        bits = layer.accumulator_bits
-        bar = f"<div class='bar'><i class='proved' style='width:{min(100, 100 * bits / 32):.3f}%'></i></div>"
-        cells = _cells((quantity(layer.macs), quantity(layer.weights), str(bits)))
-        rows.append(f"<tr><th scope='row'>{escape(layer.name)}</th>{cells}<td>{bar}</td></tr>")
-    head = "".join(f"<th scope='col'>{text}</th>" for text in ("layer", "MACs", "weights", "bits", "of 32"))
-    return f"""<section>
-<h2>Accumulators</h2>
-<p class="note">Bits that hold every sum which any input can produce at any width, proved from the weights. A program
-needs 32 or fewer.</p>
-<div class="scroll"><table class="bars"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>
-</section>"""
-
-
-def _data_uri(sample: Sample) -> str:
-    if isinstance(sample.image, str):
-        return f"data:image/png;base64,{sample.image}"
-    buffer = io.BytesIO()
-    Image.fromarray(np.array(sample.image, dtype=np.uint8)).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _cells(texts: Iterable[str]) -> str:
-    return "".join(f"<td>{escape(text)}</td>" for text in texts)
-
-
-def _level(width: float, master: int) -> str:
-    """A width as a number in [0, 1] for the style sheet: 1 bit is 0, the master 1."""
-    return f"{(width - 1) / max(1, master - 1):.3f}"
-
-
-def _shade(width: float, master: int) -> str:
-    """A cell's colour. Between the two halves is a gap: on the tones of the middle neither text colour can be read."""
-    level = float(_level(width, master))
-    high, tone = (" high", 0.4 + 0.6 * level) if level > 0.5 else ("", 0.6 * level)
-    return f"class='bits{high}' style='--w:{tone:.3f}'"
-
-
-def _bits(width: float) -> str:
-    return f"{width:.0f}" if float(width).is_integer() else f"{width:.1f}"
+    checked = f"\n<p class='{kind}'>{escape(name + said)}</p>" if said else ""
+    return f"<p class='note'>{escape(name + facts(results))}</p>{checked}"

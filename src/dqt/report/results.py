@@ -6,91 +6,42 @@ and counts everything that ran (the controller, every pass of a cascade).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from dqt.arith.files import write_file
+from dqt.report.records import (
+    TOP1,
+    Auto,
+    Bits,
+    Count,
+    EngineName,
+    Fraction,
+    LayerRecord,
+    MeanBits,
+    Metric,
+    Record,
+    Served,
+    Time,
+)
 
 FILE = "results.json"
 VERSION = 1
 MOST = 1e30
 """Beyond any network, and small enough to draw."""
-PNG = b"\x89PNG\r\n\x1a\n"
 
 Kind = Literal["uniform", "plan", "auto", "cascade", "random"]
-EngineName = Literal["native", "interpret"]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Bits = Annotated[int, Field(ge=1, le=8)]
-MeanBits = Annotated[float, Field(ge=1, le=8)]
-Pixel = Annotated[int, Field(ge=0, le=255)]
-Grey = list[list[Pixel]]
-Colour = list[list[list[Pixel]]]
 
 
 class ResultsError(ValueError):
     """A results file that cannot be read; the message names the file, the place in it and what is wrong."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LayerRecord(_Record):
-    """One layer that carries a width.
-
-    Attributes:
-        name: as in the model.
-        macs: multiply-accumulates per sample.
-        weights: number of weights.
-        accumulator_bits: two's complement bits that hold every accumulator, as proved when the program was made.
-    """
-
-    name: str
-    macs: Count
-    weights: Count
-    accumulator_bits: Annotated[int, Field(ge=1, le=64)]
-
-
-class Served(_Record):
-    """The engine that ran a row beside the interpreter, which defines the integers.
-
-    Attributes:
-        samples: how many were compared, spread over the test set.   equal: on how many every integer is the same.
-    """
-
-    samples: Annotated[int, Field(ge=1)]
-    equal: Count
-
-    @model_validator(mode="after")
-    def _no_more_than_all(self) -> Self:
-        if self.equal > self.samples:
-            raise ValueError(f"{self.equal} equal samples of {self.samples}")
-        return self
-
-
-class Metric(_Record):
-    """What the rows are judged by, where that is not top-1.
-
-    Attributes:
-        name: such as ``RMSE``.   unit: ``%`` where values are fractions.   higher: whether larger is better.
-    """
-
-    name: Annotated[str, Field(min_length=1)]
-    unit: str = ""
-    higher: bool = True
-
-
-TOP1 = Metric(name="top-1", unit="%")
-
-
-class Row(_Record):
+class Row(Record):
     """One way to run the network.
 
     Attributes:
@@ -107,12 +58,13 @@ class Row(_Record):
         bitops: per sample.
         share: ``bitops`` as a share of the BitOPs with every layer at the master width.
         served: whether the engine gave the integers of the interpreter; None if that was not compared.
+        time: of one sample, if it was measured.
     """
 
     label: Annotated[str, Field(min_length=1)]
     kind: Kind
     bits: Bits | None = None
-    widths: dict[str, tuple[MeanBits, MeanBits]] = {}
+    widths: dict[str, tuple[MeanBits, MeanBits]] = Field(default_factory=dict)
     accuracy_trained: Fraction | None = None
     accuracy_integer: Fraction | None = None
     metric_trained: float | None = None
@@ -121,6 +73,7 @@ class Row(_Record):
     bitops: Annotated[float, Field(ge=0, le=MOST)]
     share: Annotated[float, Field(gt=0, le=MOST)]
     served: Served | None = None
+    time: Time | None = None
 
     @property
     def score(self) -> float:
@@ -152,52 +105,7 @@ class Row(_Record):
         return self
 
 
-class Sample(_Record):
-    """One input and the widths it got.
-
-    Attributes:
-        image: rows of grey levels ``[H][W]`` or of colours ``[H][W][3]``, 0..255; or the base64 text of a PNG.
-        widths: one width per layer, in the order of ``Results.layers``.
-        label: the true class.   prediction: the program's. Of other tasks both are what the sample contributes.
-        difficulty: one of the inputs that took the fewest BitOPs (``easy``) or the most (``hard``).
-    """
-
-    image: str | Grey | Colour
-    widths: tuple[Bits, ...]
-    label: str
-    prediction: str
-    difficulty: Literal["easy", "hard"]
-
-    @model_validator(mode="after")
-    def _image_is_one(self) -> Self:
-        image = self.image
-        if isinstance(image, str):
-            try:
-                data = base64.b64decode(image, validate=True)
-            except (binascii.Error, ValueError):
-                data = b""
-            if not data.startswith(PNG):
-                raise ValueError("image is text, but not the base64 of a PNG file")
-        elif not image or not image[0] or any(len(row) != len(image[0]) for row in image):
-            raise ValueError("image needs at least one row, and rows of one length")
-        elif any(isinstance(pixel, list) and len(pixel) != 3 for row in image for pixel in row):
-            raise ValueError("a colour image needs three values a pixel")
-        return self
-
-
-class Auto(_Record):
-    """What the controller did over the test set.
-
-    Attributes:
-        histogram: layer name -> width -> number of samples that got it.
-        samples: some of the easiest and hardest inputs.
-    """
-
-    histogram: dict[str, dict[Bits, Count]]
-    samples: tuple[Sample, ...] = ()
-
-
-class Results(_Record):
+class Results(Record):
     """Everything that a report shows.
 
     Attributes:
@@ -207,6 +115,7 @@ class Results(_Record):
         master: the master width.
         engine: what ran the program; None in files that do not say it.
         metric: what the rows are judged by; None: top-1.
+        timing: how times were measured, in words.
         layers: in execution order.   rows: at least one.   auto: if the network has a controller.
     """
 
@@ -218,6 +127,7 @@ class Results(_Record):
     master: Bits = 8
     engine: EngineName | None = None
     metric: Metric | None = None
+    timing: str | None = None
     layers: Annotated[tuple[LayerRecord, ...], Field(min_length=1)]
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     auto: Auto | None = None
@@ -263,6 +173,9 @@ class Results(_Record):
         for index, sample in enumerate(auto.samples):
             if len(sample.widths) != len(names):
                 raise ValueError(f"auto.samples.{index}: {len(sample.widths)} widths for {len(names)} layers")
+        for index, digits in enumerate(auto.by_sample):
+            if len(digits) != len(names):
+                raise ValueError(f"auto.by_sample.{index}: {len(digits)} widths for {len(names)} layers")
 
 
 def load_results(path: str | os.PathLike[str]) -> Results:

@@ -43,7 +43,8 @@ TRAINED, INTEGER, AGREEMENT, COMPARISON = 1, 2, 3, 4
 def row_head(results: Results) -> tuple[str, ...]:
     """The heads of the main table."""
     name = "accuracy" if results.metric is None else results.metric.name
-    return ("run", f"{name} trained", f"{name} integer", "agreement", SERVED, "BitOPs", "share", "weights read")
+    heads = ("agreement", SERVED, "BitOPs", "relative BitOPs", "weights read", "time")
+    return ("run", f"{name} trained", f"{name} integer", *heads)
 
 
 def score(results: Results, value: float | None) -> str:
@@ -69,7 +70,15 @@ def row_cells(results: Results, row: Row) -> tuple[str, ...]:
         quantity(row.bitops),
         percent(row.share, 1),
         NONE if read is None else quantity(read, "B"),
+        NONE if row.time is None else f"{row.time.ms:.3g} ms",
     )
+
+
+def row_values(results: Results, row: Row) -> tuple[float | None, ...]:
+    """The numbers by which the cells of a row are sorted; None of its name, and of what is not known."""
+    served = None if row.served is None else row.served.equal
+    read, ms = weight_bytes(results, row), None if row.time is None else row.time.ms
+    return (None, row.trained, row.score, row.agreement, served, row.bitops, row.share, read, ms)
 
 
 def facts(results: Results) -> str:
@@ -100,8 +109,11 @@ def verdict(results: Results) -> str:
     return f"{SERVED} on {least:,} of {least:,} samples {where}: the engine gave the integers of the interpreter."
 
 
-def markdown(results: Results) -> str:
-    """The results as Markdown: the main table, the layers, and the controller's widths if there is one."""
+def markdown(results: Results, *beside: tuple[Sequence[str], Iterable[Sequence[str]]]) -> str:
+    """The results as Markdown: the main table, the layers, and the controller's widths if there is one.
+
+    ``beside``: head and rows of more tables, such as those of a comparison with another run.
+    """
     best = {row.label for row in results.best}
     kept, heads = columns(results), row_head(results)
     rows = []
@@ -123,6 +135,9 @@ def markdown(results: Results) -> str:
     ]
     if results.auto is not None:
         parts += ["## Widths that the controller chose", _histogram(results)]
+    for head, lines in beside:
+        rows = [[_escaped(cell) for cell in line] for line in lines]
+        parts += ["## Beside another run", _table([_escaped(name) for name in head], rows)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -76,8 +76,17 @@ def float_model(part: FloatPart, section: str = "model") -> nn.Module:
         raise RecipeError(f"{section}.factory {part.factory!r} raised {raised(error)}") from error
     if not isinstance(model, nn.Module):
         raise RecipeError(f"{section}.factory {part.factory!r}: returned a {type(model).__name__}, not an nn.Module")
-    if part.weights:
-        _load_weights(model, Path(part.weights).expanduser(), section)
+    return with_weights(model, part.weights, section)
+
+
+def with_weights(model: nn.Module, weights: str | None, section: str = "model") -> nn.Module:
+    """``model`` with the state of a ``.safetensors`` file, if one is given.
+
+    Raises:
+        RecipeError: it cannot be read, or holds other tensors than the model.
+    """
+    if weights:
+        _load_weights(model, Path(weights).expanduser(), section)
     return model
 
 

@@ -73,9 +73,9 @@ def fit(
     follow ``recipe.seed`` alone. Warnings of known failures go to the logger ``dqt.train``.
 
     Args:
-        train, valid: a data set of :mod:`dqt.train.data`, a torch Dataset or DataLoader of (input, target) pairs, or a
-            pair of tensors; a dict or tuple of inputs, where the network takes several. Without ``valid`` nothing is
-            validated and no ``best.ckpt`` is written.
+        train: a data set of :mod:`dqt.train.data`, a torch Dataset or DataLoader of (input, target) pairs, or a pair of
+            tensors; a dict or tuple of inputs, where the network takes several.
+        valid: as ``train``; without it nothing is validated and no ``best.ckpt`` is written.
         recipe: default ``run.recipe``, or ``Recipe()``.
         run_dir: gets ``last.ckpt``, ``best.ckpt`` (best mean of the metric over the validated plans),
             ``history.jsonl`` and ``tensorboard``; None: nothing is written.

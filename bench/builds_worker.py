@@ -19,15 +19,15 @@ import dqt
 class Worker:
     """What has been loaded so far."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, isa: str | None) -> None:
+        self.folder, self.isa = folder, isa
         self.runtimes: dict[str, dqt.Runtime] = {}
         self.nets: dict[str, Any] = {}
 
     def run(self, network: str, width: int, batch: int, times: int) -> float:
         """Seconds of processor time of the fastest of some runs."""
         if network not in self.runtimes:
-            self.runtimes[network] = dqt.Runtime(self.folder / f"{network}.dqt", threads=1)
+            self.runtimes[network] = dqt.Runtime(self.folder / f"{network}.dqt", threads=1, isa=self.isa)
         runtime = self.runtimes[network]
         side = 32 if network == "resnet20" else 224
         x = np.random.default_rng(0).normal(size=(batch, 3, side, side)).astype(np.float32)
@@ -36,11 +36,11 @@ class Worker:
     def load(self, network: str) -> float:
         """Seconds from a path to the first answer at 8 bits."""
         x = np.zeros((1, 3, 224, 224), dtype=np.float32)
-        return _seconds(lambda: dqt.Runtime(self.folder / f"{network}.dqt", threads=1)(x, 8))
+        return _seconds(lambda: dqt.Runtime(self.folder / f"{network}.dqt", threads=1, isa=self.isa)(x, 8))
 
     def open(self, network: str) -> float:
         """Seconds from a path to a runtime."""
-        return _seconds(lambda: dqt.Runtime(self.folder / f"{network}.dqt", threads=1))
+        return _seconds(lambda: dqt.Runtime(self.folder / f"{network}.dqt", threads=1, isa=self.isa))
 
     def step(self, width: int) -> float:
         """Seconds of a training step of ResNet-20, batch 64."""
@@ -86,7 +86,7 @@ def _seconds(work: Any) -> float:
 
 def main() -> None:
     """Answer until the input ends."""
-    worker = Worker(Path(sys.argv[1]))
+    worker = Worker(Path(sys.argv[1]), sys.argv[2] or None)
     for line in sys.stdin:
         asked = json.loads(line)
         print(json.dumps(getattr(worker, asked.pop("what"))(**asked)), flush=True)

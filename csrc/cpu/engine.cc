@@ -7,6 +7,7 @@
 #include "../ir/bound.h"
 #include "executor.h"
 #include "lookup.h"
+#include "pairs.h"
 #include "sliced.h"
 #include "winograd.h"
 
@@ -124,6 +125,8 @@ Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forc
             layers[i] = packed(*linear, 1, slices ? Packing::slices : Packing::panels);
         }
     }
+    for (PackedLayer& layer : layers)
+        if (kernels.pair) choose_pairs(layer);
     drop_packed(program_);
     lay_out();
 }
@@ -163,8 +166,8 @@ Needs Engine::needs() const {
             std::max({winograd_scratch(program_, plan_, layers, *kernels_, thread_count_),
                       lookup_scratch(program_, layers, *kernels_, thread_count_), mat_mul_scratch(program_, thread_count_),
                       softmax_scratch(program_, thread_count_), attention_scratch(program_, plan_, thread_count_),
-                      attention_scratch(program_, plan_auto_, thread_count_),
-                      narrowed_aside(layers, program_.space)}),
+                      attention_scratch(program_, plan_auto_, thread_count_), narrowed_aside(layers, program_.space),
+                      pair_scratch(layers, thread_count_)}),
             program_.values.size(), program_.space.layers.size(), plan_.taps};
 }
 

@@ -48,6 +48,16 @@ struct Residual {
     Residual(int64_t k1, int64_t k2, int64_t k3, int32_t shift, int32_t lo, int32_t hi);
 };
 
+// A panel of 8-bit weights whose channels have changed places so that pairs of products fit 16 bits: see pairs.h.
+struct PairedPanel {
+    int windows;                     // of 16 channels; the last is filled with weights 0
+    const int8_t* weights;           // [vector][window][4 steps][16 columns][4 channels], without the excess
+    const uint8_t* places;           // [vector][window][16]: which channel of the window stands there
+    const int32_t* first;            // by vector, and one more: its first excess
+    const int32_t* steps;            // of each excess
+    const int8_t* excess;            // [16 columns][4 channels]
+};
+
 // One block: `rows` output pixels times one panel.
 struct Block {
     const uint8_t* in[MAX_ROWS];    // the first byte that each row reads
@@ -67,6 +77,7 @@ struct Block {
     int64_t slice = 0;              // of a sliced panel: bytes from slice to slice
     int input_shift = 0;            // the low bits of every code that are 0
     int product_bits = 16;          // of a weight as narrowed and of a code, without their low bits, together
+    const PairedPanel* paired = nullptr;  // the same panel in pairs, or null
 };
 using BlockKernel = void (*)(const Block&);
 
@@ -262,6 +273,10 @@ struct Kernels {
     BlockCosts costs = {};                  // needed where there is a choice
     IntegerKernels integers = {};
     RowKernels rows = {};
+    // Weights and places of a PairedPanel from a panel and the nibbles of its places, [vector][window][8]: low nibbles are
+    // the first eight places. Null: block kernels take no pairs.
+    void (*pair)(const int8_t* panel, int vectors, int steps, const uint8_t* nibbles, const PairedPanel& of,
+                 int8_t* weights, uint8_t* places) = nullptr;
 };
 
 #if defined(__x86_64__)

@@ -54,6 +54,14 @@ struct Panel {
     int64_t at;                          // the panel's place in start, m and c, a multiple of 16
 };
 
+// Which channels of each window of 16 make pairs, and what of the weights is multiplied apart: pairs.h.
+struct Pairs {
+    std::vector<uint8_t> places;     // [vector of 16 columns][window][8]: nibbles, of places k and k + 8
+    std::vector<int32_t> first;      // by vector, and one more: its first excess; empty where there are no pairs
+    std::vector<int32_t> steps;      // by excess: its step of 4 channels
+    Constants<int8_t> excess;        // [16 columns][4 channels]
+};
+
 // How one pair of widths reads the layer.
 struct Narrowing {
     uint32_t mask, middle[2];
@@ -72,6 +80,7 @@ struct PackedLayer {
     uint8_t weight_exponent[9] = {}, input_exponent[9] = {};  // by width: it reads a range 2^-e of the master's
     std::vector<Panel> panels;
     Bytes weight;
+    Pairs pairs;                         // at 8 by 8 bits, for Kernels::pair
     int64_t slice = 0;                   // of weights cut into slices: bytes from slice to slice; 0: they are whole
     int64_t lanes = 0;                   // of start, m and c
     std::vector<Constants<int32_t>> start;  // by width: -zero * sum T_b(w)

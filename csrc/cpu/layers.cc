@@ -7,6 +7,7 @@
 #include "choice.h"
 #include "cut.h"
 #include "lookup.h"
+#include "pairs.h"
 #include "rows.h"
 #include "sliced.h"
 #include "window.h"
@@ -269,7 +270,7 @@ class LayerExecution {
             const int64_t strip = small ? STRIP : some.last - some.first;
             for (int64_t first = some.first; first < some.last; first += strip) {
                 const Range these{first, std::min(first + strip, some.last)};
-                for (int64_t p = part.panels.first; p < part.panels.last; ++p) panel(layer, p, these);
+                for (int64_t p = part.panels.first; p < part.panels.last; ++p) panel(layer, p, these, t);
                 if (by_pixel && end.table) through_table(end, these);
             }
         });
@@ -277,7 +278,7 @@ class LayerExecution {
     }
 
     // One panel of channels over a range of output pixels, in blocks of nearly equal height.
-    void panel(const LayerRun& layer, int64_t p, Range pixels) {
+    void panel(const LayerRun& layer, int64_t p, Range pixels, int thread) {
         const std::vector<Panel>& panels = layer.packed.panels;
         const Panel& panel = panels[p];
         const Window& w = layer.w;
@@ -303,6 +304,8 @@ class LayerExecution {
         block.product_bits = layer.product_bits;
         block.columns = panel.columns;
         block.stored = stored_columns(layer.packed, panel, end.out);
+        const std::optional<PairedPanel> in_pairs = paired(run_, layer, panel, pixels.last - pixels.first, thread);
+        block.paired = in_pairs ? &*in_pairs : nullptr;
         const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;
         Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, end.out, end.other,
                       panel.group * w.group_bytes, int64_t{panel.first} * end.out.element()};

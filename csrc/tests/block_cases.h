@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "../cpu/pairs.h"
 #include "plain_formulas.h"
 
 namespace dqt {
@@ -22,7 +23,7 @@ struct BlockCase {
     Scale scale;
     Residual residual = random_residual();
 
-    BlockCase(int vectors, int rows, bool narrowed, int most_taps = 9)
+    BlockCase(int vectors, int rows, bool narrowed, int most_taps = 9, int most_weight = 128)
         : vectors(vectors), rows(rows), tap_count(std::min(most_taps, one_of({1, 1, 2, 3, 9}))),
           depth(4 * static_cast<int>(chance(20) ? pick(60, 140) : pick(1, 20))),
           columns(static_cast<int>(chance(50) ? 16 * vectors : pick(1, 16 * vectors))),
@@ -33,7 +34,7 @@ struct BlockCase {
         for (int t = 0; t < tap_count; ++t) taps.push_back(int64_t{pick(0, 3)} * depth + pick(0, 7));
         const auto size = static_cast<int>(*std::max_element(taps.begin(), taps.end())) + depth;
         for (int64_t i = 0; i < lanes; ++i) start.push_back(static_cast<int32_t>(pick(-1 << 24, 1 << 24)));
-        weight = numbers<int8_t>(int64_t{tap_count} * depth * lanes, -128, 127);
+        weight = numbers<int8_t>(int64_t{tap_count} * depth * lanes, -most_weight, most_weight - 1);
         for (int i = 0; i < rows; ++i) {
             in.push_back(numbers<uint8_t>(size, 0, 255));
             for (uint8_t& each : in.back()) each = static_cast<uint8_t>(each >> input_shift << input_shift);
@@ -73,6 +74,19 @@ struct BlockCase {
     std::vector<Codes> got(BlockKernel kernel) const {
         std::vector<Codes> out(rows, Codes(out_bytes(), UNTOUCHED));
         kernel(filled(out));
+        return out;
+    }
+    // The same by a panel whose channels stand in pairs.
+    std::vector<Codes> got_in_pairs(const Kernels& kernels) const {
+        std::vector<Codes> out(rows, Codes(out_bytes(), UNTOUCHED));
+        const int steps = tap_count * depth / 4;
+        Pairs pairs;
+        choose_pairs(panel.data(), vectors, steps, pairs);
+        Bytes scratch(pair_scratch(vectors, steps));
+        const PairedPanel made = paired(kernels, pairs, panel.data(), 0, vectors, steps, scratch.data());
+        Block b = filled(out);
+        b.paired = &made;
+        kernels.block[vectors / 2][0][rows - 1](b);
         return out;
     }
     Block filled(std::vector<Codes>& out) const {

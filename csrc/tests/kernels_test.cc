@@ -2,6 +2,8 @@
 //
 //   kernels_test [cases [set...]]
 //
+// Besides them, on x86, the AVX-VNNI set in the encoding of AVX-512.
+//
 // Prints one line for each set of kernels.inc; the exit status is 1 after the first difference. Inputs lie in
 // allocations of exactly their size, so that a sanitizer sees every read too far; around outputs lie guard bytes.
 #include <algorithm>
@@ -15,6 +17,9 @@
 #include "row_cases.h"
 
 namespace dqt {
+#if defined(__x86_64__)
+extern const Kernels kernels_avxvnni_evex;
+#endif
 namespace {
 
 // A set has the blocks of up to `most_rows` rows, and no others.
@@ -38,6 +43,18 @@ void test_blocks(const Kernels& k, int cases) {
                     for (int i = 0; i < rows; ++i)
                         equal(k, each.name() + ", row " + std::to_string(i), got[i], expected[i]);
                 }
+}
+
+// Weights that need no excess, some, and much of it.
+void test_pairs(const Kernels& k, int cases) {
+    for (int kind = 0; k.pair && kind < 3; ++kind)
+        for (int rows = 1; rows <= k.most_rows[kind]; ++rows)
+            for (int n = 0; n < cases; ++n) {
+                const BlockCase each(1 << kind, rows, false, 9, one_of({64, 80, 96, 128}));
+                const auto expected = each.expected(k.narrows), got = each.got_in_pairs(k);
+                for (int i = 0; i < rows; ++i)
+                    equal(k, "pairs, " + each.name() + ", row " + std::to_string(i), got[i], expected[i]);
+            }
 }
 
 void test_sliced(const Kernels& k, int cases) {
@@ -260,6 +277,7 @@ void test(const Kernels& k, int cases) {
     generator.seed(1);
     test_list(k);
     test_blocks(k, cases);
+    test_pairs(k, cases);
     test_sliced(k, cases);
     for (const LookupKernel& lookup : k.lookups) test_lookup(k, lookup, cases);
     test_depthwise(k, cases);
@@ -281,6 +299,9 @@ int main(int argc, char** argv) {
     };
 #define DQT_KERNELS(each) \
     if (wanted(dqt::kernels_##each.name)) dqt::test(dqt::kernels_##each, cases);
+#if defined(__x86_64__)
+    DQT_KERNELS(avxvnni_evex)
+#endif
 #include "../cpu/kernels.inc"
 #undef DQT_KERNELS
     return 0;

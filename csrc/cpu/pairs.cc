@@ -22,90 +22,101 @@ struct Pair {
     int a, b;
 };
 
-// One window's weights of 16 columns.
-struct Weights {
-    int16_t of[COLUMNS][WINDOW] = {};
-
+// One window's weights of 16 columns, in 16-bit lanes of a few 64-bit numbers: four columns are tested at once.
+class Weights {
+  public:
     Weights(const int8_t* panel, int vectors, int first, int steps) {
-        for (int s = first; s < std::min(first + WINDOW_STEPS, steps); ++s)
+        for (int s = first; s < std::min(first + WINDOW_STEPS, steps); ++s) {
+            const int8_t* from = panel + int64_t{s} * vectors * STEP_BYTES;
             for (int j = 0; j < COLUMNS; ++j)
-                for (int i = 0; i < 4; ++i)
-                    of[j][4 * (s - first) + i] = panel[(int64_t{s} * vectors * LANES + j) * 4 + i];
+                for (int i = 0; i < 4; ++i) of_[4 * (s - first) + i][j] = from[4 * j + i];
+        }
+        for (int i = 0; i < WINDOW; ++i)
+            for (int j = 0; j < COLUMNS; ++j) lanes_[i][j / 4] |= static_cast<uint64_t>(of_[i][j] + HALF) << 16 * (j % 4);
     }
-    // The channels that make a pair with channel i which fits in every column.
-    Set partners(int i) const {
-        uint16_t over[WINDOW] = {};
-        for (const auto& column : of)
-            for (int j = 0; j < WINDOW; ++j) {
-                const auto sum = static_cast<uint16_t>(column[i] + column[j] + MOST);
-                over[j] |= static_cast<uint16_t>(sum > 2 * MOST ? sum - 2 * MOST : 0);
-            }
-        unsigned fit = 0;
-        for (int j = 0; j < WINDOW; ++j) fit |= (over[j] == 0 && j != i ? 1u : 0u) << j;
-        return static_cast<Set>(fit);
+    int of(int channel, int column) const { return of_[channel][column]; }
+    // Whether two channels make a pair that fits in every column: -128 <= w1 + w2 < 128, so that the lanes' sums lie in
+    // [256, 512). (A sum of 128 would fit, too.)
+    bool fit(int a, int b) const {
+        uint64_t wrong = 0;
+        for (int k = 0; k < COLUMNS / 4; ++k) wrong |= (lanes_[a][k] + lanes_[b][k]) ^ (LANE * 0x100);
+        return (wrong & LANE * 0x300) == 0;
     }
+
+  private:
+    static constexpr int HALF = 192;                            // what a lane holds beside its weight
+    static constexpr uint64_t LANE = 0x0001'0001'0001'0001;
+
+    int8_t of_[WINDOW][COLUMNS] = {};
+    uint64_t lanes_[WINDOW][COLUMNS / 4] = {};
 };
 
 // A matching of the channels of a window: those with fewest partners choose first. What remains is paired anyhow, last.
 class Matching {
   public:
     explicit Matching(const Weights& weights) {
-        for (int i = 0; i < WINDOW; ++i) partners_[i] = weights.partners(i);
-        if (natural()) return;
-        Set left = static_cast<Set>(~0u), alone = 0;
-        while (left) {
-            const int a = neediest(left, left);
-            left = without(left, a);
-            const Set some = partners_[a] & left;
-            if (some == 0) {
+        if (natural(weights)) return;
+        find_partners(weights);
+        Set alone = 0;
+        while (left_) {
+            const int a = taken(left_);
+            const Set some = partners_[a] & left_;
+            if (some)
+                pairs_[count_++] = {a, taken(some)};
+            else
                 alone = static_cast<Set>(alone | 1u << a);
-                continue;
-            }
-            const int b = neediest(some, left);
-            left = without(left, b);
-            pairs_[count_++] = {a, b};
         }
         fitting_ = count_;
         while (alone) {
-            const int a = std::countr_zero(alone);
-            alone = without(alone, a);
-            const int b = std::countr_zero(alone);
-            alone = without(alone, b);
+            const int a = std::countr_zero(alone), b = std::countr_zero(static_cast<Set>(alone & (alone - 1)));
+            alone = static_cast<Set>(alone & ~(1u << a | 1u << b));
             if (!exchanged(a, b)) pairs_[count_++] = {a, b};
         }
-        // Pairs that an exchange has made stand behind those that do not fit: to the front with them.
-        const auto bad = std::ranges::partition(pairs_, [&](const Pair& p) { return (partners_[p.a] >> p.b & 1) != 0; });
+        // Pairs that an exchange has made may stand behind those that do not fit.
+        const auto bad = std::ranges::partition(pairs_, [&](const Pair& p) { return know(p.a, p.b); });
         fitting_ = WINDOW / 2 - static_cast<int>(std::ranges::size(bad));
     }
     const std::array<Pair, WINDOW / 2>& pairs() const { return pairs_; }
     int fitting() const { return fitting_; }  // so many pairs need no excess, those that stand first
 
   private:
-    static Set without(Set set, int i) { return static_cast<Set>(set & ~(1u << i)); }
-
-    bool natural() {
+    bool natural(const Weights& weights) {
         for (int k = 0; k < WINDOW / 2; ++k) {
             pairs_[k] = {2 * k, 2 * k + 1};
-            if (!(partners_[2 * k] >> (2 * k + 1) & 1)) return false;
+            if (!weights.fit(2 * k, 2 * k + 1)) return false;
         }
-        count_ = fitting_ = WINDOW / 2;
+        fitting_ = WINDOW / 2;
         return true;
     }
-    // The member of `set` with the fewest partners in `left`.
-    int neediest(Set set, Set left) const {
+    void find_partners(const Weights& weights) {
+        for (int a = 0; a < WINDOW; ++a)
+            for (int b = a + 1; b < WINDOW; ++b) {
+                const unsigned fit = weights.fit(a, b);
+                partners_[a] = static_cast<Set>(partners_[a] | fit << b);
+                partners_[b] = static_cast<Set>(partners_[b] | fit << a);
+                choices_[a] += static_cast<int>(fit);
+                choices_[b] += static_cast<int>(fit);
+            }
+    }
+    bool know(int a, int b) const { return (partners_[a] >> b & 1) != 0; }
+
+    // Takes the member of `some` with the fewest partners that are left.
+    int taken(Set some) {
         int best = 0, least = WINDOW;
-        for (; set; set = without(set, std::countr_zero(set))) {
-            const int i = std::countr_zero(set), count = std::popcount(static_cast<Set>(partners_[i] & left));
-            if (count < least) least = count, best = i;
+        for (unsigned set = some; set; set &= set - 1) {
+            const int i = std::countr_zero(set);
+            if (choices_[i] < least) least = choices_[i], best = i;
         }
+        left_ = static_cast<Set>(left_ & ~(1u << best));
+        for (unsigned set = partners_[best]; set; set &= set - 1) --choices_[std::countr_zero(set)];
         return best;
     }
     // Exchanges partners with a pair that fits, so that both pairs do.
     bool exchanged(int a, int b) {
         for (int k = 0; k < fitting_; ++k) {
             Pair& p = pairs_[k];
-            if (!(partners_[a] >> p.a & partners_[b] >> p.b & 1)) std::swap(p.a, p.b);
-            if (!(partners_[a] >> p.a & partners_[b] >> p.b & 1)) continue;
+            if (!know(a, p.a) || !know(b, p.b)) std::swap(p.a, p.b);
+            if (!know(a, p.a) || !know(b, p.b)) continue;
             pairs_[count_++] = {b, p.b};
             p.b = a;
             return true;
@@ -113,7 +124,8 @@ class Matching {
         return false;
     }
 
-    Set partners_[WINDOW];
+    Set partners_[WINDOW] = {}, left_ = static_cast<Set>(~0u);
+    int choices_[WINDOW] = {};
     std::array<Pair, WINDOW / 2> pairs_{};
     int count_ = 0, fitting_ = 0;
 };
@@ -127,9 +139,9 @@ std::pair<int8_t, int8_t> excess(int w1, int w2) {
 // The excess of the pairs of one step.
 void append_excess(const Weights& weights, const Pair* pairs, int step, Pairs& to) {
     to.steps.push_back(step);
-    for (const auto& column : weights.of)
+    for (int j = 0; j < COLUMNS; ++j)
         for (int k = 0; k < 2; ++k) {
-            const auto [first, second] = excess(column[pairs[k].a], column[pairs[k].b]);
+            const auto [first, second] = excess(weights.of(pairs[k].a, j), weights.of(pairs[k].b, j));
             to.excess.push_back(first);
             to.excess.push_back(second);
         }

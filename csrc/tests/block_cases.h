@@ -16,6 +16,7 @@ struct BlockCase {
     int narrow_out = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));  // where the kernels narrow what they store
     NarrowWeights narrow;
     int input_shift = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));
+    int ragged = 0;                  // bytes at the end of every segment that are no codes of it: their weights are 0
     std::vector<int64_t> taps;
     std::vector<int32_t> start;
     std::vector<int8_t> weight, panel;
@@ -40,6 +41,7 @@ struct BlockCase {
             for (uint8_t& each : in.back()) each = static_cast<uint8_t>(each >> input_shift << input_shift);
             other.push_back(numbers<uint8_t>(columns, 0, 255));
         }
+        if (!narrowed && chance(50)) follow(static_cast<int>(pick(1, 3)));
         panel.resize(weight.size());
         for (int64_t k = 0; k < int64_t{tap_count} * depth; ++k)
             for (int v = 0; v < vectors; ++v)
@@ -47,6 +49,17 @@ struct BlockCase {
                     const int64_t at = ((k / 4 * vectors + v) * 16 + lane) * 4 + k % 4;
                     panel[at] = weight[k * lanes + column(vectors, v, lane)];
                 }
+    }
+    // Has each segment end in bytes of something else, with low bits: the same ones for all, so that no other reads them.
+    void follow(int bytes) {
+        ragged = bytes;
+        std::fill(taps.begin(), taps.end(), taps[0]);
+        const int64_t lanes = 16 * vectors;
+        for (int k = depth - ragged; k < depth; ++k) {
+            for (int t = 0; t < tap_count; ++t)
+                std::fill_n(weight.begin() + (int64_t{t} * depth + k) * lanes, lanes, int8_t{0});
+            for (Codes& row : in) row[taps[0] + k] = static_cast<uint8_t>(pick(0, 255));
+        }
     }
     size_t out_bytes() const { return size_t(16) * vectors * (wide ? 4 : 1) + 2 * GUARD; }
 
@@ -117,9 +130,9 @@ struct BlockCase {
         char text[240];
         std::snprintf(text, sizeof text,
                       "block of %d vectors, %d rows, %d taps, depth %d, %d columns, %d stored%s%s, shift %d, "
-                      "mask %08x, inputs shifted by %d, narrowed by %d",
+                      "mask %08x, inputs shifted by %d but the last %d of a tap, narrowed by %d",
                       vectors, rows, tap_count, depth, columns, stored, wide ? ", wide" : "",
-                      with_residual ? ", residual" : "", scale.shift, narrow.mask, input_shift, narrow_out);
+                      with_residual ? ", residual" : "", scale.shift, narrow.mask, input_shift, ragged, narrow_out);
         return text;
     }
 };

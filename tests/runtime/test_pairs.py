@@ -1,0 +1,71 @@
+"""Pairs of products in 16 bits, at every pair of widths: integers of the interpreter on every kernel set, by name."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dqt.arith.plan import Plan
+from dqt.program.interpret import execute
+from dqt.program.ops.add import Add
+from dqt.program.ops.conv import Conv
+from dqt.program.program import Program
+from dqt.runtime import Runtime
+from dqt.runtime.runtime import kernel_sets
+from dqt.testing import Builder, extremes, inputs
+
+ISAS = kernel_sets()
+WIDTHS = tuple(range(2, 9))
+RAGGED = (5, 9, 13, 18, 36)
+"""Channels of which a segment of taps is no whole number of 8 steps of 4 channels."""
+
+
+def network(channels: int, seed: int, side: int = 6) -> Program:
+    """Two convolutions of a value, 3x3 and 1x1, so that it is stored at no width but the master's."""
+    b = Builder(seed, (channels, side, side), widths=WIDTHS)
+    x = b.conv("v0", channels, (1, 1), padding=(0, 0, 0, 0))
+    y = b.conv(x, 33, (3, 3), padding=(1, 1, 1, 1))
+    z = b.conv(x, 33, (1, 1), padding=(0, 0, 0, 0))
+    return b.build(b.binary(Add, y, z))
+
+
+def with_weights(program: Program, change: Any) -> Program:
+    """The program with other weights of its convolutions: ``change(weight)``."""
+    ops = (replace(op, weight=change(op.weight)) if isinstance(op, Conv) else op for op in program.ops)
+    return replace(program, ops=tuple(ops))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("channels", RAGGED)
+def test_codes_without_low_bits_at_ragged_channels(channels: int, isa: str) -> None:
+    program = network(channels, seed=channels)
+    run, x = Runtime(program, threads=1, isa=isa), extremes(program, 2)
+    for w, a in itertools.product(WIDTHS, WIDTHS):
+        plan = Plan.of({name: (w, a if i % 2 else 8) for i, name in enumerate(program.layers)})
+        np.testing.assert_array_equal(run.codes(x, plan), execute(program, x, plan).codes, f"{w} by {a} bits")
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("channels", [16, 19, 80])
+@pytest.mark.parametrize("size", ["small", "random", "largest", "least", "mixed"])
+def test_pairs_that_fit_and_pairs_that_do_not(size: str, channels: int, isa: str) -> None:
+    """Weights of which no pair exceeds 16 bits, some do, all do; and whole codes of 255."""
+    rng = np.random.default_rng(channels)
+    changes = {
+        "small": lambda w: w // 2,
+        "random": lambda w: w,
+        "largest": lambda w: np.full_like(w, 127),
+        "least": lambda w: np.full_like(w, -128),
+        "mixed": lambda w: np.where(rng.random(w.shape) < 0.1, rng.choice([-128, 127], w.shape), w // 3).astype(
+            np.int8
+        ),
+    }
+    program = with_weights(network(channels, seed=1, side=7), changes[size])
+    for x in (inputs(program, 3), extremes(program, 3), np.full((1, channels, 7, 7), 1e9, np.float32)):
+        for threads, plan in ((1, 8), (2, 8), (1, 7)):
+            got = Runtime(program, threads=threads, isa=isa).codes(x, plan)
+            np.testing.assert_array_equal(got, execute(program, x, plan).codes)

@@ -150,10 +150,11 @@ def test_pruned_weights() -> None:
         for layer, part in ((model[2], 0.5), (model[8], 0.2)):
             weight = weight_of(layer).flatten()
             weight[torch.randperm(len(weight))[: int(part * len(weight))]] = 0.0  # a view: the layer's own
-    said = found(model, images())
+    assert not found(model, images())  # by the nearest rule
+    said = found(model, images(), rule="midpoint")
     assert list(said) == ["pruned 2"]
     assert said["pruned 2"].number == pytest.approx(0.5, abs=0.01)
-    assert not found(model, images(), widths=(8,))  # the master has a zero
+    assert not found(model, images(), widths=(8,), rule="midpoint")  # the master has a zero
 
 
 def test_rows_of_zeros_come_back_as_zeros() -> None:
@@ -161,23 +162,6 @@ def test_rows_of_zeros_come_back_as_zeros() -> None:
     with torch.no_grad():
         weight_of(model[2])[:5] = 0.0
     assert not found(model, images())
-
-
-@pytest.mark.parametrize(("activation", "short"), [(nn.Hardswish, True), (nn.SiLU, True), (nn.ReLU, False)])
-def test_a_short_negative_tail(activation: type[nn.Module], short: bool) -> None:
-    torch.manual_seed(0)
-    first = conv(1, 8)
-    with torch.no_grad():
-        first.weight.mul_(10)
-    model = nn.Sequential(first, activation(), conv(8, 8), nn.ReLU(), conv(8, 3))
-    assert any(key.startswith("tail") for key in found(model, images())) == short
-    assert not found(model, images(), widths=(6, 8))  # what is left of the codes is enough there
-
-
-def test_an_unsigned_input_in_a_signed_range_matters_where_the_first_layer_is_narrow() -> None:
-    assert not found(plain(), images())
-    assert "tail input" in found(plain(), images(), edge_width=3)
-    assert not found(plain(), images(), edge_width=3, input_signed=False)
 
 
 def test_a_value_that_goes_blind() -> None:
@@ -195,7 +179,7 @@ def test_a_value_that_goes_blind() -> None:
 def test_an_input_in_two_units() -> None:
     """Too many to be outliers: they are the data, and the others have no codes."""
     x = images(100)
-    x[:6] *= 255
+    x[:6] *= 1020
     said = found(plain(), x)
     assert 0.75 < said["blind input"].number < 0.99
     assert "at 8 bits" in str(said["blind input"])
@@ -249,7 +233,7 @@ def test_many_of_a_kind_are_one_sentence() -> None:
 
 
 def test_a_value_with_several_readers_is_said_once() -> None:
-    first, again = (Finding("tail", "a", what, 0.5, "") for what in ("first", "again"))
+    first, again = (Finding("channels", "a", what, 0.5, "") for what in ("first", "again"))
     other = Finding("blind", "a", "", 0.5, "")
     assert distinct([first, other, again]) == (first, other)
 

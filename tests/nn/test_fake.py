@@ -63,6 +63,36 @@ def test_weights_are_narrowed_as_arith_narrows_and_are_integers(n: int, b: int) 
     np.testing.assert_array_equal(fake.narrow_weight(weight, step, n, b, h).numpy(), expected)
 
 
+PARTS = [(n, b, e) for n, b in MASTERS for e in range(min(2, n - b) + 1)]
+
+
+@pytest.mark.parametrize(("n", "b", "e"), PARTS)
+def test_parts_of_a_range_around_any_zero_point(n: int, b: int, e: int) -> None:
+    """Quarters of a code, from far below to far above; zero points on the grid, off it, and outside of the codes."""
+    top = 1 << n
+    for zero in {0, 1, top // 4, top // 2 - 1, top // 2, top - 1} | ({-5, top + 7} if e == 0 else set()):
+        u = np.arange(-4 * top, 8 * top) / 4 - zero
+        q = np.clip(np.floor(u + 0.5).astype(int) + zero, 0, top - 1)
+        expected = nested.narrow_activation(q, n, b, e, zero) - zero
+        x, size = torch.from_numpy(u).float() / 8, torch.tensor(0.125)
+        np.testing.assert_array_equal(fake.narrow_activation(x, size, zero, n, b, e).numpy(), expected)
+        real = fake.narrow_activation(x, size, zero, n, b, e, real=True)
+        np.testing.assert_array_equal(real.numpy(), expected / 8)
+
+
+@pytest.mark.parametrize(("n", "b", "e"), PARTS)
+@pytest.mark.parametrize("nearest", [False, True])
+def test_weights_by_either_rule_in_parts_of_the_range(n: int, b: int, e: int, nearest: bool) -> None:
+    lo, hi = nested.limits(n, signed=True)
+    u = torch.arange(4 * lo - 9, 4 * hi + 9).float() / 4
+    weight, step = u.repeat(3, 1) * 0.25, torch.full((3,), 0.25)
+    q = fake.weight_codes(weight, step, n).numpy().astype(int)
+    h = nested.weight_midpoints(n, b, tuple(weight.shape), e)
+    expected = nested.nearest_weight(q, n, b, e) if nearest else nested.narrow_weight(q, n, b, h.astype(int), e)
+    codes = fake.narrow_weight(weight, step, n, b, torch.from_numpy(h).float(), e, nearest=nearest)
+    np.testing.assert_array_equal(codes.numpy(), expected)
+
+
 def data(signed: bool) -> tuple[Tensor, Tensor, int]:
     """Values inside and outside the range of 4-bit codes with step 0.3, none on a boundary."""
     zero = 8 if signed else 0

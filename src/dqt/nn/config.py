@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Rule = Literal["auto", "midpoint", "nearest"]
 DEFAULT_WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 
 
@@ -36,6 +37,8 @@ class Config(BaseModel):
         edge_width: width of the first and last layer under a uniform plan; ``None``: the master.
         norm: batch-norm statistics and affine for each width, or one set for all.
         weight_clip: ``"learned"`` (LSQ gradient) or ``"statistic"`` (the largest magnitude of each output channel).
+        rule: how calibration has weights narrowed: ``"midpoint"`` (symmetric, without a zero below the master width),
+            ``"nearest"`` (with a zero at every width, as pruned weights need), or by layer what leaves less error.
         input_signed: whether the input has negative values; ``False`` (pixels in [0, 1]) gains a bit of resolution.
         momentum: gamma of the moving average that tracks ranges which no clip is learned for, in [0, 1).
         controller: the controller, or ``None``.
@@ -48,6 +51,7 @@ class Config(BaseModel):
     edge_width: int | None = None
     norm: Literal["per_width", "shared"] = "per_width"
     weight_clip: Literal["learned", "statistic"] = "learned"
+    rule: Rule = "auto"
     input_signed: bool = True
     momentum: float = Field(default=0.99, ge=0.0, lt=1.0)
     controller: Controller | None = None

@@ -17,13 +17,13 @@ from torch import Tensor
 from dqt.nn import fake
 from dqt.nn.graph import INPUT, Node
 from dqt.nn.layers import WidthLayer
-from dqt.nn.observers import Extent, narrowed_weight
+from dqt.nn.observers import Extent
 from dqt.nn.ranges import OBSERVED, TINY, Quantizer, Signal
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
 
-Kind = Literal["outlier", "dead", "constant", "channels", "join", "tail", "blind", "pruned", "coarse", "output"]
+Kind = Literal["outlier", "dead", "constant", "channels", "join", "blind", "pruned", "coarse", "output"]
 
 FEW_CODES = 4.0
 """A channel that has fewer codes than this, of 256, is lost."""
@@ -31,9 +31,6 @@ LOST_INPUT, LOST_INSIDE = 0.01, 0.05
 """Part of the variance that a reader gets from its channels which rounding at the master width may take."""
 JOIN_CODES = 8.0
 """Codes that the smallest operand of a concatenation must span."""
-UNUSED = 0.4
-"""Part of a signed range's codes that may lie where no value does; it matters at ``LOW`` bits and below."""
-LOW = 4
 BLIND, BLIND_WIDE, WIDE = 0.99, 0.75, 7
 """Part of the values other than 0 that may become 0 at the lowest width that a layer reads them with; the second at
 ``WIDE`` bits and above, where no healthy value comes near it."""
@@ -149,13 +146,12 @@ def of_weights(layer: WidthLayer, lowest: int) -> list[Finding]:
     if lowest == layer.n or not len(live):
         return []
     zeros = float((live == 0).float().mean())
-    if zeros >= PRUNED:
+    if zeros >= PRUNED and not layer.reading.nearest:
         what = f"{zeros:.0%} of its weights are exactly 0, and below {layer.n} bits no weight code means 0"
-        advice = (
-            f"pruned weights come back as noise: keep this layer at {layer.n} bits in a plan, or train with dqt.fit"
-        )
+        advice = f'pruned weights come back as noise: use Config(rule="auto"), or keep this layer at {layer.n} bits'
         return [Finding("pruned", layer.name, what, zeros, advice)]
-    error = (narrowed_weight(layer, layer.clip, lowest) - layer.weight).flatten(1).square().sum(1)
+    kept = layer.narrowed(lowest) * fake.per_channel(layer.scale(), layer.weight)
+    error = (kept - layer.weight).flatten(1).square().sum(1)
     lost = float(error.sum() / rows.square().sum())
     if lost < 1:
         return []
@@ -192,31 +188,16 @@ def _reads(net: Net, node: Node, ins: Sequence[Signal], lowest: int) -> list[Fin
     quantizer = ins[0].quantizer
     if quantizer is None or not float(max(x.master.abs().max() for x in ins)) > TINY:
         return []
-    found = _channels(net, node, ins) + _tail(quantizer, ins, lowest)
-    return found + _blind(quantizer, ins, lowest, quantizer.name in net.entries)
+    found = _channels(net, node, ins)
+    e = net.layer(node.layer).input_exponent(lowest)
+    return found + _blind(quantizer, ins, lowest, e, quantizer.name in net.entries)
 
 
-def _tail(quantizer: Quantizer, ins: Sequence[Signal], lowest: int) -> list[Finding]:
-    if quantizer.kind != "signed" or lowest > LOW:
-        return []
-    clip = float(quantizer.clip)
-    low = min(float(x.master.min()) for x in ins)
-    high = max(float(x.master.max()) for x in ins)
-    unused = 1 - (min(max(high, 0.0), clip) + min(max(-low, 0.0), clip)) / (2 * clip)
-    if unused <= UNUSED:
-        return []
-    what = f"its values lie in [{low:.3g}, {high:.3g}], so {unused:.0%} of the codes of a signed range are unused"
-    advice = (
-        f"few are left at {LOW} bits and below: use ReLU or ReLU6 before it, keep its reader at more bits, or train"
-    )
-    return [Finding("tail", quantizer.name, what, unused, advice)]
-
-
-def _blind(quantizer: Quantizer, ins: Sequence[Signal], lowest: int, is_input: bool) -> list[Finding]:
+def _blind(quantizer: Quantizer, ins: Sequence[Signal], lowest: int, e: int, is_input: bool) -> list[Finding]:
     """Whether nearly every value falls into the code of zero. A few dozen samples of each batch tell it."""
     alive = lost = 0
     for x in ins:
-        codes = fake.narrow_activation(x.raw[:OBSERVED], quantizer.scale(), quantizer.zero, quantizer.n, lowest)
+        codes = fake.narrow_activation(x.raw[:OBSERVED], quantizer.scale(), quantizer.zero, quantizer.n, lowest, e)
         there = x.master[:OBSERVED].abs() > TINY
         alive += int(there.sum())
         lost += int((there & (codes == 0)).sum())

@@ -8,7 +8,7 @@ is PACT's (Choi et al., 2018).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,21 +57,22 @@ def _laid_out_as(grad: Tensor, like: Tensor) -> Tensor:
 
 
 class _NarrowActivation(torch.autograd.Function):
-    """Quantize to n bits and narrow to b with the nearest rule, in one go (docs/numerics.md, equation 6).
+    """Quantize to n bits and narrow to b with the nearest rule, in one go (docs/numerics.md, equations 6 and 36).
 
     ``floor((floor(u + 1/2) + half) / 2^s) = floor((u + 1/2 + half) / 2^s)`` for integer ``half`` and ``u = x / scale``,
     so both roundings are one. Memory traffic decides the speed: one allocation in each direction, as a ReLU has.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: int, n: int, b: int, real: bool) -> Tensor:
-        s = shift_of(n, b)
-        half = (1 << s) >> 1
+    def forward(ctx: Any, x: Tensor, scale: Tensor, grid: Grid, real: bool) -> Tensor:
+        s = grid.shift
         y = x * (scale.reciprocal() * 2.0**-s)
-        y.add_((half + 0.5) * 2.0**-s).floor_().clamp_(-(zero >> s), ((1 << b) - 1) - (zero >> s))
+        y.add_((((1 << s) >> 1) + 0.5 + grid.off) * 2.0**-s).floor_().clamp_(grid.least, grid.most)
         if real or s:
             y.mul_(scale * 2.0**s if real else 2.0**s)
-        ctx.real, ctx.range = real, (float(-zero), float((1 << n) - 1 - zero))
+        if grid.off:
+            y.sub_(scale * grid.off if real else grid.off)
+        ctx.real, ctx.range = real, grid.inside
         ctx.save_for_backward(x, scale, y if real and ctx.needs_input_grad[1] else None)
         return y
 
@@ -87,7 +88,31 @@ class _NarrowActivation(torch.autograd.Function):
             grad_step = change.reshape(scale.shape)
         if not ctx.real:
             grad_x.mul_(scale.reciprocal())
-        return grad_x, grad_step, None, None, None, None
+        return grad_x, grad_step, None, None
+
+
+class Grid(NamedTuple):
+    """Levels of an activation at one width, less the zero point: ``2^shift * k - off`` for ``k`` in ``[least, most]``.
+
+    Attributes:
+        shift: ``s = n - b - e``.
+        off: how far the zero point lies above the nearest lower level; 0 where it is a level.
+        inside: the integers, less the zero point, beyond which values saturate.
+    """
+
+    shift: int
+    off: int
+    least: int
+    most: int
+    inside: tuple[float, float]
+
+
+def grid(n: int, b: int, e: int, zero: int) -> Grid:
+    """The levels at width ``b`` with exponent ``e`` around a zero point (docs/numerics.md, equation 36)."""
+    s = shift_of(n, b, e)
+    below = zero >> e  # how far the zero point lies above the first integer of the range
+    least, off = -(below >> s), below - (below >> s << s)
+    return Grid(s, off, least, least + (1 << b) - 1, (float(-below), float((1 << (n - e)) - 1 - below)))
 
 
 def _inside(grad: Tensor, x: Tensor, scale: Tensor, low: float, high: float) -> Tensor:
@@ -99,13 +124,16 @@ def _inside(grad: Tensor, x: Tensor, scale: Tensor, low: float, high: float) -> 
     return grad * ((x > low * scale) & (x < high * scale))
 
 
-def narrow_activation(x: Tensor, scale: Tensor, zero: int, n: int, b: int, *, real: bool = False) -> Tensor:
+def narrow_activation(x: Tensor, scale: Tensor, zero: int, n: int, b: int, e: int = 0, *, real: bool = False) -> Tensor:
     """Real ``x`` -> ``T_b(q) - zero`` at width ``b`` of master ``n``; float64 stays, the rest is float32.
 
-    ``scale``: 0-d > 0. ``real``: times ``scale``, the value that the integers stand for.
+    Args:
+        scale: 0-d > 0.   e: the width reads a range of ``2^-e`` of the master's, around the zero point.
+        real: times ``scale``, the value that the integers stand for.
     """
     x = x if x.dtype == torch.float64 else x.float()
-    result: Tensor = _NarrowActivation.apply(x, scale.to(x.dtype), zero, n, b, real)  # type: ignore[no-untyped-call]
+    levels = grid(n, b, e, zero)
+    result: Tensor = _NarrowActivation.apply(x, scale.to(x.dtype), levels, real)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -132,9 +160,9 @@ class _NarrowMaster(torch.autograd.Function):
 
 
 def narrow_master(master: Tensor, scale: Tensor, zero: int, n: int, b: int) -> Tensor:
-    """``narrow_activation(x, ..., real=True)`` from its own result at b = n, where that is needed too.
+    """``narrow_activation(x, ..., real=True)`` from its own result at b = n, where that is needed too; exponent 0.
 
-    The gradients are the same; the work in the backward pass is done once.
+    ``zero``: a multiple of ``2^(n-b)``. The gradients are the same; the work in the backward pass is done once.
     """
     result: Tensor = _NarrowMaster.apply(master, scale.to(master.dtype), zero, n, b)  # type: ignore[no-untyped-call]
     return result
@@ -167,18 +195,23 @@ def straight_through(real: Tensor, exact: Tensor) -> Tensor:
     return result
 
 
-def narrow_weight(weight: Tensor, scale: Tensor, n: int, b: int, h: Tensor) -> Tensor:
-    """Real weights -> ``T_b(q)``, integers in float32 (equation 4), with straight-through and LSQ gradients.
+def narrow_weight(
+    weight: Tensor, scale: Tensor, n: int, b: int, h: Tensor, e: int = 0, *, nearest: bool = False
+) -> Tensor:
+    """Real weights -> ``T_b(q)``, integers in float32 (equations 34 and 35), with straight-through and LSQ gradients.
 
     Args:
-        node: ``[out]``.   h: midpoints that broadcast over the weight, float32.
+        scale: ``[out]``.   h: midpoints of the shift ``n - b - e`` that broadcast over the weight, float32.
+        e: the width reads a range of ``2^-e`` of the master's.   nearest: by the nearest rule, without midpoints.
     """
-    lo, hi = limits(n, signed=True)
-    u = (weight / per_channel(scale, weight)).clamp(lo, hi)
+    lo, hi = (limit // (1 << e) for limit in limits(n, signed=True))
+    u, s = (weight / per_channel(scale, weight)).clamp(lo, hi), shift_of(n, b, e)
     with torch.no_grad():
         codes = u.round()
-        if b < n:
-            codes.mul_(2.0 ** (b - n)).floor_().mul_(2.0 ** (n - b)).add_(h)
+        if s and nearest:
+            codes.add_(1 << (s - 1)).mul_(2.0**-s).floor_().clamp_(-(1 << (b - 1)), (1 << (b - 1)) - 1).mul_(2.0**s)
+        elif s:
+            codes.mul_(2.0**-s).floor_().mul_(2.0**s).add_(h)
     result: Tensor = _StraightThrough.apply(u, codes)  # type: ignore[no-untyped-call]
     return result
 

@@ -7,7 +7,7 @@ Everything is computed in float64 from the float32 parameters, once, and read bo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from dqt.arith import fixed
-from dqt.arith.bounds import WIDE_LIMIT, Bound, dot_bound
-from dqt.arith.nested import narrow_weight, weight_midpoints
+from dqt.arith.bounds import WIDE_LIMIT, Bound
 from dqt.nn.graph import Node
+from dqt.nn.layers import WidthLayer
 from dqt.nn.ranges import Quantizer
+from dqt.nn.reading import Reading
+from dqt.program.layered import layer_bound
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -51,6 +53,13 @@ class LayerIntegers:
     zero: int
     magnitude: int
     widths: tuple[int, ...]
+    reading: Reading
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What an instruction says of the reading; no exponents are 0 for all."""
+        weights, inputs = (e if any(e) else () for e in (self.reading.weights, self.reading.inputs))
+        return {"nearest": self.reading.nearest, "weight_exponents": weights, "input_exponents": inputs}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +84,15 @@ def _double(x: Tensor) -> Floats:
     return x.detach().cpu().double().numpy()
 
 
-def accumulator_bounds(weight: npt.NDArray[np.int8], n: int, widths: tuple[int, ...], zero: int) -> list[Bound]:
-    """The bound of the accumulator at each weight width, over every input (docs/numerics.md, equation 14)."""
+def accumulator_bounds(layer: WidthLayer, weight: npt.NDArray[np.int8], zero: int) -> list[Bound]:
+    """The bound of the accumulator at each weight width, over every input (docs/numerics.md, equation 14).
+
+    ``weight``: master codes as the program has them.   ``zero``: of the input.
+    """
+    nearest = layer.reading.nearest
     return [
-        dot_bound(narrow_weight(weight, n, b, weight_midpoints(n, b, weight.shape)), -zero, (1 << n) - 1 - zero)
-        for b in widths
+        layer_bound(weight, layer.n, b, zero, nearest=nearest, e=e)
+        for b, e in zip(layer.widths, layer.reading.weights, strict=True)
     ]
 
 
@@ -91,7 +104,7 @@ def layer_integers(net: Net, node: Node) -> LayerIntegers:
     """
     layer, source = net.layer(node.layer), net.codes(node.ins[0])
     weight = layer.fold.filters(layer.codes()).contiguous().cpu().numpy()
-    bounds = accumulator_bounds(weight, layer.n, layer.widths, source.zero)
+    bounds = accumulator_bounds(layer, weight, source.zero)
     unit = _double(layer.scale()) * source.scale
     affine = [layer.gain_and_bias(net.affine(node.norm), b) for b in layer.widths]
     gain, bias = (np.stack([_double(part) for part in parts]) for parts in zip(*affine, strict=True))
@@ -105,7 +118,7 @@ def layer_integers(net: Net, node: Node) -> LayerIntegers:
     if (m == m[0]).all() and (c == c[0]).all():
         m, c = m[:1], c[:1]
     magnitude = max(bound.magnitude for bound in bounds)
-    return LayerIntegers(weight, m, c, shift, out, source.zero, magnitude, layer.widths)
+    return LayerIntegers(weight, m, c, shift, out, source.zero, magnitude, layer.widths, layer.reading)
 
 
 def _largest(bounds: list[Bound], scale: Floats, bias: Floats) -> float:

@@ -92,11 +92,12 @@ def product(
     """
     bw, ba = pair
     row = min(bw, ba)
-    weight, offset = layer.narrowed(bw), layer.offset(row)
+    weight, offset, e = layer.narrowed(bw), layer.offset(row), layer.input_exponent(ba)
     if batch_statistics:
-        y = layer.apply_weight(x.real(ba), weight * fake.per_channel(layer.scale(), weight), offset)
+        size = layer.scale() * layer.gain_at(row)
+        y = layer.apply_weight(x.real(ba, e), weight * fake.per_channel(size, weight), offset)
         return y if norm is None else norm(y, b=row, share=share, batch_statistics=y.numel() > y.shape[1])
-    acc = layer.apply_weight(x.codes(ba).float(), weight, None).double()
+    acc = layer.apply_weight(x.codes(ba, e).float(), weight, None).double()
     shape = (-1, *(1 for _ in range(acc.dim() - 2))) if weight.dim() > 2 else (-1,)
     gain, bias = layer.gain_and_bias(norm, row)
     scale = layer.scale().double() * x.scale.double() * gain
@@ -133,7 +134,7 @@ def _hooked_product(
     Hooks get float32 real values, as in the user's model, and may change them. In evaluation the layer and its norm
     are two roundings here and one in :func:`product`: results differ in the last bits of a float32.
     """
-    given = (x.master if pair is None else x.real(pair[1])).float()
+    given = (x.master if pair is None else x.real(pair[1], layer.input_exponent(pair[1]))).float()
 
     def own(real: Tensor) -> Tensor:
         signal = x if real is given else x.like(real)  # a hook gave another input

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dqt.nn import fake
 from dqt.nn.across import Across
 from dqt.nn.folds import Deep, Flipped, Fold, Phases
+from dqt.nn.reading import Reading, plain_reading, reading_of
 from dqt.nn.scales import Scale
 
 TINY = 1e-12
@@ -29,13 +30,17 @@ class WidthLayer(nn.Module):
     """A weight ``[out, in, ...]`` that is read at any width: its clip, its midpoints, its bias and corrections.
 
     Attributes:
-        clip: ``[out]``, per output channel; ``node = clip / ((2^n - 1) / 2)``.
-        correction: ``[widths, out]``, added to the layer's output at each width (bias correction of calibration).
+        clip: ``[out]``, per output channel; ``scale = clip / ((2^n - 1) / 2)``.
+        correction, gain: ``[widths, out]``: at each width the layer's product is multiplied by ``gain``, then
+            ``correction`` is added (what calibration finds; in the program both are parts of the constants by width).
+        reading: how the widths read weights and activations; the state dict holds it.
         fold: how the filters lie in the program.
     """
 
     clip: Tensor
     correction: Tensor
+    gain: Tensor
+    reading_as: Tensor
 
     def __init__(
         self,
@@ -59,13 +64,30 @@ class WidthLayer(nn.Module):
         else:
             self.register_buffer("clip", start)
         self.register_buffer("correction", torch.zeros(len(self.widths), weight.shape[0], dtype=torch.float32))
-        for b in self.widths:
+        self.register_buffer("gain", torch.ones(len(self.widths), weight.shape[0], dtype=torch.float32))
+        self.reading = plain_reading(self.widths)
+        self.register_buffer("reading_as", self.reading.tensor())
+        for b in range(self.widths[0], n + 1):  # with an exponent, a width has the midpoints of a higher one
             h = fold.midpoints(n, b, self.shape).float()
             self.register_buffer(f"midpoint_{b}", h, persistent=False)
         self.gradient_scale = 1.0 / math.sqrt(weight[0].numel() * ((1 << (n - 1)) - 1))
 
     def _largest(self) -> Tensor:
         return self.weight.detach().flatten(1).abs().amax(1).clamp_min(TINY)
+
+    @torch.no_grad()
+    def read_as(self, reading: Reading) -> None:
+        """Set how the widths read weights and activations."""
+        self.reading = reading
+        self.reading_as.copy_(reading.tensor())
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """As the first edition read, from a state dict of it, which says nothing of that."""
+        if f"{prefix}correction" in state:
+            state.setdefault(f"{prefix}gain", torch.ones_like(self.gain))
+            state.setdefault(f"{prefix}reading_as", plain_reading(self.widths).tensor())
+        super()._load_from_state_dict(state, prefix, *rest)
+        self.reading = reading_of(self.reading_as)
 
     def scale(self) -> Tensor:
         """The real scale of one master code, ``[out]`` float32 > 0, with the clip's gradient."""
@@ -82,20 +104,37 @@ class WidthLayer(nn.Module):
 
     def narrowed(self, b: int) -> Tensor:
         """``T_b`` of the weight, integers in float32, differentiable."""
-        return fake.narrow_weight(self.weight, self.scale(), self.n, b, getattr(self, f"midpoint_{b}"))
+        return self.narrowed_by(self.scale(), b, self.reading.nearest, self.weight_exponent(b))
+
+    def narrowed_by(self, scale: Tensor, b: int, nearest: bool, e: int) -> Tensor:
+        """:meth:`narrowed` with another scale ``[out]``, rule and exponent."""
+        h = getattr(self, f"midpoint_{b + e}")
+        return fake.narrow_weight(self.weight, scale, self.n, b, h, e, nearest=nearest)
+
+    def weight_exponent(self, b: int) -> int:
+        """The exponent with which width ``b`` reads the weights."""
+        return self.reading.weights[self.widths.index(b)]
+
+    def input_exponent(self, b: int) -> int:
+        """The exponent with which width ``b`` reads the activations."""
+        return self.reading.inputs[self.widths.index(b)]
 
     def offset(self, b: int) -> Tensor:
         """Bias and correction at the width that indexes the tables (the smaller of the two widths), ``[out]``."""
         correction = self.correction[self.widths.index(b)]
         return correction if self.bias is None else self.bias + correction
 
+    def gain_at(self, b: int) -> Tensor:
+        """What the product is multiplied by at the width that indexes the tables, ``[out]``."""
+        return self.gain[self.widths.index(b)]
+
     def gain_and_bias(self, norm: Norm | Scale | None, b: int) -> tuple[Tensor, Tensor]:
         """The affine map from the layer's real product to its result in evaluation, float64 ``[out]`` each."""
-        offset = self.offset(b).double()
+        offset, own = self.offset(b).double(), self.gain_at(b).double()
         if norm is None:
-            return torch.ones_like(offset), offset
+            return own, offset
         gain, bias = norm.gain_and_bias(b)
-        return gain, bias + offset * gain
+        return gain * own, bias + offset * gain
 
     def forward(self, x: Tensor, *, product: Callable[[Tensor], Tensor]) -> Tensor:
         """``product(x)``: what the network computes here, as a call of the module, for its hooks.

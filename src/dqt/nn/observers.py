@@ -1,4 +1,4 @@
-"""From values to clips: the observers, and what they leave out of a range. Pure functions of tensors."""
+"""The observers, and what they leave out of a range. Pure functions of tensors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dqt.nn import fake
-from dqt.nn.layers import WidthLayer
-from dqt.nn.ranges import OBSERVED, TINY, Quantizer
+from dqt.nn.ranges import OBSERVED, TINY
 
 Observer = Literal["mse", "percentile", "max"]
-BINS = 2048
-CANDIDATES = 64
 PERCENTILE = 0.9999
-MIDDLE_WIDTH = 5
-"""One clip serves all widths: it is chosen at the one nearest to this."""
-
 OUTLIER_RATIO = 8.0
 """A sample is an outlier where its peak is this many times the peaks of nearly all samples: kept, it costs 3 bits."""
 OUTLIER_SAMPLES = 0.02
@@ -127,56 +120,3 @@ def _outlier(values: Sequence[Tensor], peaks: Sequence[Tensor], limit: float) ->
     others = max(float(torch.where(v.abs() > limit, 0.0, v.abs()).max()) for v in values)
     count = sum(int((each > limit).sum()) for each in peaks)
     return Outlier(float(flat[place]), batch, sample, channel, count, others)
-
-
-def clip_of(quantizer: Quantizer, values: Sequence[Tensor], extent: Extent, observer: Observer, b: int) -> float:
-    """The clip of an activation by ``observer``; ``b``: the width that the least squared error is taken at.
-
-    Values beyond ``extent.top`` have no vote. 0 where all values are 0.
-    """
-    top = extent.top if extent.top > TINY else 0.0
-    if observer == "max" or not top:
-        return top
-    counts = sum(torch.histc(v.abs().float(), BINS, 0.0, top).double().cpu() for v in values)
-    assert isinstance(counts, Tensor)
-    if observer == "percentile":
-        index = int(torch.searchsorted(counts.cumsum(0), PERCENTILE * counts.sum()))
-        return top * (min(index, BINS - 1) + 1) / BINS
-    counts[0] = 0.0
-    centres = (torch.arange(BINS, dtype=torch.float64) + 0.5) * (top / BINS)
-    clips = top * torch.linspace(1 / CANDIDATES, 1.0, CANDIDATES, dtype=torch.float64)
-    errors = [
-        float((counts * (_narrow(centres, c / quantizer.levels, quantizer, b) - centres) ** 2).sum()) for c in clips
-    ]
-    return float(clips[int(torch.tensor(errors).argmin())])
-
-
-def _narrow(x: Tensor, scale: Tensor, quantizer: Quantizer, b: int) -> Tensor:
-    return fake.narrow_activation(x, scale.float(), quantizer.zero, quantizer.n, b).double() * scale
-
-
-def middle(widths: Sequence[int]) -> int:
-    """The width that a clip for all of ``widths`` is chosen at."""
-    return min(widths, key=lambda b: abs(b - MIDDLE_WIDTH))
-
-
-def weight_clip(layer: WidthLayer, observer: Observer) -> Tensor:
-    """Per output channel, the clip of least squared error at a middle width; the largest magnitude otherwise."""
-    largest = layer._largest()
-    if observer != "mse" or not layer.learned:
-        return largest
-    b = middle(layer.widths)
-    best, best_error = largest, torch.full_like(largest, float("inf"))
-    for share in torch.linspace(0.3, 1.0, 36).tolist():
-        clip = largest * share
-        error = (narrowed_weight(layer, clip, b) - layer.weight).square().flatten(1).sum(1)
-        best = torch.where(error < best_error, clip, best)
-        best_error = torch.minimum(error, best_error)
-    return best
-
-
-def narrowed_weight(layer: WidthLayer, clip: Tensor, b: int) -> Tensor:
-    """The real weight that width ``b`` holds where the clips are ``clip``, ``[out]``."""
-    scale = clip / (((1 << layer.n) - 1) / 2)
-    codes = fake.narrow_weight(layer.weight, scale, layer.n, b, getattr(layer, f"midpoint_{b}"))
-    return codes * fake.per_channel(scale, layer.weight)

@@ -33,6 +33,7 @@ from dqt.nn.outputs import Output, Signature, output_names, states_of
 from dqt.nn.passes import rewritten
 from dqt.nn.ranges import Kind, Quantizer
 from dqt.nn.scales import Held, RowAffine, Rows, Scale
+from dqt.nn.set_range import Ranges
 from dqt.nn.ties import tie
 from dqt.nn.traced import as_module
 from dqt.nn.variants import Variant, joint, with_constants
@@ -93,7 +94,7 @@ def prepare(
     outputs = tuple(map(Output, names, first.graph.outputs))
     signature = Signature(first.inputs, outputs, exported.result, first.graph.states)
     net = _net(captures, config, signature).to(example.tensors[0].device)
-    set_ranges(net.eval(), [example.tensors])
+    set_ranges(net.eval(), [example.tensors], Ranges(net, "max", parts=False, zeros=False))
     if net.variants:
         _check_sizes(net, first)
     return _in_modes_of(model, net)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +20,22 @@ JUMP = 8.0
 Kind = Literal["relu", "unsigned", "signed", "unit"]
 
 
+def levels_of(zero: int, n: int) -> int:
+    """Codes between a zero point and the end of ``[0, 2^n - 1]`` that is further from it; up, where both are as far."""
+    return zero if zero > signed_zero(n) else (1 << n) - 1 - zero
+
+
 class Quantizer(Uncalled):
-    """Quantizer of one activation: ``scale = clip / levels``, zero point 0 or, where signs differ, ``2^(n-1)``.
+    """Quantizer of one activation: ``scale = clip / levels``, and a zero point.
 
     Kinds: ``"relu"``, whose clamp is the activation and whose clip is learned; ``"unsigned"``, never negative, tracked;
-    ``"signed"``, tracked; ``"unit"``, from 0 to 1, which never moves.
+    ``"signed"``, tracked; ``"unit"``, from 0 to 1, which never moves. The zero point of ``"signed"`` starts as
+    ``2^(n-1)``, and calibration chooses it with the range (:mod:`dqt.nn.zeros`); all others have 0.
 
     Attributes:
-        clip: 0-d float32, the largest magnitude that is represented. A parameter where it is learned (``kind`` is
-            ``"relu"``), a buffer that follows the data where it is tracked.
+        clip: 0-d float32, the largest magnitude that is represented, on the side of zero that has more codes. A
+            parameter where it is learned (``kind`` is ``"relu"``), a buffer that follows the data where it is tracked.
+        zero_point: 0-d int32, as the state dict keeps it.   zero: the same as a number.
         cap: a bound that the model itself sets (6 for ReLU6); the clip never passes it.
         features: elements per sample, for the scale of the clip's gradient.
         across: the processes whose batches are parts of one batch; None: this one alone.
@@ -36,12 +43,13 @@ class Quantizer(Uncalled):
 
     clip: Tensor
     ratio: Tensor
+    zero_point: Tensor
 
     def __init__(self, name: str, kind: Kind, n: int, features: int, momentum: float, cap: float = math.inf) -> None:
         super().__init__()
         self.name, self.kind, self.n, self.cap = name, kind, n, cap
         self.zero = signed_zero(n) if kind == "signed" else 0
-        self.levels = (1 << n) - 1 - self.zero
+        self.register_buffer("zero_point", torch.tensor(self.zero, dtype=torch.int32))
         self.momentum = momentum
         self.across: Across | None = None
         self.gradient_scale = 1.0 / math.sqrt(features * self.levels)
@@ -50,6 +58,25 @@ class Quantizer(Uncalled):
         else:
             self.register_buffer("clip", torch.tensor(1.0, dtype=torch.float32))
             self.register_buffer("ratio", torch.tensor(1.0, dtype=torch.float32))
+
+    @property
+    def levels(self) -> int:
+        """Codes between the zero point and the end of the range that is further from it."""
+        return levels_of(self.zero, self.n)
+
+    @torch.no_grad()
+    def set_zero(self, zero: int) -> None:
+        """Set the zero point."""
+        self.zero = zero
+        self.zero_point.fill_(zero)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """With the former zero point from a state dict that has none: one of before, whole."""
+        if f"{prefix}clip" in state and (self.learned or f"{prefix}ratio" in state):
+            former = signed_zero(self.n) if self.kind == "signed" else 0
+            state.setdefault(f"{prefix}zero_point", torch.tensor(former, dtype=torch.int32))
+        super()._load_from_state_dict(state, prefix, *rest)
+        self.zero = int(self.zero_point)
 
     @property
     def learned(self) -> bool:
@@ -111,35 +138,37 @@ class Signal:
 
     def __init__(self, raw: Tensor, quantizer: Quantizer | None, quantized: bool = True) -> None:
         self.raw, self.quantizer, self.quantized, self.shared = raw, quantizer, quantized, False
-        self._cache: dict[tuple[int, bool], Tensor] = {}
+        self._cache: dict[tuple[int, int, bool], Tensor] = {}
         self._scale: Tensor | None = None
 
-    def codes(self, b: int) -> Tensor:
-        """``T_b(q) - zero`` at width ``b``, integers in float32."""
-        return self._narrow(b, False)
+    def codes(self, b: int, e: int = 0) -> Tensor:
+        """``T_b(q) - zero`` at width ``b``, which reads a range of ``2^-e`` of the master's; integers in float32."""
+        return self._narrow(b, e, False)
 
-    def real(self, b: int) -> Tensor:
+    def real(self, b: int, e: int = 0) -> Tensor:
         """``scale * (T_b(q) - zero)`` at width ``b``; in an unquantized run the float activation itself."""
-        return self._narrow(b, True)
+        return self._narrow(b, e, True)
 
     @property
     def master(self) -> Tensor:
         """The real value at the master width."""
         return self.raw if self.quantizer is None else self.real(self.quantizer.n)
 
-    def _narrow(self, b: int, real: bool) -> Tensor:
-        if (b, real) not in self._cache:
-            self._cache[b, real] = self._made(b, real)
-        return self._cache[b, real]
+    def _narrow(self, b: int, e: int, real: bool) -> Tensor:
+        if (b, e, real) not in self._cache:
+            self._cache[b, e, real] = self._made(b, e, real)
+        return self._cache[b, e, real]
 
-    def _made(self, b: int, real: bool) -> Tensor:
+    def _made(self, b: int, e: int, real: bool) -> Tensor:
         if self.quantizer is None:
             return self.raw
         if not self.quantized:
             return self.quantizer.activate(self.raw)
-        if real and self.shared and b < self.quantizer.n:
-            return fake.narrow_master(self.master, self.scale, self.quantizer.zero, self.quantizer.n, b)
-        return fake.narrow_activation(self.raw, self.scale, self.quantizer.zero, self.quantizer.n, b, real=real)
+        zero, n = self.quantizer.zero, self.quantizer.n
+        nested = e == 0 and zero % (1 << (n - b)) == 0
+        if real and self.shared and b < n and nested:
+            return fake.narrow_master(self.master, self.scale, zero, n, b)
+        return fake.narrow_activation(self.raw, self.scale, zero, n, b, e, real=real)
 
     @property
     def scale(self) -> Tensor:

@@ -95,7 +95,7 @@ class Trainer:
             restore(net, checkpoint, LAST)
         elif not net.calibrated:
             self.modes.train()
-            run_calibration(net, self.feed.plain("calibrate", self.recipe.calibration_batches))
+            run_calibration(net, self.feed.plain("calibrate", self.recipe.calibration_batches), training=True)
             self.unsaid = [f"calibration: {text}" for text in sentences(net.findings)]
 
     # the loop

@@ -57,7 +57,9 @@ def _adaptive_pool(b: Builder, call: fx.Node) -> str:
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    return Signal(_average(ins[0].master, node), net.quantizer(node), run.quantized)
+    x, quantizer = ins[0].master, net.quantizer(node)
+    exact = quantizer is None and not run.batch_statistics  # float32 sums lose the last bits of an int32 result
+    return Signal(_average(x.double() if exact else x, node), quantizer, run.quantized)
 
 
 def _average(x: Tensor, node: Node) -> Tensor:

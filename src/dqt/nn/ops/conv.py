@@ -63,7 +63,7 @@ def append_conv(
     weight = k.weight if k.weight.ndim == 4 else k.weight[:, :, None, :]
     (x, out), groups = names, node.attrs["groups"]
     constants = (weight, k.m, k.c, k.shift, k.out.lo, k.out.hi)
-    e.append(Conv(node.layer, x, out, *constants, stride, padding, dilation, groups))
+    e.append(Conv(node.layer, x, out, *constants, stride, padding, dilation, groups, **k.fields))
 
 
 OPERATOR = Operator(

@@ -78,7 +78,7 @@ def _product_from_left(b: Builder, call: fx.Node, weight: Any, x: Any) -> str:
 def _emit(e: Emission, node: Node) -> None:
     k = integers.layer_integers(e.net, node)
     x, out = e.source(node), e.result(node, k.out)
-    e.append(Linear(node.layer, x, out, k.weight, k.m, k.c, k.shift, k.out.lo, k.out.hi))
+    e.append(Linear(node.layer, x, out, k.weight, k.m, k.c, k.shift, k.out.lo, k.out.hi, **k.fields))
 
 
 OPERATOR = Operator(

@@ -1,0 +1,91 @@
+"""A network node by node over all batches: what is found at one node serves the ones after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dqt.nn.batches import Batches
+from dqt.nn.graph import Node
+from dqt.nn.hooks import is_hooked
+from dqt.nn.inputs import Input
+from dqt.nn.net import Net
+from dqt.nn.ranges import Signal
+from dqt.nn.run import Run
+
+Visit = Callable[[Node, list[list[Signal]]], list[Signal]]
+
+
+def walk(net: Net, values: dict[str, list[Signal]], visit: Visit) -> None:
+    """Every node on every batch before the next node.
+
+    ``values``: the inputs; the others come to it while they are needed.
+    """
+    for node, dead in zip(net.nodes, net._dead, strict=True):
+        values[node.out] = visit(node, [values[name] for name in node.ins])
+        for name in dead:
+            values.pop(name, None)
+
+
+def signals_of(net: Net, inputs: Batches, *, quantized: bool = True) -> dict[str, list[Signal]]:
+    """Every input, batch by batch."""
+    columns = zip(net.inputs.each, zip(*inputs, strict=True), strict=True)
+    read = {one.name for one in net.inputs.each if one.kind == "float"} - net.floats
+    quantizers = {one.name: net.quantizer_of(one.name) for one in net.inputs.each if one.name in read}
+    return {one.name: [Signal(_typed(one, x), quantizers.get(one.name), quantized) for x in xs] for one, xs in columns}
+
+
+def _typed(one: Input, x: Tensor) -> Tensor:
+    return x.float() if one.kind == "float" else x
+
+
+def float_results(net: Net, node: Node, ins: list[list[Signal]], values: list[Tensor]) -> list[Signal]:
+    """What a node of the float model gives. ``values``: of :func:`before_norm`, which a layer needs not compute again.
+
+    Hooks see what passes only where the modules are called.
+    """
+    norm = net.affine(node.norm)
+    if not node.layer or any(is_hooked(each) for each in (net.layer(node.layer), norm) if each is not None):
+        run = Run({}, quantized=False)
+        return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
+    normed = values if norm is None else [norm(value, b=net.config.master) for value in values]
+    return [Signal(node.clamped(value), net.quantizer(node), False) for value in normed]
+
+
+def before_norm(net: Net, node: Node, ins: Sequence[Signal]) -> list[Tensor]:
+    """The float model's values that a node's norm reads, or would read: a layer's products, or what comes in."""
+    values = [x.master for x in ins]
+    if node.kind == "standardize":
+        return [x.raw.float().movedim(1 + node.attrs["axis"], 1) for x in ins]
+    if not node.layer:
+        return values
+    layer = net.layer(node.layer)
+    return [layer.apply_weight(x, layer.weight, layer.bias) for x in values]
+
+
+def axis_of(node: Node) -> int:
+    """Where a layer's output channels lie."""
+    return -1 if node.kind == "linear" else 1
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Of every channel over samples and positions: ``mean`` and ``variance``, float64 ``[channels]``."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+def moments(values: Iterable[Tensor], axis: int) -> Moments:
+    """Of the channels that lie at ``axis``."""
+    sums, squares, count = [], [], 0
+    for value in values:
+        rows = value.transpose(axis, -1).flatten(0, -2)
+        sums.append(rows.sum(0, dtype=torch.float64))
+        squares.append(rows.square().sum(0, dtype=torch.float64))
+        count += len(rows)
+    mean = torch.stack(sums).sum(0) / count
+    return Moments(mean, (torch.stack(squares).sum(0) / count - mean.square()).clamp_min(0.0))

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dqt.program.interpret import interpret
-from dqt.testing import inputs, random_program
+from dqt.arith.plan import PlanLike
+from dqt.program.interpret import execute, interpret
+from dqt.testing import inputs, random_program, random_transformer
 from tests.native.build import ARM, built, call, emulated, needs
 from tests.native.engine import Engine, check, compare
-from tests.runtime.fuzz import trial
+from tests.runtime.fuzz import pairs, trial
 
 pytestmark = [needs(*ARM), pytest.mark.timeout(600)]
 SETS = ["neon-i8mm", "neon"]
@@ -39,6 +40,14 @@ def test_automatic_plans_cascades_and_pairs(first: int, engine: Engine) -> None:
     for each in trials:
         compare(engine, each.program, each.x, each.expected, sets=SETS)
     assert any(each.mixes for each in trials), "no batch whose samples chose different widths"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_transformers(seed: int, engine: Engine) -> None:
+    program = random_transformer(seed, auto=seed % 3 == 0)
+    x = inputs(program, 2, seed, {"length": program.dims[0].most})
+    plans: list[PlanLike] = ["auto"] if program.choose else [None, pairs(program, seed), program.space.widths[0]]
+    compare(engine, program, x, [(plan, execute(program, x, plan)) for plan in plans], sets=SETS)
 
 
 def test_two_threads(engine: Engine) -> None:

@@ -7,7 +7,8 @@
 Most programs have one input and one output: a third of their cases runs under "auto", in batches whose samples choose
 different widths, a third in a cascade, and a third at another pair of widths for each layer. One program in five is a
 model: two inputs or three, three outputs, a state that three runs hand on, and a named dimension; NumPy, torch and
-every kernel set must agree. It exits with 1 if any case is unequal, and names each.
+every kernel set must agree. One in five is a transformer, of as many tokens as chance gives it. It exits with 1 if any
+case is unequal, and names each.
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ from dqt.program.interpret import Result, execute, margins
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_names, kernel_sets
-from dqt.testing import extremes, inputs, random_model, random_program
+from dqt.testing import extremes, inputs, random_model, random_program, random_transformer
 from tests.program.networks import divided, random_network
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 SIZES = (1, 2, 3, 5, 8, 13, 24, 67)
 """Samples of a batch; 67 are more than the engine takes at once."""
-MODEL, MODELS = "model", 5
-"""One seed in so many is a model."""
-KINDS = ("auto", "cascade", "pairs", MODEL)
+MODEL, TRANSFORMER, MODELS = "model", "transformer", 5
+"""One seed in so many is a model, and one a transformer."""
+KINDS = ("auto", "cascade", "pairs", MODEL, TRANSFORMER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +182,21 @@ def model_runs(seed: int) -> Iterator[tuple[Case, bool]]:
         yield Case(seed, MODEL, isa, threads, None), all(same)
 
 
+def transformer_runs(seed: int) -> Iterator[tuple[Case, bool]]:
+    """A transformer under three plans, usual and extreme samples: every set on one thread and on two."""
+    rng = np.random.default_rng([seed, 6])
+    program = random_transformer(seed, auto=seed % 2 == 0)
+    sizes, count = {"length": int(rng.integers(1, program.dims[0].most + 1))}, int(rng.choice(SIZES[:5]))
+    parts = [make(program, count, seed, sizes) for make in (inputs, extremes)]
+    x = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    plans: list[PlanLike] = ["auto" if program.choose else None, pairs(program, seed), program.space.widths[0]]
+    expected = [execute(program, x, plan) for plan in plans]
+    for isa, threads in itertools.product(kernel_sets(), (1, 2)):
+        run = Runtime(program, threads=threads, isa=isa)
+        same = [equal(run.execute(x, plan), right) for plan, right in zip(plans, expected, strict=True)]
+        yield Case(seed, TRANSFORMER, isa, threads, None), all(same)
+
+
 def in_torch(program: Program, batches: list[Any], plans: list[PlanLike], expected: list[Result]) -> bool:
     """Whether the exact run in torch gives the same outputs and states."""
     import torch
@@ -217,6 +233,9 @@ def cases_of(seed: int, seen: Seen) -> Iterator[tuple[Case, bool]]:
     if seed % MODELS == MODELS - 1:
         seen.programs += 1
         return model_runs(seed)
+    if seed % MODELS == MODELS - 2:
+        seen.programs += 1
+        return transformer_runs(seed)
     one = trial(seed)
     seen.trial(one)
     return runs(one)

@@ -20,10 +20,11 @@ def test_every_kernel_set_gives_the_interpreters_integers(first: int) -> None:
         pass
     assert [str(case) for case in seen.unequal] == []
     assert set(seen.cases) == {*itertools.product(kernel_sets(), KINDS), ("torch", MODEL)}
-    models, sets = SOME // MODELS, len(kernel_sets())
-    assert seen.count() == (SOME - models) * sets * 2 * 3 + models * (1 + sets * 2)  # one thread and two; plans
-    assert seen.batches >= SOME // 2, "hardly a batch whose samples chose different widths"
-    assert seen.passes >= SOME // 5, "hardly a cascade that some samples left before others"
+    models, runs = SOME // MODELS, len(kernel_sets()) * 2  # on one thread and two
+    trials = SOME - 2 * models  # the rest: models, and as many transformers
+    assert seen.count() == trials * runs * 3 + models * (1 + runs) + models * runs  # of three plans each
+    assert seen.batches >= trials // 2, "hardly a batch whose samples chose different widths"
+    assert seen.passes >= trials // 5, "hardly a cascade that some samples left before others"
 
 
 def test_the_batches_mix_every_pair_of_widths() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from dqt.program.ops.add import Add
 from dqt.program.ops.embedding import Embedding
 from dqt.program.ops.mat_mul import MatMul
 from dqt.program.ops.normalize import Normalize
+from dqt.program.ops.slice import END
 from dqt.program.ops.softmax import Softmax
 from dqt.program.program import Program
 from dqt.program.values import Value
@@ -74,20 +74,23 @@ def embedding(b: Builder, x: str, features: int, *, integers: Integers = False) 
 def random_transformer(seed: int, *, auto: bool = False) -> Program:
     """A program of tokens, a stream of integers and one block of attention; ``auto``: with a controller.
 
-    The number of tokens has a name. The controller reads an input of its own.
+    The number of tokens has a name; one program in four takes up to 90 of them. The controller reads an input of its
+    own.
     """
     rng = np.random.default_rng([seed, 5])
     master, widths = random_widths(rng)
     length, features, heads = (int(k) for k in (rng.integers(1, 6), 2 * rng.integers(1, 5), rng.choice([1, 2])))
     b = Builder(seed + 2, (length, features), master=master, widths=widths, varied=True, name="x", dims=("length", ""))
-    b.dimension("length", 1, int(rng.integers(6, 12)))
+    most = int(rng.integers(6, 12))
+    b.dimension("length", 1, 90 if seed % 4 == 3 else most)
     tokens = b.tokens("tokens", (length,), 0, int(rng.choice([300, 40000])) - 1, dims=("length",))
     wide: Integers = (-32767, 32767)
     first = b.linear("v0", features, integers=wide)
+    form = Heads(heads, joint=bool(rng.integers(2)), masked=bool(rng.integers(2)))
     if auto:
-        b.control(b.input("hint", (7,)), 6, widths)
+        b.control(b.input("hint", (7,)), 4 if form.joint else 6, widths)
     stream = b.binary(Add, first, embedding(b, tokens, features, integers=wide), integers=wide)
-    stream = b.binary(Add, stream, _attention(b, normalize(b, stream, 1, affine=(1,)), heads), integers=wide)
+    stream = b.binary(Add, stream, _attention(b, normalize(b, stream, 1, affine=(1,)), form), integers=wide)
     if rng.integers(3) == 0:  # groups of channels, over all positions
         x = normalize(
             b, b.binary(Add, stream, stream, integers=random_interval(b)), 0, groups=1, affine=(1,), integers=wide
@@ -99,21 +102,61 @@ def random_transformer(seed: int, *, auto: bool = False) -> Program:
     return b.build(choices=widths if auto else ())
 
 
-def _attention(b: Builder, x: str, heads: int) -> str:
-    """Attention of ``x``, ``(length, features)``, with its own positions; ``heads``: 1 without their dimension."""
+@dataclass(frozen=True)
+class Heads:
+    """How attention is written.
+
+    Attributes:
+        count: 1 without their dimension.
+        joint: queries, keys and values are one layer, whose parts they are.
+        masked: something is added to the scores, the same in every row.
+    """
+
+    count: int
+    joint: bool
+    masked: bool
+
+
+def _attention(b: Builder, x: str, form: Heads) -> str:
+    """Attention of ``x``, ``(length, features)``, with its own positions."""
     features = b.values[x].shape[-1]
-    size = features // heads
-    parts = []
+    q, k, v = _joint(b, x, form.count) if form.joint else _apart(b, x, form.count)
+    scores = mat_mul(b, q, k, integers=bool(b.rng.integers(2)) and (-30000, 30000))
+    if form.masked:
+        mask = b.constant(b.values[scores].shape[-2:], integers=(-30000, 30000), dims=("length", "length"))
+        scores = b.binary(Add, scores, mask, integers=bool(b.rng.integers(2)) and (-30000, 30000))
+    y = mat_mul(b, softmax(b, scores), v)
+    if form.count > 1:
+        y = b.reshape(b.transpose(y, (1, 0, 2)), (0, features))
+    return b.linear(y, features, integers=bool(b.rng.integers(2)) and (-32767, 32767))
+
+
+def _apart(b: Builder, x: str, heads: int) -> list[str]:
+    """Queries, keys with their dimensions exchanged, and values, a layer each."""
+    features, parts = b.values[x].shape[-1], []
     for k in range(3):
         part = b.linear(x, features)
         if heads > 1:
-            part = b.transpose(b.reshape(part, (0, heads, size)), (1, 2, 0) if k == 1 else (1, 0, 2))
+            part = b.transpose(b.reshape(part, (0, heads, features // heads)), (1, 2, 0) if k == 1 else (1, 0, 2))
         elif k == 1:
             part = b.transpose(part, (1, 0))
         parts.append(part)
-    q, k_, v = parts
-    scores: Any = mat_mul(b, q, k_, integers=bool(b.rng.integers(2)) and (-30000, 30000))
-    y = mat_mul(b, softmax(b, scores), v)
-    if heads > 1:
-        y = b.reshape(b.transpose(y, (1, 0, 2)), (0, features))
-    return b.linear(y, features, integers=bool(b.rng.integers(2)) and (-32767, 32767))
+    return parts
+
+
+def _joint(b: Builder, x: str, heads: int) -> list[str]:
+    """The same as parts of one layer's result."""
+    features, parts = b.values[x].shape[-1], []
+    if heads == 1:
+        whole = b.linear(x, 3 * features)
+        for k in range(3):
+            part = b.slice(whole, (0, k * features), (END, (k + 1) * features), (1, 1))
+            parts.append(b.transpose(part, (1, 0)) if k == 1 else part)
+        return parts
+    size = features // heads
+    whole = b.transpose(b.reshape(b.linear(x, 3 * features), (0, 3, heads, size)), (1, 2, 0, 3))
+    for k in range(3):
+        part = b.slice(whole, (k, 0, 0, 0), (k + 1, heads, END, size), (1, 1, 1, 1))
+        part = b.reshape(part, (heads, -1, size))
+        parts.append(b.transpose(part, (0, 2, 1)) if k == 1 else part)
+    return parts

@@ -4,40 +4,30 @@ Weights are random, because the time of an instruction does not depend on them. 
 an ONNX model that ONNX Runtime's own tools have quantized: every operator ("whole"), products alone ("products"), or
 products whose inputs are quantized during the run ("dynamic"). The fastest of these forms counts.
 
-All contestants run on the same core, in turns, and a ratio compares times of one round. Kernels of another instruction
-set than the best one are forced; other engines have no such switch, so they are compared with the best set alone.
+All contestants run on the same core, in turns, and a ratio compares times of one round. Where kernels of AVX2 are
+forced, OpenVINO is limited to it, too; ONNX Runtime cannot be limited, and is left out there.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 import dqt
-from bench import transformers_peers as peers
 from bench.common import Check, child, parser, write
 from bench.networks import images
-from bench.serving.common import Call, ratios, spread, turns
-from bench.transformers_onnx import FORMS, quantized
-from dqt.program.program import Program
-from dqt.runtime import Runtime
-from dqt.runtime.bench import pinned
+from bench.transformers_onnx import quantized
+from bench.transformers_times import BEST, CLOCKS, FORMS, LIMITED, WIDTHS
 from dqt.testing.zoo import timm, torchvision
 
-WIDTHS, ISAS = (8, 6, 4, 3, 2), ("avx512vnni", "avx2")
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-"""The second leaves out what other processes do on the core."""
 WORDS, LENGTH = 30522, 128
 MINILM = {
     "vocab_size": WORDS, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
@@ -86,11 +76,6 @@ class Files:
     onnx: dict[str, Path]
     input: Path
 
-    def x(self) -> npt.NDArray[Any]:
-        """The input."""
-        found: npt.NDArray[Any] = np.load(self.input)
-        return found
-
 
 def files(name: str, folder: Path) -> Files:
     """The files of ``name`` in ``folder``, made where they are not there."""
@@ -121,45 +106,24 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.networks:
-            kept = files(name, arguments.folder or Path(folder))
-            results[name] = measured(name, kept, arguments) | {"memory": memory(kept)}
+            place = arguments.folder or Path(folder)
+            kept = files(name, place)
+            results[name] = measured(name, place, arguments) | {"memory": memory(kept)}
             print(name, results[name]["memory"], flush=True)
     settings = {"threads": 1, "batch": 1, "widths": WIDTHS, "seconds": arguments.seconds, "clock": arguments.clock}
     write("transformers", settings=settings, results=results, checks=checks(results))
 
 
-def measured(name: str, kept: Files, arguments: Any) -> dict[str, Any]:
-    """One network: times and ratios by kernel set, and those of the other engines beside the best set."""
-    x, program = kept.x(), Program.load(kept.program)
+def measured(name: str, folder: Path, arguments: Any) -> dict[str, Any]:
+    """One network: times and ratios by kernel set, each in a process of its own."""
     found: dict[str, Any] = {}
-    with pinned(1):
-        for i, isa in enumerate(ISAS):
-            run = Runtime(program, threads=1, isa=isa)
-            calls: dict[str, Call] = {str(b): partial(run, x, b) for b in WIDTHS}
-            if i == 0:
-                calls |= _peers(kept, x)
-            times = turns(calls, arguments.seconds, CLOCKS[arguments.clock])
-            found[isa] = {
-                "ms": {label: spread(values) for label, values in times.items()},
-                "of_8": {label: spread(ratios(values, times["8"])) for label, values in times.items()},
-            }
-            for label, each in found[isa]["ms"].items():
-                print(f"{name}, {isa}, {label}: {each}, of 8 bits {found[isa]['of_8'][label]['median']}", flush=True)
+    for isa in FEWER:
+        limits = {} if isa == BEST else LIMITED
+        words = (str(folder), name, isa, str(arguments.seconds), arguments.clock)
+        found[isa] = child("bench.transformers_times", *words, **limits)
+        for label, each in found[isa]["ms"].items():
+            print(f"{name}, {isa}, {label}: {each}, of 8 bits {found[isa]['of_8'][label]['median']}", flush=True)
     return found
-
-
-def _peers(kept: Files, x: npt.NDArray[Any]) -> dict[str, Call]:
-    """Engine and form -> a call of one sample; a form that an engine refuses is left out, and said."""
-    made: dict[str, Call] = {}
-    for engine, bind in (("onnxruntime", peers.onnxruntime), ("openvino", peers.openvino)):
-        if not importlib.util.find_spec(engine):
-            continue
-        for form, path in kept.onnx.items():
-            try:
-                made[f"{engine} {form}"] = bind(path, x)
-            except Exception as error:  # each engine has errors of its own
-                print(f"{engine} refuses the form {form}: {str(error).splitlines()[0][:120]}", flush=True)
-    return made
 
 
 def memory(kept: Files) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 
 OPSET = 18
-FORMS = ("whole", "products", "dynamic")
-"""What is quantized: every operator that can be, or products alone; or products, with scales found during the run."""
 PRODUCTS = ["MatMul", "Gemm", "Conv"]
 
 

@@ -18,6 +18,7 @@ PARTS = {
     "serving_auto": "A batch whose samples choose",
     "serving_memory": "Memory",
     "serving_avx2": "AVX2 alone",
+    "transformers": "Transformers, batch 1, one thread",
 }
 CONTESTANTS = (("dqt", "8"), ("dqt", "4"), ("dqt", "2"), ("openvino", "8"), ("onnxruntime", "8"), ("litert", "8"))
 LATENCY = ("ms", "batch", "8 bits", "4", "2", "OpenVINO int8", "ONNX Runtime int8", "LiteRT int8", "8 bits / fastest")
@@ -37,6 +38,11 @@ LOOKUPS = (
 FEW = ("lookup", "lookup 2x3", "lookup 3x2")
 PEERS = ("ggml q8_0", "ggml q4_K", "ggml q2_K")
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
+BITS, ENGINES = ("8", "6", "4", "3", "2"), ("openvino", "onnxruntime")
+FORCED = (
+    "Where AVX2 is forced on this processor, OpenVINO's oneDNN is limited to it by its own setting, and the rest of "
+    "OpenVINO is not. Of three quantized forms of each engine the fastest is shown; in the row of memory, the leanest."
+)
 AGREEMENT = "share of top-1"
 """Not a matter of speed: it says that peers ran the same network, and is only checked."""
 
@@ -128,6 +134,7 @@ def text() -> str:
         "serving_plans": _others,
         "serving_threads": _threads,
         "serving_avx2": _avx2,
+        "transformers": _transformers,
     }
     blocks = []
     for name, title in PARTS.items():
@@ -190,6 +197,40 @@ def _layers(results: dict[str, Any]) -> str:
     ]
     peak = f"The peak was {min(found['peak'] for found in results.values()):.0f} GMAC/s at least."
     return table(("ms (of the peak)", "kind, kernel", "8 bits", "4", "2"), rows) + "\n" + peak
+
+
+def _transformers(results: dict[str, Any]) -> str:
+    """Milliseconds by network and kernel set, beside the fastest form of each engine; bytes at the peak of a run."""
+    rows = []
+    for name, found in results.items():
+        for isa in (each for each in found if each != "memory"):
+            ms = {label: each["median"] for label, each in found[isa]["ms"].items()}
+            best = _fastest(ms)
+            ours = [f"{ms[b]:.3g}" for b in BITS]
+            over = f"{ms['8'] / min(best.values()):.2f}" if best else ""
+            where = isa if isa != "avx2" else "avx2, forced"
+            rows.append((name, where, *ours, *(_cell(best, engine) for engine in ENGINES), over))
+        peak = {engine: value / 2**20 for engine, value in _fastest(found["memory"]).items()}
+        own = found["memory"]["dqt"] / 2**20
+        over = f"{own / min(peak.values()):.2f}" if peak else ""
+        rows.append(
+            (name, "MiB at the peak of a run", f"{own:.3g}", *[""] * 4, *(_cell(peak, e) for e in ENGINES), over)
+        )
+    heads = ("ms", "kernels", "8 bits", *BITS[1:], "OpenVINO int8", "ONNX Runtime int8", "8 bits / the best other")
+    return table(heads, rows, left=2) + "\n" + FORCED
+
+
+def _cell(found: dict[str, float], engine: str) -> str:
+    return f"{found[engine]:.3g}" if engine in found else ""
+
+
+def _fastest(found: dict[str, float]) -> dict[str, float]:
+    """Engine -> the least number of its forms."""
+    return {
+        engine: min(forms)
+        for engine in ENGINES
+        if (forms := [value for label, value in found.items() if label.startswith(f"{engine} ")])
+    }
 
 
 def _share(each: dict[str, Any] | None) -> str:

@@ -11,7 +11,7 @@ import pytest
 from dqt.arith.plan import Plan, PlanLike
 from dqt.program.interpret import execute
 from dqt.program.program import Program
-from dqt.testing import Builder, inputs, random_model, random_program
+from dqt.testing import Builder, inputs, random_model, random_program, random_transformer
 from tests.native.build import CONTINUOUS, NATIVE, built, needs
 from tests.native.engine import Engine, check, compare
 from tests.runtime.fuzz import trial
@@ -126,6 +126,15 @@ def test_states_and_bound_sizes_in_memory(seed: int, memory: Engine) -> None:
         x = inputs(program, 3, seed, {height.name: size})
         state = execute(program, x, program.space.master).state
         check(memory, program, x, plans(program), threads=1 + seed % 2, state=state)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_transformers_in_memory(seed: int, memory: Engine) -> None:
+    """Attention of one position, and of as many as there may be: blocks of rows, heads as views, masks."""
+    program = random_transformer(seed, auto=seed % 3 == 2)
+    for size in (1, program.dims[0].most):
+        x = inputs(program, 2, seed, {program.dims[0].name: size})
+        check(memory, program, x, plans(program), threads=1 + seed % 2)
 
 
 @pytest.mark.parametrize("name", GEOMETRY)

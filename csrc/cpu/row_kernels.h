@@ -43,11 +43,12 @@ struct Products {
 };
 
 // How a kernel set multiplies codes of so many bits together, at most. `bytes`: codes, else differences from the zero
-// points in 16 bits. `shortened`: codes without their low bits, which are 0.
+// points in 16 bits. `shortened`: codes without their low bits, which are 0. `offset` is taken off every code of `a`.
 struct ProductForm {
     int bits;
     bool bytes, shortened;
     void (*multiply)(const Products&);
+    int offset = 0;
 };
 
 // Of elements side by side, by kind of operands and result, 0: codes, bytes; 1: integers, int32.

@@ -40,7 +40,7 @@ struct ProductCase {
         for (int64_t r = 0; r < rows; ++r)
             for (int64_t j = 0; j < columns; ++j) {
                 int64_t sum = 0;
-                for (int64_t k = 0; k < depth; ++k) sum += int64_t{a[r * depth + k]} * b[k * columns + j];
+                for (int64_t k = 0; k < depth; ++k) sum += int64_t{a[r * depth + k] - form.offset} * b[k * columns + j];
                 out[r * columns + j] = static_cast<int32_t>((sum << shift) + start[j] + (extra ? more[r] : 0));
             }
         return out;

@@ -267,10 +267,26 @@ void maximum(const MaximumRow& m) {
     }
 }
 
+// Four sums of products of four codes.
+struct Four {
+    static constexpr int LANES = 4;
+    int32x4_t v;
+    static Four load(const void* p) { return {vld1q_s32(static_cast<const int32_t*>(p))}; }
+    static Four both(int32_t four) {
+        return {vreinterpretq_s32_u8(prepared(vreinterpretq_u8_s32(vdupq_n_s32(four))))};
+    }
+    static Four add_products(Four acc, Four a, Four b) {
+        return {dqt::dot(acc.v, vreinterpretq_s8_s32(b.v), vreinterpretq_u8_s32(a.v))};
+    }
+    Four plus(int32_t extra) const { return {vaddq_s32(v, vdupq_n_s32(extra))}; }
+    void store(int32_t* p) const { vst1q_s32(p, v); }
+};
+constexpr ProductForm PRODUCTS[] = {{16, true, false, products<Four, 4, 4>, OFFSET}};
+
 constexpr Kernels make(const char* name, bool (*usable)()) {
     Kernels k{name, {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true};
     k.integers = integer_kernels();
-    k.rows = row_kernels();
+    k.rows = row_kernels(PRODUCTS);
     fill_blocks<12>(k, []<int V, bool, int ROWS>() -> BlockKernel { return block<V, ROWS>; });
     return k;
 }

@@ -82,6 +82,10 @@ class Config(BaseModel):
             raise ValueError(f"controller choices {choices} must ascend and be among the widths {self.widths}")
         return self
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "use_cache":  # Hugging Face's Trainer notes it on the config of whatever it trains
+            super().__setattr__(name, value)
+
     @property
     def choices(self) -> tuple[int, ...]:
         """Widths that the controller chooses from; empty without a controller."""

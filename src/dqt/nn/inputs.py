@@ -118,6 +118,33 @@ class Inputs:
         """Their names, for messages."""
         return ", ".join(map(repr, self.names))
 
+    @property
+    def only(self) -> Input:
+        """The only input.
+
+        Raises:
+            InputError: there are several.
+        """
+        if len(self.each) > 1:
+            raise InputError(f"the network has {len(self.each)} inputs ({self.listed}), where one is needed")
+        return self.each[0]
+
+    def called(self, x: Any, named: Mapping[str, Any]) -> Any:
+        """What a call passes, as one value: by name, or in one place; an input may be called ``x`` itself.
+
+        Raises:
+            InputError: neither, or both.
+        """
+        if not named:
+            if x is None:
+                raise InputError(f"no input: this network takes {self.listed}")
+            return x
+        if x is None:
+            return dict(named)
+        if "x" not in self.aliases or len(self.each) == 1:
+            raise InputError(f"inputs by position and by name ({', '.join(named)}): pass them in one of the two ways")
+        return {"x": x, **named}
+
     def take(self, x: Any) -> tuple[Tensor, ...]:
         """The tensors of a call in order, checked.
 

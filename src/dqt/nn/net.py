@@ -55,6 +55,9 @@ class Net(FormerNames, Summarized):
         findings: what the last calibration warned about; not a part of the state.
     """
 
+    accepts_loss_kwargs = False
+    """Hugging Face's Trainer asks a model whose forward takes any name whether it takes counts of tokens, too."""
+
     def __init__(self, config: Config, space: Space, nodes: Iterable[Node], signature: Signature) -> None:
         super().__init__()
         self.config, self.space, self.nodes, self.signature = config, space, tuple(nodes), signature
@@ -112,7 +115,7 @@ class Net(FormerNames, Summarized):
         """Whether ranges come from data (``dqt.calibrate``) and not from the example input alone."""
         return bool(self.ready)
 
-    def forward(self, x: Any, plan: PlanLike = None, *, exact: bool = False) -> Any:
+    def forward(self, x: Any = None, plan: PlanLike = None, *, exact: bool = False, **inputs: Any) -> Any:
         """The network at the widths of ``plan``.
 
         Args:
@@ -122,6 +125,7 @@ class Net(FormerNames, Summarized):
                 default: the master width.
             exact: ``True``: the program's own integers, dequantized once: equal to ``dqt.interpret`` to the bit, on
                 any device, without gradient and with the statistics of evaluation. ``False``: differentiable.
+            inputs: by name instead of ``x``, as the model takes them: ``net(**batch)``.
 
         Returns:
             float32 ``[N, ...]``, in the structure that the model returned it in (such as ``{"logits": y}``).
@@ -131,6 +135,7 @@ class Net(FormerNames, Summarized):
             PlanError: the plan does not fit.
             UnsupportedError: an exact run, but a parameter is not finite; names it.
         """
+        x = self.inputs.called(x, inputs)
         return self.signature.structure.around([y.to(self.output_dtype) for y in self.tensors(x, plan, exact=exact)])
 
     def tensors(self, x: Any, plan: PlanLike = None, *, exact: bool = False) -> tuple[Tensor, ...]:
@@ -265,11 +270,7 @@ class Net(FormerNames, Summarized):
         Raises:
             InputError: the network has several.
         """
-        if len(self.inputs.each) > 1:
-            raise InputError(
-                f"the network has {len(self.inputs.each)} inputs ({self.inputs.listed}), where one is needed"
-            )
-        return self.inputs.each[0].shape
+        return self.inputs.only.shape
 
     def check_input(self, x: Any) -> None:
         """Raise :class:`InputError` unless ``x`` holds every input, ``[N, *shape]`` each, N >= 1."""
@@ -294,10 +295,8 @@ class Net(FormerNames, Summarized):
         return {one.name: self._read(one, tensor, run) for one, tensor in given}
 
     def _read(self, one: Input, x: Tensor, run: Run) -> Signal:
-        if one.kind == "integer":
-            return Signal(x, None, run.quantized)
-        if one.name in self.floats:
-            return Signal(x.float(), None, run.quantized)
+        if one.kind == "integer" or one.name in self.floats:
+            return Signal(x if one.kind == "integer" else x.float(), None, run.quantized)
         x, quantizer = x.float(), self.quantizer_of(one.name)
         if run.batch_statistics and quantizer.training and quantizer.name == one.name:
             quantizer.observe(x)

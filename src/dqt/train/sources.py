@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -98,7 +98,8 @@ class Loaded:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
             raise DataError(f"{type(dataset).__name__} has no length and no index: fit needs a map-style dataset")
         self.dataset, self.loading, self.batch_size = dataset, loading, loading.batch_size
-        self.info: dict[str, Any] = dict(getattr(dataset, "info", {}))
+        info = getattr(dataset, "info", {})  # others mean something else by it
+        self.info: dict[str, Any] = dict(info) if isinstance(info, Mapping) else {}
         self._places: list[list[Place]] = []
         self._generator = torch.Generator()
         self._loader: DataLoader[Any] | None = None
@@ -116,6 +117,8 @@ class Loaded:
         for _ in places:
             with preserved():  # without workers, this process makes the samples
                 batch = next(batches)
+            if isinstance(batch, Mapping):
+                batch = _of_columns(batch)
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 raise DataError(f"a batch of type {type(batch).__name__}: the dataset must give (input, label) pairs")
             yield _structure(batch[0], "inputs"), _structure(batch[1], "labels")
@@ -138,6 +141,26 @@ class Loaded:
                 **how.settings,
             )
         return self._loader
+
+
+LABELS = ("labels", "label")
+"""What the labels of a data set of columns are called, such as Hugging Face's."""
+
+
+def _of_columns(batch: Mapping[str, Any]) -> Batch:
+    """Inputs and labels of a batch by column: the only other column, or several by name.
+
+    Raises:
+        DataError: no column of labels, or no other.
+    """
+    label = next((name for name in LABELS if name in batch), None)
+    inputs = {name: values for name, values in batch.items() if name != label}
+    if label is None or not inputs:
+        raise DataError(
+            f"a batch of the columns {', '.join(map(str, batch))}: the dataset must have labels in one called 'labels' "
+            "or 'label', and inputs in the others (dataset.rename_column)"
+        )
+    return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), batch[label]
 
 
 def _structure(values: Any, what: str) -> Any:
@@ -172,8 +195,8 @@ def source_of(data: Data | object, recipe: Recipe) -> Source:
         source = _from_loader(data)
     elif isinstance(data, DataSet | ArraySet) or (isinstance(data, tuple | list) and len(data) == 2):
         source = Held(data if isinstance(data, DataSet | ArraySet) else (data[0], data[1]), recipe.batch_size)
-    elif isinstance(data, Dataset):
-        source = Loaded(data, Loading(recipe.batch_size, recipe.workers))
+    elif isinstance(data, Dataset) or hasattr(data, "column_names"):  # Hugging Face's is none of torch's
+        source = Loaded(cast("Dataset[Any]", data), Loading(recipe.batch_size, recipe.workers))
     else:
         kinds = "a data set of dqt.train.data, a torch Dataset or DataLoader, or a pair (inputs, labels)"
         raise DataError(f"data of type {type(data).__name__}: fit takes {kinds}")

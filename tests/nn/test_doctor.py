@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import dqt
+from dqt.nn.layered import product
 from dqt.nn.prepare import prepare
 from dqt.nn.ranges import Signal
 from dqt.program.planned import accumulator_bits
@@ -66,15 +67,14 @@ def test_the_numbers_are_those_of_the_program() -> None:
 
 
 def test_a_layer_alone_is_measured_on_float_values() -> None:
-    """By hand, for the last layer: its input and its weights at 4 bits, and nothing else."""
+    """The last layer reads what the float model gives, at 4 bits, and nothing before it is rounded."""
     model, x = plain(), images()
     found = {each.name: each.errors[4] for each in dqt.doctor(model, x[:2], [x], WIDTHS).layers}
     net = dqt.calibrate(prepare(model, x[:2], WIDTHS), [x])
     layer, node = net.layer("7"), next(node for node in net.nodes if node.layer == "7")
     with torch.no_grad():
         features = model[:7](x)
-        read = Signal(features, net.quantizer_of(node.ins[0])).real(4)
-        got = read @ (layer.narrowed(4) * layer.scale()[:, None]).T + layer.offset(4)
+        got = product(layer, None, Signal(features, net.quantizer_of(node.ins[0])), (4, 4), False)
         want = model[7](features)
     error = (got - want).norm() / (want - want.mean()).norm()
     assert found["7"] == pytest.approx(float(error), rel=1e-3)

@@ -205,6 +205,23 @@ GRAPHS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 """Graphs of a file of version 3 that are not legal."""
 
 
+def test_any_damage_is_a_program_error() -> None:
+    """Bits flipped anywhere, more often in the header: one error, or a file that says the same."""
+    rng = np.random.default_rng(0)
+    for data in (dumps(sample().pack(3)), dumps(deflated(5))):
+        whole = tensors_of(loads(data))
+        for i in range(1500):
+            damaged = bytearray(data)
+            for place in rng.integers(0, (16, 9000, len(data))[i % 3], rng.integers(1, 4)):
+                damaged[place] ^= 1 << int(rng.integers(8))
+            try:
+                again = tensors_of(loads(bytes(damaged)))
+            except ProgramError:
+                continue
+            for name, array in whole.items():
+                assert_array_equal(again[name], array)
+
+
 @pytest.mark.parametrize("name", GRAPHS)
 def test_graphs_of_packed_files(name: str) -> None:
     change, message = GRAPHS[name]

@@ -14,7 +14,7 @@ def cost(network: Any, plan: PlanLike = None) -> arith.Cost:
 
     Args:
         network: a prepared net, a program, or the path of a ``.dqt`` file.
-        plan: as :func:`dqt.interpret`; the master width if left out.
+        plan: as :func:`dqt.interpret`.
 
     Raises:
         PlanError: the plan does not fit, or depends on the input ("auto", a cascade): use

@@ -61,7 +61,8 @@ def interpret(program: ProgramLike, x: Any, plan: PlanLike = None, state: Mappin
         x: ``[N, *input_shape]``, finite: an array, a tensor, what exports DLPack, or nested lists. Floats and integers
             are what the float model takes; uint8 is pixels, normalized as in training, and may have channels last. Of a
             program with several inputs a dict by name, or a tuple in their order; integer inputs take integers.
-        plan: a width, a mapping, a ``Plan``, a ``Cascade`` or "auto"; the master width if left out.
+        plan: a width, a mapping, a ``Plan``, a ``Cascade`` or "auto"; the master width if left out, or the widest that
+            a packed program holds.
         state: what the last run of a program with states gave; ``None``: their start.
 
     Returns:

@@ -25,11 +25,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class Compiled:
-    """An exported program as a library of this machine."""
+    """An exported program as a library of this machine; ``width``: at these widths alone."""
 
-    def __init__(self, program: Program, folder: Path, compiler: str = "gcc", *flags: str) -> None:
-        self.program = program
-        dqt.export.c(program, folder / "c")
+    def __init__(
+        self, program: Program, folder: Path, compiler: str = "gcc", *flags: str, width: PlanLike | None = None
+    ) -> None:
+        self.program, self.fixed = program, width is not None
+        dqt.export.c(program, folder / "c", width=width)
         built = folder / f"net-{compiler}.so"
         call(compiler, *STRICT, *flags, "-fPIC", "-shared", "-o", built, *sorted((folder / "c").glob("*.c")), "-lm")
         self.library = ctypes.CDLL(str(built))
@@ -52,8 +54,8 @@ class Compiled:
         outs = {o.name: np.zeros(values[o.value].shape, np.float32) for o in self.program.outputs}
         taken = [np.ascontiguousarray(x[g.name], np.float32 if g.kind == "float" else np.int32)
                  for g in self.program.inputs]  # fmt: skip
-        answer = self.library.net_run(self.net, pointers(taken), self.widths(plan), pointers(list(outs.values())))
-        return answer, outs
+        widths = () if self.fixed else (self.widths(plan),)
+        return self.library.net_run(self.net, pointers(taken), *widths, pointers(list(outs.values()))), outs
 
 
 def pointers(arrays: list[npt.NDArray[Any]]) -> Any:

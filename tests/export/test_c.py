@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +14,20 @@ from typer.testing import CliRunner
 
 import dqt
 import dqt.export
-from dqt.arith.plan import PlanLike
+from dqt.arith.errors import PlanError
+from dqt.arith.plan import PlanLike, uniform
 from dqt.cli.app import app
 from dqt.export.c99 import layer, write
+from dqt.export.c99.arena import bytes_of, over
+from dqt.export.c99.code import Code
 from dqt.export.c99.forms import forms
 from dqt.export.packages import ExportError
-from dqt.program.execute import Machine
+from dqt.program.graph import last_reads
+from dqt.program.layered import Layered
 from dqt.program.operator import operators
 from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
-from dqt.testing import extremes, inputs, random_model, random_program, random_transformer
+from dqt.testing import Builder, extremes, inputs, random_model, random_program, random_transformer
 from tests.export.exported import COMPILERS, SANITIZED, Arrays, Compiled, assert_same, plans, pointers
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +72,50 @@ def test_transformers_at_every_plan(seed: int, tmp_path: Path) -> None:
             assert_same(net, x, plan)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_random_programs_at_one_plan_alone(seed: int, tmp_path: Path) -> None:
+    program = random_program(seed + 50, auto=seed % 2 == 0)
+    names, widths = program.layers, program.space.widths
+    pairs = {name: (widths[i % len(widths)], widths[(3 * i + 1) % len(widths)]) for i, name in enumerate(names)}
+    fixed: list[PlanLike] = [widths[0], widths[len(widths) // 2], pairs]
+    for i, plan in enumerate(fixed):
+        (tmp_path / str(i)).mkdir()
+        net = Compiled(program, tmp_path / str(i), "gcc", *SANITIZED["gcc"], width=plan)
+        for x in (inputs(program, 1, seed), extremes(program, 1, seed)):
+            assert_same(net, x, plan)
+
+
+@pytest.mark.parametrize(("width", "share"), [(8, 1.0), (4, 0.55), (3, 0.55), (2, 0.35)])
+def test_what_a_width_never_reads_is_left_out(width: int, share: float) -> None:
+    program = Program.load(dqt.example())
+    code = Code(program, "net", uniform(program.space, width))
+    layers = [op for op in code.ops if isinstance(op, Layered)]
+    assert all(op.layer in program.layers for op in layers)  # no controller
+    all_widths = sum(layer.packed(Code(program, "net"), op).nbytes for op in layers)
+    assert sum(layer.packed(code, op).nbytes for op in layers) <= share * all_widths
+    text = write.sources(program, "net", code.plan)["net.c"]
+    assert "chooses" not in text
+    assert "widths" not in text.partition("net_run(")[2]
+
+
+@pytest.mark.parametrize("plan", ["auto", dqt.Cascade((2, 8), (5,))])
+def test_a_plan_of_several_widths_is_refused(plan: PlanLike, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="runs at several widths: leave width out"):
+        dqt.export.c(dqt.example(), tmp_path / "c", width=plan)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_zero_further_out_than_16_bits_reach(tmp_path: Path) -> None:
+    b = Builder(3, (9,), master=8, widths=(2, 5, 8))
+    b.output(b.linear("v0", 4, integers=True), "out")
+    program = b.build()
+    first = program.values[0]
+    far = replace(program, values=(replace(first, zero=-(2**15)), *program.values[1:]))
+    net = Compiled(far, tmp_path, "gcc", *SANITIZED["gcc"])
+    for plan in plans(far):
+        assert_same(net, inputs(far, 1, 1), plan)
+
+
 def test_every_operator_has_a_form() -> None:
     assert set(forms()) == set(operators().values())
 
@@ -89,15 +140,28 @@ def test_the_arena_holds_what_lives_and_little_more() -> None:
     program = Program.load(dqt.example())
     text = write.sources(program, "net")["net.h"]
     arena = int(next(line.split()[2] for line in text.splitlines() if "NET_ARENA " in line))
-    machine = Machine(program, "auto", None)  # type: ignore[arg-type] # nothing runs
-    values = {value.name: int(np.prod(value.shape)) * (1 if value.coded else 4) for value in program.values}
-    live, most = 0, 0
-    for op, dead in zip(machine.ops, machine.dead, strict=True):
-        live += values.get(op.writes() or "", 0)
-        most = max(most, live)
-        live -= sum(values[name] for name in dead)
-    rows = max(int(op.weight[0].size) for op in machine.ops if hasattr(op, "weight"))
-    assert most <= arena <= 1.25 * most + rows + 64
+    largest = sorted(map(bytes_of, program.values))[-2:]
+    assert max(largest) <= arena <= 1.25 * sum(largest)
+
+
+def test_values_that_live_at_a_time_have_places_of_their_own() -> None:
+    """Or one begins so far behind the other that nothing is lost: such pairs are a window's or an element's."""
+    for seed in range(20):
+        code = Code(random_program(seed), "net")
+        code.place({})
+        ends = last_reads(code.ops)
+        alive: dict[str, tuple[int, int]] = {}
+        for op, dead in zip(code.ops, ends, strict=True):
+            out = op.writes()
+            if out is not None:
+                place = (code.places[out], code.places[out] + bytes_of(code.values[out]))
+                shared = dict(over(code.values, code.last, op))
+                for name, (start, end) in alive.items():
+                    apart = place[1] <= start or end <= place[0]
+                    assert apart or (name in dead and start - place[0] >= shared[name]), (seed, op.title(0))
+                alive[out] = place
+            for name in dead:
+                alive.pop(name)
 
 
 def test_the_library_has_arith_as_it_is() -> None:
@@ -134,7 +198,35 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_the_command_line_writes_the_same_files(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["export", "c", str(dqt.example()), "-o", str(tmp_path / "c"), "--name", "small"])
+    done = CliRunner().invoke(
+        app, ["export", "c", str(dqt.example()), "-o", str(tmp_path / "c"), "--name", "small", "--width", "4"]
+    )
     assert done.exit_code == 0, done.output
     written = {path.name: path.read_text() for path in (tmp_path / "c").iterdir()}
-    assert written == write.sources(Program.load(dqt.example()), "small")
+    program = Program.load(dqt.example())
+    assert written == write.sources(program, "small", uniform(program.space, 4))
+
+
+def test_a_disk_that_fills_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "c"
+    dqt.export.c(dqt.example(), target, width=2)
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+
+    def full(path: Path, text: str) -> None:
+        if path.name == "net.c":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        path.write_text(text)
+
+    monkeypatch.setattr(write, "write_file", full)
+    with pytest.raises(OSError, match=r"No space left on device.*is as it was: choose a folder with space"):
+        dqt.export.c(dqt.example(), target, width=4)
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_plan_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError):
+        dqt.export.c(dqt.example(), tmp_path / "c", width={"none of its layers": 4})
+    with pytest.raises(PlanError):
+        dqt.export.c(dqt.example(), tmp_path / "c", width=9)
+    assert not list(tmp_path.iterdir())

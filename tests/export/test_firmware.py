@@ -61,6 +61,17 @@ def test_transformers(target: str, seed: int, tmp_path: Path) -> None:
 
 
 @each_target
+@pytest.mark.parametrize("width", [2, 4])
+def test_one_width_alone(target: str, width: int, tmp_path: Path) -> None:
+    program = Program.load(dqt.example())
+    x = by_name(program, inputs(program, 1, width))
+    firmware = Firmware.of(program, TARGETS[target], tmp_path, width=width)
+    (answer,) = firmware.run([({name: array[0] for name, array in x.items()}, width)])
+    assert answer.code == 0
+    np.testing.assert_array_equal(answer.outputs["output"], expected(program, x["input"], width)[0]["output"])
+
+
+@each_target
 def test_the_shipped_network(target: str, tmp_path: Path) -> None:
     program = Program.load(dqt.example())
     check(program, target, tmp_path, samples(program, 0))

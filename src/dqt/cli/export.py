@@ -64,14 +64,20 @@ def c(
         typer.Option("--out", "-o", readable=False, metavar="FOLDER", help="Default: the program's name with -c."),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Of the files, and before every name in them.")] = "net",
+    width: Annotated[str | None, typer.Option("--width", help="Leave out what this width never reads.")] = None,
+    plan: PlanFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write a program as a folder of C99 for microcontrollers, which gives the same integers at every width."""
+    """Write a program as a folder of C99 for microcontrollers, which gives the same integers at every width.
+
+    With --width 4, or with a plan, it holds and runs these widths alone.
+    """
     from dqt.export.c99.write import c as write
     from dqt.program.program import Program
 
     target = out or net.with_name(f"{net.stem}-c")
-    write(Program.load(net), target, name=name)
+    program = Program.load(net)
+    write(program, target, name=name, width=_plan(program, width, plan, "--width"))
     data: dict[str, Any] = {"folder": str(target), "files": sorted(each.name for each in target.iterdir())}
     emit(data, as_json, lambda: typer.echo(f"{target}: {', '.join(data['files'])}"), out=target)
 
@@ -100,14 +106,14 @@ def _words(form: Form, controller: bool, data: dict[str, Any]) -> str:
     )
 
 
-def _plan(program: Program, bits: str | None, plan: Path | None) -> PlanLike:
-    """What --bits and --plan say."""
+def _plan(program: Program, bits: str | None, plan: Path | None, option: str = "--bits") -> PlanLike:
+    """What --bits (or ``option``) and --plan say."""
     if bits is not None and plan is not None:
-        raise typer.BadParameter("give --bits or --plan, not both")
+        raise typer.BadParameter(f"give {option} or --plan, not both")
     if plan is not None:
         return plan_in(program.space, plan)
     if bits is None or bits == "auto":
         return bits  # type: ignore[return-value] # "auto", or none
     if not bits.isdecimal():
-        raise typer.BadParameter(f"--bits {bits!r}: need a width such as 4, or auto")
+        raise typer.BadParameter(f"{option} {bits!r}: need a width such as 4, or auto")
     return int(bits)

@@ -12,8 +12,8 @@ void dqt_embed(dqt_value x, size_t tokens, dqt_value out, size_t features, const
 }
 
 /* Equation 21: row i of `a` times column j of `b`, whose elements are `g->columns` apart. */
-static int32_t product(const dqt_product *g, const uint8_t *a, const uint8_t *b, const int32_t *first,
-                       const int32_t *second) {
+static int32_t product(const dqt_product *g, const uint8_t *a, const uint8_t *b, const int16_t *first,
+                       const int16_t *second) {
     int32_t acc = 0;
     for (int32_t k = 0; k < g->depth; k++) acc += first[a[k]] * second[b[k * g->columns]];
     return acc;
@@ -21,7 +21,8 @@ static int32_t product(const dqt_product *g, const uint8_t *a, const uint8_t *b,
 
 void dqt_multiply_matrices(const dqt_walk *lead, const dqt_product *g, const uint8_t *a, const uint8_t *b,
                            dqt_value out, int ba, int bb) {
-    int32_t at[DQT_RANK] = {0}, first[256], second[256];
+    int32_t at[DQT_RANK] = {0};
+    int16_t first[256], second[256];
     ptrdiff_t p = 0, q = 0;
     size_t place = 0;
     dqt_narrowed(g->n, ba, 0, g->zero_a, first);

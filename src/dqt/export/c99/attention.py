@@ -8,8 +8,9 @@ import numpy as np
 
 from dqt.arith.powers import power_table
 from dqt.arith.roots import added_energy, root_table
-from dqt.export.c99.code import Code, literal, spread, strides
+from dqt.export.c99.code import Code, literal
 from dqt.export.c99.layer import widths
+from dqt.export.c99.layout import spread, strides
 from dqt.program.operator import Operator
 from dqt.program.ops.embedding import Embedding
 from dqt.program.ops.mat_mul import MatMul
@@ -30,7 +31,7 @@ def mat_mul(code: Code, op: MatMul) -> None:
     """See dqt_multiply_matrices."""
     a, b, out = (code.values[name] for name in (op.a, op.b, op.out))
     lead = out.shape[:-2]
-    walk = code.walk(lead, *(spread(x.shape, len(out.shape))[:-2] for x in (a, b)))
+    walk = code.walk(lead, *(spread(x.shape, strides(x.shape), len(out.shape))[:-2] for x in (a, b)))
     sizes = (*out.shape[-2:-1], a.shape[-1], out.shape[-1], a.zero, b.zero, code.n)
     parts = [*map(str, sizes), literal(op.m), literal(op.c), code.rounding(op).removeprefix("(dqt_rounding)")]
     places = (code.data(op.a), code.data(op.b), code.value(op.out))
@@ -40,7 +41,7 @@ def mat_mul(code: Code, op: MatMul) -> None:
 def normalize(code: Code, op: Normalize) -> None:
     """See dqt_norms: one walk over rows, one inside of a row; along both, where values and constants lie."""
     value, axis = code.values[op.x], op.axis
-    far, constants = strides(value.shape), spread(op.m.shape, len(value.shape))
+    far, constants = strides(value.shape), spread(op.m.shape, strides(op.m.shape), len(value.shape))
     length = value.shape[axis] // op.groups
     groups = (op.groups,), (length * far[axis],), (length * constants[axis],)
     rows = code.walk(*([*part[:axis], *more] for part, more in zip((value.shape, far, constants), groups, strict=True)))

@@ -1,4 +1,4 @@
-"""C source in the making: constants, where values lie in the arena, and the calls of a run."""
+"""C source in the making: constants, where values lie, and the calls of a run."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqt.program.graph import last_reads, needed
-from dqt.program.layered import Layered
+from dqt.arith.plan import Plan
+from dqt.export.c99.arena import placed
+from dqt.export.c99.layout import channels_last, merged, order, strides
+from dqt.program.graph import needed
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
 from dqt.program.program import Program
-from dqt.program.schema import size
-from dqt.program.values import Shape, Value
 
-ALIGNMENT = 8
 RANK = 8
 """The most dimensions of a value that ops.h walks over."""
-TYPES = {"b": "int8_t", "B": "uint8_t", "i": "int32_t", "q": "int64_t", "l": "int64_t", "f": "float"}
+TYPES = {
+    "b": "int8_t", "B": "uint8_t", "i": "int32_t", "I": "uint32_t", "H": "uint16_t", "q": "int64_t", "l": "int64_t",
+    "f": "float",
+}  # fmt: skip
 """NumPy's character of a type -> C's name."""
 
 
@@ -27,49 +29,46 @@ class Code:
     """Constants and calls so far.
 
     Attributes:
-        values: of the program, by name.   places: value, or ``row of OUT`` -> its first byte in the arena.
-        arena: bytes of all values that live at a time, as they are placed.
+        plan: the only widths that are written; ``None``: all of them.
+        values: of the program, by name.   last: those whose channels lie side by side.
+        places: value, or ``row of OUT`` -> its first byte in the arena.   arena: bytes of all values that live at a
+            time, as they are placed.
         constants: the definitions of constant arrays.   calls: the statements of a run.
     """
 
-    def __init__(self, program: Program, name: str) -> None:
-        self.program, self.name, self.n = program, name, program.space.master
+    def __init__(self, program: Program, name: str, plan: Plan | None = None) -> None:
+        self.program, self.name, self.n, self.plan = program, name, program.space.master, plan
         self.values = {value.name: value for value in program.values}
-        self.ops = needed(program.ops, auto=True)
-        self.places, self.arena = placed(self._lifetimes())
+        self.ops = needed(program.ops, auto=plan is None)
+        self.last = channels_last(self.values, self.ops)
+        self.places: dict[str, int] = {}
+        self.arena = 1
         self.constants: list[str] = []
         self.calls: list[str] = []
-        self._held: dict[tuple[str, bytes], str] = {}
+        self._held: dict[tuple[str, Any], str] = {}
 
-    def _lifetimes(self) -> dict[str, tuple[int, int, int]]:
-        """Value -> bytes, its first instruction and its last."""
-        found: dict[str, tuple[int, int, int]] = {}
-        for i, (op, dead) in enumerate(zip(self.ops, last_reads(self.ops), strict=True)):
-            out = op.writes()
-            if out is not None:
-                found[out] = (_bytes(self.values[out]), i, i)
-            if isinstance(op, Layered):
-                found[f"row of {out}"] = (size(op.weight.shape[1:]), i, i)
-            for name in dead:
-                count, first, _ = found[name]
-                found[name] = (count, first, i)
-        return found
+    def place(self, scratch: dict[str, int]) -> None:
+        """Give every value its place; ``scratch``: value -> bytes that its instruction needs beside it."""
+        self.places, self.arena = placed(self.values, self.last, self.ops, scratch)
 
     def constant(self, array: npt.ArrayLike, dtype: Any) -> str:
         """The name of a constant array; equal ones are stored once."""
         held = np.ascontiguousarray(np.asarray(array, dtype=dtype).reshape(-1))
         kind = TYPES[held.dtype.char]
-        key = (kind, held.tobytes())
-        if key not in self._held:
-            name = f"constant_{len(self._held)}"
-            self._held[key] = name
-            body = ", ".join(map(real if kind == "float" else literal, held.tolist())) or "0"
-            self.constants.append(f"static const {kind} {name}[] = {{{body}}};")
-        return self._held[key]
+        written = {"float": real, "uint32_t": word}.get(kind, literal)
+        return self.held(kind, held.tobytes(), lambda: ", ".join(map(written, held.tolist())) or "0")
 
-    def int32s(self, numbers: Sequence[int]) -> str:
-        """A constant array of int32."""
-        return self.constant(numbers, np.int32)
+    def held(self, kind: str, key: Any, body: Any) -> str:
+        """The name of a constant array of a type; arrays of equal keys are stored once."""
+        if (kind, key) not in self._held:
+            name = f"constant_{len(self._held)}"
+            self._held[kind, key] = name
+            self.constants.append(f"static const {kind} {name}[] = {{{body()}}};")
+        return self._held[kind, key]
+
+    def strides(self, name: str) -> list[int]:
+        """How far the next element of each dimension of a value is."""
+        return strides(self.values[name].shape, name in self.last)
 
     def data(self, name: str) -> str:
         """Where a value, or a row of weights, lies."""
@@ -81,8 +80,15 @@ class Code:
 
     def walk(self, dims: Sequence[int], first: Sequence[int], second: Sequence[int]) -> str:
         """A walk of ops.h."""
-        arrays = (self.int32s(part) for part in (dims, first, second))
-        return f"&(dqt_walk){{{len(dims)}, {', '.join(arrays)}}}"
+        arrays = merged(dims, first, second)
+        return f"&(dqt_walk){{{len(arrays[0])}, {', '.join(self.constant(part, np.int32) for part in arrays)}}}"
+
+    def over(self, name: str, first: Sequence[int], second: Sequence[int] = ()) -> str:
+        """A walk over the elements of a value as they lie in memory."""
+        shape = self.values[name].shape
+        axes = order(shape, name in self.last)
+        parts = (shape, first, second or [0] * len(shape))
+        return self.walk(*([part[axis] for axis in axes] for part in parts))
 
     def rounding(self, op: Any) -> str:
         """The last rounding of an operator."""
@@ -93,20 +99,14 @@ class Code:
         self.calls.append(f"{function}({', '.join(map(str, arguments))});")
 
 
-def strides(shape: Shape) -> list[int]:
-    """How far the next element of each dimension is, row-major."""
-    return [size(shape[i + 1 :]) for i in range(len(shape))]
-
-
-def spread(shape: Shape, rank: int) -> list[int]:
-    """Strides in a walk over ``rank`` dimensions over which it broadcasts: 0 where it has 1 element for all."""
-    far = [0 if d == 1 else step for d, step in zip(shape, strides(shape), strict=True)]
-    return [0] * (rank - len(shape)) + far
-
-
 def real(number: float) -> str:
     """A float32 number as C writes it, exactly."""
     return f"{number.hex()}f"
+
+
+def word(number: int) -> str:
+    """32 bits as C writes them."""
+    return f"{number:#x}u"
 
 
 def literal(number: int) -> str:
@@ -116,25 +116,6 @@ def literal(number: int) -> str:
     return f"INT64_C({number})" if number > -(1 << 63) else "INT64_MIN"
 
 
-def placed(lifetimes: dict[str, tuple[int, int, int]]) -> tuple[dict[str, int], int]:
-    """The first byte of each value, the largest placed first where it finds room, and the bytes of all."""
-    places: dict[str, int] = {}
-    for name in sorted(lifetimes, key=lambda each: (-lifetimes[each][0], lifetimes[each][1])):
-        count, first, last = lifetimes[name]
-        at = 0
-        others = (other for other in places if lifetimes[other][1] <= last and first <= lifetimes[other][2])
-        for start, end in sorted((places[o], places[o] + lifetimes[o][0]) for o in others):
-            if at + count <= start:
-                break
-            at = max(at, -(-end // ALIGNMENT) * ALIGNMENT)
-        places[name] = at
-    return places, max((places[name] + lifetimes[name][0] for name in places), default=1)
-
-
 def for_choice(op: Operator, always: frozenset[int]) -> bool:
     """Whether an instruction serves the choice of widths alone."""
     return isinstance(op, Choose) or id(op) not in always
-
-
-def _bytes(value: Value) -> int:
-    return size(value.shape) * (1 if value.coded else 4)

@@ -3,20 +3,34 @@
 
 #include "ops.h"
 
-void dqt_quantize(const float *x, dqt_value out, size_t outer, size_t axis, size_t inner, const float *gain,
-                  const float *bias, float zero, float lo, float hi) {
-    for (size_t o = 0; o < outer; o++)
-        for (size_t a = 0; a < axis; a++)
-            for (size_t i = 0; i < inner; i++) {
-                const size_t place = (o * axis + a) * inner + i;
-                volatile float v = x[place] * gain[a]; /* two roundings, whatever the compiler may fuse */
-                v = rintf(v + bias[a]) + zero;
-                dqt_put(out, place, (int32_t)(v > lo ? v < hi ? v : hi : lo));
-            }
+void dqt_quantize(const dqt_walk *w, const float *x, dqt_value out, const float *gain, const float *bias, float zero,
+                  float lo, float hi) {
+    int32_t at[DQT_RANK] = {0};
+    ptrdiff_t i = 0, j = 0;
+    for (size_t count = dqt_count(w); count > 0; count--) {
+        volatile float v = *x++ * gain[j]; /* two roundings, whatever the compiler may fuse */
+        v = rintf(v + bias[j]) + zero;
+        dqt_put(out, (size_t)i, (int32_t)(v > lo ? v < hi ? v : hi : lo));
+        dqt_next(w, at, &i, &j);
+    }
 }
 
-void dqt_dequantize(dqt_value x, size_t count, int32_t zero, float scale, float *out) {
-    for (size_t i = 0; i < count; i++) out[i] = (float)(dqt_get(x, i) - zero) * scale;
+void dqt_read(const dqt_walk *w, const int32_t *x, dqt_value out) {
+    int32_t at[DQT_RANK] = {0};
+    ptrdiff_t i = 0, none = 0;
+    for (size_t count = dqt_count(w); count > 0; count--) {
+        dqt_put(out, (size_t)i, *x++);
+        dqt_next(w, at, &i, &none);
+    }
+}
+
+void dqt_dequantize(const dqt_walk *w, dqt_value x, int32_t zero, float scale, float *out) {
+    int32_t at[DQT_RANK] = {0};
+    ptrdiff_t i = 0, none = 0;
+    for (size_t count = dqt_count(w); count > 0; count--) {
+        *out++ = (float)(dqt_get(x, (size_t)i) - zero) * scale;
+        dqt_next(w, at, &i, &none);
+    }
 }
 
 void dqt_add(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, const int64_t *k, dqt_rounding r) {
@@ -41,16 +55,21 @@ void dqt_multiply(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, co
     }
 }
 
-void dqt_rescale(dqt_value x, dqt_value out, size_t channels, size_t inner, const int32_t *m, const int64_t *c,
-                 int32_t step, dqt_rounding r) {
-    for (size_t n = 0; n < channels; n++)
-        for (size_t i = 0; i < inner; i++) {
-            const size_t place = n * inner + i, row = n * (size_t)step;
-            dqt_put(out, place, dqt_round((int64_t)dqt_get(x, place) * m[row] + c[row], r));
-        }
+void dqt_rescale(const dqt_walk *w, dqt_value x, dqt_value out, const int32_t *m, const int64_t *c, dqt_rounding r) {
+    int32_t at[DQT_RANK] = {0};
+    ptrdiff_t i = 0, j = 0;
+    const size_t count = dqt_count(w);
+    for (size_t place = 0; place < count; place++) {
+        dqt_put(out, place, dqt_round((int64_t)dqt_get(x, (size_t)i) * m[j] + c[j], r));
+        dqt_next(w, at, &i, &j);
+    }
 }
 
-void dqt_look_up(const uint8_t *x, uint8_t *out, size_t channels, size_t inner, const uint8_t *table, size_t step) {
-    for (size_t n = 0; n < channels; n++)
-        for (size_t i = 0; i < inner; i++) out[n * inner + i] = table[n * step + x[n * inner + i]];
+void dqt_look_up(const dqt_walk *w, const uint8_t *x, uint8_t *out, const uint8_t *table) {
+    int32_t at[DQT_RANK] = {0};
+    ptrdiff_t i = 0, j = 0;
+    for (size_t count = dqt_count(w); count > 0; count--) {
+        *out++ = table[j + x[i]];
+        dqt_next(w, at, &i, &j);
+    }
 }

@@ -1,70 +1,154 @@
 /* Convolutions and matrix products at any pair of widths. */
+#include <string.h>
+
+#include "dot.h"
 #include "ops.h"
 
-void dqt_weights(const dqt_layer *l, int32_t o, int b, int8_t *row) {
-    const int8_t *weight = l->weight + (size_t)o * (size_t)l->depth * (size_t)l->taps;
-    /* The midpoint alternates by input channel, or by tap in a filter of one channel. Equation 5. */
-    for (int32_t i = 0; i < l->depth; i++)
-        for (int32_t t = 0; t < l->taps; t++)
-            *row++ = dqt_narrow_weight(*weight++, l->n, b, l->weight_e[b], l->nearest, l->depth == 1 ? t : i);
+void dqt_narrowed(int n, int b, int e, int32_t zero, int16_t *table) {
+    for (int q = 0; q < 1 << n; q++) {
+        const int t = e ? dqt_narrow_range((uint8_t)q, n, b, e, zero) : dqt_narrow_activation((uint8_t)q, n, n - b);
+        table[q] = (int16_t)(t - zero);
+    }
 }
 
-void dqt_narrowed(int n, int b, int e, int32_t zero, int32_t *table) {
-    for (int q = 0; q < 1 << n; q++)
-        table[q] = (e ? dqt_narrow_range((uint8_t)q, n, b, e, zero) : dqt_narrow_activation((uint8_t)q, n, n - b)) - zero;
+/* A layer at a pair of widths. */
+typedef struct {
+    const dqt_layer *layer;
+    const dqt_width *weights;
+    size_t rounding; /* the first of m and c that serve it */
+    int b;
+    int16_t inputs[256];
+    int8_t *table;    /* T_b of a weight, first for even channels, then for odd ones; NULL: by mask and middle */
+    uint32_t *narrow; /* a row of narrowed weights */
+    int16_t *ones;    /* NULL, or a column of ones: the zero lies further out than 16 bits reach */
+} product;
+
+static dqt_row row_of(const product *p, int32_t o) {
+    const dqt_layer *l = p->layer;
+    dqt_row row = {l->weight + (size_t)o * l->words, l->words, l->stored, p->weights->mask, p->weights->middle};
+    if (!p->table) return row;
+    for (size_t i = 0; i < l->words; i++) {
+        uint32_t word = 0;
+        for (int byte = 0; byte < 4; byte++) {
+            const uint8_t w = (uint8_t)(row.words[i] >> 8 * byte);
+            word |= (uint32_t)(uint8_t)p->table[256 * (byte & 1) + w] << 8 * byte;
+        }
+        p->narrow[i] = word;
+    }
+    row.words = p->narrow;
+    row.mask = UINT32_MAX;
+    row.middle = 0;
+    return row;
 }
 
-static int32_t requantized(const dqt_layer *l, int32_t acc, int32_t o, int b) {
-    const size_t i = (size_t)l->row[b] * (size_t)l->outputs + (size_t)o;
-    return dqt_requantize(acc, l->m[i], l->c[i], l->rounding.shift, l->rounding.lo, l->rounding.hi);
+static void finish(const product *p, dqt_value out, size_t place, const dqt_row *row, int32_t acc, int32_t o) {
+    const dqt_layer *l = p->layer;
+    const size_t i = p->rounding + (size_t)o;
+    const int64_t c = l->c ? l->c[i] : (int64_t)l->high[i] * 65536 + l->low[i];
+    if (p->ones) acc += (l->near - l->zero) * dqt_dot(row, p->ones);
+    const int64_t v = (int64_t)acc * l->m[l->m_rows ? i : (size_t)o] + c;
+    if (l->rounding.shift == 32) { /* the high word */
+        const int32_t high = (int32_t)(v >> 32);
+        dqt_put(out, place, high < l->rounding.lo ? l->rounding.lo : high > l->rounding.hi ? l->rounding.hi : high);
+    } else {
+        dqt_put(out, place, dqt_round(v, l->rounding));
+    }
 }
 
-/* The sum over one window; taps in the padding add 0. `x`: the first channel of the group. */
-static int32_t window(const dqt_layer *l, const dqt_window *g, const uint8_t *x, const int8_t *row,
-                      const int32_t *table, int32_t y0, int32_t x0) {
-    const int32_t area = g->height * g->width;
-    int32_t acc = 0;
-    for (int32_t i = 0; i < g->kernel[0]; i++) {
-        const int32_t y = y0 + i * g->dilation[0];
-        if (y < 0 || y >= g->height) continue;
-        for (int32_t j = 0; j < g->kernel[1]; j++) {
-            const int32_t at = x0 + j * g->dilation[1];
-            if (at < 0 || at >= g->width) continue;
-            const uint8_t *q = x + y * g->width + at;
-            const int8_t *w = row + i * g->kernel[1] + j;
-            for (int32_t d = 0; d < l->depth; d++) acc += table[q[d * area]] * w[d * l->taps];
+/* Inputs `step` apart to places k to k + depth - 1 of a column. */
+static void copy(const int16_t *inputs, const uint8_t *q, int32_t step, int32_t k, int32_t depth, int16_t *column) {
+    const int32_t end = k + depth;
+    for (; k % 4 == 0 && k + 4 <= end; k += 4) {
+        int16_t *four = column + k;
+        four[DQT_PLACE(0)] = inputs[q[0]];
+        four[DQT_PLACE(1)] = inputs[q[step]];
+        four[DQT_PLACE(2)] = inputs[q[2 * step]];
+        four[DQT_PLACE(3)] = inputs[q[3 * step]];
+        q += 4 * step;
+    }
+    for (; k < end; k++, q += step) column[DQT_PLACE(k)] = inputs[*q];
+}
+
+/* The inputs of one window of one group, whose first channel is at `x`; taps in the padding are 0. */
+static void gather(const product *p, const dqt_window *g, const uint8_t *x, int32_t place, int16_t *column) {
+    const int32_t y0 = place / g->columns * g->stride[0] - g->top, x0 = place % g->columns * g->stride[1] - g->left;
+    const int32_t depth = p->layer->depth;
+    int32_t k = 0;
+    for (int32_t i = 0; i < g->kernel[0]; i++)
+        for (int32_t j = 0; j < g->kernel[1]; j++, k += p->layer->step) {
+            const int32_t y = y0 + i * g->dilation[0], at = x0 + j * g->dilation[1];
+            if (y >= 0 && y < g->height && at >= 0 && at < g->width)
+                copy(p->inputs, x + y * g->from[1] + at * g->from[2], g->from[0], k, depth, column);
+            else
+                for (int32_t d = k; d < k + depth; d++) column[DQT_PLACE(d)] = 0;
+        }
+}
+
+/* A column of ones. */
+static void fill_ones(const product *p, const dqt_window *g, int16_t *column) {
+    const int32_t taps = g->kernel[0] * g->kernel[1];
+    for (int32_t k = 0; k < taps * p->layer->step; k += p->layer->step)
+        for (int32_t d = k; d < k + p->layer->depth; d++) column[DQT_PLACE(d)] = 1;
+}
+
+static int32_t place_of(const dqt_window *g, int32_t place) {
+    return place / g->columns * g->to[1] + place % g->columns * g->to[2];
+}
+
+/* All outputs of two places, or of the last one. */
+static void places(const product *p, const dqt_window *g, const uint8_t *x, dqt_value out, int32_t place, int32_t count,
+                   int16_t *first, int16_t *second) {
+    const int32_t each = p->layer->outputs / g->groups, at[2] = {place_of(g, place), place_of(g, place + 1)};
+    for (int32_t group = 0; group < g->groups; group++, x += p->layer->depth * g->from[0]) {
+        gather(p, g, x, place, first);
+        if (count > 1) gather(p, g, x, place + 1, second);
+        for (int32_t o = group * each, more; o < (group + 1) * each; o += more) {
+            const dqt_row row = row_of(p, o);
+            dqt_row next = row;
+            int32_t sums[4];
+            more = count > 1 && !p->table && o + 1 < (group + 1) * each ? 2 : 1;
+            if (more > 1)
+                dqt_four(&row, first, second, sums);
+            else if (count > 1)
+                dqt_dots(&row, first, second, sums);
+            else
+                sums[0] = dqt_dot(&row, first);
+            next.words += row.count;
+            for (int32_t i = 0; i < more; i++)
+                for (int32_t k = 0; k < count; k++)
+                    finish(p, out, (size_t)(at[k] + (o + i) * g->to[0]), i ? &next : &row, sums[2 * i + k], o + i);
         }
     }
-    return acc;
 }
 
-void dqt_conv(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row) {
-    const int32_t each = l->outputs / g->groups, area = g->height * g->width;
-    int32_t table[256];
-    size_t place = 0;
-    dqt_narrowed(l->n, ba, l->input_e[ba], l->zero, table);
-    for (int32_t o = 0; o < l->outputs; o++) {
-        const uint8_t *group = x + (size_t)(o / each) * (size_t)l->depth * (size_t)area;
-        dqt_weights(l, o, bw, row);
-        for (int32_t i = 0; i < g->rows; i++)
-            for (int32_t j = 0; j < g->columns; j++) {
-                const int32_t y0 = i * g->stride[0] - g->top, x0 = j * g->stride[1] - g->left;
-                const int32_t acc = window(l, g, group, row, table, y0, x0);
-                dqt_put(out, place++, requantized(l, acc, o, bw < ba ? bw : ba));
-            }
-    }
+/* Where T_b is no mask: the nearest rule, and ranges 2^-e of the master's. Equations 34 and 35. */
+static void weight_table(const dqt_layer *l, int b, int8_t *table) {
+    for (int parity = 0; parity < 2; parity++)
+        for (int w = -(1 << (l->n - 1)); w < 1 << (l->n - 1); w++)
+            table[256 * parity + (uint8_t)w] =
+                dqt_narrow_weight((int8_t)w, l->n, b, l->widths[b].weight_e, l->nearest, parity);
 }
 
-void dqt_linear(const dqt_layer *l, size_t vectors, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row) {
-    const size_t depth = (size_t)l->depth, outputs = (size_t)l->outputs;
-    int32_t table[256];
-    dqt_narrowed(l->n, ba, l->input_e[ba], l->zero, table);
-    for (int32_t o = 0; o < l->outputs; o++) {
-        dqt_weights(l, o, bw, row);
-        for (size_t v = 0; v < vectors; v++) {
-            int32_t acc = 0;
-            for (size_t d = 0; d < depth; d++) acc += table[x[v * depth + d]] * row[d];
-            dqt_put(out, v * outputs + (size_t)o, requantized(l, acc, o, bw < ba ? bw : ba));
-        }
+void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba,
+                void *scratch) {
+    const int32_t count = g->rows * g->columns;
+    const size_t length = l->words * (32 / (size_t)l->stored);
+    int16_t *first = scratch, *second = first + (count > 1 ? length : 0), *ones = second + length;
+    int8_t table[512];
+    const int far = l->near != l->zero;
+    product p = {l, &l->widths[bw], 0, bw, {0}, NULL, NULL, NULL};
+    p.rounding = (size_t)l->widths[bw < ba ? bw : ba].row * (size_t)l->outputs;
+    p.narrow = (uint32_t *)(void *)(ones + (far ? length : 0));
+    dqt_narrowed(l->n, ba, l->widths[ba].input_e, l->near, p.inputs);
+    memset(first, 0, (size_t)(ones - first + (far ? (ptrdiff_t)length : 0)) * sizeof *first);
+    if (l->widths[bw].table) {
+        weight_table(l, bw, table);
+        p.table = table;
     }
+    if (far) {
+        fill_ones(&p, g, ones);
+        p.ones = ones;
+    }
+    for (int32_t place = 0; place < count; place += 2)
+        places(&p, g, x, out, place, count - place > 1 ? 2 : 1, first, second);
 }

@@ -5,56 +5,152 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from dqt.export.c99.code import Code
-from dqt.program.layered import Layered, row_of
+from dqt.arith.bounds import INT32
+from dqt.export.c99.code import Code, word
+from dqt.program.layered import Layered, exponent, narrowed, row_of
 from dqt.program.operator import Operator
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
 from dqt.program.planned import Planned
 from dqt.program.schema import size
 
+NEAREST_ZERO = -32512
+"""Inputs less a zero that is not smaller fit int16."""
+COLUMN = 2
+"""Bytes of an input less its zero."""
 
-def _layer(code: Code, op: Layered) -> str:
-    space, count = code.program.space, op.weight.shape[0]
-    row, weight_e, input_e = (np.zeros(code.n + 1, dtype=np.uint8) for _ in range(3))
-    for i, b in enumerate(space.widths):
-        row[b] = row_of(space, op.m, b)
-        weight_e[b] = op.weight_exponents[i] if op.weight_exponents else 0
-        input_e[b] = op.input_exponents[i] if op.input_exponents else 0
-    arrays = [
-        code.constant(op.weight, np.int8), code.constant(op.m, np.int32), code.constant(op.c, np.int64),
-        *(code.constant(part, np.uint8) for part in (weight_e, input_e, row)),
-    ]  # fmt: skip
-    numbers = [count, op.weight.shape[1], size(op.weight.shape[2:]), code.values[op.x].zero, code.n, int(op.nearest)]
-    rounding = code.rounding(op).removeprefix("(dqt_rounding)")
-    return f"&(dqt_layer){{{', '.join([*arrays, *map(str, numbers), rounding])}}}"
+
+def pair_of(code: Code, op: Planned) -> tuple[int, int] | None:
+    """The widths of a layer where they are known; ``None``: a run says them."""
+    if op.layer not in code.program.layers:  # the controller's own
+        return code.n, code.n
+    return None if code.plan is None else code.plan[op.layer]
 
 
 def widths(code: Code, op: Planned) -> list[str]:
     """The widths that a layer runs at, in C: of the weights or the first operand, and of its input or the second."""
-    if op.layer not in code.program.layers:  # the controller's own
-        return [str(code.n)] * 2
+    pair = pair_of(code, op)
+    if pair is not None:
+        return [str(b) for b in pair]
     place = code.program.layers.index(op.layer)
     return [f"self->widths[{place}].{side}" for side in ("weights", "activations")]
 
 
+def stored_bits(code: Code, op: Layered) -> int:
+    """Bits of a weight: 4 or 2 where no more are ever read and the others are 0."""
+    pair = pair_of(code, op)
+    if pair is None or code.n < 8 or exponent(op.weight_exponents, code.program.space, pair[0]):
+        return 8
+    return next(bits for bits in (2, 4, 8) if pair[0] <= bits)
+
+
+def packed(code: Code, op: Layered) -> npt.NDArray[np.uint32]:
+    """Weights as dot.h reads them, uint32 ``[O, words]``: tap by tap, an even number of channels in each."""
+    bits, pair, space = stored_bits(code, op), pair_of(code, op), code.program.space
+    weight = op.weight
+    if pair is not None:
+        e = exponent(op.weight_exponents, space, pair[0])
+        weight = narrowed(weight, code.n, pair[0], nearest=op.nearest, e=e)
+    count, depth = weight.shape[:2]
+    rows: npt.NDArray[Any] = np.moveaxis(weight.reshape(count, depth, -1), 1, 2)
+    rows = np.pad(rows, ((0, 0), (0, 0), (0, step_of(op) - depth))).reshape(count, -1)
+    each = 32 // bits
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % each))).view(np.uint8).reshape(count, -1, 8 // bits, 4)
+    kept = (rows & (0xFF << (8 - bits) & 0xFF)) >> (bits * np.arange(8 // bits, dtype=np.uint8))[:, None]
+    words = np.bitwise_or.reduce(kept, axis=2).astype(np.uint32)
+    return np.bitwise_or.reduce(words << (8 * np.arange(4, dtype=np.uint32)), axis=-1)
+
+
+def step_of(op: Layered) -> int:
+    """Weights of a tap with those that make them an even number: the midpoint alternates from word to word alike."""
+    depth = op.weight.shape[1]
+    return depth if depth == 1 else depth + depth % 2
+
+
+def scratch_of(code: Code, op: Layered) -> int:
+    """Bytes of what layer.c keeps beside a layer's values."""
+    words = packed(code, op).shape[1]
+    places = min(2, size(code.values[op.out].shape) // len(op.weight))
+    columns = places + (code.values[op.x].zero < NEAREST_ZERO)
+    table = any(_table(code, op, b) for b in code.program.space.widths)
+    return columns * words * (32 // stored_bits(code, op)) * COLUMN + 4 * words * table
+
+
+def _table(code: Code, op: Layered, b: int) -> bool:
+    """Whether weights of a width are read through a table."""
+    e = exponent(op.weight_exponents, code.program.space, b)
+    return pair_of(code, op) is None and bool(e or (op.nearest and b < code.n))
+
+
+def _width(code: Code, op: Layered, b: int) -> str:
+    """An entry of ``dqt_width``."""
+    space = code.program.space
+    if b not in space.widths:
+        return "{0, 0, 0, 0, 0, 0}"
+    shift, e = code.n - b, exponent(op.weight_exponents, space, b)
+    exact = pair_of(code, op) is not None and stored_bits(code, op) == 8  # weights are T_b as they are
+    mask = 0xFF if e or exact or not shift else 0xFF << max(shift, 8 - stored_bits(code, op)) & 0xFF
+    half = 0 if e or exact or op.nearest or not shift else 1 << (shift - 1)
+    pair = (half, max(half - 1, 0))
+    middles = sum(pair[i & 1] << 8 * i for i in range(4))
+    row = 0 if pair_of(code, op) else row_of(space, op.m, b)
+    exponents = (e, exponent(op.input_exponents, space, b))
+    numbers = (int(_table(code, op, b)), row, *exponents)
+    return f"{{{word(mask * 0x01010101)}, {word(middles)}, {', '.join(map(str, numbers))}}}"
+
+
+def _constants(code: Code, op: Layered) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Rows of m and c that a run may take."""
+    pair = pair_of(code, op)
+    if pair is None:
+        return op.m, op.c
+    row = row_of(code.program.space, op.m, min(pair))
+    return op.m[row : row + 1], op.c[row : row + 1]
+
+
+def _offsets(code: Code, c: npt.NDArray[np.int64]) -> list[str]:
+    """c, and where it fits 48 bits its two parts instead, which take less."""
+    high = c >> 16
+    if np.abs(high).max() > INT32:
+        return [code.constant(c, np.int64), "NULL", "NULL"]
+    return ["NULL", code.constant(high, np.int32), code.constant(c & 0xFFFF, np.uint16)]
+
+
+def _layer(code: Code, op: Layered) -> str:
+    entries = [_width(code, op, b) for b in range(code.n + 1)]
+    m, c = _constants(code, op)
+    weight, zero = packed(code, op), code.values[op.x].zero
+    rows = bool((m != m[:1]).any())
+    numbers = [
+        weight.shape[1], *op.weight.shape[:2], step_of(op), zero, max(zero, NEAREST_ZERO),
+        int(rows), stored_bits(code, op), code.n, int(op.nearest),
+    ]  # fmt: skip
+    arrays = [code.constant(weight, np.uint32), code.constant(m if rows else m[0], np.int32), *_offsets(code, c)]
+    arrays.append(code.held("dqt_width", tuple(entries), lambda: ", ".join(entries)))
+    rounding = code.rounding(op).removeprefix("(dqt_rounding)")
+    return f"&(dqt_layer){{{', '.join([*arrays, *map(str, numbers), rounding])}}}"
+
+
+def _call(code: Code, op: Layered, window: list[Any]) -> None:
+    shown = ", ".join(str(part) if isinstance(part, int) else f"{{{', '.join(map(str, part))}}}" for part in window)
+    places = (code.data(op.x), code.value(op.out), *widths(code, op), code.data(f"row of {op.out}"))
+    code.call("dqt_layers", _layer(code, op), f"&(dqt_window){{{shown}}}", *places)
+
+
 def conv(code: Code, op: Conv) -> None:
-    """See dqt_conv."""
-    x, out = code.values[op.x].shape, code.values[op.out].shape
+    """See dqt_layers."""
+    sizes = (*code.values[op.x].shape[1:], *code.values[op.out].shape[1:])
+    steps = (code.strides(op.x), code.strides(op.out))
     top, _, left, _ = op.padding
-    pairs = [f"{{{a}, {b}}}" for a, b in (op.weight.shape[2:], op.stride)]
-    parts = [*x, *out[1:], *pairs, top, left, f"{{{op.dilation[0]}, {op.dilation[1]}}}", op.groups]
-    window = f"&(dqt_window){{{', '.join(map(str, parts))}}}"
-    row = f"(int8_t *)({code.data(f'row of {op.out}')})"
-    code.call("dqt_conv", _layer(code, op), window, code.data(op.x), code.value(op.out), *widths(code, op), row)
+    _call(code, op, [*sizes, *steps, op.weight.shape[2:], op.stride, top, left, op.dilation, op.groups])
 
 
 def linear(code: Code, op: Linear) -> None:
-    """See dqt_linear."""
-    vectors = size(code.values[op.x].shape[:-1])
-    row = f"(int8_t *)({code.data(f'row of {op.out}')})"
-    code.call("dqt_linear", _layer(code, op), vectors, code.data(op.x), code.value(op.out), *widths(code, op), row)
+    """See dqt_layers: each vector is a place."""
+    vectors, (count, depth) = size(code.values[op.x].shape[:-1]), op.weight.shape
+    _call(code, op, [1, vectors, 1, vectors, (1, 0, depth), (1, 0, count), (1, 1), (1, 1), 0, 0, (1, 1), 1])
 
 
 FORMS: dict[type[Operator], Any] = {Conv: conv, Linear: linear}

@@ -57,55 +57,74 @@ static inline size_t dqt_count(const dqt_walk *w) {
     return count;
 }
 
-/* A product with weights of n bits. `weight_e`, `input_e` and `row` have an entry for each width from 0 to n. */
+/* How a layer runs at a width: T_b(w) = (w & mask) | middle, or through a table; `row` of m and c; the exponents of the
+   ranges that weights and inputs read. */
 typedef struct {
-    const int8_t *weight; /* [outputs, depth, taps] */
-    const int32_t *m;     /* [rows, outputs] */
-    const int64_t *c;
-    const uint8_t *weight_e, *input_e, *row;
-    int32_t outputs, depth, taps, zero;
-    int n, nearest;
+    uint32_t mask, middle;
+    uint8_t table, row, weight_e, input_e;
+} dqt_width;
+
+/* A product with weights of n bits. `widths` has an entry for each width from 0 to n. */
+typedef struct {
+    const uint32_t *weight; /* [outputs, words], `stored` bits each: dot.h */
+    const int32_t *m;       /* [outputs], or with `m_rows` [rows, outputs] */
+    const int64_t *c;       /* [rows, outputs], or NULL: high * 2^16 + low */
+    const int32_t *high;
+    const uint16_t *low;
+    const dqt_width *widths;
+    size_t words;
+    int32_t outputs, depth, step; /* a tap has `depth` weights, and begins `step` after the one before */
+    int32_t zero, near;           /* `near`: the zero, or the closest to it that leaves inputs less zero in 16 bits */
+    int m_rows, stored, n, nearest;
     dqt_rounding rounding;
 } dqt_layer;
 
+/* `from`, `to`: how far the next channel, row and column are in the input and in the result. */
 typedef struct {
-    int32_t channels, height, width; /* of what it reads */
-    int32_t rows, columns;           /* of the result */
+    int32_t height, width;   /* of what it reads */
+    int32_t rows, columns;   /* of the result */
+    int32_t from[3], to[3];
     int32_t kernel[2], stride[2], top, left, dilation[2], groups;
 } dqt_window;
 
-/* T_b of the weights of output `o`, int8 [depth * taps]; T_b(q) - zero of every code of n bits, int32 [256]. */
-void dqt_weights(const dqt_layer *l, int32_t o, int b, int8_t *row);
-void dqt_narrowed(int n, int b, int e, int32_t zero, int32_t *table);
+/* T_b(q) - zero of every code of n bits, int16 [256]. */
+void dqt_narrowed(int n, int b, int e, int32_t zero, int16_t *table);
 
-void dqt_conv(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row);
-void dqt_linear(const dqt_layer *l, size_t vectors, const uint8_t *x, dqt_value out, int bw, int ba, int8_t *row);
+/* A convolution, or with one row of windows of one tap a product with a matrix. Inputs at `scratch`, int16: those of two
+   places; with `near` other than the zero as many ones; then a row of weights where a width reads them by table. */
+void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba,
+                void *scratch);
 
 /* `out[i] = x[j]` along a walk, from the elements `i0` and `j0` on. */
 void dqt_copy(const dqt_walk *w, dqt_value out, ptrdiff_t i0, dqt_value x, ptrdiff_t j0);
 void dqt_fill(dqt_value out, size_t count, int32_t q);
-void dqt_gather(size_t outer, size_t length, size_t inner, const int32_t *indices, size_t count, dqt_value x,
-                dqt_value out);
+/* Elements of one dimension, picked by index; `w` walks over the others, from[0] and to[0] are steps along it. */
+void dqt_gather(const dqt_walk *w, const int32_t *indices, size_t count, dqt_value x, int32_t from, dqt_value out,
+                int32_t to);
+/* The same integers in another shape: each walk is over one of the values, first. */
+void dqt_reshape(const dqt_walk *from, const dqt_walk *to, dqt_value x, dqt_value out);
 
-void dqt_quantize(const float *x, dqt_value out, size_t outer, size_t axis, size_t inner, const float *gain,
-                  const float *bias, float zero, float lo, float hi);
-void dqt_dequantize(dqt_value x, size_t count, int32_t zero, float scale, float *out);
+/* Walks over the input or output, which is row-major: first, the value; second, the gains. */
+void dqt_quantize(const dqt_walk *w, const float *x, dqt_value out, const float *gain, const float *bias, float zero,
+                  float lo, float hi);
+void dqt_read(const dqt_walk *w, const int32_t *x, dqt_value out);
+void dqt_dequantize(const dqt_walk *w, dqt_value x, int32_t zero, float scale, float *out);
 
-/* k: k1, k2, k3 of Add; k1 to k4 of Multiply. */
+/* Walks in the order of the result. k: k1, k2, k3 of Add; k1 to k4 of Multiply. */
 void dqt_add(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, const int64_t *k, dqt_rounding r);
 void dqt_multiply(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, const int64_t *k, dqt_rounding r);
-void dqt_rescale(dqt_value x, dqt_value out, size_t channels, size_t inner, const int32_t *m, const int64_t *c,
-                 int32_t step, dqt_rounding r);
-void dqt_look_up(const uint8_t *x, uint8_t *out, size_t channels, size_t inner, const uint8_t *table, size_t step);
+/* Second: m and c, or the rows of the table. */
+void dqt_rescale(const dqt_walk *w, dqt_value x, dqt_value out, const int32_t *m, const int64_t *c, dqt_rounding r);
+void dqt_look_up(const dqt_walk *w, const uint8_t *x, uint8_t *out, const uint8_t *table);
 
 /* Reductions: one walk over the result (second: the input), one over the elements that become one. */
 void dqt_mean(const dqt_walk *kept, const dqt_walk *gone, dqt_value x, dqt_value out, int32_t zero, int64_t k,
               int64_t c, dqt_rounding r);
 void dqt_max(const dqt_walk *kept, const dqt_walk *gone, dqt_value x, dqt_value out);
-void dqt_max_pool(const dqt_window *g, dqt_value x, dqt_value out);
-void dqt_avg_pool(const dqt_window *g, dqt_value x, dqt_value out, const int32_t *rows, const int32_t *columns,
-                  const int32_t *m, const int64_t *c, int32_t step, int32_t zero, dqt_rounding r);
-void dqt_resize(const dqt_window *g, dqt_value x, dqt_value out, const int64_t *steps, int corners);
+void dqt_max_pool(const dqt_window *g, int32_t channels, dqt_value x, dqt_value out);
+void dqt_avg_pool(const dqt_window *g, int32_t channels, dqt_value x, dqt_value out, const int32_t *rows,
+                  const int32_t *columns, const int32_t *m, const int64_t *c, int32_t step, int32_t zero, dqt_rounding r);
+void dqt_resize(const dqt_window *g, int32_t channels, dqt_value x, dqt_value out, const int64_t *steps, int corners);
 
 void dqt_embed(dqt_value x, size_t tokens, dqt_value out, size_t features, const int8_t *table, const int32_t *m,
                const int64_t *c, size_t step, dqt_rounding r);

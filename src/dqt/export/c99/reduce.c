@@ -36,41 +36,43 @@ void dqt_max(const dqt_walk *kept, const dqt_walk *gone, dqt_value x, dqt_value 
     }
 }
 
-static int32_t largest(const dqt_window *g, dqt_value x, size_t plane, int32_t y0, int32_t x0) {
+static size_t place_in(const int32_t *steps, int32_t channel, int32_t row, int32_t column) {
+    return (size_t)(channel * steps[0] + row * steps[1] + column * steps[2]);
+}
+
+static int32_t largest(const dqt_window *g, dqt_value x, int32_t c, int32_t y0, int32_t x0) {
     int32_t best = INT32_MIN;
     for (int32_t i = 0; i < g->kernel[0]; i++)
         for (int32_t j = 0; j < g->kernel[1]; j++) {
             const int32_t y = y0 + i * g->dilation[0], at = x0 + j * g->dilation[1];
             if (y < 0 || y >= g->height || at < 0 || at >= g->width) continue;
-            const int32_t q = dqt_get(x, plane + (size_t)(y * g->width + at));
+            const int32_t q = dqt_get(x, place_in(g->from, c, y, at));
             best = q > best ? q : best;
         }
     return best;
 }
 
-void dqt_max_pool(const dqt_window *g, dqt_value x, dqt_value out) {
-    size_t place = 0;
-    for (int32_t c = 0; c < g->channels; c++)
-        for (int32_t i = 0; i < g->rows; i++)
-            for (int32_t j = 0; j < g->columns; j++) {
+void dqt_max_pool(const dqt_window *g, int32_t channels, dqt_value x, dqt_value out) {
+    for (int32_t i = 0; i < g->rows; i++)
+        for (int32_t j = 0; j < g->columns; j++)
+            for (int32_t c = 0; c < channels; c++) {
                 const int32_t y0 = i * g->stride[0] - g->top, x0 = j * g->stride[1] - g->left;
-                const size_t plane = (size_t)c * (size_t)g->height * (size_t)g->width;
-                dqt_put(out, place++, largest(g, x, plane, y0, x0));
+                dqt_put(out, place_in(g->to, c, i, j), largest(g, x, c, y0, x0));
             }
 }
 
-void dqt_avg_pool(const dqt_window *g, dqt_value x, dqt_value out, const int32_t *rows, const int32_t *columns,
-                  const int32_t *m, const int64_t *c, int32_t step, int32_t zero, dqt_rounding r) {
-    size_t place = 0;
-    for (int32_t n = 0; n < g->channels; n++)
+void dqt_avg_pool(const dqt_window *g, int32_t channels, dqt_value x, dqt_value out, const int32_t *rows,
+                  const int32_t *columns, const int32_t *m, const int64_t *c, int32_t step, int32_t zero,
+                  dqt_rounding r) {
+    for (int32_t n = 0; n < channels; n++)
         for (int32_t i = 0; i < g->rows; i++)
             for (int32_t j = 0; j < g->columns; j++) {
                 const int32_t k = step * (i * g->columns + j);
                 int64_t acc = 0;
                 for (int32_t y = rows[2 * i]; y < rows[2 * i + 1]; y++)
                     for (int32_t at = columns[2 * j]; at < columns[2 * j + 1]; at++)
-                        acc += dqt_get(x, (size_t)((n * g->height + y) * g->width + at)) - (int64_t)zero;
-                dqt_put(out, place++, dqt_round(acc * m[k] + c[k], r));
+                        acc += dqt_get(x, place_in(g->from, n, y, at)) - (int64_t)zero;
+                dqt_put(out, place_in(g->to, n, i, j), dqt_round(acc * m[k] + c[k], r));
             }
 }
 
@@ -79,21 +81,24 @@ static int64_t between(int64_t first, int64_t second, int64_t weight) {
     return first * 2048 + (second - first) * weight;
 }
 
-void dqt_resize(const dqt_window *g, dqt_value x, dqt_value out, const int64_t *steps, int corners) {
-    size_t place = 0;
-    for (int32_t n = 0; n < g->channels; n++)
-        for (int32_t i = 0; i < g->rows; i++) {
-            const dqt_place y = dqt_neighbours(i, g->height, g->rows, steps[0], steps[1], corners);
-            for (int32_t j = 0; j < g->columns; j++) {
-                const dqt_place at = dqt_neighbours(j, g->width, g->columns, steps[2], steps[3], corners);
-                const size_t above = (size_t)(n * g->height + y.first) * (size_t)g->width;
-                const size_t below = (size_t)(n * g->height + y.second) * (size_t)g->width;
-                const size_t left = (size_t)at.first, right = (size_t)at.second;
-                const int64_t a = between(dqt_get(x, above + left), dqt_get(x, below + left), y.weight);
-                const int64_t b = between(dqt_get(x, above + right), dqt_get(x, below + right), y.weight);
-                dqt_put(out, place++, (int32_t)((between(a, b, at.weight) + (1 << 21)) >> 22));
+void dqt_resize(const dqt_window *g, int32_t channels, dqt_value x, dqt_value out, const int64_t *steps,
+                int corners) {
+    for (int32_t i = 0; i < g->rows; i++) {
+        const dqt_place y = dqt_neighbours(i, g->height, g->rows, steps[0], steps[1], corners);
+        const int32_t above = (int32_t)y.first, below = (int32_t)y.second;
+        for (int32_t j = 0; j < g->columns; j++) {
+            const dqt_place at = dqt_neighbours(j, g->width, g->columns, steps[2], steps[3], corners);
+            const int32_t left = (int32_t)at.first, right = (int32_t)at.second;
+            for (int32_t c = 0; c < channels; c++) {
+                const int64_t a = between(dqt_get(x, place_in(g->from, c, above, left)),
+                                          dqt_get(x, place_in(g->from, c, below, left)), y.weight);
+                const int64_t b = between(dqt_get(x, place_in(g->from, c, above, right)),
+                                          dqt_get(x, place_in(g->from, c, below, right)), y.weight);
+                const int64_t q = (between(a, b, at.weight) + (1 << 21)) >> 22;
+                dqt_put(out, place_in(g->to, c, i, j), (int32_t)q);
             }
         }
+    }
 }
 
 void dqt_choose(const int32_t *logits, size_t layers, size_t choices, const uint8_t *widths, uint8_t *chosen) {

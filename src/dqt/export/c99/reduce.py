@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dqt.export.c99.code import Code, literal, strides
+from dqt.export.c99.code import Code, literal
 from dqt.program.operator import Operator
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
@@ -19,9 +19,12 @@ from dqt.program.ops.resize import Resize
 def _walks(code: Code, op: Max | Mean) -> list[str]:
     """Over the result, and over the elements that become one of it."""
     x, out = code.values[op.x].shape, code.values[op.out].shape
-    far = strides(x)
+    far = code.strides(op.x)
     gone = [x[axis] for axis in op.axes]
-    return [code.walk(out, strides(out), far), code.walk(gone, [0] * len(gone), [far[axis] for axis in op.axes])]
+    return [
+        code.walk(out, code.strides(op.out), far),
+        code.walk(gone, [0] * len(gone), [far[axis] for axis in op.axes]),
+    ]
 
 
 def mean(code: Code, op: Mean) -> None:
@@ -37,8 +40,11 @@ def largest(code: Code, op: Max) -> None:
 
 
 def _window(code: Code, op: AvgPool | MaxPool | Resize, more: str = "{0, 0}, {0, 0}, 0, 0, {0, 0}") -> str:
-    parts = [*code.values[op.x].shape, *code.values[op.out].shape[1:]]
-    return f"&(dqt_window){{{', '.join(map(str, parts))}, {more}, 1}}"
+    """The window, and the number of channels."""
+    channels, *sizes = code.values[op.x].shape
+    steps = (f"{{{', '.join(map(str, code.strides(name)))}}}" for name in (op.x, op.out))
+    parts = [*sizes, *code.values[op.out].shape[1:], *steps]
+    return f"&(dqt_window){{{', '.join(map(str, parts))}, {more}, 1}}, {channels}"
 
 
 def max_pool(code: Code, op: MaxPool) -> None:

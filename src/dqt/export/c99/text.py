@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from dqt.export.c99.code import Code
 from dqt.program.schema import size
@@ -18,30 +19,38 @@ HEADER = """\
 #define {NAME}_ARENA {arena} /* bytes of all values that live at a time */
 #define {NAME}_LAYERS {layers}
 
-/* The width of a layer's weights and of its input. Widths: {widths}. */
-typedef struct {{
-    uint8_t weights, activations;
-}} {name}_width;
-
-/* A network between runs, {name}_init makes it ready. `widths`: of the last run, by layer. */
+{width}/* A network between runs, {name}_init makes it ready.{of_widths} */
 typedef struct {{
     union {{
         int64_t aligned;
         uint8_t bytes[{NAME}_ARENA];
     }} arena;
-    {name}_width widths[{rows}];
-{states}}} {name}_t;
+{widths}{states}}} {name}_t;
 
 {listing}
 void {name}_init({name}_t *self);
 {auto}
-/* Runs one sample. `widths`: {NAME}_LAYERS of them, or NULL for {master} bits everywhere{or_auto}.
-   Returns 0; 1 if a width is none of the network's; 2 if an integer input is outside of its interval.
-   Nothing has run then. */
+/* Runs one sample. {returns} */
 int {signature};
 
 #endif
 """
+
+WIDTH = """\
+/* The width of a layer's weights and of its input. Widths: {widths}. */
+typedef struct {{
+    uint8_t weights, activations;
+}} {name}_width;
+
+"""
+AUTO = """
+/* As `widths`: the network chooses them. */
+extern const {name}_width {name}_auto[1];
+"""
+OF_WIDTHS = """`widths`: {NAME}_LAYERS of them, or NULL for {master} bits everywhere{or_auto}.
+   Returns 0; 1 if a width is none of the network's; 2 if an integer input is outside of its interval.
+   Nothing has run then."""
+FIXED = "Returns 0; 2 if an integer input is outside of its interval: nothing has run then."
 
 SOURCE = """\
 /* {title}. Written by dqt.export.c: change the program, not this file. */
@@ -53,7 +62,6 @@ SOURCE = """\
 
 {constants}
 
-static const uint8_t legal[256] = {{{legal}}};
 {auto}
 void {name}_init({name}_t *self) {{
 {init}}}
@@ -68,29 +76,37 @@ int {signature} {{
 
 def header(code: Code) -> str:
     """``NAME.h``."""
-    space, layers = code.program.space, code.program.layers
-    auto = f"\n/* As `widths`: the network chooses them. */\nextern const {code.name}_width {code.name}_auto[1];\n"
+    space, layers, name = code.program.space, code.program.layers, code.name
     states = "".join(f"    {_kind(s.lo, s.hi)} state_{i}[{size(s.shape)}];\n" for i, s in _states(code))
+    free = code.plan is None
+    auto = free and bool(space.choices)
+    of_widths = OF_WIDTHS.format(NAME=name.upper(), master=space.master, or_auto=f", or {name}_auto" if auto else "")
     return HEADER.format(
-        title=_title(code), NAME=code.name.upper(), name=code.name, arena=code.arena, layers=len(layers),
-        rows=max(len(layers), 1), widths=", ".join(map(str, space.widths)), states=states, listing=_listing(code),
-        auto=auto if space.choices else "", master=space.master, signature=_signature(code),
-        or_auto=f", or {code.name}_auto" if space.choices else "",
+        title=_title(code), NAME=name.upper(), name=name, arena=code.arena, layers=len(layers),
+        width=WIDTH.format(name=name, widths=", ".join(map(str, space.widths))) if free else "",
+        of_widths=" `widths`: of the last run, by layer." if free else "",
+        widths=f"    {name}_width widths[{max(len(layers), 1)}];\n" if free else "",
+        states=states, listing=_listing(code), auto=AUTO.format(name=name) if auto else "",
+        returns=of_widths if free else FIXED, signature=_signature(code),
     )  # fmt: skip
 
 
 def source(code: Code) -> str:
     """``NAME.c``."""
-    legal = [f"[{b}] = 1" for b in code.program.space.widths]
-    auto = f"const {code.name}_width {code.name}_auto[1] = {{{{0, 0}}}};\n"
+    name, free = code.name, code.plan is None
+    legal = ", ".join(f"[{b}] = 1" for b in code.program.space.widths)
+    auto = f"\nstatic const uint8_t legal[256] = {{{legal}}};\n" if free else ""
+    if free and code.program.space.choices:
+        auto += f"const {name}_width {name}_auto[1] = {{{{0, 0}}}};\n"
     return SOURCE.format(
-        title=_title(code), name=code.name, constants="\n".join(code.constants), legal=", ".join(legal),
-        auto=auto if code.program.space.choices else "", init=_init(code), signature=_signature(code),
-        entry=_entry(code), calls="\n".join(f"    {line}" for line in code.calls),
+        title=_title(code), name=name, constants="\n".join(code.constants), auto=auto, init=_init(code),
+        signature=_signature(code), entry=_entry(code), calls="\n".join(f"    {line}" for line in code.calls),
     )  # fmt: skip
 
 
 def _title(code: Code) -> str:
+    if code.plan is not None:
+        return f"A network of {len(code.program.layers)} layers at fixed widths"
     return f"A network of {len(code.program.layers)} layers whose weights hold every width up to {code.n} bits"
 
 
@@ -110,7 +126,7 @@ def plain(name: str) -> str:
 def _listing(code: Code) -> str:
     """What is given and taken, in order, as a comment."""
     program = code.program
-    lines = [f"layer {i}: {plain(name)}" for i, name in enumerate(program.layers)]
+    lines = [f"layer {i}: {plain(name)}{_at(code, name)}" for i, name in enumerate(program.layers)]
     for i, given in enumerate(program.inputs):
         kind = "float" if given.kind == FLOAT else f"int32_t in [{given.lo}, {given.hi}]"
         lines.append(f"input {i}: {plain(given.name)}, {kind} {list(given.shape)}")
@@ -120,12 +136,17 @@ def _listing(code: Code) -> str:
     return "/* " + "\n   ".join(lines) + " */"
 
 
+def _at(code: Code, layer: str) -> str:
+    return "" if code.plan is None else ", weights of {} bits, inputs of {}".format(*code.plan[layer])
+
+
 def _signature(code: Code) -> str:
     inputs = code.program.inputs
     kind = "float" if inputs[0].kind == FLOAT else "int32_t"
     taken = f"const {kind} *input" if len(inputs) == 1 else "const void *const inputs[]"
     given = "float *output" if len(code.program.outputs) == 1 else "float *const outputs[]"
-    return f"{code.name}_run({code.name}_t *self, {taken}, const {code.name}_width *widths, {given})"
+    widths = f"const {code.name}_width *widths, " if code.plan is None else ""
+    return f"{code.name}_run({code.name}_t *self, {taken}, {widths}{given})"
 
 
 def _init(code: Code) -> str:
@@ -138,19 +159,26 @@ def _init(code: Code) -> str:
 
 def _entry(code: Code) -> str:
     """Checks of what is given, and the widths of the run."""
-    name, space = code.name, code.program.space
-    lines = []
+    lines = [*_check_inputs(code), *(_set_widths(code) if code.plan is None else [])]
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _check_inputs(code: Code) -> Iterator[str]:
     for i, given in enumerate(code.program.inputs):
         if given.kind != FLOAT:
             x = "input" if len(code.program.inputs) == 1 else f"((const int32_t *)inputs[{i}])"
-            lines.append(f"for (size_t i = 0; i < {size(given.shape)}; i++)")
-            lines.append(f"    if ({x}[i] < {given.lo} || {x}[i] > {given.hi}) return 2;")
-    fixed = "widths"
+            yield f"for (size_t i = 0; i < {size(given.shape)}; i++)"
+            yield f"    if ({x}[i] < {given.lo} || {x}[i] > {given.hi}) return 2;"
+
+
+def _set_widths(code: Code) -> list[str]:
+    name, space, lines, fixed = code.name, code.program.space, [], "widths"
     if space.choices:
         lines += [f"uint8_t chosen[{len(space.chosen)}];", f"const int chooses = widths == {name}_auto;"]
         fixed = "widths && !chooses"
     layers = len(code.program.layers)
-    lines += [
+    return [
+        *lines,
         f"for (size_t i = 0; i < {layers}; i++)",
         f"    if ({fixed} && !(legal[widths[i].weights] && legal[widths[i].activations])) return 1;",
         f"for (size_t i = 0; i < {layers}; i++) {{",
@@ -158,4 +186,3 @@ def _entry(code: Code) -> str:
         f"    self->widths[i].activations = (uint8_t)({fixed} ? widths[i].activations : {code.n});",
         "}",
     ]
-    return "\n".join(f"    {line}" for line in lines)

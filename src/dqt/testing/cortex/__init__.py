@@ -98,7 +98,7 @@ class Firmware:
         Raises:
             RuntimeError: a tool fails; with what it printed.
         """
-        c(program, folder / "c")
+        c(program, folder / "c", width=width)
         (folder / "cases.h").write_text(_sizes(program, fixed=width is not None))
         places = {"flash_start": target.flash, "ram_start": target.ram, "stack_end": target.stack}
         _call(

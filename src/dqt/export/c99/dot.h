@@ -1,0 +1,33 @@
+/* Inner products of packed weights with columns of inputs, the one loop that all layers share. A column holds int16
+   inputs less their zero, as many as a row of weights has, with zeros where the row is padded. */
+#ifndef DQT_DOT_H
+#define DQT_DOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where input k of a column is: Cortex-M's DSP instructions take bytes 0 and 2 of a word, then 1 and 3. */
+#if defined(__ARM_FEATURE_DSP) && !defined(__ARM_FEATURE_MVE)
+#define DQT_PLACE(k) (((k) ^ (k) >> 1) & 1 ? (k) ^ 3 : (k))
+#else
+#define DQT_PLACE(k) (k)
+#endif
+
+/* How a row of weights is read at a width. A word of it holds the bytes of 4 weights, the first in its low byte; where
+   weights are stored in 4 (2) bits it holds 2 (4) times as many: the next 4 stand 4 (2, 4, 6) bits below.
+   T_b(w) = (w & mask) | middle. Equation 4. The next row follows. */
+typedef struct {
+    const uint32_t *words;
+    size_t count; /* of words in a row */
+    int stored;   /* bits of a weight: 8, 4 or 2 */
+    uint32_t mask, middle;
+} dqt_row;
+
+/* Sums of weights times inputs, int32, whose bounds are proved before a program is written: of one row and one column, of
+   two columns, which share the work of reading the weights, and of two rows with two columns:
+   (row, first), (row, second), (next row, first), (next row, second). */
+int32_t dqt_dot(const dqt_row *row, const int16_t *column);
+void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums);
+void dqt_four(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums);
+
+#endif

@@ -105,10 +105,8 @@ def test_a_plan_of_several_widths_is_refused(plan: PlanLike, tmp_path: Path) -> 
     assert not (tmp_path / "c").exists()
 
 
-def test_a_packed_program_has_the_widths_that_it_holds(tmp_path: Path) -> None:
+def test_a_packed_program_at_a_width_is_the_whole_one() -> None:
     program = Program.load(dqt.example()).pack(4)
-    with pytest.raises(ExportError, match="packed to 4 bits: give width=4, or a plan of at most so many bits"):
-        dqt.export.c(program, tmp_path / "c")
     whole = write.sources(Program.load(dqt.example()), "net", uniform(program.space, 3))
     assert write.sources(program, "net", uniform(program.space, 3)) == whole
 

@@ -39,7 +39,7 @@ class Code:
     def __init__(self, program: Program, name: str, plan: Plan | None = None) -> None:
         self.program, self.name, self.n, self.plan = program, name, program.space.master, plan
         self.values = {value.name: value for value in program.values}
-        self.ops = needed(program.ops, auto=plan is None)
+        self.ops = needed(program.ops, auto=plan is None and program.space.automatic)
         self.last = channels_last(self.values, self.ops)
         self.places: dict[str, int] = {}
         self.arena = 1

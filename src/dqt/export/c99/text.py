@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from dqt.arith.plan import uniform
 from dqt.export.c99.code import Code
 from dqt.program.schema import size
 from dqt.program.values import FLOAT, State
@@ -47,7 +48,7 @@ AUTO = """
 /* As `widths`: the network chooses them. */
 extern const {name}_width {name}_auto[1];
 """
-OF_WIDTHS = """`widths`: {NAME}_LAYERS of them, or NULL for {master} bits everywhere{or_auto}.
+OF_WIDTHS = """`widths`: {NAME}_LAYERS of them, or NULL for {default}{or_auto}.
    Returns 0; 1 if a width is none of the network's; 2 if an integer input is outside of its interval.
    Nothing has run then."""
 FIXED = "Returns 0; 2 if an integer input is outside of its interval: nothing has run then."
@@ -79,8 +80,11 @@ def header(code: Code) -> str:
     space, layers, name = code.program.space, code.program.layers, code.name
     states = "".join(f"    {_kind(s.lo, s.hi)} state_{i}[{size(s.shape)}];\n" for i, s in _states(code))
     free = code.plan is None
-    auto = free and bool(space.choices)
-    of_widths = OF_WIDTHS.format(NAME=name.upper(), master=space.master, or_auto=f", or {name}_auto" if auto else "")
+    auto = free and space.automatic
+    default = (
+        f"{space.master} bits everywhere" if not space.packed else f"{space.packed} bits, the widest of its weights"
+    )
+    of_widths = OF_WIDTHS.format(NAME=name.upper(), default=default, or_auto=f", or {name}_auto" if auto else "")
     return HEADER.format(
         title=_title(code), NAME=name.upper(), name=name, arena=code.arena, layers=len(layers),
         width=WIDTH.format(name=name, widths=", ".join(map(str, space.widths))) if free else "",
@@ -96,7 +100,8 @@ def source(code: Code) -> str:
     name, free = code.name, code.plan is None
     legal = ", ".join(f"[{b}] = 1" for b in code.program.space.widths)
     auto = f"\nstatic const uint8_t legal[256] = {{{legal}}};\n" if free else ""
-    if free and code.program.space.choices:
+    auto += _packed(code) if free and code.program.space.packed else ""
+    if free and code.program.space.automatic:
         auto += f"const {name}_width {name}_auto[1] = {{{{0, 0}}}};\n"
     return SOURCE.format(
         title=_title(code), name=name, constants="\n".join(code.constants), auto=auto, init=_init(code),
@@ -104,10 +109,22 @@ def source(code: Code) -> str:
     )  # fmt: skip
 
 
+def _packed(code: Code) -> str:
+    """Of a packed program, by layer: the widest width of its weights, and the widths of a run that says none."""
+    space = code.program.space
+    held = ", ".join(str(space.widest_of(layer)) for layer in space.layers) or "0"
+    widest = ", ".join(f"{{{weights}, {inputs}}}" for _, (weights, inputs) in uniform(space, space.widest).items_)
+    return (
+        f"static const uint8_t held[] = {{{held}}};\n"
+        f"static const {code.name}_width widest[] = {{{widest or '{0, 0}'}}};\n"
+    )
+
+
 def _title(code: Code) -> str:
     if code.plan is not None:
         return f"A network of {len(code.program.layers)} layers at fixed widths"
-    return f"A network of {len(code.program.layers)} layers whose weights hold every width up to {code.n} bits"
+    widest = code.program.space.widest
+    return f"A network of {len(code.program.layers)} layers whose weights hold every width up to {widest} bits"
 
 
 def _kind(lo: int, hi: int) -> str:
@@ -173,16 +190,18 @@ def _check_inputs(code: Code) -> Iterator[str]:
 
 def _set_widths(code: Code) -> list[str]:
     name, space, lines, fixed = code.name, code.program.space, [], "widths"
-    if space.choices:
+    if space.automatic:
         lines += [f"uint8_t chosen[{len(space.chosen)}];", f"const int chooses = widths == {name}_auto;"]
         fixed = "widths && !chooses"
     layers = len(code.program.layers)
+    held = " && widths[i].weights <= held[i]" if space.packed else ""
+    weights, inputs = ("widest[i].weights", "widest[i].activations") if space.packed else (code.n, code.n)
     return [
         *lines,
         f"for (size_t i = 0; i < {layers}; i++)",
-        f"    if ({fixed} && !(legal[widths[i].weights] && legal[widths[i].activations])) return 1;",
+        f"    if ({fixed} && !(legal[widths[i].weights] && legal[widths[i].activations]{held})) return 1;",
         f"for (size_t i = 0; i < {layers}; i++) {{",
-        f"    self->widths[i].weights = (uint8_t)({fixed} ? widths[i].weights : {code.n});",
-        f"    self->widths[i].activations = (uint8_t)({fixed} ? widths[i].activations : {code.n});",
+        f"    self->widths[i].weights = (uint8_t)({fixed} ? widths[i].weights : {weights});",
+        f"    self->widths[i].activations = (uint8_t)({fixed} ? widths[i].activations : {inputs});",
         "}",
     ]

@@ -44,8 +44,8 @@ def c(
             output)`` runs at it. ``None``: every width.
 
     Raises:
-        ExportError: an operator has no C form, the name is no identifier, the width is not one of a run, the program is
-            packed and no width is given, or the folder holds other files.
+        ExportError: an operator has no C form, the name is no identifier, the width is not one of a run, or the folder
+            holds other files.
         PlanError: the plan is none of the program's.
         OSError: the folder cannot be written; nothing is left of it.
     """
@@ -76,9 +76,6 @@ def sources(program: Program, name: str, plan: Plan | None = None) -> dict[str, 
 
 
 def _fixed(program: Program, width: PlanLike | None) -> Plan | None:
-    if width is None and program.space.packed:
-        wanted = f"width={program.space.packed}, or a plan of at most so many bits"
-        raise ExportError(f"the program is packed to {program.space.packed} bits: give {wanted}, or export it whole")
     plan = None if width is None else resolve(program.space, width)
     if plan is None or isinstance(plan, Plan):
         return plan

@@ -61,6 +61,13 @@ def counted(m: Any, x: Tensor) -> Tensor:
     return y
 
 
+def attention(m: Any, x: Tensor) -> Tensor:
+    y = F.scaled_dot_product_attention(m.q(x), m.k(x), m.v(x), is_causal=True)
+    seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril(1)
+    z: Tensor = m.fc(y + F.scaled_dot_product_attention(m.q(x), m.k(x), m.v(x), attn_mask=seen))
+    return z
+
+
 NETWORKS: dict[str, tuple[Forward, dict[str, nn.Module], tuple[int, ...], dict[int, Any], list[tuple[int, ...]]]] = {
     "strided": (
         lambda m, x: m.b(m.a(x).relu()), {"a": conv(), "b": conv(4, 2, stride=2)},
@@ -84,6 +91,10 @@ NETWORKS: dict[str, tuple[Forward, dict[str, nn.Module], tuple[int, ...], dict[i
         lambda m, x: m.fc(m.p(x)), {"p": Positions(), "fc": nn.Linear(8, 8)}, (6, 8), TEXT, [(9, 8), (32, 8)],
     ),
     "counted": (counted, {"fc": nn.Linear(8, 4)}, (6, 8), {1: Dim("length", max=40)}, [(3, 8), (40, 8)]),
+    "attention": (
+        attention, {name: nn.Linear(8, 8) for name in ("q", "k", "v", "fc")},
+        (6, 8), {1: Dim("length", max=16)}, [(9, 8), (16, 8), (3, 8)],
+    ),
     "cut": (lambda m, x: m.fc(x[:, 1:-1] + x[:, 2:]), {"fc": nn.Linear(8, 8)}, (6, 8), TEXT, [(9, 8), (40, 8)]),
     "frames": (
         lambda m, x: m.b(m.a(x).relu()), {"a": nn.Conv1d(3, 4, 3), "b": nn.Conv1d(4, 2, 1)},

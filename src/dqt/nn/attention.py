@@ -123,7 +123,7 @@ def _masked(b: Builder, call: fx.Node, scores: str, mask: Any, *, causal: bool) 
         whole = whole.reshape(*whole.shape[:-3], *shape[-4:-2], *whole.shape[-2:])
     elif whole.dim() < len(shape):
         whole = whole.unsqueeze(-3)
-    if bool((whole == 0).all()) and whole.dtype != torch.bool:
+    if bool(whole.all() if whole.dtype == torch.bool else (whole == 0).all()):  # nothing is hidden
         return scores
     return append_mask(b, call, scores, _additive(whole))
 

@@ -13,6 +13,7 @@ from dqt.nn.export import Exported
 from dqt.nn.graph import Node
 from dqt.nn.relative import names_of
 from dqt.nn.sizing import Sizing, sizing
+from dqt.nn.variants import HELD
 
 LONGEST = 1 << 16
 """The largest size of a named dimension that a constant is kept for."""
@@ -54,7 +55,7 @@ class Captures:
 
 
 def _constants(captured: Captured) -> list[Node]:
-    return [node for node in captured.graph.nodes if node.kind == "constant"]
+    return [node for node in captured.graph.nodes if node.kind in HELD]
 
 
 def _lengths(each: Sequence[Captured], at: Sizing) -> set[str]:
@@ -65,7 +66,8 @@ def _lengths(each: Sequence[Captured], at: Sizing) -> set[str]:
     """
     found: set[str] = set()
     for same in zip(*map(_constants, each), strict=False):
-        found.update(names_of([node.shape for node in same], at.at) or ())
+        shapes = [captured.held[node.attrs["path"]][0].shape for captured, node in zip(each, same, strict=True)]
+        found.update(names_of([tuple(shape) for shape in shapes], at.at) or ())
     for dim in at.dims:
         if dim.name in found and dim.most > LONGEST:
             raise UnsupportedError(

@@ -13,6 +13,9 @@ from dqt.nn.graph import Node
 from dqt.nn.relative import Shape, cut, grouped, names_of
 from dqt.nn.scales import ScaleSpec
 
+HELD = ("constant", "mask")
+"""Kinds of nodes that hold a constant, which may be as long as a named dimension."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -78,10 +81,15 @@ def _joint(
     if first.kind == "slice":
         return _slice(nodes, variants)
     _check_attrs(nodes)
-    if first.kind == "constant" and any(node.shape != first.shape for node in nodes):
+    if first.kind in HELD and len(set(_held(first, variants))) > 1:
         longest.add(first.attrs["path"])
         return _constant(nodes, variants, inputs)
     return first
+
+
+def _held(node: Node, variants: Sequence[Variant]) -> list[tuple[int, ...]]:
+    """The shape of the constant of a node at each size."""
+    return [tuple(variant.held[node.attrs["path"]][0].shape) for variant in variants]
 
 
 def _check_constants(node: Node, variants: Sequence[Variant]) -> None:
@@ -119,15 +127,20 @@ def _slice(nodes: Sequence[Node], variants: Sequence[Variant]) -> Node:
 
 
 def _constant(nodes: Sequence[Node], variants: Sequence[Variant], inputs: Mapping[str, tuple[str, ...]]) -> Node:
-    """A constant whose first so many entries are taken: it reads the inputs that have its dimensions."""
+    """A constant whose first so many entries are taken: it reads the inputs that have its dimensions.
+
+    A mask is as long as what it is added to.
+    """
     first, sizes = nodes[0], [variant.sizes for variant in variants]
-    names = names_of([node.shape for node in nodes], sizes)
+    names = names_of(_held(first, variants), sizes)
     whole = max((variant.held[first.attrs["path"]][0] for variant in variants), key=lambda each: each.numel())
     for variant in variants:
         part, _ = variant.held[first.attrs["path"]]
         if names is None or not torch.equal(part, whole[tuple(map(slice, part.shape))]):
             raise Dependent("makes a constant whose entries are others at another size of a named dimension")
     assert names is not None
+    if first.kind == "mask":
+        return replace(first, attrs={**first.attrs, "dims": names})
     sources = {name: next(each for each, dims in inputs.items() if name in dims) for name in names if name}
     ins = tuple(dict.fromkeys((*first.ins, *sources.values())))
     taken = [(ins.index(sources[name]), inputs[sources[name]].index(name)) if name else None for name in names]
@@ -141,4 +154,4 @@ def with_constants(variant: Sequence[Node], nodes: Sequence[Node]) -> tuple[Node
 
 
 def _sized(node: Node) -> Any:
-    return node.kind == "constant" and node.attrs.get("dims")
+    return node.kind in HELD and node.attrs.get("dims")

@@ -457,3 +457,17 @@ def test_hooks_with_which_a_library_collects_outputs_stay() -> None:
 
     net = prepare(Model(forward, conv=conv), torch.randn(2, 3, 5, 5))
     assert net.layers == ("conv",)
+
+
+def test_a_model_with_buffers_that_are_not_saved_is_exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.places, self.head = nn.Buffer(torch.arange(6.0), persistent=False), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.head(x + self.places)
+            return y
+
+    monkeypatch.setattr("dqt.nn.export._exported_itself", None)  # what is called for the second time
+    assert dqt.prepare(Positions(), torch.randn(2, 6)).layers == ("head",)

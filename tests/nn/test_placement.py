@@ -107,6 +107,16 @@ def qkv(m: Any, y: Tensor) -> Tensor:
     return torch.cat([q.transpose(1, 2).reshape(y.shape[0], 6, 4), k + v], -1)
 
 
+def by_matrices(m: Any, y: Tensor) -> Tensor:
+    """Constants with a matrix for each of several places, with the batch among the rows and ahead of them."""
+    n = y.shape[0]
+    rows = m.mix(y).transpose(0, 1).reshape(6, n * 2, 4)  # [T, N * heads, 4]
+    turned = (rows @ torch.sin(torch.arange(96.0)).view(6, 4, 4)).view(6, n, 8).transpose(0, 1)
+    merged = y.reshape(n * 3, 2, 2, 4) @ torch.cos(torch.arange(32.0)).view(2, 4, 4)  # [N * 3, 2, 2, 4]
+    result: Tensor = turned + merged.reshape(n, 6, 8)
+    return result
+
+
 def by_time(_: Any, y: Tensor) -> Tensor:
     steps = [F.relu(step + y[:, 0]) for step in y.transpose(0, 1)]
     return torch.stack(steps[::2], 0).transpose(0, 1)
@@ -157,12 +167,27 @@ class Sounds(nn.Module):
         return result
 
 
+class Clips(nn.Module):
+    """The same with images of several depths."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv3d(2, 4, 3, **options), nn.BatchNorm3d(4), nn.ReLU(), nn.Conv3d(4, 3, 1))
+        self.head = nn.LazyLinear(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.head(self.body(x.flatten(0, 1)).view(x.shape[0], -1))
+        return result
+
+
 IMAGES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "a pyramid": (lambda: Films(stride=2, padding=(0, 1)), (3, 2, 9, 8)),
     "far apart": (lambda: Films(stride=(3, 1), padding=(2, 0), dilation=2), (3, 2, 9, 8)),
     "by channel": (lambda: Films(groups=2, padding=1, bias=False), (3, 2, 9, 8)),
     "small windows": (lambda: Films(stride=4), (2, 2, 10, 8)),
     "rows": (Sounds, (3, 2, 11)),
+    "clips": (lambda: Clips(padding=(1, 0, 2), stride=(2, 1, 3)), (3, 2, 5, 4, 6)),
+    "clips by channel": (lambda: Clips(groups=2, padding=1, dilation=(1, 2, 1)), (2, 2, 3, 4, 4)),
 }
 
 
@@ -175,7 +200,7 @@ def test_images_that_are_counted_with_the_batch(name: str) -> None:
     with torch.no_grad():
         model(torch.randn(2, *shape))
     net, x = ready(model, shape, widths=(2, 5, 8))
-    assert [node.kind for node in net.nodes][:2] == ["transpose", "frames"]
+    assert [node.kind for node in net.nodes][:2] == ["transpose", "conv3d" if "clips" in name else "frames"]
     assert sum(node.kind == "transpose" for node in net.nodes) == 2
     assert not [node for node in net.nodes if node.kind in ("affine", "relu")]
     with torch.no_grad():
@@ -215,6 +240,8 @@ FOLDED: dict[str, tuple[Callable[[Any, Tensor], Tensor], int]] = {
     "windows and a mask": (masked_windows, 0),
     "heads with the batch": (heads, 2),
     "queries, keys, values": (qkv, 2),
+    "windows of length 1": (lambda m, y: F.normalize(m.mix(y).reshape(-1, 2, 8), dim=-1).view(y.shape[0], 6, 8), 0),
+    "several constant matrices": (by_matrices, 0),
     "a loop over time": (by_time, 0),
     "two batches in one": (twice, 0),
     "a first state": (first_state, 0),

@@ -244,9 +244,13 @@ def _without_inference_tensors(twin: nn.Module) -> None:
 
 
 def _reads_the_original(program: torch.export.ExportedProgram, model: nn.Module) -> bool:
-    """Whether the copy computes with a module of the original, whose parameters then look like constants."""
+    """Whether the copy computes with a module of the original, whose parameters then look like constants.
+
+    Buffers that are not saved with a model are among the constants of a program, too, and are the copy's own.
+    """
     places = {t.data_ptr() for t in (*model.parameters(), *model.buffers())} - {0}
-    return any(isinstance(c, Tensor) and c.data_ptr() in places for c in program.constants.values())
+    lifted = (program.constants[name] for name in program.graph_signature.lifted_tensor_constants)
+    return any(isinstance(c, Tensor) and c.data_ptr() in places for c in lifted)
 
 
 # what is printed, and what is said

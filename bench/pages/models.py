@@ -27,7 +27,7 @@ def blocks() -> dict[str, str]:
     first = {name: row.get("first", row) for name, row in held.items()}
     made["held"] = f"{summary(first)} at the first try; now {summary(held)}.\n\n{models(held, '')}"
     made |= {"models": f"{summary(rows)} ({where}).\n", "histogram": obstacles(rows | held)}
-    return made | {"sentences": sentences()}
+    return made
 
 
 def sentences() -> str:

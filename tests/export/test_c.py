@@ -105,6 +105,22 @@ def test_a_plan_of_several_widths_is_refused(plan: PlanLike, tmp_path: Path) -> 
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize("width", [None, 4, 2])
+def test_a_filter_for_each_channel(width: int | None, tmp_path: Path) -> None:
+    """Rows and columns that begin and end in the padding, with steps and distances of their own."""
+    b = Builder(5, (16, 9, 7), master=8, widths=(2, 3, 4, 8))
+    x = b.conv("v0", 16, (3, 3), stride=(2, 1), padding=(1, 2, 2, 1), groups=16)
+    x = b.conv(x, 16, (2, 3), padding=(1, 0, 3, 2), dilation=(1, 2), groups=16)
+    b.output(b.linear(b.reshape(x, (-1,)), 3, integers=True), "out")
+    program = b.build()
+    layers = [op for op in program.ops if isinstance(op, Layered)]
+    assert [layer.is_depthwise(Code(program, "net"), op) for op in layers] == [True, True, False]
+    net = Compiled(program, tmp_path, "gcc", *SANITIZED["gcc"], width=width)
+    for plan in plans(program) if width is None else [width]:
+        for x_ in (inputs(program, 1, 3), extremes(program, 1, 3)):
+            assert_same(net, x_, plan)
+
+
 def test_a_packed_program_at_a_width_is_the_whole_one() -> None:
     program = Program.load(dqt.example()).pack(4)
     whole = write.sources(Program.load(dqt.example()), "net", uniform(program.space, 3))

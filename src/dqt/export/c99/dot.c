@@ -21,8 +21,12 @@ static int16x8_t eight(const dqt_row *row, size_t k, mve_pred16_t inside) {
     const int16x8_t half = vreinterpretq_s16_u16(vshrq_n_u16(lanes, 2));
     const int16_t first = (int16_t)(k % each / 4 * (size_t)row->stored);
     const int16x8_t up = vaddq_n_s16(vmulq_n_s16(half, (int16_t)row->stored), first);
-    const int16x8_t w = vshlq_s16(vldrbq_gather_offset_s16(bytes + k / each * 4, places), up);
-    return vmovlbq_s8(vreinterpretq_s8_s16(w)); /* the sign of the low byte */
+    return vshlq_s16(vldrbq_gather_offset_s16(bytes + k / each * 4, places), up);
+}
+
+static int16x8_t narrow(int16x8_t bytes, int up, int16x8_t mask, int16x8_t middle) {
+    const int16x8_t w = vmovlbq_s8(vreinterpretq_s8_s16(vshlq_r_s16(bytes, up))); /* the sign of the low byte */
+    return vorrq_s16(vandq_s16(w, mask), middle);
 }
 
 int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
@@ -31,7 +35,7 @@ int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
     int32_t p = 0;
     for (size_t k = 0; k < count; k += 8) {
         const mve_pred16_t inside = vctp16q((uint32_t)(count - k));
-        const int16x8_t w = vorrq_s16(vandq_s16(eight(row, k, inside), mask), middle);
+        const int16x8_t w = narrow(eight(row, k, inside), 0, mask, middle);
         p = vmladavaq_s16(p, w, vldrhq_z_s16(column + k, inside));
     }
     return p;
@@ -43,7 +47,7 @@ void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, i
     int32_t p = 0, q = 0;
     for (size_t k = 0; k < count; k += 8) {
         const mve_pred16_t inside = vctp16q((uint32_t)(count - k));
-        const int16x8_t w = vorrq_s16(vandq_s16(eight(row, k, inside), mask), middle);
+        const int16x8_t w = narrow(eight(row, k, inside), 0, mask, middle);
         p = vmladavaq_s16(p, w, vldrhq_z_s16(first + k, inside));
         q = vmladavaq_s16(q, w, vldrhq_z_s16(second + k, inside));
     }
@@ -54,21 +58,39 @@ void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, i
 void dqt_four(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
     const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle};
     const int8_t *a = (const int8_t *)row->words, *b = (const int8_t *)next.words, *const end = b;
-    if (row->stored != 8 || row->count % 2) { /* no whole vectors */
+    const size_t each = 32 / (size_t)row->stored; /* weights of a word */
+    const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
+    int32_t p = 0, q = 0, r = 0, s = 0;
+    if (row->count % 2) { /* no whole vectors */
         dqt_dots(row, first, second, sums);
         dqt_dots(&next, first, second, sums + 2);
         return;
     }
-    const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
-    int32_t p = 0, q = 0, r = 0, s = 0;
-    for (; a < end; a += 8, b += 8, first += 8, second += 8) {
-        const int16x8_t v = vorrq_s16(vandq_s16(vldrbq_s16(a), mask), middle), x = vldrhq_s16(first);
-        const int16x8_t w = vorrq_s16(vandq_s16(vldrbq_s16(b), mask), middle), y = vldrhq_s16(second);
-        p = vmladavaq_s16(p, v, x);
-        q = vmladavaq_s16(q, v, y);
-        r = vmladavaq_s16(r, w, x);
-        s = vmladavaq_s16(s, w, y);
-    }
+    if (row->stored == 8)
+        for (; a < end; a += 8, b += 8, first += 8, second += 8) {
+            const int16x8_t v = vorrq_s16(vandq_s16(vldrbq_s16(a), mask), middle), x = vldrhq_s16(first);
+            const int16x8_t w = vorrq_s16(vandq_s16(vldrbq_s16(b), mask), middle), y = vldrhq_s16(second);
+            p = vmladavaq_s16(p, v, x);
+            q = vmladavaq_s16(q, v, y);
+            r = vmladavaq_s16(r, w, x);
+            s = vmladavaq_s16(s, w, y);
+        }
+    else
+        for (; a < end; a += 8, b += 8, first += each, second += each) { /* two words, whose inputs are `each` apart */
+            const uint32_t places[4] = {0, 0, 2 * each, 0}; /* two offsets of 64 bits */
+            const uint64x2_t apart = vreinterpretq_u64_u32(vld1q_u32(places));
+            for (int up = 0; up < 8; up += row->stored, first += 4, second += 4) {
+                const int64_t *one = (const int64_t *)(const void *)first, *two = (const int64_t *)(const void *)second;
+                const int16x8_t v = narrow(vldrbq_s16(a), up, mask, middle);
+                const int16x8_t w = narrow(vldrbq_s16(b), up, mask, middle);
+                const int16x8_t x = vreinterpretq_s16_s64(vldrdq_gather_offset_s64(one, apart));
+                const int16x8_t y = vreinterpretq_s16_s64(vldrdq_gather_offset_s64(two, apart));
+                p = vmladavaq_s16(p, v, x);
+                q = vmladavaq_s16(q, v, y);
+                r = vmladavaq_s16(r, w, x);
+                s = vmladavaq_s16(s, w, y);
+            }
+        }
     sums[0] = p;
     sums[1] = q;
     sums[2] = r;

@@ -15,8 +15,7 @@ void dqt_narrowed(int n, int b, int e, int32_t zero, int16_t *table) {
 typedef struct {
     const dqt_layer *layer;
     const dqt_width *weights;
-    size_t rounding; /* the first of m and c that serve it */
-    int b;
+    size_t row; /* of m and c */
     int16_t inputs[256];
     int8_t *table;    /* T_b of a weight, first for even channels, then for odd ones; NULL: by mask and middle */
     uint32_t *narrow; /* a row of narrowed weights */
@@ -41,18 +40,18 @@ static dqt_row row_of(const product *p, int32_t o) {
     return row;
 }
 
-static void finish(const product *p, dqt_value out, size_t place, const dqt_row *row, int32_t acc, int32_t o) {
-    const dqt_layer *l = p->layer;
-    const size_t i = p->rounding + (size_t)o;
+int32_t dqt_rounded(const dqt_layer *l, size_t row, int32_t o, int32_t acc) {
+    const size_t i = row * (size_t)l->outputs + (size_t)o;
     const int64_t c = l->c ? l->c[i] : (int64_t)l->high[i] * 65536 + l->low[i];
-    if (p->ones) acc += (l->near - l->zero) * dqt_dot(row, p->ones);
     const int64_t v = (int64_t)acc * l->m[l->m_rows ? i : (size_t)o] + c;
-    if (l->rounding.shift == 32) { /* the high word */
-        const int32_t high = (int32_t)(v >> 32);
-        dqt_put(out, place, high < l->rounding.lo ? l->rounding.lo : high > l->rounding.hi ? l->rounding.hi : high);
-    } else {
-        dqt_put(out, place, dqt_round(v, l->rounding));
-    }
+    if (l->rounding.shift != 32) return dqt_round(v, l->rounding);
+    const int32_t high = (int32_t)(v >> 32); /* the high word */
+    return high < l->rounding.lo ? l->rounding.lo : high > l->rounding.hi ? l->rounding.hi : high;
+}
+
+static void finish(const product *p, dqt_value out, size_t place, const dqt_row *row, int32_t acc, int32_t o) {
+    if (p->ones) acc += (p->layer->near - p->layer->zero) * dqt_dot(row, p->ones);
+    dqt_put(out, place, dqt_rounded(p->layer, p->row, o, acc));
 }
 
 /* Inputs `step` apart to places k to k + depth - 1 of a column. */
@@ -136,8 +135,7 @@ void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_v
     int16_t *first = scratch, *second = first + (count > 1 ? length : 0), *ones = second + length;
     int8_t table[512];
     const int far = l->near != l->zero;
-    product p = {l, &l->widths[bw], 0, bw, {0}, NULL, NULL, NULL};
-    p.rounding = (size_t)l->widths[bw < ba ? bw : ba].row * (size_t)l->outputs;
+    product p = {l, &l->widths[bw], l->widths[bw < ba ? bw : ba].row, {0}, NULL, NULL, NULL};
     p.narrow = (uint32_t *)(void *)(ones + (far ? length : 0));
     dqt_narrowed(l->n, ba, l->widths[ba].input_e, l->near, p.inputs);
     memset(first, 0, (size_t)(ones - first + (far ? (ptrdiff_t)length : 0)) * sizeof *first);

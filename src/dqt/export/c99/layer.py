@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,24 @@ def packed(code: Code, op: Layered) -> npt.NDArray[np.uint32]:
         weight = narrowed(weight, code.n, pair[0], nearest=op.nearest, e=e)
     count, depth = weight.shape[:2]
     rows: npt.NDArray[Any] = np.moveaxis(weight.reshape(count, depth, -1), 1, 2)
-    rows = np.pad(rows, ((0, 0), (0, 0), (0, step_of(op) - depth))).reshape(count, -1)
-    each = 32 // bits
-    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % each))).view(np.uint8).reshape(count, -1, 8 // bits, 4)
-    kept = (rows & (0xFF << (8 - bits) & 0xFF)) >> (bits * np.arange(8 // bits, dtype=np.uint8))[:, None]
+    if is_depthwise(code, op):
+        rows = rows.reshape(count, -1).T
+    else:
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, step_of(op) - depth))).reshape(count, -1)
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % (32 // bits))))
+    parts = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1, 8 // bits, 4)
+    kept = (parts & (0xFF << (8 - bits) & 0xFF)) >> (bits * np.arange(8 // bits, dtype=np.uint8))[:, None]
     words = np.bitwise_or.reduce(kept, axis=2).astype(np.uint32)
     return np.bitwise_or.reduce(words << (8 * np.arange(4, dtype=np.uint32)), axis=-1)
+
+
+def is_depthwise(code: Code, op: Layered) -> bool:
+    """Whether depthwise.c computes it: channels by words, side by side, each with one filter and no table."""
+    if not isinstance(op, Conv) or op.groups != op.weight.shape[0] or op.weight.shape[1] > 1:
+        return False
+    beside = {op.x, op.out} <= code.last and op.groups % (32 // stored_bits(code, op)) == 0
+    tables = any(_table(code, op, b) for b in code.program.space.widths)
+    return beside and not tables and code.values[op.x].zero >= NEAREST_ZERO
 
 
 def step_of(op: Layered) -> int:
@@ -71,6 +84,8 @@ def step_of(op: Layered) -> int:
 
 def scratch_of(code: Code, op: Layered) -> int:
     """Bytes of what layer.c keeps beside a layer's values."""
+    if is_depthwise(code, op):
+        return 0
     words = packed(code, op).shape[1]
     places = min(2, size(code.values[op.out].shape) // len(op.weight))
     columns = places + (code.values[op.x].zero < NEAREST_ZERO)
@@ -133,14 +148,21 @@ def _layer(code: Code, op: Layered) -> str:
     return f"&(dqt_layer){{{', '.join([*arrays, *map(str, numbers), rounding])}}}"
 
 
-def _call(code: Code, op: Layered, window: list[Any]) -> None:
-    shown = ", ".join(str(part) if isinstance(part, int) else f"{{{', '.join(map(str, part))}}}" for part in window)
-    places = (code.data(op.x), code.value(op.out), *widths(code, op), code.data(f"row of {op.out}"))
-    code.call("dqt_layers", _layer(code, op), f"&(dqt_window){{{shown}}}", *places)
+def _window(parts: Sequence[Any]) -> str:
+    shown = (str(part) if isinstance(part, int) else f"{{{', '.join(map(str, part))}}}" for part in parts)
+    return f"&(dqt_window){{{', '.join(shown)}}}"
+
+
+def _call(code: Code, op: Layered, window: Sequence[Any]) -> None:
+    arguments = [_layer(code, op), _window(window), code.data(op.x), code.value(op.out), *widths(code, op)]
+    if is_depthwise(code, op):
+        code.call("dqt_depthwise", *arguments)
+    else:
+        code.call("dqt_layers", *arguments, code.data(f"row of {op.out}"))
 
 
 def conv(code: Code, op: Conv) -> None:
-    """See dqt_layers."""
+    """See dqt_layers and dqt_depthwise."""
     sizes = (*code.values[op.x].shape[1:], *code.values[op.out].shape[1:])
     steps = (code.strides(op.x), code.strides(op.out))
     top, _, left, _ = op.padding

@@ -95,6 +95,12 @@ void dqt_narrowed(int n, int b, int e, int32_t zero, int16_t *table);
 void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba,
                 void *scratch);
 
+/* A filter for each channel, channels side by side: `weight` is [taps, words], no width reads it by table. */
+void dqt_depthwise(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba);
+
+/* The integer of output `o` whose sum is `acc`; `row`: of m and c. */
+int32_t dqt_rounded(const dqt_layer *l, size_t row, int32_t o, int32_t acc);
+
 /* `out[i] = x[j]` along a walk, from the elements `i0` and `j0` on. */
 void dqt_copy(const dqt_walk *w, dqt_value out, ptrdiff_t i0, dqt_value x, ptrdiff_t j0);
 void dqt_fill(dqt_value out, size_t count, int32_t q);

@@ -21,7 +21,18 @@ from dqt.program.graph import needed
 from dqt.program.layered import Layered
 from dqt.program.program import Program, ProgramLike, as_program
 
-LIBRARY = ("arith.h", "ops.h", "dot.h", "dot.c", "layer.c", "move.c", "elementwise.c", "reduce.c", "attention.c")
+LIBRARY = (
+    "arith.h",
+    "ops.h",
+    "dot.h",
+    "dot.c",
+    "layer.c",
+    "depthwise.c",
+    "move.c",
+    "elementwise.c",
+    "reduce.c",
+    "attention.c",
+)
 """Files that every exported program has; the others are ``NAME.h`` and ``NAME.c``."""
 
 

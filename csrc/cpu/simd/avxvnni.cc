@@ -83,11 +83,23 @@ void block(const Block& b) {
     end<V>(b, COUNT, acc, nullptr);
 }
 
+// Eight sums of products of four codes.
+struct Dots {
+    static constexpr int LANES = 8;
+    __m256i v;
+    static Dots load(const void* p) { return {dqt::load(p)}; }
+    static Dots both(int32_t four) { return {_mm256_set1_epi32(four)}; }
+    static Dots add_products(Dots acc, Dots a, Dots b) { return {dot(acc.v, a.v, b.v)}; }
+    Dots plus(int32_t extra) const { return {_mm256_add_epi32(v, _mm256_set1_epi32(extra))}; }
+    void store(int32_t* p) const { save(p, v); }
+};
+constexpr ProductForm DOTS[] = {{16, true, false, products<Dots, 4, 2>}};
+
 constexpr Kernels make() {
     Kernels k{NAME, {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true,
               nullptr, {}, {}};
     k.integers = integer_kernels();
-    k.rows = row_kernels(PRODUCTS);
+    k.rows = row_kernels(DOTS);
     k.rows.softmax[1][0] = softmax_vectors<Lanes8>;
     fill_blocks<2 * ROWS>(k, []<int V, bool NARROWED, int COUNT>() -> BlockKernel { return block<V, NARROWED, COUNT>; });
     return k;

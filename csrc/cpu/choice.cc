@@ -58,13 +58,16 @@ Choice kernel_for(const Context& run, const Conv* conv, const Tensor& in, const 
     const auto count = static_cast<int64_t>(run.arena.order.size());
     const auto samples = static_cast<double>(count);
     const Counts counts(in, out, layer, samples);
-    double least = free ? block_cost(run.kernels.costs, counts) : std::numeric_limits<double>::infinity();
+    const bool whole = layer.product_bits(weight, activation) == 16;
+    const BlockCosts& block = whole ? run.kernels.whole_costs : run.kernels.costs;
+    double least = free ? block_cost(block, counts) : std::numeric_limits<double>::infinity();
     const auto take = [&](const Choice& choice, double cost) {
         if ((free || run.forced == choice.kernel) && cost < least) least = cost, best = choice;
     };
     if (conv && out.coded && winograd_fits(*conv, layer, run.kernels))
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
             if (weight > kernel.weight_bits || activation > kernel.activation_bits) continue;
+            if (layer.depth > kernel.most_channels || (free && weight + activation < kernel.least_bits)) continue;
             const int64_t passes = winograd_passes(kernel, in, out, layer, count, run.arena.threads.count());
             take({kernel.kernel, &kernel, nullptr}, winograd_cost(kernel, out, counts, samples, static_cast<double>(passes)));
         }

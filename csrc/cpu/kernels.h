@@ -172,18 +172,20 @@ struct WinogradKernel {
     void (*products)(const WinogradBlock& b, int position);
     // Outputs from the sums of all of them, stored.
     void (*outputs)(const WinogradBlock& b);
+    int bytes = 1;                   // of a transformed number
+    int least_bits = 0;              // of weights and activations together, where it is not forced
+    int most_channels = 4096;        // up to here sums fit 32 bits without what they start from, too
 
     constexpr int height() const { return down + 2; }
     constexpr int width() const { return across + 2; }
     constexpr int positions() const { return height() * width(); }
 };
 
-constexpr int WINOGRAD_KINDS = 3;
 struct WinogradKernels {
     // Sums of code * h over the channels of `count` pixels, `step` apart: h = even for even channels, odd for odd ones.
     void (*weigh)(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
                   int32_t* sums);
-    WinogradKernel kinds[WINOGRAD_KINDS];
+    std::span<const WinogradKernel> kinds;
 };
 
 // Products of few bits from a table. A code holds `channels` activations and chooses an entry of the table; an index holds
@@ -270,7 +272,7 @@ struct Kernels {
     bool narrows = false;            // whether block, depthwise and Winograd kernels heed `narrow`
     const SlicedKernels* sliced = nullptr;  // null: there are none
     std::span<const LookupKernel> lookups = {};
-    BlockCosts costs = {};                  // needed where there is a choice
+    BlockCosts costs = {}, whole_costs = {};  // of few bits, of 8 by 8: needed where there is a choice
     IntegerKernels integers = {};
     RowKernels rows = {};
     // Weights and places of a PairedPanel from a panel and the nibbles of its places, [vector][window][8]: low nibbles are

@@ -8,7 +8,6 @@ namespace dqt {
 namespace {
 
 constexpr int64_t COLUMNS = 64, MOST_PIXELS = 256;  // of a panel; of the samples of a chunk, or one sample
-constexpr int MOST_CHANNELS = 4096;  // up to here sums fit 32 bits without what they start from, too
 
 // Transformed weights of all panels that are no larger than this stay in the cache: then each thread takes its tiles in
 // strips, whose transformed input stays there too. Otherwise panel after panel reads the transformed input of them all.
@@ -17,13 +16,14 @@ constexpr int64_t CACHED = 160 << 10, STRIP_PIXELS = 192;
 // A position's weights go through so many blocks, whose sums wait. Where a panel's transformed weights are more than can
 // stay in the cache, they are made and used part by part of the depth.
 constexpr int64_t MOST_WAITING = 3, WAITING = 192 << 10, MOST_WEIGHTS = 800 << 10, PART_WEIGHTS = 320 << 10;
+constexpr int64_t PART_CHANNELS = 32;  // a part is a multiple of these: kernels may order channels within them
 
 // Where everything lies in the scratch: sums of pixels, transformed weights and their offsets (of all panels, or of a part
 // of one for each thread), transformed input (of each thread's strip, or of a chunk of samples), places of tiles, sums of
 // products. No stride is a power of two.
 struct Layout {
     int64_t across, down, tiles, chunk;      // tiles of a row, a column, an image; samples at once
-    int64_t depth, part;                     // channels; those of a part
+    int64_t depth, part, one_tile;           // channels; those of a part; bytes of a tile's input at one position
     int64_t waiting, one_block;              // blocks whose sums wait; bytes of a block's sums
     int64_t weight_stride, panel;            // bytes of a panel's transformed weights and offsets
     bool strips;
@@ -38,16 +38,16 @@ struct Layout {
         const int64_t positions = kernel.positions(), outputs = int64_t{kernel.down} * kernel.across;
         chunk = std::max<int64_t>(1, MOST_PIXELS / (tiles * outputs));
         one_block = positions * TILES * COLUMNS * 4;
-        const bool whole = positions * depth * COLUMNS <= MOST_WEIGHTS;
-        const int64_t parts = whole ? 1 : split_up(positions * depth * COLUMNS, PART_WEIGHTS);
-        part = round_up(split_up(depth, parts), 4);
+        const int64_t all = positions * depth * COLUMNS * kernel.bytes;
+        part = round_up(split_up(depth, all <= MOST_WEIGHTS ? 1 : split_up(all, PART_WEIGHTS)), PART_CHANNELS);
         waiting = std::clamp<int64_t>(WAITING / one_block, 1, MOST_WAITING);
-        weight_stride = part * COLUMNS + LINE;
+        weight_stride = part * COLUMNS * kernel.bytes + LINE;
+        one_tile = int64_t{depth} * kernel.bytes;
         panel = round_up(positions * weight_stride, LINE) + positions * COLUMNS * 4 + LINE;
         strips = panels * panel <= CACHED;
         strip = std::max<int64_t>(1, STRIP_PIXELS / (outputs * TILES)) * TILES;
         const int64_t together = strips ? strip : chunk * tiles;
-        in_stride = round_up(together * depth, LINE) + LINE;
+        in_stride = round_up(together * one_tile, LINE) + LINE;
         one_sum = round_up(in.rows() * in.columns() * 4, LINE);
         weights = chunk * one_sum + round_up(kernel.down * in.columns() * 4, LINE);  // tiles reach past the last row
         inputs = weights + (strips ? panels : threads) * panel;
@@ -125,7 +125,7 @@ class Winograd {
                 const uint8_t* row = w_.in.at(samples_[tile.sample], std::min(y + p, last_row), 0);
                 for (int q = 0; q < width; ++q) *pixel++ = row + columns[q];
             }
-            kernel_.input(pixels, at_.depth, master, shift_, to + (i - origin) * at_.depth, at_.in_stride);
+            kernel_.input(pixels, at_.depth, master, shift_, to + (i - origin) * at_.one_tile, at_.in_stride);
         }
     }
 
@@ -166,7 +166,7 @@ class Winograd {
         if (tiles.first >= tiles.last) return;
         place(tiles, t);
         for (int64_t p = part.panels.first; p < part.panels.last; ++p)
-            panel(p, tiles, base_ + at_.inputs + tiles.first * at_.depth, t);
+            panel(p, tiles, base_ + at_.inputs + tiles.first * at_.one_tile, t);
     }
 
     WinogradTile* places_of(int t) const {
@@ -187,7 +187,7 @@ class Winograd {
                 const int64_t first = total * (begin + k) / blocks, last = total * (begin + k + 1) / blocks;
                 group[k] = common;
                 group[k].tiles = static_cast<int>(last - first);
-                group[k].in = in + first * at_.depth;
+                group[k].in = in + first * at_.one_tile;
                 group[k].places = places_of(t) + first;
                 group[k].sums = sums_of(t, k);
             }
@@ -203,7 +203,7 @@ class Winograd {
                         kernel_.products(group[k], position);
                         next += asks ? LINE / 4 * group[k].depth : 0;
                     }
-                for (int64_t k = 0; k < count; ++k) group[k].in += group[k].depth;
+                for (int64_t k = 0; k < count; ++k) group[k].in += group[k].depth * kernel_.bytes;
             }
             for (int64_t k = 0; k < count; ++k) kernel_.outputs(group[k]);
         }
@@ -212,7 +212,7 @@ class Winograd {
     // What the blocks of a panel have in common.
     WinogradBlock block_of(const Panel& panel, int64_t slot) const {
         WinogradBlock block{};
-        block.tile_stride = at_.depth;
+        block.tile_stride = at_.one_tile;
         block.in_stride = at_.in_stride;
         block.weight = weights_at(slot);
         block.weight_stride = at_.weight_stride;
@@ -275,7 +275,7 @@ class Winograd {
 bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels) {
     const bool plain = op.groups == 1 && layer.kernel_height == 3 && layer.kernel_width == 3 && op.stride[0] == 1 &&
                        op.stride[1] == 1 && op.dilation[0] == 1 && op.dilation[1] == 1;
-    return kernels.winograd && plain && layer.depth <= MOST_CHANNELS &&
+    return kernels.winograd && plain &&
            std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
 }
 

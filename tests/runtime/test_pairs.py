@@ -69,3 +69,22 @@ def test_pairs_that_fit_and_pairs_that_do_not(size: str, channels: int, isa: str
         for threads, plan in ((1, 8), (2, 8), (1, 7)):
             got = Runtime(program, threads=threads, isa=isa).codes(x, plan)
             np.testing.assert_array_equal(got, execute(program, x, plan).codes)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("channels", "outputs", "size"), [(20, 49, (8, 5)), (64, 64, (9, 7)), (130, 130, (6, 9))])
+def test_winograd_at_every_width(channels: int, outputs: int, size: tuple[int, int], isa: str) -> None:
+    """Where the set has it at these widths; with a residual, and tiles past the edge."""
+    b = Builder(channels, (channels, *size), widths=WIDTHS)
+    x = b.conv("v0", channels, (1, 1), padding=(0, 0, 0, 0))
+    y = b.conv(x, outputs, (3, 3), padding=(1, 1, 1, 1))
+    program = b.build(b.binary(Add, y, b.conv(x, outputs, (1, 1), padding=(0, 0, 0, 0))))
+    extreme = with_weights(program, lambda w: np.where(w > 0, 127, -128).astype(np.int8))
+    for each, threads in ((program, 1), (program, 2), (extreme, 1)):
+        run = Runtime(each, threads=threads, isa=isa, kernel="winograd2x2")
+        if isa == "avx2":
+            assert "winograd2x2" in run.kernels(inputs(each, 1), 8)
+        for batch in (inputs(each, 3), extremes(each, 3), np.full((2, channels, *size), 1e9, np.float32)):
+            for pair in ((8, 8), (8, 4), (4, 8), (7, 7), (4, 6), (2, 2)):
+                plan = Plan.of(dict.fromkeys(each.layers, pair))
+                np.testing.assert_array_equal(run.codes(batch, plan), execute(each, batch, plan).codes, str(pair))

@@ -13,6 +13,7 @@
 #include "avx2_lookup.h"
 #include "avx2_pairs.h"
 #include "avx2_products.h"
+#include "avx2_winograd.h"
 #include "rows.h"
 
 namespace dqt {
@@ -84,11 +85,15 @@ constexpr LookupKernel LOOKUPS[] = {
     lookup<3>({0, 0.00447, 0, 0.01913, 0.2574, 0.02062}),
 };
 
+constexpr WinogradKernel WINOGRADS[] = {{Kernel::winograd2x2, 2, 2, 8, 8, {0.011, 0, 0.15, 2, 0.17}, wino_inputs, wino_panel,
+                                         wino_all_products, wino_outputs, 2, 16, 1024}};
+constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS};
+
 bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {
-    Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true,
-              nullptr, LOOKUPS, {0.001335, 0.03572, 0.2635}};
+    Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, &WINOGRAD, true,
+              nullptr, LOOKUPS, {0.001335, 0.03572, 0.2635}, {0.009, 0.006, 0.26}};
     k.integers = integer_kernels();
     k.rows = row_kernels(PRODUCTS);
     k.rows.softmax[1][0] = softmax_vectors<Lanes8>;

@@ -280,14 +280,15 @@ struct Kind {
     }
 };
 
+constexpr WinogradKernel KINDS[] = {
+    Kind<F2, F2>::kernel(Kernel::winograd2x2, 4, 6, {0.0007956, 0.007351, 0.03313, 1.664, 0.02296}),
+    Kind<F2, F4>::kernel(Kernel::winograd2x4, 3, 3, {0.001159, 0.005486, 0.03213, 2.812, 0.03241}),
+    Kind<F3, F4>::kernel(Kernel::winograd3x4, 2, 2, {0.001467, 0.003059, 0.04597, 3.986, 0.04511}),
+};
+
 }  // namespace
 
-const WinogradKernels winograd_avx512 = {
-    weigh,
-    {Kind<F2, F2>::kernel(Kernel::winograd2x2, 4, 6, {0.0007956, 0.007351, 0.03313, 1.664, 0.02296}),
-     Kind<F2, F4>::kernel(Kernel::winograd2x4, 3, 3, {0.001159, 0.005486, 0.03213, 2.812, 0.03241}),
-     Kind<F3, F4>::kernel(Kernel::winograd3x4, 2, 2, {0.001467, 0.003059, 0.04597, 3.986, 0.04511})},
-};
+const WinogradKernels winograd_avx512 = {weigh, KINDS};
 
 }  // namespace dqt
 #endif

@@ -17,7 +17,7 @@ from torch import Tensor
 from dqt.arith.nested import MAX_EXPONENT
 from dqt.arith.plan import Plan, uniform
 from dqt.nn import fake
-from dqt.nn.adaptive import Problem, adapted
+from dqt.nn.adaptive import Problem, adapted, nearest_codes
 from dqt.nn.batches import Batches
 from dqt.nn.correct import correct_layer
 from dqt.nn.graph import Node
@@ -164,33 +164,45 @@ def _covariance(a: list[Tensor], b: list[Tensor]) -> Tensor:
 
 
 def _adapt(layer: WidthLayer, plain: list[Signal], at: Mapping[int, list[Signal]], widths: list[int]) -> None:
-    seen, groups, n = _seen(layer, plain, at, widths), groups_of(layer), layer.n
+    """Choose the part of the range that each width reads its weights in, and then the codes."""
+    seen = _seen(layer, plain, at, widths)
+    errors = []
+    for e in range(MAX_EXPONENT + 1):
+        problem = _problem(layer, seen, widths, [min(e, layer.n - b) for b in widths])
+        t, targets = problem.narrowed(nearest_codes(problem)), problem.targets()
+        errors.append(problem.errors(t, problem.factors(t, targets), targets).sum((1, 2)) / CLEARLY ** min(e, 1))
+    exponents = [min(int(e), layer.n - b) for e, b in zip(torch.stack(errors).argmin(0), widths, strict=True)]
+    found = dict(zip(layer.widths, layer.reading.weights, strict=True)) | dict(zip(widths, exponents, strict=True))
+    layer.read_as(replace(layer.reading, weights=tuple(found[b] for b in layer.widths)))
+    _set_codes(layer, adapted(_problem(layer, seen, widths, exponents)).reshape(layer.weight.shape))
+
+
+def _problem(layer: WidthLayer, seen: _Seen, widths: list[int], exponents: list[int]) -> Problem:
+    """The layer's rounding with these exponents."""
+    groups, n, nearest = groups_of(layer), layer.n, layer.reading.nearest
     weight = layer.weight.detach().double().flatten(1).reshape(groups, -1, layer.weight[0].numel())
-    scale = layer.scale().double().reshape(groups, -1)
-    exponents = [layer.weight_exponent(b) for b in widths]
-    codes = torch.arange(-(1 << (n - 1)), 1 << (n - 1), dtype=torch.float32, device=weight.device)
-    nearest, none = layer.reading.nearest, torch.zeros(1, device=weight.device)
-    one = torch.ones(1, device=weight.device)
-    levels = [
-        fake.narrow_weight(codes[None], one, n, b, none, e, nearest=nearest)[0]
-        for b, e in zip(widths, exponents, strict=True)
-    ]
-    middles = [_middles(layer, b, e, nearest) for b, e in zip(widths, exponents, strict=True)]
-    problem = Problem(
-        weight, scale, seen.own, seen.cross, seen.whole,
+    codes = torch.arange(-(1 << (n - 1)), 1 << (n - 1), dtype=torch.float32, device=weight.device)[None]
+    one, none = codes.new_ones(1), codes.new_zeros(1)
+    pairs = list(zip(widths, exponents, strict=True))
+    levels = [fake.narrow_weight(codes, one, n, b, none, e, nearest=nearest)[0] for b, e in pairs]
+    middles = [_middles(layer, b, e) for b, e in pairs]
+    return Problem(
+        weight, layer.scale().double().reshape(groups, -1), seen.own, seen.cross, seen.whole,
         torch.stack(levels).double(), torch.stack(middles).double(), -(1 << (n - 1)),
     )  # fmt: skip
-    q = adapted(problem).reshape(layer.weight.shape)
-    before = layer.codes().long()
-    moved = (q - before) * fake.per_channel(layer.scale(), layer.weight)
-    layer.weight.add_(torch.where(q == before, torch.zeros_like(moved), moved).float())
+
+
+def _set_codes(layer: WidthLayer, q: Tensor) -> None:
+    """Move weights such that their master codes become ``q``; those whose codes are so stay as they are."""
+    scale, before = fake.per_channel(layer.scale(), layer.weight), layer.codes().long()
+    layer.weight.add_(((q - before) * scale).float())
     again = q != layer.codes().long()  # what rounding to float32 left on the other side of a tie, or saturates
-    layer.weight.copy_(torch.where(again, (q * fake.per_channel(layer.scale(), layer.weight)).float(), layer.weight))
+    layer.weight.copy_(torch.where(again, (q * scale).float(), layer.weight))
 
 
-def _middles(layer: WidthLayer, b: int, e: int, nearest: bool) -> Tensor:
+def _middles(layer: WidthLayer, b: int, e: int) -> Tensor:
     """Midpoints of each column, ``[in]``."""
-    if nearest or b + e == layer.n:
+    if layer.reading.nearest or b + e == layer.n:
         return torch.zeros(layer.weight[0].numel(), device=layer.weight.device)
     h: Tensor = getattr(layer, f"midpoint_{b + e}")
     return h.expand(1, *layer.weight.shape[1:]).reshape(-1)

@@ -86,6 +86,15 @@ def test_the_c_programs_of_a_page_compile(page: Path, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
 
 
+def test_same_bits_names_every_kernel_set_and_tests_that_exist() -> None:
+    page = (ROOT / "docs" / "same-bits.md").read_text()
+    sets = re.findall(r"^DQT_KERNELS\((\w+)\)", (ROOT / "csrc" / "cpu" / "kernels.inc").read_text(), re.MULTILINE)
+    assert sets
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(sets)
+    for path in re.findall(r"`(tests/[\w./]+)`", page):
+        assert (ROOT / path).exists(), path
+
+
 def test_every_fenced_block_is_of_a_language_that_tests_run() -> None:
     for page in PAGES:
         opened = re.findall(r"^ *```(.*)$", page.read_text(), re.MULTILINE)[::2]

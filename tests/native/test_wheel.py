@@ -1,47 +1,113 @@
-"""What a wheel holds for C programs: one library with a versioned name, which the page's command links."""
+"""What a wheel holds, for Python and for C, under a tag that other systems take.
+
+It is installed into an environment that has nothing but what the wheel asks for, and no compiler in its path.
+"""
 
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
+import venv
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 from dqt.program.interpret import interpret
 from dqt.program.program import Program
+from dqt.runtime.runtime import kernel_sets
 from dqt.shipped import example
 from tests.native.build import ROOT, call, needs
 
 pytestmark = [
-    needs("gcc", "readelf"),
+    needs("gcc", "readelf", "nm"),
     pytest.mark.skipif(platform.system() != "Linux", reason="names of libraries are those of Linux"),
     pytest.mark.timeout(900),
 ]
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+SYSTEM = {
+    "libstdc++.so.6",
+    "libm.so.6",
+    "libgcc_s.so.1",
+    "libc.so.6",
+    "libpthread.so.0",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+}
+"""Libraries that every manylinux system has."""
+ALONE = """
+import importlib.util, shutil, sys
+import numpy as np
+import dqt
+from dqt.runtime.runtime import kernel_sets
+assert dqt.__file__.startswith(sys.prefix), dqt.__file__
+assert not [name for name in ("cc", "gcc", "c++", "g++", "clang", "cmake", "ninja") if shutil.which(name)]
+assert not [name for name in ("torch", "matplotlib", "onnx", "sklearn") if importlib.util.find_spec(name)]
+program = dqt.Program.load(dqt.example())
+x = np.random.default_rng(0).normal(size=(5, *program.input_shape)).astype(np.float32)
+for plan in (*program.space.widths, "auto"):
+    expected = dqt.interpret(program, x, plan)
+    for isa in kernel_sets():
+        assert np.array_equal(dqt.Runtime(program, isa=isa, threads=1)(x, plan), expected), (isa, plan)
+print(*kernel_sets())
+"""
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package's folder of a wheel that is made in the build folder of this environment: little is compiled."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made in the build folder of this environment: little is compiled."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip = (
-        sys.executable,
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-    )
-    call(*pip, "--wheel-dir", folder, ROOT)
-    (wheel,) = folder.glob("dqt-*.whl")
+    call(*PIP, "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
+    (made,) = folder.glob("dqt-*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def package(wheel: Path) -> Path:
+    """The package's folder of the wheel."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    return folder / "dqt"
+        archive.extractall(wheel.parent)
+    return wheel.parent / "dqt"
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path) -> Path:
+    """A new virtual environment with the wheel and, as links, what its metadata asks for: no other package."""
+    folder = wheel.parent / "env"
+    venv.create(folder)
+    call(*PIP, "--python", folder / "bin" / "python", "install", "-q", "--no-index", "--no-deps", wheel)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    for found in asked_for(wheel):
+        names = {path.parts[0] for path in found.files or () if path.parts[0] not in {"..", "__pycache__"}}
+        for name in names:
+            (site / name).symlink_to(Path(str(found.locate_file(name))).resolve())
+    return folder
+
+
+def asked_for(wheel: Path) -> Iterator[Distribution]:
+    """The distributions that the wheel needs, and those that these need."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        open_ = re.findall(r"^Requires-Dist: (.*)$", archive.read(name).decode(), re.MULTILINE)
+    seen: set[str] = set()
+    while open_:
+        requirement = Requirement(open_.pop())
+        if requirement.name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        seen.add(requirement.name)
+        yield (found := distribution(requirement.name))
+        open_ += found.requires or []
+
+
+def linked(file: Path) -> set[str]:
+    """The libraries that a file needs."""
+    return set(re.findall(r"Shared library: \[(.*)\]", call("readelf", "-d", file)))
 
 
 def test_the_library_is_there_once_with_a_versioned_name(package: Path) -> None:
@@ -52,6 +118,33 @@ def test_the_library_is_there_once_with_a_versioned_name(package: Path) -> None:
     assert (package / "include" / "dqt.h").read_bytes() == (ROOT / "csrc" / "dqt.h").read_bytes()
 
 
+def test_the_library_needs_what_every_system_has_and_shows_the_c_interface_alone(package: Path) -> None:
+    (module,) = package.glob("_native*.so")
+    library = package / "lib" / "libdqt.so.0"
+    assert linked(module) <= SYSTEM
+    assert linked(library) <= SYSTEM
+    shown = set(re.findall(r" [A-Z] (\S+)$", call("nm", "-D", "--defined-only", library), re.MULTILINE))
+    header = (ROOT / "csrc" / "dqt.h").read_text()
+    assert shown == set(re.findall(r"^DQT_API .*?(dqt_\w+)\(", header, re.MULTILINE))
+
+
+def test_other_systems_take_it(wheel: Path) -> None:
+    """No library has to be repaired into it: only the version of the C library limits where it runs."""
+    said = call(sys.executable, "-m", "auditwheel", "show", wheel)
+    assert re.search(r'"manylinux_\d+_\d+_' + platform.machine(), said), said
+
+
+def test_it_runs_where_nothing_else_is(environment: Path, tmp_path: Path) -> None:
+    python, free = environment / "bin" / "python", {"PATH": str(environment / "bin")}
+    done = subprocess.run(
+        [str(python), "-I", "-c", ALONE], env=free, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert tuple(done.stdout.split()) == kernel_sets()
+    verb = [str(environment / "bin" / "dqt"), "inspect", str(example())]
+    assert "conv1" in subprocess.run(verb, env=free, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+
 def test_the_pages_command_links_a_program_that_runs_without_a_compiler(package: Path, tmp_path: Path) -> None:
     source, made, lib = ROOT / "csrc" / "examples" / "run.c", tmp_path / "run", package / "lib"
     include = f"-I{package / 'include'}"
@@ -60,3 +153,16 @@ def test_the_pages_command_links_a_program_that_runs_without_a_compiler(package:
     best = interpret(program, np.zeros((1, *program.input_shape), np.float32), 8).argmax()
     done = subprocess.run([made, example()], capture_output=True, text=True, env={"PATH": ""}, check=True)
     assert done.stdout.startswith(f"sample 0: class {best}, widths ")
+
+
+def test_the_first_program_of_the_page_runs(package: Path, tmp_path: Path) -> None:
+    (code, *_) = re.findall(r"```c\n(#include.*?)```", (ROOT / "docs" / "c-api.md").read_text(), re.DOTALL)
+    (tmp_path / "page.c").write_text(code)
+    (tmp_path / "digits.dqt").write_bytes(example().read_bytes())
+    lib = package / "lib"
+    words = ["-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{package / 'include'}", f"-L{lib}", f"-Wl,-rpath,{lib}"]
+    call("gcc", *words, tmp_path / "page.c", "-ldqt", "-o", tmp_path / "page")
+    done = subprocess.run([tmp_path / "page"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    program = Program.load(example())
+    expected = interpret(program, np.zeros((1, *program.input_shape), np.float32), 4)
+    assert done.stdout.split() == [f"{value:g}" for value in expected[0]]

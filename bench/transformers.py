@@ -25,7 +25,7 @@ import dqt
 from bench.common import Check, child, parser, write
 from bench.networks import images
 from bench.transformers_onnx import quantized
-from bench.transformers_times import BEST, CLOCKS, FORMS, LIMITED, WIDTHS
+from bench.transformers_times import AGAINST, BEST, CLOCKS, FORMS, LIMITED, WIDTHS
 from dqt.testing.zoo import timm, torchvision
 
 WORDS, LENGTH = 30522, 128
@@ -102,15 +102,17 @@ def main() -> None:
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options.add_argument("--seconds", type=float, default=20.0, help="of each network with each kernel set")
     options.add_argument("--clock", choices=CLOCKS, default="wall", help="processor: where the core is shared")
+    options.add_argument("--against", nargs="*", choices=AGAINST, default=list(AGAINST), help="engines and forms")
     arguments = options.parse_args()
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.networks:
             place = arguments.folder or Path(folder)
             kept = files(name, place)
-            results[name] = measured(name, place, arguments) | {"memory": memory(kept)}
+            results[name] = measured(name, place, arguments) | {"memory": memory(kept, arguments.against)}
             print(name, results[name]["memory"], flush=True)
-    settings = {"threads": 1, "batch": 1, "widths": WIDTHS, "seconds": arguments.seconds, "clock": arguments.clock}
+    settings: dict[str, Any] = {"against": arguments.against}
+    settings |= {"threads": 1, "batch": 1, "widths": WIDTHS, "seconds": arguments.seconds, "clock": arguments.clock}
     write("transformers", settings=settings, results=results, checks=checks(results))
 
 
@@ -119,22 +121,22 @@ def measured(name: str, folder: Path, arguments: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for isa in FEWER:
         limits = {} if isa == BEST else LIMITED
-        words = (str(folder), name, isa, str(arguments.seconds), arguments.clock)
+        words = (str(folder), name, isa, str(arguments.seconds), arguments.clock, ",".join(arguments.against))
         found[isa] = child("bench.transformers_times", *words, **limits)
         for label, each in found[isa]["ms"].items():
             print(f"{name}, {isa}, {label}: {each}, of 8 bits {found[isa]['of_8'][label]['median']}", flush=True)
     return found
 
 
-def memory(kept: Files) -> dict[str, Any]:
+def memory(kept: Files, against: list[str]) -> dict[str, Any]:
     """Resident bytes that loading and a first run add at their peak, each in a process of its own."""
     found = {"dqt": child("bench.transformers_memory", "dqt", str(kept.program), str(kept.input))}
-    for engine in ("onnxruntime", "openvino"):
-        for form, path in kept.onnx.items():
-            if importlib.util.find_spec(engine):
-                one = child("bench.transformers_memory", engine, str(path), str(kept.input))
-                if one is not None:
-                    found[f"{engine} {form}"] = one
+    for label in against:
+        engine, form = label.split()
+        if importlib.util.find_spec(engine):
+            one = child("bench.transformers_memory", engine, str(kept.onnx[form]), str(kept.input))
+            if one is not None:
+                found[label] = one
     return found
 
 

@@ -41,7 +41,7 @@ OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
 BITS, ENGINES = ("8", "6", "4", "3", "2"), ("openvino", "onnxruntime")
 FORCED = (
     "Where AVX2 is forced on this processor, OpenVINO's oneDNN is limited to it by its own setting, and the rest of "
-    "OpenVINO is not. Of three quantized forms of each engine the fastest is shown; in the row of memory, the leanest."
+    "OpenVINO is not. Of the forms of an engine in the record the fastest is shown; in the row of memory, the leanest."
 )
 AGREEMENT = "share of top-1"
 """Not a matter of speed: it says that peers ran the same network, and is only checked."""

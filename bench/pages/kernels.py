@@ -40,9 +40,10 @@ PEERS = ("ggml q8_0", "ggml q4_K", "ggml q2_K")
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
 BITS, ENGINES = ("8", "6", "4", "3", "2"), ("openvino", "onnxruntime")
 FORCED = (
-    "In processor time, on a busy machine.\nAVX2 is forced on this processor, where nothing is left to compare it with: "
-    "ONNX Runtime cannot be limited,\nand OpenVINO loads no softmax once its oneDNN is. Of an engine's forms in the record "
-    "the fastest is shown, and the leanest."
+    "In processor time, on a busy machine.\n"
+    "AVX2 is forced on this processor, where nothing is left to compare it with: ONNX Runtime cannot be limited,\n"
+    "and OpenVINO loads no softmax once its oneDNN is. Of an engine's forms in the record the fastest is shown,\n"
+    "and the leanest."
 )
 AGREEMENT = "share of top-1"
 """Not a matter of speed: it says that peers ran the same network, and is only checked."""

@@ -8,7 +8,7 @@ import sys
 
 NATIVE = ("engine", "kernels", "linear", "packing", "serving")
 ALONE = ("training_speed", *NATIVE)
-WITH_DATA = ("cifar10_ptq", "operators")
+WITH_DATA = ("cifar10_ptq", "operators", "tiny")
 
 
 def main() -> int:

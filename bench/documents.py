@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.markdown import block, filled
-from bench.pages import card, experiments, kernels, models, packing, readme, results, training
+from bench.pages import card, experiments, kernels, models, packing, readme, results, tiny, training
 from dqt.arith.files import write_file
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +23,7 @@ BLOCKS: dict[str, Callable[[], dict[str, str]]] = {
     "docs/experiments.md": experiments.blocks,
     "docs/model-card.md": card.blocks,
     "docs/guide/fit.md": training.blocks,
+    "docs/guide/microcontroller.md": tiny.blocks,
     "docs/models.md": models.blocks,
     "docs/guide/packed-files.md": packing.blocks,
 }

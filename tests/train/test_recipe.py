@@ -60,7 +60,9 @@ def test_a_missing_or_unreadable_file_is_one_error(tmp_path: Path) -> None:
         load_run(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar10-resnet20", "fashion-mnist"])
+@pytest.mark.parametrize(
+    "name", sorted(each.name.removesuffix(".toml") for each in (files("dqt.train") / "recipes").iterdir())
+)
 def test_recipes_that_ship_are_valid_and_survive_as_plain_values(name: str) -> None:
     path = Path(str(files("dqt.train") / "recipes" / f"{name}.toml"))
     run = load_run(path)

@@ -55,6 +55,7 @@ def trained(run: Run, *, resume: bool = False) -> Net:
     return net
 
 
+@pytest.mark.timeout(900)  # ResNet-50 takes half a minute of a free core
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_goes_on_and_is_lowered(name: str) -> None:
     timm()  # beside a CPU build of torch neither it nor torchvision could be imported otherwise

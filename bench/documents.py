@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.markdown import block, filled
-from bench.pages import card, experiments, kernels, models, packing, readme, results, tiny, training
+from bench.pages import card, experiments, kernels, models, packing, readme, results, tiny, training, untrained
 from dqt.arith.files import write_file
 
 ROOT = Path(__file__).parent.parent
 BLOCKS: dict[str, Callable[[], dict[str, str]]] = {
     "README.md": readme.blocks,
     "docs/kernels.md": kernels.blocks,
-    "docs/results.md": results.blocks,
+    "docs/results.md": lambda: {**results.blocks(), **untrained.blocks()},
     "docs/experiments.md": experiments.blocks,
     "docs/model-card.md": card.blocks,
     "docs/guide/fit.md": training.blocks,

@@ -10,7 +10,7 @@ from bench.common import processor_name
 from bench.evidence import records
 from bench.evidence.records import FloatRecord, Point, Record, mean
 from bench.markdown import table
-from bench.pages import pictures, targets
+from bench.pages import late, pictures, targets
 from bench.pages.targets import (
     BASE,
     DYNAMIC,
@@ -81,6 +81,7 @@ def blocks(folder: Path = records.FOLDER) -> dict[str, str]:
         "widths": _widths(runs),
         "dynamic": _dynamic(runs),
         "gap": _gap(runs),
+        "late": late.block(),
         "frontier": _frontier(runs),
         "time": _time(runs),
         "measures": _measures(runs),

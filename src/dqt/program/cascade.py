@@ -185,6 +185,9 @@ def _rank(trials: Trials, thresholds: Sequence[int], budget: float) -> tuple[boo
 
 
 def _candidates(margin: Ints, count: int) -> list[int]:
-    """-1, which sends nobody on, and ``count`` quantiles up to the largest margin, which sends everybody."""
+    """One that sends nobody on, and ``count`` quantiles up to the largest margin, which sends everybody.
+
+    Nobody has a margin below 0, unless a margin of the user's own gives such.
+    """
     quantiles = np.quantile(margin, np.linspace(0, 1, count), method="lower")
-    return [-1, *(int(value) for value in np.unique(quantiles))]
+    return [min(-1, int(margin.min()) - 1), *(int(value) for value in np.unique(quantiles))]

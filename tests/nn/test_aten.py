@@ -296,7 +296,7 @@ CASES: dict[str, Call] = {
     "aten._upsample_nearest_exact2d.vec": alone([13, 5], None),
     "aten._upsample_nearest_exact3d.vec": lambda op, m, x: op(solid(m.before(x)), None, [2.0, 0.5, 1.0]),
     "aten.pad.default": alone([1, 0, 2, 1, 0, 1]),
-    "aten.constant_pad_nd.default": alone([0, 2, -1, 1]),
+    "aten.constant_pad_nd.default": lambda op, m, x: op(op(m.before(x), [0, 2, -1, 1]), [1, 0, -1, 2], 0.5),
     **both("dropout.default", alone(0.5, False)),
     **both("feature_dropout.default", alone(0.5, False)),
     "aten.alias.default": alone(),

@@ -271,7 +271,7 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "a parameter, too": (lambda m, x: (m.a(x), m.b.weight), "output '1' does not depend on the input"),
     "no layer": (lambda _, x: torch.relu(x), "no convolution and no linear layer"),
     "rolled batch": (lambda m, x: m.a(x).roll(1, 0), "moves elements from one sample of the batch to another"),
-    "padding of ones": (lambda m, x: m.a(F.pad(x, (1, 1), value=1.0)), "only zeros can be added"),
+    "padding of no number": (lambda m, x: m.a(F.pad(x, (1, 1), value=-torch.inf)), "only finite numbers can be added"),
     "batch mean": (lambda m, x: m.a(x) - m.a(x).mean(0, keepdim=True), "reduces over the batch"),
     "batch statistics": (lambda m, x: F.batch_norm(m.a(x), None, None, training=True), "no running statistics"),
 }

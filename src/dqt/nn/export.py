@@ -160,7 +160,9 @@ def _inline(module: fx.GraphModule) -> None:
             known = dict(zip(takes, call.args[place + 1 :], strict=True))
             results: Any = module.graph.graph_copy(inner.graph, known)
         for user in list(call.users):  # one part of the result each
-            user.replace_all_uses_with(results[user.args[1]])
+            result = results[user.args[1]]
+            result.meta["val"] = user.meta["val"]  # inside, a cast that does nothing may have lost the batch's symbol
+            user.replace_all_uses_with(result)
             module.graph.erase_node(user)
         module.graph.erase_node(call)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
+from dqt.nn.calls import module_path
 from dqt.nn.graph import Node
 from dqt.nn.moves import taken
 from dqt.nn.operator import Operator
@@ -31,20 +33,45 @@ def _pad(b: Builder, call: fx.Node) -> str:
         mode, value = "constant", b.arg(call, 2, "value", 0)
     given: Any = call.args[1]
     amounts = [int(v) for v in given]
-    if mode == "constant" and value not in (None, 0, 0.0):
-        raise b.unsupported(call, f"pads with {value}, amounts {amounts}; only zeros can be added")
+    number = float(value or 0)
+    if mode == "constant" and not math.isfinite(number):
+        raise b.unsupported(call, f"pads with {value}, amounts {amounts}; only finite numbers can be added")
     pairs = [(0, 0)] * len(shape)
     for dim, pair in enumerate(zip(amounts[0::2], amounts[1::2], strict=True), start=1):
         if pair != (0, 0):
             pairs[b.placements.axis(call, source, -dim)] = pair
-    return _zeros(b, call, pairs) if mode == "constant" else _copies(b, call, pairs, mode)
-
-
-def _zeros(b: Builder, call: fx.Node, pairs: list[tuple[int, int]]) -> str:
-    """Zeros around a value; a negative number of them takes elements away."""
+    if mode != "constant":
+        return _copies(b, call, pairs, mode)
     x = b.operand(call, call.args[0])
-    for axis, (first, last) in enumerate(pairs):
+    for axis, (first, last) in enumerate(pairs):  # a negative amount takes elements away
         x = taken(b, call, x, axis, range(max(0, -first), b.captured.shapes[x][axis] - max(0, -last)))
+    return _numbers(b, call, x, pairs, number) if number else _zeros(b, call, x, pairs)
+
+
+def _numbers(b: Builder, call: fx.Node, x: str, pairs: list[tuple[int, int]], number: float) -> str:
+    """A number around a value: joins with constants."""
+    for axis, pair in enumerate(pairs):
+        shape = b.captured.shapes[x]
+        lengths = [max(0, each) for each in pair]
+        first, last = (_constant(b, call, (*shape[:axis], n, *shape[axis + 1 :]), number) for n in lengths)
+        parts = [*first, x, *last]
+        whole = (*shape[:axis], shape[axis] + sum(lengths), *shape[axis + 1 :])
+        x = x if len(parts) == 1 else b.add(call, "concat", parts, shape=whole, attrs={"axis": axis})
+    return x
+
+
+def _constant(b: Builder, call: fx.Node, shape: tuple[int, ...], number: float) -> list[str]:
+    """A value of one number; none where it has no elements."""
+    if 0 in shape:
+        return []
+    path = b.path(".".join(part for part in (module_path(call), call.name, "value") if part))
+    b.held[path] = (torch.full(shape, number), False)
+    kind = "unsigned" if number > 0 else "signed"
+    return [b.add(call, "constant", [b.first], path, quantizer=kind, shape=shape, attrs={"path": path})]
+
+
+def _zeros(b: Builder, call: fx.Node, x: str, pairs: list[tuple[int, int]]) -> str:
+    """Zeros around a value."""
     before, after = (tuple(max(0, pair[side]) for pair in pairs) for side in (0, 1))
     if not any(before + after):
         return x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,3 +126,18 @@ def test_a_mean_over_many_elements_keeps_its_precision() -> None:
     assert op.multiplier((1, 1, 1)) == round(2**56 * 0.9)
     resize = Resize("x", "y", (0, 7), (1, 2, 0, 0), corners=False)
     assert resize.sides((3, 5, 5)) == (10, 7)
+
+
+def test_a_pool_in_a_residual_stream_stays_a_float_of_the_model() -> None:
+    """Pooling in the place of attention: an average that is an int32 sum of the stream, which a convolution reads."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        y = m.stem(x)
+        z = m.first(y)
+        y = y + F.avg_pool2d(z, 3, 1, 1, count_include_pad=False) - z
+        result: Tensor = m.head(m.last(y)).mean((2, 3))
+        return result
+
+    norms = {name: nn.GroupNorm(1, 4) for name in ("first", "last")}
+    net, x = ready(Model(forward, stem=nn.Conv2d(3, 4, 3), head=nn.Conv2d(4, 2, 1), **norms), (3, 8, 8), widths=(2, 8))
+    np.testing.assert_array_equal(lower(net)(x, 8), net(x, 8, exact=True).numpy())

@@ -28,7 +28,7 @@ FAR = 24.0
 def _values(net: Net, node: Node, like: Tensor) -> Tensor:
     """As long as what it is added to, along named dimensions."""
     value = net.held(node.attrs["path"]).to(like.dtype)
-    return value[tuple(map(slice, like.shape[1:]))]
+    return value[tuple(map(slice, like.shape[-value.dim() :]))]
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
@@ -45,7 +45,7 @@ def _emit(e: Emission, node: Node) -> None:
     out = e.result_codes(node, largest + max(top, -max(float(mask.min()), lowest)))
     data = (mask.clamp_min(lowest) / out.scale).round().to(torch.int32).numpy()
     constant = e.fresh(f"{node.out}.mask")
-    e.define(constant, tuple(map(min, data.shape, node.shape)), out)
+    e.define(constant, tuple(map(min, data.shape, node.shape[-data.ndim :])), out)
     e.append(Constant(constant, data.clip(out.lo, out.hi).astype(np.int32), node.attrs.get("dims", ())))
     c = add_constants(a.scale, a.zero, out.scale, 0, out.scale, out.zero)
     e.append(Add(e.source(node), constant, e.result(node, out), c.k1, c.k2, c.k3, c.shift, out.lo, out.hi))

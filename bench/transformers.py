@@ -5,8 +5,7 @@ an ONNX model that ONNX Runtime's own tools have quantized: every operator ("who
 products whose inputs are quantized during the run ("dynamic"). The fastest of these forms counts.
 
 All contestants run on the same core, in turns, and a ratio compares times of one round. Where kernels of AVX2 are
-forced, OpenVINO's oneDNN is limited to it, too, and OpenVINO left out where it then refuses the network, as 2026.4
-does; ONNX Runtime cannot be limited, and is left out there.
+forced, OpenVINO's oneDNN is limited to it, too; ONNX Runtime cannot be limited, and is left out there.
 """
 
 from __future__ import annotations

@@ -40,9 +40,8 @@ PEERS = ("ggml q8_0", "ggml q4_K", "ggml q2_K")
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
 BITS, ENGINES = ("8", "6", "4", "3", "2"), ("openvino", "onnxruntime")
 FORCED = (
-    "In processor time, on a busy machine.\n"
-    "AVX2 is forced on this processor, where nothing is left to compare it with: ONNX Runtime cannot be limited,\n"
-    "and OpenVINO loads no softmax once its oneDNN is. Of an engine's forms in the record the fastest is shown,\n"
+    "In processor time, on a busy machine. Where AVX2 is forced on this processor, OpenVINO's oneDNN is limited\n"
+    "to it, and ONNX Runtime left out, because it cannot be. Of an engine's forms in the record the fastest is shown,\n"
     "and the leanest."
 )
 AGREEMENT = "share of top-1"

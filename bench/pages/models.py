@@ -30,26 +30,6 @@ def blocks() -> dict[str, str]:
     return made
 
 
-def sentences() -> str:
-    """The sentence encoder by width."""
-    document = json.loads((RESULTS / "sentences.json").read_text())
-    said, count = document["settings"], 2 * document["settings"]["pairs"]
-    heads = (
-        "width",
-        "mean cosine with float",
-        "smallest",
-        "same nearest neighbour",
-        "difference of a pair's closeness",
-    )
-    lines = (
-        (bits, f"{row['cosine']:.4f}", f"{row['cosine_least']:.3f}", f"{100 * row['neighbours']:.1f} %",
-         f"{row['pair_difference']:.3f}")
-        for bits, row in document["results"].items()
-    )  # fmt: skip
-    what = f"{count} sentences, {said['calibration']} others for the ranges (bench/models/sentences.py)"
-    return f"{what}:\n\n{table(heads, lines)}"
-
-
 def stopped(row: dict[str, Any]) -> str:
     """Where a model stopped, and everything that stopped it."""
     return f"{row['stage']}: " + "; ".join(sorted({what(each) for each in row["obstacles"]}))

@@ -171,6 +171,8 @@ Needs Engine::needs() const {
             program_.values.size(), program_.space.layers.size(), plan_.taps};
 }
 
+Engine::~Engine() = default;
+
 int64_t Engine::weight_bytes() const {
     int64_t total = 0;
     for (const PackedLayer& layer : family_->layers) total += static_cast<int64_t>(layer.weight.size());

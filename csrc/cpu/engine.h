@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../ir/program.h"
+#include "../ir/shared.h"
 #include "cores.h"
 #include "kernels.h"
 #include "layer.h"
@@ -46,7 +47,7 @@ struct Arrays {
 };
 
 // Numbers that are not what the program takes: an integer beyond the interval of its input or state.
-struct RangeError : std::invalid_argument {
+struct DQT_SHARED RangeError : std::invalid_argument {
     using std::invalid_argument::invalid_argument;
 };
 
@@ -81,13 +82,14 @@ struct Family {
 
 class Engine {
   public:
-    Engine(Program program, int threads, const Kernels& kernels, Kernel forced = Kernel::cheapest);
+    DQT_SHARED Engine(Program program, int threads, const Kernels& kernels, Kernel forced = Kernel::cheapest);
+    DQT_SHARED ~Engine();
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
 
     // An engine for other sizes of the program's named dimensions, with a memory plan of its own and the same packed
     // weights. Throws LoadError where the program cannot take them.
-    std::unique_ptr<Engine> bound(const std::map<std::string, int64_t>& sizes) const;
+    DQT_SHARED std::unique_ptr<Engine> bound(const std::map<std::string, int64_t>& sizes) const;
 
     const Program& program() const { return program_; }
     const Kernels& kernels() const { return *kernels_; }
@@ -95,15 +97,15 @@ class Engine {
     int threads() const { return std::min(thread_count_, usable_cores()); }
     // Of so many samples, without the scratch that does not grow with them.
     int64_t arena_bytes(int64_t samples) const { return samples * (needs_.memory + needs_.stage + needs_.landing); }
-    int64_t weight_bytes() const;
+    DQT_SHARED int64_t weight_bytes() const;
     // The values that leave the program, in order.
     std::span<const Value* const> outputs() const { return outputs_; }
 
     // `widths` (or null) gets int8 [count, layers]. Throws RangeError before anything runs.
     // With `seconds` (or null), [instructions], the time that each took is added there; with `used` (or null), too, the
     // name of the kernel of each layer that ran.
-    void run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, double* seconds = nullptr,
-             const char** used = nullptr);
+    DQT_SHARED void run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths,
+                        double* seconds = nullptr, const char** used = nullptr);
 
   private:
     Engine(const Engine& other, Program program);
@@ -124,6 +126,6 @@ class Engine {
 };
 
 // peak.cc: products a second of the block kernel of one thread, on operands that stay in the cache.
-double peak(const Kernels& kernels);
+DQT_SHARED double peak(const Kernels& kernels);
 
 }  // namespace dqt

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "../arith.h"
+#include "../ir/shared.h"
 #include "row_kernels.h"
 
 namespace dqt {
@@ -287,11 +288,11 @@ extern const WinogradKernels winograd_avx512;
 extern const SlicedKernels sliced_avx512;
 extern const LookupKernel lookups_avx512[3];
 #endif
-#define DQT_KERNELS(name) extern const Kernels kernels_##name;
+#define DQT_KERNELS(name) DQT_SHARED extern const Kernels kernels_##name;
 #include "kernels.inc"
 #undef DQT_KERNELS
 
 // The best kernels for this processor, or those called `isa`; null where there is no such name or it cannot run here.
-const Kernels* choose_kernels(const char* isa);
+DQT_SHARED const Kernels* choose_kernels(const char* isa);
 
 }  // namespace dqt

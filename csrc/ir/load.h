@@ -6,16 +6,17 @@
 #include <stdexcept>
 
 #include "program.h"
+#include "shared.h"
 
 namespace dqt {
 
 // A file that is truncated, changed, of another version, or not a legal program; says what and where, in ASCII.
-struct LoadError : std::runtime_error {
+struct DQT_SHARED LoadError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
 // The program in the bytes of a `.dqt` file, verified: whoever executes it needs no checks of its own.
 // Safe on any bytes. Throws LoadError, and nothing else.
-Program load(const uint8_t* data, size_t size);
+DQT_SHARED Program load(const uint8_t* data, size_t size);
 
 }  // namespace dqt

@@ -1,4 +1,4 @@
-"""What a wheel holds, for Python and for C, under a tag that other systems take.
+"""What a wheel holds: the engine once, for Python and for C, under a tag that other systems take.
 
 It is installed into an environment that has nothing but what the wheel asks for, and no compiler in its path.
 """
@@ -105,9 +105,11 @@ def asked_for(wheel: Path) -> Iterator[Distribution]:
         open_ += found.requires or []
 
 
-def linked(file: Path) -> set[str]:
-    """The libraries that a file needs."""
-    return set(re.findall(r"Shared library: \[(.*)\]", call("readelf", "-d", file)))
+def linked(file: Path) -> tuple[set[str], str]:
+    """The libraries that a file needs, and where it looks for them."""
+    text = call("readelf", "-d", file)
+    (path,) = re.findall(r"Library runpath: \[(.*)\]", text) or [""]
+    return set(re.findall(r"Shared library: \[(.*)\]", text)), path
 
 
 def test_the_library_is_there_once_with_a_versioned_name(package: Path) -> None:
@@ -118,14 +120,30 @@ def test_the_library_is_there_once_with_a_versioned_name(package: Path) -> None:
     assert (package / "include" / "dqt.h").read_bytes() == (ROOT / "csrc" / "dqt.h").read_bytes()
 
 
-def test_the_library_needs_what_every_system_has_and_shows_the_c_interface_alone(package: Path) -> None:
+def test_the_module_takes_the_engine_from_the_library(package: Path) -> None:
     (module,) = package.glob("_native*.so")
     library = package / "lib" / "libdqt.so.0"
-    assert linked(module) <= SYSTEM
-    assert linked(library) <= SYSTEM
-    shown = set(re.findall(r" [A-Z] (\S+)$", call("nm", "-D", "--defined-only", library), re.MULTILINE))
+    needed, path = linked(module)
+    assert path == "$ORIGIN/lib"
+    assert "libdqt.so.0" in needed
+    assert needed - SYSTEM == {"libdqt.so.0"}
+    assert linked(library)[0] <= SYSTEM
+    assert module.stat().st_size < library.stat().st_size / 4
+
+
+def test_the_library_shows_the_c_interface_and_what_the_module_asks_for(package: Path) -> None:
+    (module,) = package.glob("_native*.so")
+    shown = set(re.findall(r" [A-Z] (\S+)$", call("nm", "-D", "--defined-only", package / "lib" / "libdqt.so.0"), re.M))
     header = (ROOT / "csrc" / "dqt.h").read_text()
-    assert shown == set(re.findall(r"^DQT_API .*?(dqt_\w+)\(", header, re.MULTILINE))
+    public = set(re.findall(r"^DQT_API .*?(dqt_\w+)\(", header, re.MULTILINE))
+    assert {name for name in shown if name.startswith("dqt_")} == public
+    asked = set(re.findall(r" U (\S*dqt\S*)$", call("nm", "-D", "--undefined-only", module), re.MULTILINE))
+    assert asked
+    assert asked <= shown
+    assert all("3dqt" in name for name in shown - public), shown  # of the namespace dqt: nothing of other libraries
+    for isa in kernel_sets():
+        name = f"kernels_{isa.replace('-', '_')}"
+        assert f"_ZN3dqt{len(name)}{name}E" in shown
 
 
 def test_other_systems_take_it(wheel: Path) -> None:

@@ -82,7 +82,7 @@ def calibrated(model: nn.Module, parts: Any, method: Any, x: Tensor, expected: T
     """Part of ``x`` on which the program's answer is ``expected``, in percent, by width; seconds of one core."""
     net = dqt.prepare(model, x[:2]).eval()
     start = time.process_time()
-    dqt.calibrate(net, parts, method=method)
+    dqt.calibrate(net, parts, method=method, ranges="per_width")
     seconds = round(time.process_time() - start, 1)
     run = dqt.Runtime(dqt.lower(net), threads=1)
     right = {str(b): percent(outputs(partial(_served, run, b), x) == expected) for b in WIDTHS}

@@ -126,7 +126,7 @@ def test_the_best_calibration_is_nearer_to_the_float_network() -> None:
     lost: dict[str, dict[int, float]] = {}
     methods: tuple[Method, ...] = ("fast", "best")
     for method in methods:
-        net = calibrate(prepare(model, x[:2]).eval(), torch.split(x, 16), method=method)
+        net = calibrate(prepare(model, x[:2]).eval(), torch.split(x, 16), method=method, ranges="per_width")
         with torch.no_grad():
             lost[method] = {b: float(F.mse_loss(net(x, b), y)) for b in (2, 3, 4, 8)}
             for b in (2, 5, 8):
@@ -151,3 +151,7 @@ def test_an_unknown_method() -> None:
     net = prepare(small().eval(), torch.randn(2, 3, 8, 8))
     with pytest.raises(CalibrationError, match="method 'slow': choose one of fast, best"):
         calibrate(net, [torch.randn(2, 3, 8, 8)], method="slow")  # type: ignore[arg-type]
+    with pytest.raises(CalibrationError, match="ranges 'own': choose one of shared, per_width"):
+        calibrate(net, [torch.randn(2, 3, 8, 8)], ranges="own")  # type: ignore[arg-type]
+    with pytest.raises(CalibrationError, match="ranges 'shared': method 'best' chooses ranges by width"):
+        calibrate(net, [torch.randn(2, 3, 8, 8)], method="best", ranges="shared")

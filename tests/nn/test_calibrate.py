@@ -85,7 +85,7 @@ def test_the_input_is_observed_at_the_width_that_reads_it() -> None:
         net = prepare(small(), x[:2], Config(edge_width=width)).eval()
         run_calibration(net, [x], training=True)  # one range for all
         clips[width] = float(net.clips()[INPUT])
-        run_calibration(net, [x])
+        run_calibration(net, [x], ranges="per_width")
         assert float(net.clips()[INPUT]) > 0.8 * float(x.abs().max())
         assert net.layer("0").input_exponent(3) == 1
     assert clips[3] < 0.8 * clips[8]

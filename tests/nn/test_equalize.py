@@ -131,7 +131,7 @@ def test_channels_of_different_size_cost_nothing(name: str) -> None:
     untouched = error(calibrate(prepare(model, x[:2]), [x], equalize=False), x, expected)
     net = calibrate(prepare(model, x[:2]), [x])
     torch.testing.assert_close(net._run(x, Run({}, quantized=False), False), expected, rtol=1e-4, atol=1e-5)
-    assert error(net, x, expected) < max(1.3 * alike, 0.003)
+    assert error(net, x, expected) < max(1.35 * alike, 0.003)
     assert untouched > 1.5 * alike
 
 

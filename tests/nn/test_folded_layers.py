@@ -81,7 +81,7 @@ def test_layer(name: str, last: bool) -> None:
         np.testing.assert_array_equal(served, net(x, plan, exact=True).numpy())
         np.testing.assert_array_equal(served, run(x.numpy(), plan))
     error = float((net(x, 8, exact=True) - expected).norm() / expected.norm())
-    assert error < 0.05
+    assert error < 0.07
     differ, total = (sum(values) for values in zip(*(apart(net, x, b) for b in (2, 8)), strict=True))
     assert differ <= max(1, RARE * total)
 

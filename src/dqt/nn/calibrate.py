@@ -34,6 +34,7 @@ from dqt.nn.walk import Moments, axis_of, before_norm, float_results, moments, s
 from dqt.nn.zeros import in_use
 
 Method = Literal["fast", "best"]
+Sharing = Literal["shared", "per_width"]
 
 
 def calibrate(
@@ -42,6 +43,7 @@ def calibrate(
     *,
     method: Method = "fast",
     observer: Observer = "mse",
+    ranges: Sharing | None = None,
     correct_bias: bool = True,
     equalize: bool = True,
     progress: bool = False,
@@ -62,6 +64,10 @@ def calibrate(
             several times as long, holds the activations of every width, and changes the weights by parts of a code.
         observer: how a clip is found, also the input's: the least squared error, a percentile, or the largest value.
             The first two leave outliers out: samples whose peak is many times that of nearly all others.
+        ranges: ``"shared"``: one range, chosen at a middle width, serves all widths of a layer; ``"per_width"``: the
+            range is that of the master, and a lower width may read a half or a quarter of it, which is more accurate at
+            2 and 3 bits and leaves the engine's kernels for few bits. Default: ``"shared"`` for ``method="fast"``;
+            ``"best"`` is always ``"per_width"``.
         correct_bias: make mean and deviation of each layer's channels at each width those of the float model (Nagel et
             al., 2019, for the mean); ``method="best"`` always does.
         equalize: where channels of very different size cost accuracy, bring them to one size: weights and batch norms
@@ -72,8 +78,8 @@ def calibrate(
         ``net``, changed in place.
 
     Raises:
-        CalibrationError: no data, NaN or infinity in it, an activation that is not finite, or an unknown observer or
-            method.
+        CalibrationError: no data, NaN or infinity in it, an activation that is not finite, an unknown observer, method
+            or kind of ranges, or ``"best"`` with shared ranges.
         InputError: a batch of the wrong shape or dtype, or ``net`` is no prepared network.
         UnsupportedError: a parameter is not finite; names it.
 
@@ -81,8 +87,9 @@ def calibrate(
         CalibrationWarning: where the network was calibrated and something will serve badly; each says what to do.
     """
     run_calibration(
-        net, batches, method=method, observer=observer, correct_bias=correct_bias, equalize=equalize, progress=progress
-    )
+        net, batches, method=method, observer=observer, ranges=ranges, correct_bias=correct_bias, equalize=equalize,
+        progress=progress,
+    )  # fmt: skip
     for text in diagnose.sentences(net.findings):
         warnings.warn(text, CalibrationWarning, stacklevel=2)
     return net
@@ -95,6 +102,7 @@ def run_calibration(
     *,
     method: Method = "fast",
     observer: Observer = "mse",
+    ranges: Sharing | None = None,
     correct_bias: bool = True,
     equalize: bool = False,
     training: bool = False,
@@ -106,9 +114,7 @@ def run_calibration(
         training: the network is to be trained: one range serves all its widths, as one clip is learned for them, and
             factors of channels are left to the norms.
     """
-    for what, given, legal in (("observer", observer, get_args(Observer)), ("method", method, get_args(Method))):
-        if given not in legal:
-            raise CalibrationError(f"{what} {given!r}: choose one of {', '.join(legal)}")
+    parts = _check(method, observer, ranges) and not training
     net = prepared(net, "dqt.calibrate")
     check_finite(net)
     inputs = taken(net, batches)
@@ -120,8 +126,8 @@ def run_calibration(
         if equalize and not untouched:
             first = _input_ranges(net, inputs, Ranges(net, observer), None).values()
             equalized(net, list(zip(*([signal.raw for signal in signals] for signals in first), strict=True)))
-        _set_weights(net, observer, parts=not training)
-        expected = set_ranges(net, inputs, Ranges(net, observer, parts=not training), untouched, findings)
+        _set_weights(net, observer, parts=parts)
+        expected = set_ranges(net, inputs, Ranges(net, observer, parts=parts), untouched, findings)
         advance()
         if method == "best":
             best(net, inputs, expected, advance)
@@ -131,6 +137,20 @@ def run_calibration(
                 advance()
         net.ready.fill_(True)
     net.findings = diagnose.distinct(findings)
+
+
+def _check(method: Method, observer: Observer, ranges: Sharing | None) -> bool:
+    """Whether widths may read parts of a range."""
+    ranges = ranges or ("per_width" if method == "best" else "shared")
+    asked = (("observer", observer, Observer), ("method", method, Method), ("ranges", ranges, Sharing))
+    for what, given, legal in asked:
+        if given not in get_args(legal):
+            raise CalibrationError(f"{what} {given!r}: choose one of {', '.join(get_args(legal))}")
+    if method == "best" and ranges == "shared":
+        raise CalibrationError(
+            "ranges 'shared': method 'best' chooses ranges by width; take method 'fast', or leave it out"
+        )
+    return ranges == "per_width"
 
 
 def _set_weights(net: Net, observer: Observer, *, parts: bool) -> None:

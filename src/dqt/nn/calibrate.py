@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from dqt.nn import diagnose
@@ -26,6 +24,7 @@ from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.nn.observers import Extent, Observer
+from dqt.nn.progress import advancing
 from dqt.nn.ranges import Signal
 from dqt.nn.reading import Reading, plain_reading
 from dqt.nn.run import Run
@@ -121,7 +120,9 @@ def run_calibration(
     norms = [module for module in net.modules() if isinstance(module, Norm)]
     untouched = [norm for norm in norms if norm.untouched and norm.training] if net.training else []
     findings: list[Finding] = []
-    bar = _progress(progress, 1 + (len(net.nodes) if method == "best" else len(net.config.widths) * correct_bias))
+    bar = advancing(
+        progress, "calibrating", 1 + (len(net.nodes) if method == "best" else len(net.config.widths) * correct_bias)
+    )
     with evaluating(net), torch.no_grad(), bar as advance:
         if equalize and not untouched:
             first = _input_ranges(net, inputs, Ranges(net, observer), None).values()
@@ -162,16 +163,6 @@ def _set_weights(net: Net, observer: Observer, *, parts: bool) -> None:
         chosen = choose_weights(layer, found.get(layer.name, layer.widths), observer, net.config.rule, parts=parts)
         layer.clip.copy_(chosen.clip)
         layer.read_as(Reading(chosen.nearest, chosen.exponents, plain_reading(layer.widths).inputs))
-
-
-@contextmanager
-def _progress(show: bool, total: int) -> Iterator[Callable[[], None]]:
-    if not show:
-        yield lambda: None
-        return
-    with Progress(transient=True) as shown:
-        task = shown.add_task("calibrating", total=total)
-        yield lambda: shown.advance(task)
 
 
 # ranges, and the float model's means

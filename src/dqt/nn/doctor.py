@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from dqt.arith.cost import cost
@@ -24,6 +22,7 @@ from dqt.nn.guards import outside_inference_mode
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
+from dqt.nn.progress import advancing
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run, controller_widths
 from dqt.program.planned import accumulator_bits
@@ -84,7 +83,7 @@ def _own(net: Net) -> Net:
 
 def _examined(net: Net, batches: Batches, said: tuple[str, ...], *, data: bool, progress: bool) -> Diagnosis:
     widths = tuple(reversed(net.space.widths))
-    with evaluating(net), torch.no_grad(), _bar(progress, 2 * len(batches)) as advance:
+    with evaluating(net), torch.no_grad(), advancing(progress, "comparing with float", 2 * len(batches)) as advance:
         alone = _LayerErrors(net, widths)
         for batch in batches:
             alone.see(batch)
@@ -115,16 +114,6 @@ def _few(batches: Batches) -> Batches:
         if not left:
             break
     return found
-
-
-@contextmanager
-def _bar(show: bool, total: int) -> Iterator[Callable[[], None]]:
-    if not show:
-        yield lambda: None
-        return
-    with Progress(transient=True) as shown:
-        task = shown.add_task("comparing with float", total=total)
-        yield lambda: shown.advance(task)
 
 
 class _Error:

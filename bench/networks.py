@@ -54,9 +54,9 @@ def network(name: str, folder: Path, weights: Path | None = None) -> Program:
     return program
 
 
-def images(side: int) -> torch.Tensor:
+def images(side: int, seed: int = 1) -> torch.Tensor:
     """A few inputs ``[IMAGES, 3, side, side]`` that are smooth, as photographs are, with a little noise."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(IMAGES, 3, COARSE, COARSE, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear", align_corners=False)
     return smooth + 0.1 * torch.randn(smooth.shape, generator=generator)

@@ -13,16 +13,17 @@ OPSET = 18
 PRODUCTS = ["MatMul", "Gemm", "Conv"]
 
 
-def quantized(model: torch.nn.Module, x: torch.Tensor, to: dict[str, Path]) -> None:
-    """Write the forms of ``to``; static scales come from the samples ``x``."""
+def quantized(model: torch.nn.Module, x: torch.Tensor, to: dict[str, Path], *, any_batch: bool = False) -> None:
+    """Write the forms of ``to``; static scales come from the samples ``x``. A call has one sample, or any ``N``."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder:
         plain, ready = Path(folder) / "float.onnx", Path(folder) / "ready.onnx"
         torch.onnx.export(
-            model, (x[:1],), str(plain), input_names=["input"], output_names=["output"], opset_version=OPSET,
-            dynamo=True, external_data=False,
+            model, (x[: 1 + any_batch],), str(plain), input_names=["input"], output_names=["output"],
+            opset_version=OPSET, dynamo=True, external_data=False,
+            dynamic_shapes=({0: torch.export.Dim("N")},) if any_batch else None,
         )  # fmt: skip
         quant_pre_process(str(plain), str(ready))
         kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "per_channel": True}

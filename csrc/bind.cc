@@ -9,7 +9,7 @@
 //         chosen    int8 [N, layers]
 //         states    int32 [N, *shape] in the order of the program, or []: all start
 //         after     what they become, may be the same arrays; or []
-//     Engine.profile(inputs: list, widths, states: list = []) -> (seconds, kernels)
+//     Engine.profile(inputs: list, widths, states: list = []) -> (seconds, kernels, estimates)
 //     Engine.bound(sizes: dict[str, int]) -> Engine      a size for every named dimension; shares the packed weights
 //     Engine.output_shapes                              of one sample, in the order of the program
 //     Engine.widths(weight, activation, automatic), .isa, .threads, .weight_bytes, .arena_bytes(samples), .peak()
@@ -18,6 +18,7 @@
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
@@ -172,8 +173,19 @@ void run_many(dqt::Engine& engine, const nb::list& inputs, const dqt::Widths& wi
     run(engine, call, widths, chosen);
 }
 
-std::pair<std::vector<double>, std::vector<std::string>> profile(dqt::Engine& engine, const nb::list& inputs,
-                                                                 const dqt::Widths& widths, const nb::list& states) {
+// A kernel's name, its counts, and nanoseconds of each.
+using Considered = std::tuple<std::string, std::vector<double>, std::vector<double>>;
+
+std::vector<Considered> considered(const std::vector<dqt::Estimate>& estimates) {
+    std::vector<Considered> found;
+    for (const auto& [kernel, counts, costs] : estimates)
+        found.emplace_back(name_of(kernel), std::vector(counts.begin(), counts.end()), std::vector(costs.begin(), costs.end()));
+    return found;
+}
+
+using Profile = std::tuple<std::vector<double>, std::vector<std::string>, std::vector<std::vector<Considered>>>;
+
+Profile profile(dqt::Engine& engine, const nb::list& inputs, const dqt::Widths& widths, const nb::list& states) {
     Call call(engine, inputs);
     call.put_states(engine, states, call.states);
     std::vector<std::vector<float>> out;
@@ -181,15 +193,16 @@ std::pair<std::vector<double>, std::vector<std::string>> profile(dqt::Engine& en
         out.emplace_back(call.count * dqt::product(value->shape));
         call.outputs[out.size() - 1] = {nullptr, out.back().data()};
     }
-    std::vector<double> seconds(engine.program().ops.size());
-    std::vector<const char*> used(seconds.size());
+    dqt::Trace trace(engine.program().ops.size());
     {
         const nb::gil_scoped_release release;
-        engine.run(call.arrays(), call.count, widths, nullptr, seconds.data(), used.data());
+        engine.run(call.arrays(), call.count, widths, nullptr, &trace);
     }
     std::vector<std::string> names;
-    for (const char* name : used) names.emplace_back(name ? name : "");
-    return {seconds, names};
+    for (const char* name : trace.kernels) names.emplace_back(name ? name : "");
+    std::vector<std::vector<Considered>> estimates;
+    for (const auto& each : trace.estimates) estimates.push_back(considered(each));
+    return {trace.seconds, names, estimates};
 }
 
 // The C library keeps what was freed once it has seen large blocks come and go, as they do while a program loads.
@@ -231,7 +244,8 @@ NB_MODULE(_native, m) {
                 const Chosen& chosen) { run_many(engine, inputs, widths, outputs, chosen, nb::list(), nb::list()); })
         .def("run", &run_many)
         .def("profile", &profile, "inputs"_a, "widths"_a, "states"_a = nb::list(),
-             "Seconds of each instruction in one run, 0 where another instruction does its work; kernels of layers.")
+             "Seconds of each instruction in one run, 0 where another instruction does its work; kernels of layers; and the\n"
+             "kernels that each layer chose among: name, counts, nanoseconds of each count.")
         .def("bound", [](const dqt::Engine& engine, const std::map<std::string, int64_t>& sizes) {
                  const nb::gil_scoped_release release;
                  return engine.bound(sizes);

@@ -8,8 +8,10 @@ from typing import Any
 
 from bench.common import RESULTS, processor_name, records_of
 from bench.markdown import table
+from bench.pages import peers
 
 PARTS = {
+    "peers": "Beside other engines, one thread",
     "engine": "Latency, one thread",
     "serving_widths": "Time by width",
     "serving_layers": "Where the time goes",
@@ -35,7 +37,7 @@ LOOKUPS = (
     ("kernels_avx2", 1, 512, 512, 14), ("kernels_avx2", 1, 128, 128, 14),
 )  # fmt: skip
 """Record, side of the window, inputs, outputs, height and width of the layers that the table of lookups shows."""
-FEW = ("lookup", "lookup 2x3", "lookup 3x2")
+FEW = ("2x2", "2x3", "3x2")
 PEERS = ("ggml q8_0", "ggml q4_K", "ggml q2_K")
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
 BITS, ENGINES = ("8", "6", "4", "3", "2"), ("openvino", "onnxruntime")
@@ -58,19 +60,20 @@ def _record(name: str) -> dict[str, Any]:
     return document
 
 
-def _over_block(name: str, side: int, inputs: int, outputs: int, size: int) -> list[dict[str, float]]:
-    """Times of every kernel over the block kernel's, of one layer, for each batch that was measured."""
+def _over_block(name: str, pair: str, side: int, inputs: int, outputs: int, size: int) -> list[dict[str, float]]:
+    """Times of every kernel over the block kernel's, of one layer at a pair of widths, for each batch."""
     wanted = {"side": side, "inputs": inputs, "outputs": outputs, "size": size}
-    shapes = _record(name)["results"]["shapes"]
-    return [shape["over_block"] for shape in shapes if all(shape[key] == value for key, value in wanted.items())]
+    shapes = [s for s in _record(name)["results"]["shapes"] if all(s[key] == value for key, value in wanted.items())]
+    found = [{key.split()[1]: us for key, us in s["us"].items() if key.split()[0] == pair} for s in shapes]
+    return [{kernel: us / each["block"] for kernel, us in each.items()} for each in found]
 
 
 def tiles() -> str:
     """The tiles of Winograd's transform, with their times."""
     rows = []
     for kernel, bits, outputs, products, weights, inputs in TILES:
-        here = _over_block("kernels", 3, *TILE)[0][kernel]
-        every = [over[kernel] for shape in RESNET for over in _over_block("kernels", 3, *shape)]
+        here = _over_block("kernels", "2x2", 3, *TILE)[0][kernel]
+        every = [over[kernel] for shape in RESNET for over in _over_block("kernels", "2x2", 3, *shape)]
         time = f"{here:.2f} ({min(every):.2f} to {max(every):.2f})"
         rows.append((bits, outputs, f"{products:.2f}", time, weights, inputs))
     heads = ("bits of weights, activations", "outputs of a tile", "multiplications, direct = 1",
@@ -83,23 +86,30 @@ def lookups() -> str:
     """Times of the kernels by lookup."""
     rows = []
     for name, side, inputs, outputs, size in LOOKUPS:
-        over = _over_block(name, side, inputs, outputs, size)[0]
+        over = [_over_block(name, pair, side, inputs, outputs, size)[0].get("lookup") for pair in FEW]
         channels = str(inputs) if inputs == outputs else f"{inputs} to {outputs}"
         title = f"{'AVX2: ' if name.endswith('avx2') else ''}{side}x{side}, {channels} channels at {size}x{size}"
-        rows.append((title, *(f"{over[kernel]:.2f}" if kernel in over else "" for kernel in FEW)))
+        rows.append((title, *(f"{each:.2f}" if each else "" for each in over)))
     heads = ("time, block kernel = 1", "2 bits by 2", "weights 2, activations 3", "weights 3, activations 2")
     return table(heads, rows) + f"\nOne image, one thread ({_machine('kernels')}).\n"
 
 
 def choice() -> str:
     """What the choices of kernels lose."""
-    parts = []
-    for name, title in (("kernels", "AVX-512"), ("kernels_avx2", "AVX2")):
-        document = _record(name)
+    rows = []
+    for path in (path for name in ("kernels", "kernels_avx2") for path in records_of(name)):
+        document = json.loads(path.read_text())
         mean, most = (target["value"] for target in document["targets"])
         shapes = len(document["results"]["shapes"])
-        parts.append(f"with {title}, over {shapes} layer shapes, {mean:.1%} on average and {most:.0%} at most")
-    return f"The chosen kernels lose against the fastest ones, {'; '.join(parts)} ({_machine('kernels')}).\n"
+        rows.append((document["settings"]["isa"], _machine(path.stem), str(shapes), f"{mean:.1%}", f"{most:.0%}"))
+    heads = (
+        "time that the chosen kernels lose against the fastest ones",
+        "measured on",
+        "layer shapes",
+        "mean",
+        "most",
+    )
+    return table(heads, rows, left=2)
 
 
 def linear() -> str:
@@ -129,6 +139,7 @@ def _model(machine: dict[str, Any]) -> str:
 def text() -> str:
     """Every part that was measured: its targets, and a table of its own where it has one."""
     tables = {
+        "peers": peers.text,
         "engine": _latency,
         "serving_widths": _widths,
         "serving_layers": _layers,

@@ -10,6 +10,7 @@ from bench.common import REPORT, RESULTS, processor_name
 from bench.evidence import records
 from bench.evidence.records import Point
 from bench.markdown import table
+from bench.pages import peers
 from bench.pages.pictures import draw_front
 from bench.pages.targets import AT_3_BITS, BASE, SHIPPED_SEED, dearest
 
@@ -99,7 +100,7 @@ def speed() -> str:
     machine = document["machine"]
     where = f"{processor_name(machine)}, {machine['date']}"
     said = f"Medians. The engines of a row ran the same weights on the same core, in turns ({where})."
-    return table(heads, lines) + f"\n{said}\n"
+    return "\n".join([*peers.front(), table(heads, lines), said]) + "\n"
 
 
 def avx2() -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "lookup.h"
 #include "winograd.h"
@@ -12,68 +13,94 @@ namespace {
 constexpr double COLUMNS = 64;       // of a panel
 
 // What a layer has to do for some samples.
-struct Counts {
+struct Work {
     double pixels, columns, depth, weights, inputs;  // output pixels, padded columns; bytes of input
 
-    Counts(const Tensor& in, const Tensor& out, const PackedLayer& layer, double samples)
+    Work(const Tensor& in, const Tensor& out, const PackedLayer& layer, double samples)
         : pixels(samples * static_cast<double>(out.height * out.width)),
           columns(static_cast<double>(layer.panels.size()) * COLUMNS), depth(layer.depth),
           weights(layer.kernel_height * layer.kernel_width * columns * depth),
           inputs(samples * static_cast<double>(in.rows() * in.columns()) * depth) {}
 };
 
-// Nanoseconds by the model.
-double block_cost(const BlockCosts& cost, const Counts& n) {
-    return n.weights * (n.pixels * cost.product + std::ceil(n.pixels / BLOCK_ROWS) * cost.pass) +
-           n.pixels * n.columns * cost.output;
+// Counts and costs of each kind of kernel are in the order of its costs in kernels.h.
+Estimate block_estimate(const BlockCosts& cost, const Work& n) {
+    return {Kernel::block,
+            {n.weights * n.pixels, n.weights * std::ceil(n.pixels / BLOCK_ROWS), n.pixels * n.columns},
+            {cost.product, cost.pass, cost.output}};
 }
 
-double winograd_cost(const WinogradKernel& kernel, const Tensor& out, const Counts& n, double samples, double passes) {
+Estimate winograd_estimate(const WinogradKernel& kernel, const Tensor& out, const Work& n, double samples, double passes) {
     const WinogradCosts& cost = kernel.costs;
-    const double positions = kernel.positions(), weights = n.columns * n.depth;
+    const double positions = kernel.positions(), weights = positions * n.columns * n.depth;
     const int64_t one = split_up(out.height, kernel.down) * split_up(out.width, kernel.across);
     const double tiles = samples * static_cast<double>(one);
-    return positions * weights * (tiles * cost.product + std::ceil(tiles / TILES) * cost.pass) +
-           positions * tiles * n.depth * cost.input + tiles * n.columns * cost.output + passes * n.weights * cost.weight;
+    return {kernel.kernel,
+            {weights * tiles, weights * std::ceil(tiles / TILES), positions * tiles * n.depth, tiles * n.columns,
+             passes * n.weights},
+            {cost.product, cost.pass, cost.input, cost.output, cost.weight}};
 }
 
-double lookup_cost(const LookupKernel& kernel, const Counts& n) {
+Estimate lookup_estimate(const LookupKernel& kernel, const Work& n) {
     const LookupCosts& cost = kernel.costs;
     const double unit = kernel.panels * COLUMNS;
     const double pairs = kernel.panels > 1 ? std::floor(n.columns / unit) * unit / n.columns : 0;
-    const double product = pairs * cost.product + (1 - pairs) * cost.single;
     const double codes = kernel.codes(static_cast<int>(n.depth)) * kernel.channels / n.depth;  // with what pads them
-    const double passes = std::ceil(n.pixels / kernel.rows[kernel.panels - 1]);
-    return n.weights * (n.pixels * product * codes + passes * cost.pass + cost.weight) +
-           n.pixels * n.columns * cost.output + n.inputs * cost.input;
+    const double products = n.weights * n.pixels * codes, passes = std::ceil(n.pixels / kernel.rows[kernel.panels - 1]);
+    return {Kernel::lookup,
+            {pairs * products, (1 - pairs) * products, n.weights * passes, n.inputs, n.pixels * n.columns, n.weights},
+            {cost.product, cost.single, cost.pass, cost.input, cost.output, cost.weight}};
 }
 
-}  // namespace
-
-Choice kernel_for(const Context& run, const Conv* conv, const Tensor& in, const Tensor& out, const PackedLayer& layer,
-                  int weight, int activation) {
-    Choice best;
-    if (layer.slice || !layer.plain(weight, activation)) return best;
+// Every kernel that is exact for the layer at these widths, and that the run may take, with its estimate.
+template <class Take>
+void each_kernel(const Context& run, const Conv* conv, const Tensor& in, const Tensor& out, const PackedLayer& layer,
+                 int weight, int activation, Take take) {
+    if (layer.slice || layer.depthwise) return;  // they have a kernel of their own
     const bool free = run.forced == Kernel::cheapest;
     const auto count = static_cast<int64_t>(run.arena.order.size());
     const auto samples = static_cast<double>(count);
-    const Counts counts(in, out, layer, samples);
+    const Work work(in, out, layer, samples);
     const bool whole = layer.product_bits(weight, activation) == 16;
-    const BlockCosts& block = whole ? run.kernels.whole_costs : run.kernels.costs;
-    double least = free ? block_cost(block, counts) : std::numeric_limits<double>::infinity();
-    const auto take = [&](const Choice& choice, double cost) {
-        if ((free || run.forced == choice.kernel) && cost < least) least = cost, best = choice;
-    };
+    take(Choice{}, block_estimate(whole ? run.kernels.whole_costs : run.kernels.costs, work));
+    if (!layer.plain(weight, activation)) return;
     if (conv && out.coded && winograd_fits(*conv, layer, run.kernels))
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
             if (weight > kernel.weight_bits || activation > kernel.activation_bits) continue;
             if (layer.depth > kernel.most_channels || (free && weight + activation < kernel.least_bits)) continue;
             const int64_t passes = winograd_passes(kernel, in, out, layer, count, run.arena.threads.count());
-            take({kernel.kernel, &kernel, nullptr}, winograd_cost(kernel, out, counts, samples, static_cast<double>(passes)));
+            take(Choice{kernel.kernel, &kernel, nullptr},
+                 winograd_estimate(kernel, out, work, samples, static_cast<double>(passes)));
         }
     for (const LookupKernel& kernel : run.kernels.lookups)
         if (weight == kernel.weight_bits && activation == kernel.activation_bits && lookup_fits(layer, kernel))
-            take({Kernel::lookup, nullptr, &kernel}, lookup_cost(kernel, counts));
+            take(Choice{Kernel::lookup, nullptr, &kernel}, lookup_estimate(kernel, work));
+}
+
+// Of several slices of a batch, which are equal in all but their number of samples.
+void add(std::vector<Estimate>& to, const Estimate& one) {
+    for (Estimate& before : to)
+        if (before.kernel == one.kernel) {
+            for (int i = 0; i < COUNTS; ++i) before.counts[i] += one.counts[i];
+            return;
+        }
+    to.push_back(one);
+}
+
+}  // namespace
+
+double Estimate::nanoseconds() const { return std::inner_product(counts.begin(), counts.end(), costs.begin(), 0.0); }
+
+Choice kernel_for(const Context& run, const Conv* conv, const Tensor& in, const Tensor& out, const PackedLayer& layer,
+                  int weight, int activation, std::vector<Estimate>* estimates) {
+    Choice best;
+    double least = std::numeric_limits<double>::infinity();
+    each_kernel(run, conv, in, out, layer, weight, activation, [&](const Choice& choice, const Estimate& estimate) {
+        if (estimates) add(*estimates, estimate);
+        const bool wanted = run.forced == Kernel::cheapest || run.forced == choice.kernel;
+        const double cost = wanted ? estimate.nanoseconds() : std::numeric_limits<double>::max();
+        if (cost < least) least = cost, best = choice;
+    });
     return best;
 }
 

@@ -12,8 +12,8 @@ struct Choice {
 };
 
 // For the samples of `run.arena.order`. Forced: that kernel wherever it is exact, whatever it costs.
-// `conv`: the instruction, or null of a linear layer.
+// `conv`: the instruction, or null of a linear layer. `estimates` (or null): what was chosen among is added there.
 Choice kernel_for(const Context& run, const Conv* conv, const Tensor& in, const Tensor& out, const PackedLayer& layer,
-                  int weight, int activation);
+                  int weight, int activation, std::vector<Estimate>* estimates);
 
 }  // namespace dqt

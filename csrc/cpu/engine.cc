@@ -192,8 +192,7 @@ void Engine::check(const Arrays& arrays, int64_t count) const {
     }
 }
 
-void Engine::run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, double* seconds,
-                 const char** used) {
+void Engine::run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, Trace* trace) {
     check(arrays, count);
     const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
     const auto layers = static_cast<int64_t>(program_.space.layers.size());
@@ -213,7 +212,7 @@ void Engine::run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t
             arena->values[v].image = 0;
         }
         arena->chosen.assign(layers * some, 0);
-        execute({program_, family_->layers, *kernels_, memory, plan, *arena, forced_, arrays, first, some}, seconds, used);
+        execute({program_, family_->layers, *kernels_, memory, plan, *arena, forced_, arrays, first, some, trace});
         for (int64_t n = 0; widths && n < some; ++n)
             for (int64_t i = 0; i < layers; ++i) {
                 const int8_t chosen = arena->chosen[i * some + n];

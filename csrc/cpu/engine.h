@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <span>
@@ -70,6 +71,25 @@ struct Arena {
     std::vector<int64_t> record_taps;  // the same over the records of lookup.cc, for one group of the layer's samples
 };
 
+// What a kernel that is exact for a layer does there, by counts, and what each of them costs by the model: nanoseconds on the
+// processor where bench/kernels.py fitted the costs. A layer takes the kernel with the least sum (choice.cc).
+constexpr int COUNTS = 6;
+struct Estimate {
+    Kernel kernel;
+    std::array<double, COUNTS> counts{}, costs{};
+
+    double nanoseconds() const;
+};
+
+// What a run did, by instruction of the program.
+struct Trace {
+    std::vector<double> seconds;                  // 0 where it did not run, or another instruction did its work
+    std::vector<const char*> kernels;             // of a layer that ran, otherwise null; "several" of groups of samples
+    std::vector<std::vector<Estimate>> estimates;  // of the kernels that a layer chose among
+
+    explicit Trace(size_t instructions) : seconds(instructions), kernels(instructions), estimates(instructions) {}
+};
+
 // What an engine shares with those bound from it: packed weights, and arenas that nobody uses.
 struct Family {
     ~Family();
@@ -102,10 +122,8 @@ class Engine {
     std::span<const Value* const> outputs() const { return outputs_; }
 
     // `widths` (or null) gets int8 [count, layers]. Throws RangeError before anything runs.
-    // With `seconds` (or null), [instructions], the time that each took is added there; with `used` (or null), too, the
-    // name of the kernel of each layer that ran.
-    DQT_SHARED void run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths,
-                        double* seconds = nullptr, const char** used = nullptr);
+    // With `trace` (or null), what every instruction did is added there.
+    DQT_SHARED void run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, Trace* trace = nullptr);
 
   private:
     Engine(const Engine& other, Program program);

@@ -45,18 +45,21 @@ class Execution {
   public:
     explicit Execution(const Context& run) : run_(run), arena_(run.arena), plan_(run.plan), widths_(run.widths) {}
 
-    void all(double* seconds, const char** used) {
+    void all() {
+        Trace* const trace = run_.trace;
         const auto& ops = run_.program.ops;
         find_readers();
         for (size_t i = 0; i < ops.size(); ++i) {
             if (!plan_.live[i] || plan_.moved[i] || runs_elsewhere(plan_.fused[i])) continue;
             const int out = plan_.fused[i] >= 0 ? writes(ops[plan_.fused[i]]) : writes(ops[i]);
-            const auto began = seconds ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+            const auto began = trace ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
             if (out >= 0) border(ops[i], arena_.values[out]);
             used_ = nullptr;
             std::visit([&](const auto& op) { step(op, static_cast<int>(i)); }, ops[i]);
-            if (seconds) seconds[i] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-            if (used) used[i] = used[i] && used_ != used[i] ? "several" : used_;
+            if (!trace) continue;
+            trace->seconds[i] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+            const char*& used = trace->kernels[i];
+            used = used && used_ != used ? "several" : used_;
         }
     }
 
@@ -128,6 +131,6 @@ class Execution {
 
 }  // namespace
 
-void execute(const Context& run, double* seconds, const char** used) { Execution(run).all(seconds, used); }
+void execute(const Context& run) { Execution(run).all(); }
 
 }  // namespace dqt

@@ -17,6 +17,7 @@ struct Context {
     Kernel forced;
     const Arrays& arrays;            // of the whole batch
     int64_t first, count;            // samples of it
+    Trace* trace = nullptr;          // or null: nobody asks
 
     // Where the slice's samples of a [batch, size] array start.
     template <class T>
@@ -31,9 +32,8 @@ inline int stored_columns(const PackedLayer& layer, const Panel& panel, const Te
     return panel.columns + (last && out.coded ? static_cast<int>(out.pixel - out.channels) : 0);
 }
 
-// executor.cc: every instruction that the plan needs. With `seconds` (or null), the time of each is added there,
-// and with `used` (or null), the name of each layer's kernel is put there.
-void execute(const Context& run, double* seconds, const char** used);
+// executor.cc: every instruction that the plan needs.
+void execute(const Context& run);
 
 // layers.cc: instruction `i`, which is a layer; the name of its kernel.
 const char* run_layer(const Context& run, int i);

@@ -119,7 +119,7 @@ class LayerExecution {
                              packed.product_bits(weight, activation)};
         const Tensor &from = arena_.values[plan_.reads[i][0]], &out = arena_.values[writes(op)];
         const bool lands = w.in.planar != from.planar || w.out.planar != out.planar;  // rows of an image
-        const Choice choice = lands ? Choice{} : kernel_for(run_, conv, w.in, w.out, packed, weight, activation);
+        const Choice choice = lands ? Choice{} : choose(i, conv, w, packed, weight, activation);
         if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
         const Ending& end = layer.end;
         if (choice.winograd)
@@ -138,6 +138,11 @@ class LayerExecution {
         }
         if (out.planar && !w.out.planar)
             for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
+    }
+
+    Choice choose(int i, const Conv* conv, const Window& w, const PackedLayer& packed, int weight, int activation) const {
+        std::vector<Estimate>* estimates = run_.trace ? &run_.trace->estimates[i] : nullptr;
+        return kernel_for(run_, conv, w.in, w.out, packed, weight, activation, estimates);
     }
 
     // Weights that a kernel cannot narrow where it loads them are narrowed here.

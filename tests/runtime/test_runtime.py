@@ -189,6 +189,23 @@ def test_a_profile_names_the_kernel_of_each_layer_that_ran() -> None:
     assert run.arena_bytes(4) == 4 * run.arena_bytes()
 
 
+@pytest.mark.parametrize("isa", kernel_sets())
+def test_a_layer_takes_the_kernel_that_the_model_of_costs_says(isa: str) -> None:
+    b = Builder(0, (128, 12, 12))
+    program = b.build(b.conv(b.conv("v0", 128), 128))
+    x, run = inputs(program, 3), Runtime(program, threads=1, isa=isa)
+    for bits in (2, 3, 4, 8):
+        plan = Plan.of(dict.fromkeys(program.layers, (bits, bits)))
+        rows = zip(program.ops, run.kernels(x, plan), run.estimates(x, plan), strict=True)
+        for op, kernel, estimates in rows:
+            assert bool(estimates) == isinstance(op, Conv)
+            if estimates:
+                assert kernel == min(estimates, key=lambda each: np.dot(each[1], each[2]))[0]
+                assert {name for name, _, _ in estimates} >= {"block"}
+                # the block kernel's first count is products: 12 * 12 pixels of 3 samples, 128 by 128 channels, 3 by 3
+                assert {name: counts[0] for name, counts, _ in estimates}["block"] == 144 * 3 * 128 * 128 * 9
+
+
 def test_kernels_by_name_and_by_cost() -> None:
     b = Builder(0, (128, 12, 12))
     program = b.build(b.linear(b.reshape(b.conv(b.conv("v0", 128), 128), (128 * 144,)), 64))

@@ -2,8 +2,9 @@
 
 A layer gives ``out.scale * 2^-S * (acc * m + c)``, so channel ``o`` of its weights has the scale
 ``m[o] * 2^-S * out.scale / in.scale``, and what is left of ``c[o]`` without the rounding and the zero point is its bias
-(docs/numerics.md, equations 8 to 10). Other engines round elsewhere: their codes differ from ours by a step now and
-then, their work is the same.
+(docs/numerics.md, equations 8 to 10). Other engines round elsewhere, so that their codes differ from ours by a step now
+and then; and some of them let sums saturate where the processor has no VNNI, so that answers differ, too. How often is
+measured: docs/kernels.md, "Beside other engines".
 """
 
 from __future__ import annotations

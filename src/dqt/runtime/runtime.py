@@ -243,18 +243,22 @@ class Runtime:
         """
         return list(self._profiled(x, plan)[1])
 
-    def _profiled(self, x: Any, plan: PlanLike) -> tuple[list[float], list[str]]:
-        """Seconds and kernels of each instruction.
+    def estimates(self, x: Any, plan: PlanLike = None) -> list[list[tuple[str, list[float], list[float]]]]:
+        """The kernels that each layer chose among: name, what it does by counts, nanoseconds of each by the cost model.
 
         Raises:
-            PlanError: as a call; or the plan is a cascade, which is several runs.
+            PlanError: as :meth:`profile`.
         """
+        return list(self._profiled(x, plan)[2])
+
+    def _profiled(self, x: Any, plan: PlanLike) -> tuple[list[float], list[str], list[Any]]:
+        """Seconds, kernels and estimates of each instruction."""
         resolved = self._resolved(plan)
         if isinstance(resolved, Cascade):
             raise PlanError("a cascade is several runs: profile each of its widths")
         inputs = self._inputs(x)
         engine, _ = self._bindings.at(inputs)
-        found: tuple[list[float], list[str]] = engine.profile(_ordered(inputs), self._widths(resolved))
+        found: tuple[list[float], list[str], list[Any]] = engine.profile(_ordered(inputs), self._widths(resolved))
         return found
 
     def peak(self) -> float:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-from bench.common import RESULTS, processor_name
+from bench.common import processor_name, records_of
 from bench.markdown import table
-
-RECORD = "packing.json"
 
 
 def blocks() -> dict[str, str]:
-    """Name of each block of the page -> its content."""
-    document = json.loads((RESULTS / RECORD).read_text())
+    """Name of each block of the page -> its content: a table for each processor that was measured."""
+    return {"packing": "\n".join(_measured(json.loads(path.read_text())) for path in records_of("packing"))}
+
+
+def _measured(document: dict[str, Any]) -> str:
     where = f"{processor_name(document['machine'])}, {document['machine']['date']}; bench/packing"
     heads = (
         "packed to",
@@ -29,7 +31,7 @@ def blocks() -> dict[str, str]:
         f"ResNet-50 of 8, 4 and 2 bits ({where}). Times are medians; an upgrade is also timed on the wall, "
         f"while {busy:.0f} processes wanted each core."
     )
-    return {"packing": f"{words}\n\n{made}"}
+    return f"{words}\n\n{made}"
 
 
 def _line(width: str, row: dict[str, object]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from bench.peers.text import paragraphs
 from bench.transformers_onnx import quantized
 from bench.untrained import coral_mobilenet, pixels
 from dqt.export.packages import ExportError
-from dqt.export.qdq import qdq_model
+from dqt.export.qdq.model import qdq_model
 from dqt.program.program import Program
 from dqt.testing.networks import unsettle
 from dqt.testing.zoo import timm, torchvision

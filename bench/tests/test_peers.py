@@ -14,7 +14,7 @@ from bench.peers import agreement, engines
 from bench.peers.checks import checks
 from bench.peers.saturation import beyond, saturating
 from bench.peers.times import turns
-from dqt.export.qdq import qdq_model
+from dqt.export.qdq.model import qdq_model
 from dqt.program.program import Program
 
 

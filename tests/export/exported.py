@@ -15,6 +15,7 @@ import dqt.export
 from dqt.arith.plan import PlanLike, resolve
 from dqt.program.interpret import execute
 from dqt.program.program import Program
+from dqt.testing import extremes, inputs
 from tests.native.build import CONTINUOUS, call
 
 COMPILERS = [name for name in ("gcc", "clang") if CONTINUOUS or shutil.which(name)]
@@ -70,12 +71,16 @@ def by_name(program: Program, x: Any) -> Arrays:
     return dict(x) if isinstance(x, Mapping) else {program.inputs[0].name: x}
 
 
+def pairs(program: Program) -> PlanLike:
+    """A plan of pairs that differ."""
+    names, widths = program.layers, program.space.widths
+    return {name: (widths[i % len(widths)], widths[(3 * i + 1) % len(widths)]) for i, name in enumerate(names)}
+
+
 def plans(program: Program) -> list[PlanLike]:
     """Every width, a plan of pairs that differ, and "auto" where the program chooses."""
-    names, widths = program.layers, program.space.widths
-    pairs = {name: (widths[i % len(widths)], widths[(3 * i + 1) % len(widths)]) for i, name in enumerate(names)}
     chosen: list[PlanLike] = ["auto"] if program.space.choices else []
-    return [*widths, pairs, *chosen]
+    return [*program.space.widths, pairs(program), *chosen]
 
 
 def expected(program: Program, x: Any, plan: PlanLike, state: Arrays | None = None) -> tuple[Arrays, Arrays]:
@@ -88,6 +93,12 @@ def expected(program: Program, x: Any, plan: PlanLike, state: Arrays | None = No
         for name, value in values.items()
     }
     return wanted, dict(result.state)
+
+
+def assert_same_on_random(net: Compiled, plan: PlanLike, seed: int) -> None:
+    """One sample of noise and one of extremes equal the interpreter's."""
+    for x in (inputs(net.program, 1, seed), extremes(net.program, 1, seed)):
+        assert_same(net, x, plan)
 
 
 def assert_same(net: Compiled, x: Any, plan: PlanLike, state: Arrays | None = None) -> Arrays:

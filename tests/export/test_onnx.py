@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import dqt
 from dqt.arith.cascade import Cascade
 from dqt.arith.plan import PlanError, PlanLike
 from dqt.export.file import exporters, integer_model
-from dqt.export.graph import output_names, packed
+from dqt.export.graph import packed
+from dqt.export.names import output_names
 from dqt.export.packages import ExportError
 from dqt.program.interpret import execute
 from dqt.program.operator import operators
 from dqt.program.program import Program
 from dqt.testing import Builder, extremes, inputs, random_model, random_program, random_transformer
+from tests.export.exported import plans
 
 LEVELS = (
     ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -32,12 +35,15 @@ LEVELS = (
     ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 )
+PRECISION = "session.x64quantprecision"
+"""A switch of ONNX Runtime: whether its products of integers avoid the instructions that saturate."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def served(model: bytes, feed: Arrays, level: Any) -> Arrays:
+def served(model: bytes, feed: Arrays, level: Any, precision: bool = False) -> Arrays:
     """What ONNX Runtime gives, by name."""
     options = ort.SessionOptions()
+    options.add_session_config_entry(PRECISION, str(int(precision)))
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -75,22 +81,16 @@ def assert_equal(got: Arrays, wanted: Arrays) -> None:
         np.testing.assert_array_equal(got[name], expected, err_msg=name)
 
 
-def plans(program: Program) -> list[PlanLike]:
-    names, widths = program.layers, program.space.widths
-    pairs = {name: (widths[i % len(widths)], widths[(3 * i + 1) % len(widths)]) for i, name in enumerate(names)}
-    chosen: list[PlanLike] = ["auto"] if program.space.choices else []
-    return [*widths, pairs, *chosen]
-
-
 def assert_exact(program: Program, seed: int) -> None:
-    """At every plan, on noise and on extremes; every fourth seed at all levels of optimization."""
-    levels = LEVELS if seed % 4 == 0 else LEVELS[-1:]
+    """At every plan, on noise and on extremes; every fourth seed at all levels of optimization and precisions."""
+    every = seed % 4 == 0
+    ways = list(product(LEVELS, (False, True))) if every else [(LEVELS[-1], bool(seed % 2))]
     for plan in plans(program):
         model = integer_model(program, plan)
         for x in (inputs(program, 3, seed), extremes(program, 2, seed)):
             wanted = defined(program, x, plan)
-            for level in levels:
-                assert_equal(served(model, fed(program, x), level), wanted)
+            for level, precision in ways:
+                assert_equal(served(model, fed(program, x), level, precision), wanted)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -140,8 +140,8 @@ def test_the_shipped_network(plan: PlanLike) -> None:
     x = np.random.default_rng(0).normal(size=(3, *program.input_shape)).astype(np.float32)
     model = integer_model(program, plan)
     wanted = defined(program, x, plan)
-    for level in LEVELS:
-        assert_equal(served(model, fed(program, x), level), wanted)
+    for level, precision in product(LEVELS, (False, True)):
+        assert_equal(served(model, fed(program, x), level, precision), wanted)
 
 
 def test_no_float_between_quantize_and_dequantize_but_exact_float64() -> None:

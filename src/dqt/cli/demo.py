@@ -14,7 +14,7 @@ import typer
 from dqt.cli.errors import DIFFERS
 from dqt.cli.evaluate import show, stop_if_different
 from dqt.cli.inputs import EngineName, engine_of
-from dqt.cli.output import Json, alarm, console, emit
+from dqt.cli.output import Json, alarm, console, emit, written
 from dqt.cli.train import find_recipe
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ CASCADE = "cascade.json"
 
 
 def demo(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", readable=False, metavar="DIR", help="Where everything goes.")
-    ] = Path("demo"),
+    out: Annotated[Path, written("DIR", "Where everything goes.")] = Path("demo"),
     recipe: Annotated[str, typer.Option("--recipe", metavar="CONFIG", help="Another run file.")] = "digits",
     as_json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from dqt.cli.errors import DIFFERS
 from dqt.cli.inputs import EngineName, EngineOption, TaskOption, engine_of, plan_in, size_of, widths_of
-from dqt.cli.output import RED, Json, PlanFiles, ProgramFile, alarm, emit, progress, table
+from dqt.cli.output import RED, Json, PlanFiles, ProgramFile, alarm, emit, progress, table, written
 
 if TYPE_CHECKING:
     from dqt.arith.plan import Plan, PlanLike
@@ -41,12 +41,7 @@ def evaluate(
     auto: Annotated[bool, typer.Option("--auto", help="The controller's choice.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N test samples.")] = None,
     check: Check = 64,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", readable=False, metavar="RUN", help="Folder that gets results.json for dqt report."
-        ),
-    ] = None,
+    out: Annotated[Path | None, written("RUN", "Folder that gets results.json for dqt report.")] = None,
     engine: EngineOption = EngineName.NATIVE,
     task: TaskOption = None,
     processes: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.inputs import plan_in
-from dqt.cli.output import Json, PlanFile, ProgramFile, emit
+from dqt.cli.output import Json, PlanFile, ProgramFile, emit, written
 
 if TYPE_CHECKING:
     from dqt.arith.plan import PlanLike
@@ -25,10 +25,7 @@ class Form(StrEnum):
 
 def onnx(
     net: ProgramFile,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", readable=False, metavar="NET.onnx", help="Default: the program's name with .onnx."),
-    ] = None,
+    out: Annotated[Path | None, written("NET.onnx", "Default: the program's name with .onnx.")] = None,
     bits: Annotated[str | None, typer.Option("--bits", help="A width, or auto. Default: the master width.")] = None,
     plan: PlanFile = None,
     form: Annotated[
@@ -59,10 +56,7 @@ def onnx(
 
 def c(
     net: ProgramFile,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", readable=False, metavar="FOLDER", help="Default: the program's name with -c."),
-    ] = None,
+    out: Annotated[Path | None, written("FOLDER", "Default: the program's name with -c.")] = None,
     name: Annotated[str, typer.Option("--name", help="Of the files, and before every name in them.")] = "net",
     width: Annotated[str | None, typer.Option("--width", help="Leave out what this width never reads.")] = None,
     plan: PlanFile = None,

@@ -8,17 +8,12 @@ from typing import Annotated
 import typer
 
 from dqt.cli.inputs import checkpoint_of
-from dqt.cli.output import CheckpointFile, Json, emit
+from dqt.cli.output import CheckpointFile, Json, emit, written
 
 
 def lower(
     checkpoint: CheckpointFile,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", readable=False, metavar="NET.dqt", help="Default: the checkpoint's name with .dqt."
-        ),
-    ] = None,
+    out: Annotated[Path | None, written("NET.dqt", "Default: the checkpoint's name with .dqt.")] = None,
     as_json: Json = False,
 ) -> None:
     """Freeze a trained network into the integer program that is served; proves that no sum overflows."""

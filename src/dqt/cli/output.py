@@ -29,6 +29,12 @@ PlanFiles = Annotated[
     typer.Option("--plan", metavar="FILE", help="A plan or a cascade, from dqt search; may be repeated."),
 ]
 
+
+def written(what: str, words: str, *names: str) -> Any:
+    """The option that says where a result goes, ``--out`` unless it has other ``names``; ``what``: a file's name."""
+    return typer.Option(*(names or ("--out", "-o")), readable=False, metavar=what, help=words)
+
+
 STDOUT = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
 RED = "bold red"
 PIPE_COLUMNS = 140

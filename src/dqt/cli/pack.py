@@ -7,23 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from dqt.cli.output import Json, ProgramFile, emit
+from dqt.cli.output import Json, ProgramFile, emit, written
 
 
 def pack(
     net: ProgramFile,
     width: Annotated[int, typer.Option("--width", min=1, max=8, help="The widest width that the weights keep.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", readable=False, metavar="NET4.dqt", help="Default: the program's name with the width."
-        ),
-    ] = None,
+    out: Annotated[Path | None, written("NET4.dqt", "Default: the program's name with the width.")] = None,
     delta: Annotated[
-        Path | None,
-        typer.Option(
-            "--delta", readable=False, metavar="DELTA", help="Also write what dqt upgrade adds to the packed file."
-        ),
+        Path | None, written("DELTA", "Also write what dqt upgrade adds to the packed file.", "--delta")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dqt.cli.evaluate import stop_if_different
-from dqt.cli.output import STDOUT, Json, emit
+from dqt.cli.output import STDOUT, Json, emit, written
 
 if TYPE_CHECKING:
     from dqt.report.results import Results
@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder with results.json, or such a file.")],
     other: Annotated[Path | None, typer.Argument(metavar="[OTHER]", help="Another run, to compare with.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", readable=False, metavar="PAGE.html", help="Default: report.html beside the results."
-        ),
-    ] = None,
+    out: Annotated[Path | None, written("PAGE.html", "Default: report.html beside the results.")] = None,
     title: Annotated[str | None, typer.Option("--title", help="Of the page. Default: the program's name.")] = None,
     png: Annotated[
         Path | None, typer.Option("--png", metavar="FOLDER", help="Pictures for papers, into this folder.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dqt.cli.inputs import EngineName, EngineOption, engine_of, plan_of, samples_of
-from dqt.cli.output import Json, PlanFile, ProgramFile, emit, progress, table
+from dqt.cli.output import Json, PlanFile, ProgramFile, emit, progress, table, written
 
 
 def run(
@@ -21,10 +21,7 @@ def run(
     bits: Annotated[str | None, typer.Option("--bits", help="A width, or auto. Default: the master.")] = None,
     plan: PlanFile = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many classes to show.")] = 5,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", readable=False, metavar="OUT.npy", help="Write the outputs, float32 [N, ...]."),
-    ] = None,
+    out: Annotated[Path | None, written("OUT.npy", "Write the outputs, float32 [N, ...].")] = None,
     engine: EngineOption = EngineName.NATIVE,
     as_json: Json = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.inputs import EngineName, TaskOption, checkpoint_of, engine_of, rooted, widths_of
-from dqt.cli.output import CheckpointFile, DataRoot, Json, emit, table
+from dqt.cli.output import CheckpointFile, DataRoot, Json, emit, table, written
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,16 +41,7 @@ def search(
     cascade: Annotated[
         str | None, typer.Option("--cascade", metavar="WIDTHS", help="A cascade over such as 2,4,8 instead of a plan.")
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            readable=False,
-            metavar="FILE.json",
-            help="Where it goes; default: plan.json or cascade.json.",
-        ),
-    ] = None,
+    out: Annotated[Path | None, written("FILE.json", "Where it goes; default: plan.json or cascade.json.")] = None,
     edges: Annotated[bool, typer.Option("--edges", help="Search the first and last layer, too.")] = False,
     samples: Annotated[int, typer.Option("--samples", min=1, help="How many samples to measure on.")] = 512,
     task: TaskOption = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dqt.cli.inputs import rooted
-from dqt.cli.output import DataRoot, Json, emit
+from dqt.cli.output import DataRoot, Json, emit, written
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net
@@ -22,10 +22,7 @@ def train(
         str, typer.Argument(metavar="CONFIG", help="A TOML run file, or the name of one that ships: see --list.")
     ] = "",
     run_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--run", readable=False, metavar="DIR", help="Folder of the run; default: runs/ and CONFIG's name."
-        ),
+        Path | None, written("DIR", "Folder of the run; default: runs/ and CONFIG's name.", "--run")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     data_root: DataRoot = None,

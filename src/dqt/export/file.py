@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Literal
@@ -15,21 +14,20 @@ from dqt.arith.cascade import Cascade
 from dqt.arith.files import write_file
 from dqt.arith.plan import AUTO, PlanError, PlanLike, resolve, uniform
 from dqt.export import ops
-from dqt.export.graph import Graph, output_names
+from dqt.export.graph import Graph
+from dqt.export.names import WIDTHS, input_infos, output_infos, renamed
 from dqt.export.packages import ExportError
-from dqt.export.qdq import qdq_model
+from dqt.export.qdq.model import qdq_model
 from dqt.program.graph import needed
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
 from dqt.program.program import Program, ProgramLike, as_program
-from dqt.program.values import FLOAT
 
 OPSET, IR_VERSION = 21, 10
 OPSET_UINT2, IR_UINT2 = 25, 13
 """Weights of 2 bits have a type from this version on."""
 LARGEST = (1 << 31) - 1
 """Bytes of a model that one protobuf message holds."""
-WIDTHS = "widths"
 
 
 def onnx(
@@ -95,7 +93,7 @@ def integer_model(program: Program, plan: PlanLike = None, *, alone: bool = Fals
     fixed = uniform(program.space, program.space.widest) if isinstance(resolved, str) else resolved
     n = program.space.master
     pairs = dict(fixed.items_) | {own.name: (n, n) for own in program.space.controller}
-    program = _renamed(program)
+    program = renamed(program)
     g = Graph(program, pairs)
     for op in _instructions(program, auto=auto, alone=alone):
         _add(g, op)
@@ -129,41 +127,10 @@ def _instructions(program: Program, *, auto: bool, alone: bool) -> tuple[Operato
     return tuple(reversed(kept))
 
 
-def _renamed(program: Program) -> Program:
-    """The program with values that are not called like an input, output or state: in ONNX all these are tensors."""
-    taken = {each.name for each in program.inputs} | set(output_names(program).values()) | {WIDTHS}
-    taken |= {f"{side}.{state.name}" for side in ("state", "next") for state in program.states}
-    all_names = taken | {value.name for value in program.values}
-    names: dict[str, str] = {}
-    for value in program.values:
-        name = value.name
-        while name in taken or (name != value.name and name in all_names):
-            name += "_"
-        names[value.name] = name
-        taken.add(name)
-    if all(old == new for old, new in names.items()):
-        return program
-    values = tuple(replace(value, name=names[value.name]) for value in program.values)
-    return replace(program, values=values, ops=tuple(_with_names(op, names) for op in program.ops))
-
-
-def _with_names(op: Any, names: Mapping[str, str]) -> Any:
-    fields = {}
-    for key in (*op.OPERANDS, "out"):
-        held = getattr(op, key, None)
-        if held is not None:
-            fields[key] = names[held] if isinstance(held, str) else tuple(names[name] for name in held)
-    return replace(op, **fields) if fields else op
-
-
 def _outputs(g: Graph, *, auto: bool, alone: bool) -> list[Any]:
     """What the model gives, in order."""
     info, kind = g.onnx.helper.make_tensor_value_info, g.onnx.TensorProto
-    given = []
-    if not alone:
-        values = ((g.outputs[out.name], g.value(out.value).shape) for out in g.program.outputs)
-        given += [info(name, kind.FLOAT, ["N", *shape]) for name, shape in values]
-        given += [info(f"next.{state.name}", kind.INT32, ["N", *state.shape]) for state in g.program.states]
+    given = [] if alone else output_infos(g.program, g.onnx)
     if auto:
         layers = g.program.space.chosen if alone else g.program.layers
         _widths(g, layers)
@@ -185,17 +152,7 @@ def _widths(g: Graph, layers: tuple[str, ...]) -> None:
 
 def _serialized(g: Graph, outputs: list[Any]) -> bytes:
     helper, kind = g.onnx.helper, g.onnx.TensorProto
-    used = {name for node in g.nodes for name in node.input}
-    inputs = [
-        helper.make_tensor_value_info(each.name, kind.FLOAT if each.kind == FLOAT else kind.INT64, ["N", *each.shape])
-        for each in g.program.inputs
-        if each.name in used or outputs
-    ]
-    inputs += [
-        helper.make_tensor_value_info(f"state.{state.name}", kind.INT32, ["N", *state.shape])
-        for state in g.program.states
-    ]
-    graph = helper.make_graph(g.nodes, "dqt", inputs, outputs, list(g.constants.values()))
+    graph = helper.make_graph(g.nodes, "dqt", input_infos(g.program, g.onnx), outputs, list(g.constants.values()))
     small = any(tensor.data_type == kind.UINT2 for tensor in g.constants.values())
     opset, version = (OPSET_UINT2, IR_UINT2) if small else (OPSET, IR_VERSION)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dqt.arith.plan import Pair
+from dqt.export.names import WIDTHS, output_names
 from dqt.export.packages import package
 from dqt.program.program import Program
 from dqt.program.values import Value
@@ -57,7 +58,7 @@ class Graph:
         self.names: set[str] = {each.name for each in program.inputs} | set(self.values)
         self.chosen: dict[str, str] = {}
         self.outputs = output_names(program)
-        self.names |= set(self.outputs.values()) | {"widths"}
+        self.names |= set(self.outputs.values()) | {WIDTHS}
         self._held: dict[tuple[Any, ...], str] = {}
 
     # tensors
@@ -135,14 +136,6 @@ class Graph:
         tensor = self.cast(name, "INT32") if self.values[name].coded else name
         return self.node("Sub", [tensor, self.constant(less, np.int32)]) if less else tensor
 
-    def state_in(self, name: str) -> str:
-        """The input that a state is."""
-        return f"state.{name}"
-
-    def state_out(self, name: str) -> str:
-        """The output that a state becomes."""
-        return f"next.{name}"
-
     # roundings
 
     def scaled(
@@ -185,12 +178,6 @@ class Graph:
         positive = self.cast(self.node("Sub", [clamped, self.constant(np.int64(least))]), "UINT64")
         y = self.node("BitShift", [positive, self.constant(np.uint64(v.shift))], direction="RIGHT")
         return self.node("Add", [self.cast(y, "INT64"), self.constant(np.int64(lo))])
-
-
-def output_names(program: Program) -> dict[str, str]:
-    """What each output is called: by its name, or ``NAME.out`` where an input has that name."""
-    inputs = {each.name for each in program.inputs}
-    return {out.name: f"{out.name}.out" if out.name in inputs else out.name for out in program.outputs}
 
 
 def packed(codes: npt.NDArray[np.uint8], bits: int) -> bytes:

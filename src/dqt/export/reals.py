@@ -57,10 +57,7 @@ def instructions(program: Program) -> tuple[tuple[Operator, ...], dict[str, Valu
     Raises:
         ExportError: a master of less than 8 bits, or an output range that is not the whole one.
     """
-    if program.space.master != WIDTH:
-        raise ExportError(f"other engines run {WIDTH} bits; the master of this program has {program.space.master}")
-    values = {value.name: value for value in program.values}
-    ops = needed(program.ops, auto=False)
+    ops, values = at_master(program), {value.name: value for value in program.values}
     for op in ops:
         if isinstance(op, Layered | Add | Multiply | Rescale | AvgPool):
             clamped = values[op.out].coded and (op.lo, op.hi) != (0, 2**WIDTH - 1)
@@ -71,6 +68,27 @@ def instructions(program: Program) -> tuple[tuple[Operator, ...], dict[str, Valu
     if not isinstance(ops[0], Quantize):
         raise ExportError("the program does not begin with Quantize")
     return ops, values
+
+
+def at_master(program: Program) -> tuple[Operator, ...]:
+    """The instructions of a run at the master width.
+
+    Raises:
+        ExportError: a master of less than 8 bits.
+    """
+    if program.space.master != WIDTH:
+        raise ExportError(f"other engines run {WIDTH} bits; the master of this program has {program.space.master}")
+    return needed(program.ops, auto=False)
+
+
+def unit_of(op: Any, values: Mapping[str, Value]) -> float:
+    """What 1 of ``acc * m + c`` is in the real numbers of the result."""
+    return values[op.out].scale * 2.0**-op.shift
+
+
+def offset_of(op: Any, c: Any, values: Mapping[str, Value]) -> Any:
+    """What ``c`` is in the real numbers of the result, without the rounding and the zero point."""
+    return (c - ((1 << op.shift) >> 1) - (values[op.out].zero << op.shift)) * unit_of(op, values)
 
 
 def convert(
@@ -157,19 +175,26 @@ def windows_of(op: AvgPool, values: Mapping[str, Value]) -> Windows:
     Raises:
         ExportError: they overlap the border or differ in size, or the divisor is not the number of elements.
     """
-    source, out = values[op.x], values[op.out]
+    windows = equal_windows(op, values)
+    if windows is None:
+        raise unsupported(op, "its windows are not equal, or are clipped by the border")
+    counted = op.m.astype(np.float64) * unit_of(op, values) / values[op.x].scale * size(windows.kernel)
+    if not np.allclose(counted, 1, rtol=1e-3):
+        raise unsupported(op, "its divisor is not the number of elements in the window")
+    return windows
+
+
+def equal_windows(op: AvgPool, values: Mapping[str, Value]) -> Windows | None:
+    """The windows of an average pool; ``None``: they are clipped by the border or differ in size."""
     kernel, stride = [], []
     for ranges in (op.rows, op.columns):
         lengths, starts = ranges[:, 1] - ranges[:, 0], ranges[:, 0]
         gaps = np.diff(starts)
         if starts[0] != 0 or np.ptp(lengths) or (len(gaps) and np.ptp(gaps)):
-            raise unsupported(op, "its windows are not equal, or are clipped by the border")
+            return None
         kernel.append(int(lengths[0]))
         stride.append(int(gaps[0]) if len(gaps) else int(lengths[0]))
-    counted = op.m.astype(np.float64) * 2.0**-op.shift * out.scale / source.scale * size(tuple(kernel))
-    if not np.allclose(counted, 1, rtol=1e-3):
-        raise unsupported(op, "its divisor is not the number of elements in the window")
-    whole = tuple(kernel) == source.shape[1:]
+    whole = tuple(kernel) == values[op.x].shape[1:]
     return Windows((kernel[0], kernel[1]), (stride[0], stride[1]), whole)
 
 

@@ -24,6 +24,7 @@ from dqt.arith.plan import PlanLike, resolve
 from dqt.program.inputs import inputs_of
 from dqt.program.program import Program, ProgramLike, as_program
 from dqt.program.signature import only_input
+from dqt.program.values import FLOAT
 from dqt.runtime.peers import PEERS, Call, Peer, bind, version
 from dqt.runtime.runtime import Runtime
 
@@ -202,15 +203,26 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
 
 def noise_or(program: Program, given: Floats | None, count: int) -> Floats:
     """``count`` samples: the given ones, repeated as needed, or noise within what the program was calibrated with."""
+    one = only_input(program.inputs)
+    if given is None and one.kind != FLOAT:
+        raise InputError(f"input {one.name} takes integers, for which noise is no input: pass inputs")
     if given is None:
-        one, rng = only_input(program.inputs), np.random.default_rng(0)
-        taken = inputs_of(program).each[one.name].range
-        if taken is None:
-            raise InputError(f"input {one.name} takes integers, for which noise is no input: pass inputs")
-        noise = taken.middle + taken.half / 3 * rng.standard_normal((count, *one.shape))
-        return np.asarray(noise, dtype=np.float32)
+        return noise(program, count)[one.name]
     repeated: Floats = np.ascontiguousarray(given[np.arange(count) % len(given)])
     return repeated
+
+
+def noise(program: Program, count: int) -> dict[str, npt.NDArray[Any]]:
+    """``count`` samples by input: normal within what the program was calibrated with, or any integers of theirs."""
+    rng, made = np.random.default_rng(0), {}
+    for one in program.inputs:
+        taken, shape = inputs_of(program).each[one.name].range, (count, *one.shape)
+        if taken is None:
+            made[one.name] = rng.integers(one.lo, one.hi, shape, endpoint=True)
+        else:
+            drawn = taken.middle + taken.half / 3 * rng.standard_normal(shape)
+            made[one.name] = np.asarray(drawn, dtype=np.float32)
+    return made
 
 
 def agreement(
@@ -221,13 +233,15 @@ def agreement(
     run: Runtime | None = None,
     inputs: Floats | None = None,
 ) -> Agreement:
-    """How a peer's answers agree with ours at 8 bits; arguments as of :func:`bench`."""
-    run, x = run or Runtime(program, threads=1), noise_or(program, inputs, CHECKED)
-    ours = run(x)
+    """How a peer's answers agree with ours at 8 bits, of several outputs the first; arguments as of :func:`bench`."""
+    run = run or Runtime(program, threads=1)
+    x = noise(program, CHECKED) if inputs is None else noise_or(program, inputs, CHECKED)
+    answer = run.session(CHECKED)(x)
+    ours = next(iter(answer.values())) if isinstance(answer, Mapping) else answer
     theirs = np.array(bind(peers, name, program, x, ours, run.threads)())
-    top1 = (ours.reshape(len(x), -1).argmax(1) == theirs.reshape(len(x), -1).argmax(1)).mean()
+    top1 = (ours.reshape(CHECKED, -1).argmax(1) == theirs.reshape(CHECKED, -1).argmax(1)).mean()
     difference = np.abs(ours - theirs).mean() / max(float(ours.std()), 1e-12)
-    return Agreement(name, version(peers[name]), len(x), float(top1), float(f"{difference:.3g}"))
+    return Agreement(name, version(peers[name]), CHECKED, float(top1), float(f"{difference:.3g}"))
 
 
 def _timed(

@@ -41,6 +41,21 @@ int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
     return p;
 }
 
+void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
+    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle};
+    const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
+    const size_t count = length(row);
+    int32_t p = 0, q = 0;
+    for (size_t k = 0; k < count; k += 8) {
+        const mve_pred16_t inside = vctp16q((uint32_t)(count - k));
+        const int16x8_t x = vldrhq_z_s16(column + k, inside);
+        p = vmladavaq_s16(p, narrow(eight(row, k, inside), 0, mask, middle), x);
+        q = vmladavaq_s16(q, narrow(eight(&next, k, inside), 0, mask, middle), x);
+    }
+    sums[0] = p;
+    sums[1] = q;
+}
+
 void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
     const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
     const size_t count = length(row);
@@ -144,6 +159,18 @@ static inline int16x2_t odd_bytes(uint32_t w) {
         column += 4;                         \
     }
 
+/* Words of two rows, `gap` words apart, with one column. */
+#define TWO_WORDS(bits, weights)                                     \
+    for (int up = 0; up < 8; up += (bits)) {                         \
+        const uint32_t v = weights(word[0]), w = weights(word[gap]); \
+        SPLIT(0, v);                                                 \
+        SPLIT(1, w);                                                 \
+        INPUTS(0, column);                                           \
+        p = FOUR(0, 0, p);                                           \
+        q = FOUR(1, 0, q);                                           \
+        column += 4;                                                 \
+    }
+
 /* With two columns. */
 #define ONE_ROW(bits, weights)                \
     for (int up = 0; up < 8; up += (bits)) {  \
@@ -183,6 +210,22 @@ int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
     else
         for (; word < end; word++) ONE(8, NARROW)
     return p;
+}
+
+void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
+    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle;
+    const size_t gap = row->count;
+    int32_t p = 0, q = 0;
+    if (row->stored == 2)
+        for (; word < end; word++) TWO_WORDS(2, NARROW)
+    else if (row->stored == 4)
+        for (; word < end; word++) TWO_WORDS(4, NARROW)
+    else if (mask != UINT32_MAX)
+        for (; word < end; word++) TWO_WORDS(8, NARROW)
+    else
+        for (; word < end; word++) TWO_WORDS(8, WHOLE)
+    sums[0] = p;
+    sums[1] = q;
 }
 
 void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {

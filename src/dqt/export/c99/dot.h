@@ -24,9 +24,10 @@ typedef struct {
 } dqt_row;
 
 /* Sums of weights times inputs, int32, whose bounds are proved before a program is written: of one row and one column, of
-   two columns, which share the work of reading the weights, and of two rows with two columns:
-   (row, first), (row, second), (next row, first), (next row, second). */
+   two columns, which share the work of reading the weights, of two rows, which share that of reading the column, and of
+   two rows with two columns: (row, first), (row, second), (next row, first), (next row, second). */
 int32_t dqt_dot(const dqt_row *row, const int16_t *column);
+void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums);
 void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums);
 void dqt_four(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums);
 

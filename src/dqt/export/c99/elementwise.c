@@ -33,26 +33,25 @@ void dqt_dequantize(const dqt_walk *w, dqt_value x, int32_t zero, float scale, f
     }
 }
 
-void dqt_add(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, const int64_t *k, dqt_rounding r) {
+/* product * p * q + k[0] * p + k[1] * q + k[2], rounded. */
+static inline void pairs(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, int64_t product, const int64_t *k,
+                         dqt_rounding r) {
     int32_t at[DQT_RANK] = {0};
     ptrdiff_t i = 0, j = 0;
     const size_t count = dqt_count(w);
     for (size_t place = 0; place < count; place++) {
         const int64_t p = dqt_get(a, (size_t)i), q = dqt_get(b, (size_t)j);
-        dqt_put(out, place, dqt_round(k[0] * p + k[1] * q + k[2], r));
+        dqt_put(out, place, dqt_round(product * p * q + k[0] * p + k[1] * q + k[2], r));
         dqt_next(w, at, &i, &j);
     }
 }
 
+void dqt_add(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, const int64_t *k, dqt_rounding r) {
+    pairs(w, a, b, out, 0, k, r);
+}
+
 void dqt_multiply(const dqt_walk *w, dqt_value a, dqt_value b, dqt_value out, const int64_t *k, dqt_rounding r) {
-    int32_t at[DQT_RANK] = {0};
-    ptrdiff_t i = 0, j = 0;
-    const size_t count = dqt_count(w);
-    for (size_t place = 0; place < count; place++) {
-        const int64_t p = dqt_get(a, (size_t)i), q = dqt_get(b, (size_t)j);
-        dqt_put(out, place, dqt_round(k[0] * p * q + k[1] * p + k[2] * q + k[3], r));
-        dqt_next(w, at, &i, &j);
-    }
+    pairs(w, a, b, out, k[0], k + 1, r);
 }
 
 void dqt_rescale(const dqt_walk *w, dqt_value x, dqt_value out, const int32_t *m, const int64_t *c, dqt_rounding r) {

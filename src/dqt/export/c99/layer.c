@@ -105,9 +105,11 @@ static void places(const product *p, const dqt_window *g, const uint8_t *x, dqt_
             const dqt_row row = row_of(p, o);
             dqt_row next = row;
             int32_t sums[4];
-            more = count > 1 && !p->table && o + 1 < (group + 1) * each ? 2 : 1;
-            if (more > 1)
+            more = !p->table && o + 1 < (group + 1) * each ? 2 : 1;
+            if (more > 1 && count > 1)
                 dqt_four(&row, first, second, sums);
+            else if (more > 1)
+                dqt_pair(&row, first, sums);
             else if (count > 1)
                 dqt_dots(&row, first, second, sums);
             else
@@ -115,7 +117,7 @@ static void places(const product *p, const dqt_window *g, const uint8_t *x, dqt_
             next.words += row.count;
             for (int32_t i = 0; i < more; i++)
                 for (int32_t k = 0; k < count; k++)
-                    finish(p, out, (size_t)(at[k] + (o + i) * g->to[0]), i ? &next : &row, sums[2 * i + k], o + i);
+                    finish(p, out, (size_t)(at[k] + (o + i) * g->to[0]), i ? &next : &row, sums[count * i + k], o + i);
         }
     }
 }

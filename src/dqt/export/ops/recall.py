@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dqt.export.graph import Graph
+from dqt.export.names import state_in
 from dqt.program.ops.recall import Recall
 
 OPERATOR = Recall
@@ -11,4 +12,4 @@ OPERATOR = Recall
 def add(g: Graph, op: Recall) -> None:
     """A state is an input of its integers, int32."""
     kind = g.onnx.TensorProto.UINT8 if g.value(op.out).coded else g.onnx.TensorProto.INT32
-    g.node("Cast", [g.state_in(op.state)], op.out, to=kind)
+    g.node("Cast", [state_in(op.state)], op.out, to=kind)

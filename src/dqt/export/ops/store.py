@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dqt.export.graph import Graph
+from dqt.export.names import state_out
 from dqt.program.ops.store import Store
 
 OPERATOR = Store
@@ -10,4 +11,4 @@ OPERATOR = Store
 
 def add(g: Graph, op: Store) -> None:
     """A state is an output of its integers, int32."""
-    g.node("Identity", [g.int32(op.x)], g.state_out(op.state))
+    g.node("Identity", [g.int32(op.x)], state_out(op.state))

@@ -1,0 +1,1 @@
+"""Programs as ONNX models in QDQ form, from which other engines take their int8 kernels."""

@@ -24,7 +24,7 @@ def forms() -> Mapping[type[Operator], Callable[[Maker, Any], None]]:
     """Operator -> what appends its nodes; a ``Choose`` has none: this form has one width."""
     found: dict[type[Operator], Callable[[Maker, Any], None]] = {}
     for family in (layers, moves, numbers):
-        found |= family.FORMS  # type: ignore[attr-defined]
+        found |= family.FORMS
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +89,7 @@ def max_pool(made: Maker, op: MaxPool) -> None:
 def avg_pool(made: Maker, op: AvgPool) -> None:
     """``AveragePool``; of windows that differ sums of their rows and columns."""
     x, windows = made.values[op.x], equal_windows(op, made.values)
-    factor: npt.NDArray[np.float64] = op.m * unit_of(op, made.values) / x.scale
+    factor: npt.NDArray[Any] = op.m * unit_of(op, made.values) / x.scale
     offset = offset_of(op, op.c, made.values)
     if windows is None:
         across = made.node("MatMul", [op.x, made.constant(ones(op.columns, x.shape[2]).T)])

@@ -61,6 +61,11 @@ def processor_name(machine: dict[str, Any]) -> str:
     return str(machine["processor"].split(" (")[0])
 
 
+def processor_kind(processor: str) -> str:
+    """A processor with its family and model, without its features."""
+    return re.sub(r"(, (avx|amx)\w*)+$", "", processor)
+
+
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
@@ -89,9 +94,15 @@ def _version(name: str) -> str | None:
 
 
 def write(
-    name: str, *, settings: dict[str, Any], results: dict[str, Any], checks: Sequence[Check], quiet: bool = False
+    name: str,
+    *,
+    settings: dict[str, Any],
+    results: dict[str, Any],
+    checks: Sequence[Check],
+    path: Path | None = None,
+    quiet: bool = False,
 ) -> bool:
-    """Print targets (not if ``quiet``), write the record (:func:`place_of`); whether every target is met."""
+    """Print targets (not if ``quiet``), write the record (to :func:`place_of`, or ``path``); whether all are met."""
     for check in () if quiet else checks:
         mark = "met   " if check.met else "MISSED"
         print(f"{mark} {check.what}: {check.value:.6g} (target {check.relation} {check.target:g})")
@@ -99,7 +110,7 @@ def write(
     targets = [asdict(check) | {"met": check.met} for check in checks]
     here = machine()
     document = {"bench": name, "machine": here, "settings": settings, "targets": targets, "results": results}
-    path = place_of(name, here)
+    path = path or place_of(name, here)
     write_file(path, rows(document), "\n")
     if not quiet:
         print(f"wrote {path.relative_to(RESULTS.parent.parent)}", flush=True)
@@ -111,7 +122,7 @@ def place_of(name: str, machine: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     if not path.exists():
         return path
-    before, now = (_kind(each["processor"]) for each in (json.loads(path.read_text())["machine"], machine))
+    before, now = (processor_kind(each["processor"]) for each in (json.loads(path.read_text())["machine"], machine))
     return path if before == now else RESULTS / f"{name}-{re.sub(r'[^a-z0-9]+', '-', now.lower()).strip('-')}.json"
 
 
@@ -119,11 +130,6 @@ def records_of(name: str) -> list[Path]:
     """The records of a script, or of a part of one: the first, then those of other processors."""
     first = RESULTS / f"{name}.json"
     return [*([first] if first.exists() else []), *sorted(RESULTS.glob(f"{name}-*.json"))]
-
-
-def _kind(processor: str) -> str:
-    """A processor with its family and model, without its features."""
-    return re.sub(r"(, (avx|amx)\w*)+$", "", processor)
 
 
 def rows(value: Any, indent: int = 0) -> str:

@@ -16,13 +16,15 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.common import Check, machine, place_of, write
+from bench.common import RESULTS, Check, machine, processor_kind, write
 from bench.models import measure
 from bench.models.apart import apart
 from bench.models.catalog import held_out, models
 from bench.pages.models import histogram
 
 NAME = "models"
+PLACE = RESULTS / f"{NAME}.json"
+"""One record for all processors: which models go through depends on none, and each row says where its times are of."""
 LEAST = 160
 """Target: models that go through."""
 SOURCES = ("torchvision", "timm", "transformers", "written")
@@ -32,7 +34,7 @@ def main() -> None:
     """Run what is to be run."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("names", nargs="*", help="beginnings of names; default: what the record lacks")
-    options.add_argument("--limit", type=float, default=600, help="seconds of each model")
+    options.add_argument("--limit", type=float, default=600, help="seconds of the processor for each model")
     options.add_argument("--most", type=int, help="stop after so many models")
     options.add_argument("--stopped", action="store_true", help="again what did not go through")
     options.add_argument("--held-out", action="store_true", help="the networks that are kept out of the work")
@@ -48,8 +50,7 @@ def main() -> None:
 
 def recorded() -> dict[str, Any]:
     """The rows of the record so far."""
-    path = place_of(NAME, machine())
-    rows: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+    rows: dict[str, Any] = json.loads(PLACE.read_text())["results"] if PLACE.exists() else {}
     return rows
 
 
@@ -81,7 +82,8 @@ def measured(name: str, limit: float) -> dict[str, Any]:
     )
     if row["stage"] != "through" and "obstacles" not in row:
         row |= {"obstacles": [why], "crashed": True}
-    return row | {"date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    made = {"processor": processor_kind(machine()["processor"]), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    return row | made
 
 
 def said(name: str, row: dict[str, Any]) -> str:
@@ -102,7 +104,7 @@ def save(rows: dict[str, Any], limit: float) -> None:
     tried = [row for name, row in kept.items() if name not in held]
     through = sum(row["stage"] == "through" for row in tried)
     checks = [Check("models through", through, ">=", LEAST)]
-    write(NAME, settings={"limit_s": limit, "threads": 1}, results=kept, checks=checks, quiet=True)
+    write(NAME, settings={"limit_s": limit, "threads": 1}, results=kept, checks=checks, path=PLACE, quiet=True)
 
 
 if __name__ == "__main__":

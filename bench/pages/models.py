@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
-from bench.common import RESULTS, processor_name
+from bench.common import RESULTS
 from bench.markdown import table
 
 RECORD = "models.json"
@@ -22,12 +23,17 @@ def blocks() -> dict[str, str]:
     document = json.loads((RESULTS / RECORD).read_text())
     rows = {name: row for name, row in document["results"].items() if "held_out" not in row}
     held = {name: row for name, row in document["results"].items() if "held_out" in row}
-    where = f"{processor_name(document['machine'])}, {document['machine']['date']}; bench/models"
+    where = f"{_processors(document['results'])}, {document['machine']['date']}; bench/models"
     made = {source: models(rows, f"{source}/") for source in SOURCES}
     first = {name: row.get("first", row) for name, row in held.items()}
     made["held"] = f"{summary(first)} at the first try; now {summary(held)}.\n\n{models(held, '')}"
     made |= {"models": f"{summary(rows)} ({where}).\n", "histogram": obstacles(rows | held)}
     return made
+
+
+def _processors(rows: dict[str, Any]) -> str:
+    """The kinds of processors that rows were measured on, most rows first."""
+    return " and ".join(kind for kind, _ in Counter(row["processor"] for row in rows.values()).most_common())
 
 
 def stopped(row: dict[str, Any]) -> str:

@@ -289,8 +289,28 @@ def positional_image() -> Case:
     return Case(Written(forward, body=nn.Sequential(conv(5, 8), nn.ReLU(), conv(8, 4))), (image(16),))
 
 
+def diffusion() -> Case:
+    """A step of a diffusion model: noisy images, and for each the time as one integer and a class."""
+
+    def forward(m: Any, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
+        angles = time.float()[:, None] * torch.exp(-0.5 * torch.arange(8))[None]
+        seen = m.time(torch.cat([angles.sin(), angles.cos()], 1)) + m.label(label)
+        x = m.stem(x)
+        x = x + m.block(x) + seen[:, :, None, None]
+        y = m.down(x)
+        tokens = m.norm(y).flatten(2).transpose(1, 2)
+        y = y + m.attention(tokens, tokens, tokens, need_weights=False)[0].transpose(1, 2).reshape(y.shape)
+        return m.out(torch.cat([x, F.interpolate(y, scale_factor=2)], 1))
+
+    parts = {"time": mlp(16, 32, 8, act=nn.SiLU), "label": nn.Embedding(10, 8), "stem": conv(3, 8)}
+    parts |= {"block": nn.Sequential(nn.GroupNorm(4, 8), nn.SiLU(), conv(8, 8)), "norm": nn.GroupNorm(4, 8)}
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    case = Written(forward, **parts, attention=attention, down=conv(8, 8, stride=2), out=conv(16, 3))
+    return Case(case, (image(16), tokens(1, 1000)[:, 0], tokens(1, 10)[:, 0]))
+
+
 NETWORKS: tuple[Maker, ...] = (
     ft_transformer, attention_seq_first, attention_batch_first, transformer_encoder, transformer_decoder, nano_gpt,
     nano_gpt_fused_tied, vit, window_attention, mixer, nonlocal_block, axial_attention, einsum_attention, rotary_llama,
-    conformer, text_cnn, streaming_attention_mask, positional_image,
+    conformer, text_cnn, streaming_attention_mask, positional_image, diffusion,
 )  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,11 @@ from dqt.train.recipe import Recipe
 from tests.train.conftest import tiny_data, tiny_net
 torch.set_num_threads(1)
 world = int(os.environ.get("WORLD_SIZE", 1))
-folder, epochs, resume = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "resume"
-recipe = Recipe(epochs=4, batch_size=16 // world, lr=0.05, reestimate_batches=2, checkpoint_steps=1, seed=3)
+folder, epochs, total, resume = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
+recipe = Recipe(epochs=total, batch_size=16 // world, lr=float(os.environ["LR"]), reestimate_batches=2, seed=3)
 class Stop(Exception): pass
 from dqt.train import trainer
-if epochs < 4:
+if epochs < total:
     after = trainer.Trainer._after_epoch
     def stopped(self):
         after(self)
@@ -45,13 +47,22 @@ if torch.distributed.is_initialized():
 """
 
 
-def train(script: Path, folder: Path, processes: int, epochs: int = 4, resume: bool = False) -> list[Any]:
+def command(script: Path, folder: Path, processes: int, epochs: int, total: int, resume: bool = False) -> list[str]:
+    """Python running ``script`` until ``epochs`` of ``total``, by way of torchrun where there are several processes."""
     several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(several if processes > 1 else []), str(script), str(folder), str(epochs)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, "resume" if resume else "new"], capture_output=True, text=True, env=environment, check=False
-    )
+    begin = [sys.executable, *(several if processes > 1 else [])]
+    return [*begin, str(script), str(folder), str(epochs), str(total), "resume" if resume else "new"]
+
+
+def environment(lr: float = 0.05) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LR": str(lr)}
+
+
+def train(
+    script: Path, folder: Path, processes: int, epochs: int = 4, total: int = 4, resume: bool = False, lr: float = 0.05
+) -> list[Any]:
+    asked = command(script, folder, processes, epochs, total, resume)
+    done = subprocess.run(asked, capture_output=True, text=True, env=environment(lr), check=False)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout.splitlines()[-1])) if done.stdout.strip() else []
 
@@ -80,3 +91,30 @@ def test_two_processes_train_as_one_and_resume_each_other(script: Path, tmp_path
         folder = tmp_path / f"{first} then {then}"
         train(script, folder, first, epochs=2)
         assert_alike(alone, train(script, folder, then, resume=True))
+
+
+def test_ctrl_c_with_two_processes_leaves_a_checkpoint_that_resumes(script: Path, tmp_path: Path) -> None:
+    """One process goes on from it, and its rows are those of a run that nobody stopped."""
+    cut, whole, total = tmp_path / "cut", tmp_path / "whole", 2000
+    lr = 1e-4  # so small that sums of floats in another order do not end at other integers
+    running = subprocess.Popen(
+        command(script, cut, 2, total, total),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(lr), start_new_session=True,
+    )  # fmt: skip
+    try:
+        while running.poll() is None and not (cut / "history.jsonl").exists():
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to torchrun, and to whatever it did not set apart
+        said, _ = running.communicate(timeout=120)
+    finally:
+        running.kill()
+    assert running.returncode != 0
+    found = Checkpoint.load(cut / "last.ckpt")
+    assert f"stopped after step {found.step} of {3 * total}; saved in {cut / 'last.ckpt'}" in said
+    until = found.epoch + 2
+    for folder, resume in ((cut, True), (whole, False)):
+        train(script, folder, 1, until, total, resume, lr)
+    rows, expected = (Checkpoint.load(folder / "last.ckpt").history for folder in (cut, whole))
+    assert len(rows) == len(expected) == until
+    for row, other in zip(rows, expected, strict=True):
+        assert row["losses"] == pytest.approx(other["losses"], rel=1e-5)

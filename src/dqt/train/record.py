@@ -74,6 +74,14 @@ class Record:
         """``totals`` as float64 ``[labels, 2]``, to be added up over processes."""
         return torch.tensor(list(self.totals.values()), dtype=torch.float64)
 
+    def level(self, means: Tensor) -> None:
+        """``totals`` become the mean over the processes, so that a checkpoint of one of them is everyone's.
+
+        Args:
+            means: of :meth:`sums`, over all processes.
+        """
+        self.totals = {label: each.tolist() for label, each in zip(self.totals, means, strict=True)}
+
     def end_epoch(self, sums: Tensor, *, epoch: int, step: int, lr: float, seconds: float) -> dict[str, Any]:
         """The row of the epoch that ends here, not yet validated; the next epoch's sums and warnings begin empty.
 

@@ -169,6 +169,7 @@ class Trainer:
         flags = equalize(self.fabric, self.net, torch.tensor([float(self.flag.raised), float(bool(due))]))
         stop, write = (bool(flag > 0) for flag in flags)
         if stop or write:
+            self.record.level(summed(self.fabric, self.record.sums()) / self.fabric.world_size)
             self._write(LAST)
         if stop:
             self._stop()

@@ -30,8 +30,8 @@ def doctor(
         typer.Option(
             "--shape",
             metavar="SHAPE",
-            help="Of one sample, such as 3x224x224, where there is no data; of integers below 30522: 128:30522. "
-            "Once for each input.",
+            help="Of one sample, such as 3x224x224, where there is no data; of integers below 30522: 128:30522; "
+            "of one integer a sample: :1000. Once for each input.",
         ),
     ] = None,
     weights: Annotated[

@@ -153,14 +153,14 @@ def _config(asked: Asked) -> Config | None:
 
 
 def _random(text: str) -> Tensor:
-    """Samples of ``3x224x224``, normal; or of ``128:30522``, integers below that."""
+    """Samples of ``3x224x224``, normal; of ``128:30522``, integers below that; of ``:1000``, one integer each."""
     import torch
 
     shape, _, below = text.partition(":")
     try:
-        sizes = [int(part) for part in shape.split("x")]
+        sizes = [int(part) for part in shape.split("x")] if shape or not below else []
         most = int(below) if below else 0
-        if min(sizes) < 1 or (below and most < 1):
+        if any(size < 1 for size in sizes) or (below and most < 1):
             raise ValueError
     except ValueError:
         raise InputError(f"--shape {text!r}: need sizes such as 3x224x224, or 128:30522 of integers") from None

@@ -43,8 +43,9 @@ def is_float(call: fx.Node) -> bool:
 
 
 def is_number(call: fx.Node) -> bool:
-    """Whether a call gives a size, or nothing."""
-    return not isinstance(call.meta.get("val"), (Tensor, tuple, list))
+    """Whether a call gives a size, or several, or nothing."""
+    held = call.meta.get("val")
+    return not any(isinstance(each, Tensor) for each in (held if isinstance(held, (tuple, list)) else (held,)))
 
 
 def in_place(call: fx.Node) -> bool:

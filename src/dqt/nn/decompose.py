@@ -221,8 +221,15 @@ def rule_of(target: Any) -> Callable[..., Any] | None:
     if base in KNOWN and target in decomposition_table:
         rule: Callable[..., Any] = decomposition_table[target]
         return rule
-    implicit = torch._C.DispatchKey.CompositeImplicitAutograd
-    return target.decompose if torch._C._dispatch_has_kernel_for_dispatch_key(target.name(), implicit) else None
+    return target.decompose if _is_composite(target.name()) else None
+
+
+def _is_composite(name: str) -> bool:
+    """Whether torch itself makes an operator of others."""
+    try:
+        return torch._C._dispatch_has_kernel_for_dispatch_key(name, torch._C.DispatchKey.CompositeImplicitAutograd)
+    except RuntimeError:  # one that TorchScript alone knows, such as aten::size
+        return False
 
 
 def take_apart(call: fx.Node, graph: fx.Graph) -> list[fx.Node]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dqt.arith.cost import Cost
 from dqt.nn.diagnose import Finding, sentences
-from dqt.nn.errors import Obstacle
+from dqt.nn.errors import Obstacle, advice_of, kinds_of
 from dqt.nn.summary import Summary
 from dqt.program.listing import aligned, written_shape
 
@@ -120,11 +120,12 @@ class Diagnosis:
 
 
 def _obstacles(found: Diagnosis) -> Iterator[str]:
-    kinds = len({(each.operator, each.why) for each in found.obstacles})
+    kinds = kinds_of(found.obstacles)
     others = "; every other operator is supported" if all(each.operator for each in found.obstacles) else ""
-    yield f"the model does not go through: {_count(kinds, 'obstacle')}{others}"
-    for each in found.obstacles:
-        yield f"- {each}"
+    yield f"the model does not go through: {_count(len(kinds), 'obstacle')}{others}"
+    yield from (f"- {each}" for each in kinds)
+    yield ""
+    yield from _text("what to do", found.advice)
 
 
 def _report(found: Diagnosis) -> Iterator[str]:
@@ -175,7 +176,7 @@ def _text(head: str, lines: Sequence[str]) -> list[str]:
 
 def _advice(found: Diagnosis) -> Iterator[str]:
     if found.obstacles:
-        yield from dict.fromkeys(each.advice for each in found.obstacles if each.advice)
+        yield from advice_of(found.obstacles)
         return
     if not found.data:
         yield "pass a few hundred samples of your data: ranges and errors of an example alone say little"

@@ -28,8 +28,13 @@ class Obstacle:
     advice: str = ""
 
     def __str__(self) -> str:
+        return " ".join(part for part in (self.found, self.advice) if part)
+
+    @property
+    def found(self) -> str:
+        """What is wrong and where, without what to do."""
         where = f"{self.operator} in {self.module} " if self.operator else ""
-        return " ".join(part for part in (f"{where}{self.why}", self.line, self.advice) if part)
+        return " ".join(part for part in (f"{where}{self.why}", self.line) if part)
 
 
 class UnsupportedError(ValueError):
@@ -50,14 +55,25 @@ class UnsupportedError(ValueError):
 
 
 def _said(obstacles: Sequence[Obstacle]) -> str:
+    """All that is wrong, then what to do."""
+    if len(set(obstacles)) == 1:
+        return str(obstacles[0])
+    lines = kinds_of(obstacles)
+    head = f"{len(lines)} obstacle{'s' * (len(lines) > 1)} in the model:"
+    return "\n".join([head, *(f"- {line}" for line in lines), *advice_of(obstacles)])
+
+
+def kinds_of(obstacles: Sequence[Obstacle]) -> list[str]:
     """One line for each kind of obstacle: the first of the kind, and which other modules have it."""
     kinds: dict[tuple[str, str], list[Obstacle]] = {}
     for each in dict.fromkeys(obstacles):
         kinds.setdefault((each.operator, each.why), []).append(each)
-    if len(kinds) == 1 and len(set(obstacles)) == 1:
-        return str(obstacles[0])
-    lines = [f"- {same[0]}{_elsewhere(same)}" for same in kinds.values()]
-    return "\n".join([f"{len(kinds)} obstacle{'s' * (len(kinds) > 1)} in the model:", *lines])
+    return [f"{same[0].found}{_elsewhere(same)}" for same in kinds.values()]
+
+
+def advice_of(obstacles: Sequence[Obstacle]) -> list[str]:
+    """What to do about all of them, each thing once."""
+    return list(dict.fromkeys(each.advice for each in obstacles if each.advice))
 
 
 def _elsewhere(same: Sequence[Obstacle]) -> str:

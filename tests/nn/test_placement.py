@@ -32,7 +32,7 @@ def test_a_tensor_is_its_value_and_back(placed: Placement) -> None:
     x, one = tensor(placed), tuple(tensor(placed, 1).shape)
     value = placed.inner(x)
     assert value.shape == (7, *placed.shape(one))
-    torch.testing.assert_close(placed.outer(value), x, rtol=0, atol=0)
+    torch.testing.assert_close(placed.outer(value, x.dim()), x, rtol=0, atol=0)
     for dim, length in enumerate(one):
         axis = placed.axis(dim)
         assert (axis is None) == (dim == placed.dim)

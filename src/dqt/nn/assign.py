@@ -61,7 +61,7 @@ def copied(b: Builder, call: fx.Node) -> str:
         return x
     numbers = torch.arange(2 * math.prod(b.captured.shapes[x])).reshape(2, *b.captured.shapes[x])
     two = [2 * size if dim == there.dim else size for dim, size in enumerate(sizes)]
-    return placed(b, call, x, there.inner(b.placements.of(source).outer(numbers).expand(two))[0])
+    return placed(b, call, x, there.inner(b.placements.outer(source, numbers).expand(two))[0])
 
 
 def written(b: Builder, call: fx.Node, view: fx.Node, value: str) -> str:
@@ -87,7 +87,7 @@ def _where(b: Builder, view: fx.Node) -> Tensor:
     """Which elements of the value of the whole tensor ``view`` has, of one sample."""
     root, *way = way_to(b, view)
     shape = b.placements.shape(root)
-    numbers = b.placements.of(root).outer(torch.arange(2 * math.prod(shape)).reshape(2, *shape))
+    numbers = b.placements.outer(root, torch.arange(2 * math.prod(shape)).reshape(2, *shape))
     for each in way:
         numbers = on_two(b, each, numbers)
     return b.placements.of(view).inner(numbers)[0]

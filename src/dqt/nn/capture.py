@@ -21,6 +21,7 @@ from dqt.nn.finite import check_numbers
 from dqt.nn.folding import Constants
 from dqt.nn.graph import Graph, Node
 from dqt.nn.inputs import Inputs, bounded
+from dqt.nn.moves import returned
 from dqt.nn.names import Names
 from dqt.nn.operator import Handler, handlers, operators, reads_integers, whole_handlers
 from dqt.nn.ops.constant import add_constant
@@ -189,7 +190,7 @@ class Builder:
         for path, result in zip(self.result.paths, results, strict=True):
             name = dotted(path)
             if result in self.values and is_float(result):
-                found.append(self.values[result])
+                found.append(returned(self, result))
                 if not self.placements.of(result).plain:
                     why = f"the model returns a tensor of shape {shape_of(result)} ({name or 'output'})"
                     self.obstacles.append(Obstacle(f"{why}: its first dimension must be the batch, alone"))

@@ -61,7 +61,7 @@ class Example:
 
 
 def _input(name: str, x: Tensor) -> Input:
-    shape = tuple(x.shape[1:])
+    shape = tuple(x.shape[1:]) or (1,)
     if x.is_floating_point():
         return Input(name, shape)
     return Input(name, shape, "integer", 0, int(x.dtype == torch.bool))
@@ -168,7 +168,7 @@ def _wrong(x: Tensor, *, alone: bool) -> str:
     pixels = alone and not x.is_floating_point() and x.dim() > 2
     if x.is_complex() or pixels:
         return f"are {x.dtype}; need floats, as the model takes them: pixels, say, as x.float() / 255"
-    if x.dim() < 2:
+    if x.dim() < (2 if alone else 1):
         return f"of shape {shape} have no batch dimension: pass x[None], [N, ...]"
     if not x.numel():
         return f"of shape {shape} are empty: pass [N, ...] with one sample or more"

@@ -20,7 +20,7 @@ class Input:
 
     Attributes:
         name: as forward calls it; the only one is called ``input``, unless it was given by name.
-        shape: of one sample, as in the example.
+        shape: of one sample, as in the example; of one number a sample ``(1,)``.
         kind: floats, which are quantized, or integers in ``[lo, hi]``.
         dims: the name of each dimension of ``shape`` that may have another size, "" of the others; () of none.
     """
@@ -47,6 +47,10 @@ class Input:
             have == need or (self.dims and self.dims[axis])
             for axis, (have, need) in enumerate(zip(shape, self.shape, strict=True))
         )
+
+    def as_value(self, x: Any) -> Any:
+        """``x``, of which one number a sample may come as ``[N]``, the model's own form."""
+        return x[:, None] if self.shape == (1,) and isinstance(x, Tensor) and x.dim() == 1 else x
 
     def check(self, x: Any, *, alone: bool) -> None:
         """Raise :class:`InputError` unless ``x`` is a tensor ``[N, *shape]`` of this kind, N >= 1.
@@ -155,6 +159,7 @@ class Inputs:
             InputError: an unknown or missing name, another count, type or shape, or batches of different lengths.
         """
         given = (x,) if len(self.each) == 1 and isinstance(x, Tensor) else self._ordered(x)
+        given = tuple(one.as_value(tensor) for one, tensor in zip(self.each, given, strict=True))
         for one, tensor in zip(self.each, given, strict=True):
             one.check(tensor, alone=len(self.each) == 1)
         lengths = {len(tensor) for tensor in given}

@@ -24,8 +24,15 @@ Shape = tuple[int, ...]
 
 
 def reshaped(b: Builder, call: fx.Node, x: str, shape: Shape) -> str:
-    """``x`` in another shape."""
+    """``x`` in another shape; one number a sample has the shape ``(1,)``."""
+    shape = shape or (1,)
     return x if b.captured.shapes[x] == shape else b.add(call, "reshape", [x], quantizer="same", shape=shape)
+
+
+def returned(b: Builder, result: fx.Node) -> str:
+    """The value of an output of the model; one number a sample has no dimension there but the batch."""
+    value = b.values[result]
+    return value if b.placements.axes(result) else b.add(result, "reshape", [value], quantizer="same", shape=())
 
 
 def transposed(b: Builder, call: fx.Node, x: str, axes: Sequence[int]) -> str:
@@ -114,7 +121,7 @@ def sources(b: Builder, call: fx.Node) -> Tensor:
     shape = b.captured.shapes[b.operand(call, source)]
     count = math.prod(shape)
     numbers = torch.arange(2 * count, dtype=torch.float64).reshape(2, *shape)
-    result = on_two(b, call, b.placements.of(source).outer(numbers)).long()
+    result = on_two(b, call, b.placements.outer(source, numbers)).long()
     for placement in _possible(b, call, b.placements.of(source)):
         first, second = placement.inner(result)
         if (

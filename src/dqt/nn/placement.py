@@ -9,6 +9,7 @@ after the batch, its *axes*, are numbered from 0 and stand in the same order.
     [T, N, C]               [N, T, C]           (1, 1, 1)
     [N * k, T, C]           [N, k, T, C]        (0, 1, k)
     [T, k * N, C]           [N, T, k, C]        (1, k, 1)
+    [N]                     [N, 1]              (0, 1, 1)
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class Placement:
         return dim if dim < self.dim else dim - 1 + len(self.extra)
 
     def shape(self, sizes: Sizes) -> Sizes:
-        """The value's shape, without the batch, of a tensor of the model."""
-        return (*sizes[: self.dim], *self.extra, *sizes[self.dim + 1 :])
+        """The value's shape, without the batch, of a tensor of the model: of one number a sample ``(1,)``."""
+        return (*sizes[: self.dim], *self.extra, *sizes[self.dim + 1 :]) or (1,)
 
     def shifted(self, dims: int) -> Placement:
         """In a tensor with so many more dimensions ahead."""
@@ -88,11 +89,12 @@ class Placement:
         parts = parts.movedim(self.dim + 1, 0)
         return parts.reshape(len(parts), *self.shape(tuple(tensor.shape)))
 
-    def outer(self, value: Tensor) -> Tensor:
-        """The tensor of the model that a value ``[N, ...]`` is."""
+    def outer(self, value: Tensor, rank: int) -> Tensor:
+        """The tensor of the model, of ``rank`` dimensions, that a value ``[N, ...]`` is."""
         lead, behind = value.shape[1 : 1 + self.dim], value.shape[1 + self.dim + len(self.extra) :]
         parts = value.reshape(len(value), *lead, self.before, self.after, *behind).movedim(0, self.dim + 1)
-        return parts.flatten(self.dim, self.dim + 2)
+        whole = parts.flatten(self.dim, self.dim + 2)
+        return whole if whole.dim() == rank else whole.flatten()
 
 
 class Placements:
@@ -165,6 +167,14 @@ class Placements:
     def shape(self, call: fx.Node) -> Sizes:
         """The shape of the value, without the batch; errors as in :meth:`of`."""
         return self.of(call).shape(self.sizes(call))
+
+    def outer(self, call: fx.Node, value: Tensor) -> Tensor:
+        """The tensor of the model that a value of ``call`` is."""
+        return self.of(call).outer(value, _first(call).dim())
+
+    def axes(self, call: fx.Node) -> int:
+        """How many dimensions of its value are those of ``call``: none of one number a sample."""
+        return _first(call).dim() - 1 + len(self.of(call).extra)
 
     def axis(self, call: fx.Node, arg: fx.Node, dim: int) -> int:
         """The axis of the value of ``arg``, which ``call`` reads, that a dimension of it is.

@@ -71,6 +71,8 @@ class Given:
                 pixels, where the program does not say the mean and std of its pixels.
         """
         array = self._array(x)
+        if self.pattern == (1,) and array.ndim == 1:  # one number a sample
+            array = array[:, None]
         if self.input.kind != FLOAT:
             return self._integers(array)
         inputs, low, high = self._finite(self._shaped(self._pixels(array)))

@@ -39,7 +39,8 @@ def _stack(b: Builder, call: fx.Node) -> str:
     values, placed, dim = _operands(b, call)
     placed = replace(placed, dim=placed.dim + (dim <= placed.dim))
     b.placements.put(call, placed)
-    axis, shape = placed.axis(dim), b.captured.shapes[values[0]]
+    first: Any = call.args[0]
+    axis, shape = placed.axis(dim), b.captured.shapes[values[0]][: b.placements.axes(first[0])]
     return _joined(b, call, [reshaped(b, call, value, (*shape[:axis], 1, *shape[axis:])) for value in values], axis)
 
 

@@ -34,8 +34,6 @@ MEAN, MAXIMUM = 1, 2
 def _embedding(b: Builder, call: fx.Node) -> str:
     _, weight = b.tensor(call, call.args[0])
     x = b.bound(call, call.args[1], len(weight) - 1)
-    if not b.captured.shapes[x]:  # one token a sample: an instruction reads a row of them
-        x = reshaped(b, call, x, (1,))
     return reshaped(b, call, _rows(b, call, x), b.shape(call))
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 NATIVE = ("engine", "kernels", "linear", "packing", "serving")
-ALONE = ("training_speed", *NATIVE)
+ALONE = ("training_speed", "install", "onnx", *NATIVE)
 WITH_DATA = ("cifar10_ptq", "operators", "tiny")
 
 

@@ -12,7 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.markdown import block, filled
-from bench.pages import card, experiments, kernels, models, packing, readme, results, tiny, training, untrained
+from bench.pages import (
+    card,
+    experiments,
+    install,
+    kernels,
+    models,
+    onnx,
+    packing,
+    readme,
+    results,
+    tiny,
+    training,
+    untrained,
+)
 from dqt.arith.files import write_file
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +35,9 @@ BLOCKS: dict[str, Callable[[], dict[str, str]]] = {
     "docs/results.md": lambda: {**results.blocks(), **untrained.blocks()},
     "docs/experiments.md": experiments.blocks,
     "docs/model-card.md": card.blocks,
+    "docs/guide/export.md": onnx.blocks,
     "docs/guide/fit.md": training.blocks,
+    "docs/guide/install.md": install.blocks,
     "docs/guide/microcontroller.md": tiny.blocks,
     "docs/models.md": models.blocks,
     "docs/guide/packed-files.md": packing.blocks,

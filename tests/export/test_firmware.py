@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import dqt
 from dqt.arith.plan import PlanLike
+from dqt.export.c99.arena import bytes_of
+from dqt.program.layered import Layered
 from dqt.program.program import Program
 from dqt.testing import extremes, inputs, random_model, random_program, random_transformer
 from dqt.testing.cortex import TARGETS, Firmware
+from dqt.train.models import resnet20
 from tests.export.exported import Arrays, by_name, expected, plans
 from tests.native.build import CORTEX, needs
 
@@ -75,3 +79,14 @@ def test_one_width_alone(target: str, width: int, tmp_path: Path) -> None:
 def test_the_shipped_network(target: str, tmp_path: Path) -> None:
     program = Program.load(dqt.example())
     check(program, target, tmp_path, samples(program, 0))
+
+
+def test_resnet20_takes_little_more_than_its_weights_and_its_values(tmp_path: Path) -> None:
+    """Every width: flash of at most 48 KiB more than the weights, RAM of at most 1.25 of the two largest values."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 32, 32)
+    program = dqt.lower(dqt.calibrate(dqt.prepare(resnet20().eval(), x[:2]), [x]))
+    firmware = Firmware.of(program, TARGETS["cortex-m4"], tmp_path)
+    weights = sum(op.weight.size for op in program.ops if isinstance(op, Layered))
+    assert weights < firmware.flash() <= weights + 48 * 1024
+    assert firmware.ram() <= 1.25 * sum(sorted(map(bytes_of, program.values))[-2:])

@@ -1,9 +1,13 @@
 """Numbers of 1 to 8 bits, packed without gaps: number ``i`` takes the bits from ``i * bits`` on, the lowest bit first.
 
 Eight numbers are eight lanes of a 64-bit word, which three steps squeeze to ``8 * bits`` bits, or spread again.
+Bits that divide 8 are read by a table of what each byte holds.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,17 +42,29 @@ def unpacked(data: Bytes, bits: int, count: int) -> Bytes:
     """
     if len(data) != packed_size(count, bits):
         raise ValueError(f"{len(data)} bytes, need {packed_size(count, bits)}")
-    groups = -(-count // 8)
+    numbers: Bytes = _of_bytes(bits)[data].view(np.uint8) if 8 % bits == 0 else _of_groups(data, bits, -(-count // 8))
+    if numbers[count:].any():
+        raise ValueError("bits that belong to no number")
+    return numbers[:count]
+
+
+@lru_cache
+def _of_bytes(bits: int) -> npt.NDArray[Any]:
+    """The numbers that each byte holds, 8 / bits of them, side by side in one integer."""
+    each = 8 // bits
+    numbers = np.arange(256)[:, None] >> (bits * np.arange(each)) & ((1 << bits) - 1)
+    return numbers.astype(np.uint8).view(f"u{each}").reshape(-1)
+
+
+def _of_groups(data: Bytes, bits: int, groups: int) -> Bytes:
+    """The numbers of groups of eight, each of which takes as many bytes as a number has bits."""
     given = _padded(data, groups * bits).reshape(-1, bits)
     out = np.empty(groups, dtype="<u8")
     for some in _blocks(groups):
         word = np.zeros((len(given[some]), 8), dtype=np.uint8)
         word[:, :bits] = given[some]
         out[some] = _spread(word.view("<u8").reshape(-1), bits)
-    numbers = out.view(np.uint8)
-    if numbers[count:].any():
-        raise ValueError("bits that belong to no number")
-    return numbers[:count]
+    return out.view(np.uint8)
 
 
 def _padded(data: Bytes, size: int) -> Bytes:

@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,14 +105,15 @@ def restored(text: str, tensors: Tensors, *, only: frozenset[str] | None = None)
     return result
 
 
-def table_of(text: str) -> list[Stored]:
-    """The table, checked.
+@lru_cache(maxsize=2)
+def table_of(text: str) -> tuple[Stored, ...]:
+    """The table, checked; an upgrade reads those of a file and of its delta twice.
 
     Raises:
         ProgramError: it is not legal.
     """
     items = check_list(parse(text, "packed"), "packed")
-    table = [_entry(item, f"packed[{i}]") for i, item in enumerate(items)]
+    table = tuple(_entry(item, f"packed[{i}]") for i, item in enumerate(items))
     names = [entry.name for entry in table]
     require(names == sorted(set(names)), "packed: names, need an ascending list without repeats")
     return table

@@ -5,6 +5,7 @@ It needs Debian's packages gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-s
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from dqt.program.schema import size
 from dqt.program.values import FLOAT
 
 HERE = Path(__file__).parent
-COMPILER, SIZE, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
+COMPILER, SIZE, SYMBOLS, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "arm-none-eabi-nm", "qemu-system-arm"
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 FLOATS = ("-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
 Arrays = dict[str, npt.NDArray[Any]]
@@ -129,17 +130,33 @@ class Firmware:
         each = 1_000_000_000 // self.target.hertz if count else 0  # instructions between two ticks
         return [Answer(int(r[0]), _split(r[2:].view(np.float32), shapes), int(r[1]) * each) for r in rows]
 
+    def flash(self) -> int:
+        """Bytes of code, weights and constants."""
+        listed = _call(SIZE, "-A", self.folder / "net.elf")
+        return sum(int(n) for n in re.findall(r"^(?:\.vectors|\.text|\.data)\s+(\d+)", listed, re.MULTILINE))
+
+    def ram(self) -> int:
+        """Bytes of ``net_t``: all values that live at a time, states and widths."""
+        (found,) = re.findall(r"^\w+ (\w+) \w net$", _call(SYMBOLS, "-S", self.folder / "net.elf"), re.MULTILINE)
+        return int(found, 16)
+
     def _case(self, x: Arrays, plan: PlanLike) -> bytes:
         given = self.program.inputs
         arrays = (x[g.name].astype(np.float32 if g.kind == FLOAT else np.int32) for g in given)
         return _widths(self.program, plan) + b"".join(array.tobytes() for array in arrays)
 
 
-def _call(*command: Any, folder: Path | None = None) -> None:
+def _call(*command: Any, folder: Path | None = None) -> str:
+    """What a command prints.
+
+    Raises:
+        RuntimeError: it fails; with what it printed.
+    """
     words = [str(word) for word in command]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode:
         raise RuntimeError(f"{words[0]} failed with {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
+    return done.stdout
 
 
 def _widths(program: Program, plan: PlanLike) -> bytes:

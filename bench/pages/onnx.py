@@ -1,0 +1,70 @@
+"""The tables of docs/guide/export.md."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bench.common import RESULTS, processor_name, records_of
+from bench.markdown import table
+
+
+def blocks() -> dict[str, str]:
+    """Name of each block of the page -> its content."""
+    document = json.loads((RESULTS / "onnx.json").read_text())
+    measured = (json.loads(path.read_text()) for path in records_of("onnx"))
+    return {"operators": operators(document), "forms": "\n".join(map(forms, measured))}
+
+
+def operators(document: dict[str, Any]) -> str:
+    """Operator by engine: equal in every case, or in how many it is not."""
+    found, versions = document["results"]["operators"], document["settings"]["versions"]
+    heads = ("operator", "cases", f"ONNX Runtime {versions['onnxruntime']}", f"OpenVINO {versions['openvino']}")
+    rows = [
+        (f"`{name}`", str(_cases(row["openvino"])), _said(row["onnxruntime"]), _said(row["openvino"]))
+        for name, row in found.items()
+    ]
+    where = f"{processor_name(document['machine'])}, {document['machine']['date']}; bench/onnx"
+    return f"{table(heads, rows)}\nEach case is one instruction of a random program, on three samples ({where}).\n"
+
+
+def _cases(row: dict[str, Any]) -> int:
+    return sum(row.get(kind, 0) for kind in ("equal", "differs", "refused"))
+
+
+def _said(row: dict[str, Any]) -> str:
+    if row.get("equal", 0) == _cases(row):
+        return "equal"
+    kinds = (("differs", "not exact"), ("refused", "refused"))
+    return ", ".join(f"{row[kind]} {words}" for kind, words in kinds if row.get(kind))
+
+
+def forms(document: dict[str, Any]) -> str:
+    """ResNet-50 in both forms."""
+    found = document["results"]["resnet50"]
+    made, ms, ratio = found["integer"], found["ms"], found["integer_over"]
+    heads = ("ResNet-50", "file, MB", "seconds to export", "ms of one image", "mean difference")
+    rows = [
+        (f"integer, {bits} bits", _mb(row["bytes"]), f"{row['export_s']:.1f}", time, "none")
+        for (bits, row), time in zip(made.items(), (_ms(ms["integer"]), "", ""), strict=True)
+    ]
+    for key, label in (("qdq", "QDQ"), ("qdq, precise", "QDQ, `session.x64quantprecision`")):
+        agreed = found["agreement"][key]
+        rows.append((label, _mb(found["qdq_bytes"]), "", _ms(ms[key]), f"{agreed['difference']:.1%}"))
+    times, exact = (f"{ratio[key]['median']:.2f}x" for key in ("qdq", "qdq, precise"))
+    where = f"{processor_name(document['machine'])}, {document['machine']['date']}; bench/onnx"
+    saturates = "" if "vnni" in document["machine"]["processor"] else ", which saturates on this processor"
+    words = (
+        "ONNX Runtime, one thread, medians of processor time in turns; differences from `dqt.interpret` over the "
+        f"deviation of its answers. The integer form takes {times} the time of the QDQ form{saturates}, and {exact} "
+        f"where this has exact products ({where})."
+    )
+    return f"{table(heads, rows)}\n{words}\n"
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f}"
+
+
+def _ms(spread: dict[str, float]) -> str:
+    return f"{spread['median']:.0f}"

@@ -47,7 +47,7 @@ def sizes(wheel: Path) -> dict[str, Any]:
         unpacked = sum(each.file_size for each in archive.infolist())
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         asked = re.findall(r"^Requires-Dist: (.*)$", archive.read(name).decode(), re.MULTILINE)
-    packages = {"dqt": {"bytes": unpacked}}
+    packages: dict[str, dict[str, Any]] = {"dqt": {"bytes": unpacked}}
     for found in asked_for(asked):
         files = [Path(str(found.locate_file(path))) for path in found.files or () if path.suffix != ".pyc"]
         size = sum(path.stat().st_size for path in files if path.exists())

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from dqt.arith.plan import AUTO, resolve, uniform
+from dqt.arith.plan import AUTO, PlanLike, resolve, uniform
 from dqt.export.file import IR_UINT2, IR_VERSION, OPSET, OPSET_UINT2, exporters
 from dqt.export.graph import Graph
 from dqt.export.names import output_names, renamed, state_in, state_out
@@ -33,10 +33,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Case:
-    """An operator at a width: its model, its inputs and its outputs, by name."""
+    """An operator at a pair of widths: its model, its inputs and its outputs, by name."""
 
     operator: str
-    bits: int
     model: bytes
     feed: Arrays
     wanted: Arrays
@@ -58,12 +57,11 @@ def cases(program: Program, seed: int) -> Iterator[Case]:
 class _Run:
     """What the interpreter computes of a batch at a width."""
 
-    def __init__(self, program: Program, x: Arrays, plan: int | str) -> None:
+    def __init__(self, program: Program, x: Arrays, plan: PlanLike) -> None:
         self.program, self.x = program, x
-        fixed = resolve(program.space, plan)
-        pairs = dict((uniform(program.space, program.space.widest) if plan == AUTO else fixed).items_)  # type: ignore[union-attr]
+        fixed: Any = uniform(program.space, program.space.widest) if plan == AUTO else resolve(program.space, plan)
+        pairs = dict(fixed.items_)
         n = program.space.master
-        self.bits = n if plan == AUTO else int(plan)
         self.pairs = pairs | {own.name: (n, n) for own in program.space.controller}
         given: Any = x if len(program.inputs) > 1 else next(iter(x.values()))
         self.result = execute(program, given, plan, keep=True)
@@ -73,7 +71,7 @@ class _Run:
         g = Graph(self.program, self.pairs)
         exporters()[type(op)](g, op)
         feed, wanted = self._given(op), self._wanted(g, op)
-        return Case(type(op).__name__, self.bits, _model(g, feed, wanted), feed, wanted)
+        return Case(type(op).__name__, _model(g, feed, wanted), feed, wanted)
 
     def _typed(self, value: Value, array: Any) -> npt.NDArray[Any]:
         return np.broadcast_to(array, (BATCH, *value.shape)).astype(np.uint8 if value.coded else np.int32)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-import openvino as ov
+
+from dqt.export.packages import package
 
 Arrays = dict[str, npt.NDArray[Any]]
 Answers = list[list[npt.NDArray[Any]]]
@@ -23,7 +24,7 @@ LEVELS = (
 )
 WAYS = tuple(product(LEVELS, (False, True)))
 """Levels of optimization, without and with the switch for exact products."""
-VERSIONS = {"onnxruntime": ort.__version__, "openvino": str(ov.__version__).partition("-")[0]}
+VERSIONS = {"onnxruntime": ort.__version__, "openvino": str(package("openvino").__version__).partition("-")[0]}
 
 
 def session(model: bytes, level: Any = LEVELS[-1], *, precise: bool = False, threads: int = 1) -> Any:
@@ -48,7 +49,7 @@ def onnxruntime(model: bytes, feed: Arrays) -> Answers:
 
 def openvino(model: bytes, feed: Arrays) -> Answers:
     """The answer of its CPU device, asked not to round on its own."""
-    core = ov.Core()
+    core = package("openvino").Core()
     compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     result = compiled({name: np.ascontiguousarray(array) for name, array in feed.items()})
     return [[np.asarray(result[out]) for out in compiled.outputs]]

@@ -26,6 +26,8 @@ HERE = Path(__file__).parent
 WIDTHS = (8, 4, 2)
 COUNTED: dict[str, tuple[int | None, ...]] = {"cortex-m4": (None, *WIDTHS), "cortex-m55": (None,)}
 VALGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
+FEW = 10_000_000
+"""Two starts of a Python process differ by some millions of instructions."""
 COLLECTED = re.compile(r"Collected : (\d+)")
 
 
@@ -87,9 +89,14 @@ def host(program: Program) -> int:
 
 
 def _difference(*before: object, after: tuple[object, ...] = ()) -> int:
-    """Instructions of a run: those of a process with six runs less those of one with one, over five."""
-    counts = [int(COLLECTED.findall(call(*VALGRIND, *before, runs, *after))[-1]) for runs in (1, 6)]
-    return (counts[1] - counts[0]) // 5
+    """Instructions of a run: what more runs of a process add, over their number; of few instructions a hundred runs."""
+    found = _between(1, 6, before, after)
+    return found if found > FEW else _between(1, 101, before, after)
+
+
+def _between(first: int, last: int, before: tuple[object, ...], after: tuple[object, ...]) -> int:
+    counts = [int(COLLECTED.findall(call(*VALGRIND, *before, runs, *after))[-1]) for runs in (first, last)]
+    return (counts[1] - counts[0]) // (last - first)
 
 
 def peer(name: str, data: Path) -> dict[str, int]:

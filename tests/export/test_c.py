@@ -120,6 +120,33 @@ def test_a_filter_for_each_channel(width: int | None, tmp_path: Path) -> None:
         assert_same_on_random(net, plan, 3)
 
 
+@pytest.mark.parametrize("extreme", [False, True])
+def test_weights_that_are_narrowed_to_the_nearest_need_no_table(extreme: bool, tmp_path: Path) -> None:
+    """Rows and places in pairs and alone, and a filter for each channel; weights at both ends of int8."""
+    b = Builder(5, (8, 5, 5), master=8, widths=tuple(range(1, 9)))
+    x = b.conv("v0", 8, (3, 3), groups=8)
+    x = b.conv(x, 5, (3, 3), padding=(1, 1, 1, 1))
+    b.output(b.linear(b.flatten(x), 3, integers=True), "out")
+    program = b.build()
+    ops = (nearest(op, extreme=extreme) if isinstance(op, Layered) else op for op in program.ops)
+    program = replace(program, ops=tuple(ops))
+    assert not any(layer._table(Code(program, "net"), op, b) for op in layers_of(program) for b in range(1, 9))
+    net = Compiled(program, tmp_path, "gcc", *SANITIZED["gcc"])
+    for plan in plans(program):
+        assert_same_on_random(net, plan, 3)
+
+
+def layers_of(program: Program) -> list[Layered]:
+    return [op for op in program.ops if isinstance(op, Layered)]
+
+
+def nearest(op: Layered, *, extreme: bool) -> Layered:
+    """The layer with the nearest rule and one range for all widths; weights 127, 126 and -128 where ``extreme``."""
+    ends = np.resize(np.array([127, -128, 126, -127], np.int8), op.weight.shape)
+    weight = np.where(np.abs(op.weight) > 64, ends, op.weight) if extreme else op.weight
+    return replace(op, nearest=True, weight_exponents=(), input_exponents=(), weight=weight)
+
+
 def test_a_packed_program_at_a_width_is_the_whole_one() -> None:
     program = Program.load(dqt.example()).pack(4)
     whole = write.sources(Program.load(dqt.example()), "net", uniform(program.space, 3))

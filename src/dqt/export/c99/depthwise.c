@@ -1,4 +1,5 @@
 /* Convolutions with a filter for each channel: words hold the weights of four channels, tap by tap. */
+#include "dot.h"
 #include "ops.h"
 
 /* The taps of a window along one side that are no padding: from, to. */
@@ -19,7 +20,8 @@ static void sums_of(const dqt_layer *l, const dqt_window *g, const dqt_width *w,
         const int32_t y = start[0] + i * g->dilation[0], at = start[1] + columns[0] * g->dilation[1];
         const uint8_t *q = x + y * g->from[1] + at * g->from[2];
         for (int32_t j = columns[0]; j < columns[1]; j++, tap++, q += step) {
-            const uint32_t four = ((words[(size_t)tap * l->words] << up) & w->mask) | middles[tap & 1];
+            const uint32_t word = words[(size_t)tap * l->words] << up;
+            const uint32_t four = ((w->half ? dqt_added(word, w->half) : word) & w->mask) | middles[tap & 1];
             sums[0] += (int8_t)four * inputs[q[0]];
             sums[1] += (int8_t)(four >> 8) * inputs[q[1]];
             sums[2] += (int8_t)(four >> 16) * inputs[q[2]];

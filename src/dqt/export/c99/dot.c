@@ -29,28 +29,35 @@ static int16x8_t narrow(int16x8_t bytes, int up, int16x8_t mask, int16x8_t middl
     return vorrq_s16(vandq_s16(w, mask), middle);
 }
 
+/* Weights k to k + 7 at a width. */
+static int16x8_t weights(const dqt_row *row, size_t k, mve_pred16_t inside, int16x8_t mask, int16x8_t middle) {
+    const int16x8_t w = eight(row, k, inside);
+    if (!row->half) return narrow(w, 0, mask, middle);
+    return vandq_s16(vminq_s16(vaddq_s16(w, spread(row->half)), vdupq_n_s16(127)), mask);
+}
+
 int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
     const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
     const size_t count = length(row);
     int32_t p = 0;
     for (size_t k = 0; k < count; k += 8) {
         const mve_pred16_t inside = vctp16q((uint32_t)(count - k));
-        const int16x8_t w = narrow(eight(row, k, inside), 0, mask, middle);
+        const int16x8_t w = weights(row, k, inside, mask, middle);
         p = vmladavaq_s16(p, w, vldrhq_z_s16(column + k, inside));
     }
     return p;
 }
 
 void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
-    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle};
+    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle, row->half};
     const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
     const size_t count = length(row);
     int32_t p = 0, q = 0;
     for (size_t k = 0; k < count; k += 8) {
         const mve_pred16_t inside = vctp16q((uint32_t)(count - k));
         const int16x8_t x = vldrhq_z_s16(column + k, inside);
-        p = vmladavaq_s16(p, narrow(eight(row, k, inside), 0, mask, middle), x);
-        q = vmladavaq_s16(q, narrow(eight(&next, k, inside), 0, mask, middle), x);
+        p = vmladavaq_s16(p, weights(row, k, inside, mask, middle), x);
+        q = vmladavaq_s16(q, weights(&next, k, inside, mask, middle), x);
     }
     sums[0] = p;
     sums[1] = q;
@@ -62,7 +69,7 @@ void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, i
     int32_t p = 0, q = 0;
     for (size_t k = 0; k < count; k += 8) {
         const mve_pred16_t inside = vctp16q((uint32_t)(count - k));
-        const int16x8_t w = narrow(eight(row, k, inside), 0, mask, middle);
+        const int16x8_t w = weights(row, k, inside, mask, middle);
         p = vmladavaq_s16(p, w, vldrhq_z_s16(first + k, inside));
         q = vmladavaq_s16(q, w, vldrhq_z_s16(second + k, inside));
     }
@@ -71,12 +78,12 @@ void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, i
 }
 
 void dqt_four(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
-    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle};
+    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle, row->half};
     const int8_t *a = (const int8_t *)row->words, *b = (const int8_t *)next.words, *const end = b;
     const size_t each = 32 / (size_t)row->stored; /* weights of a word */
     const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
     int32_t p = 0, q = 0, r = 0, s = 0;
-    if (row->count % 2) { /* no whole vectors */
+    if (row->count % 2 || row->half) { /* no whole vectors, or not by mask and middle alone */
         dqt_dots(row, first, second, sums);
         dqt_dots(&next, first, second, sums + 2);
         return;
@@ -116,7 +123,6 @@ void dqt_four(const dqt_row *row, const int16_t *first, const int16_t *second, i
 
 /* SPLIT names the signed bytes of a word, INPUTS four inputs, FOUR adds their products. */
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
-#include <arm_acle.h>
 #include <string.h>
 
 static inline int16x2_t two(const int16_t *x) {
@@ -147,6 +153,7 @@ static inline int16x2_t odd_bytes(uint32_t w) {
 
 /* T_b of four weights, for `up` from 0 to 8 in steps of their stored bits; whole bytes are T_b already. */
 #define NARROW(word) ((((word) << up) & mask) | middle)
+#define NEAREST(word) (dqt_added(word, half) & mask)
 #define WHOLE(word) (word)
 
 /* A word of one row with one column, whose place moves on. */
@@ -201,25 +208,29 @@ static inline int16x2_t odd_bytes(uint32_t w) {
     }
 
 int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
-    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle;
+    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
     int32_t p = 0;
     if (row->stored == 2)
         for (; word < end; word++) ONE(2, NARROW)
     else if (row->stored == 4)
         for (; word < end; word++) ONE(4, NARROW)
+    else if (half)
+        for (; word < end; word++) ONE(8, NEAREST)
     else
         for (; word < end; word++) ONE(8, NARROW)
     return p;
 }
 
 void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
-    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle;
+    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
     const size_t gap = row->count;
     int32_t p = 0, q = 0;
     if (row->stored == 2)
         for (; word < end; word++) TWO_WORDS(2, NARROW)
     else if (row->stored == 4)
         for (; word < end; word++) TWO_WORDS(4, NARROW)
+    else if (half)
+        for (; word < end; word++) TWO_WORDS(8, NEAREST)
     else if (mask != UINT32_MAX)
         for (; word < end; word++) TWO_WORDS(8, NARROW)
     else
@@ -229,12 +240,14 @@ void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
 }
 
 void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
-    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle;
+    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
     int32_t p = 0, q = 0;
     if (row->stored == 2)
         for (; word < end; word++) ONE_ROW(2, NARROW)
     else if (row->stored == 4)
         for (; word < end; word++) ONE_ROW(4, NARROW)
+    else if (half)
+        for (; word < end; word++) ONE_ROW(8, NEAREST)
     else
         for (; word < end; word++) ONE_ROW(8, NARROW)
     sums[0] = p;
@@ -242,13 +255,15 @@ void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, i
 }
 
 void dqt_four(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
-    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle;
+    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
     const size_t gap = row->count;
     int32_t p = 0, q = 0, r = 0, s = 0;
     if (row->stored == 2)
         for (; word < end; word++) TWO_ROWS(2, NARROW)
     else if (row->stored == 4)
         for (; word < end; word++) TWO_ROWS(4, NARROW)
+    else if (half)
+        for (; word < end; word++) TWO_ROWS(8, NEAREST)
     else if (mask != UINT32_MAX)
         for (; word < end; word++) TWO_ROWS(8, NARROW)
     else

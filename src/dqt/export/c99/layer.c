@@ -24,7 +24,8 @@ typedef struct {
 
 static dqt_row row_of(const product *p, int32_t o) {
     const dqt_layer *l = p->layer;
-    dqt_row row = {l->weight + (size_t)o * l->words, l->words, l->stored, p->weights->mask, p->weights->middle};
+    dqt_row row = {l->weight + (size_t)o * l->words, l->words, l->stored, p->weights->mask, p->weights->middle,
+                   p->weights->half};
     if (!p->table) return row;
     for (size_t i = 0; i < l->words; i++) {
         uint32_t word = 0;
@@ -36,7 +37,7 @@ static dqt_row row_of(const product *p, int32_t o) {
     }
     row.words = p->narrow;
     row.mask = UINT32_MAX;
-    row.middle = 0;
+    row.middle = row.half = 0;
     return row;
 }
 
@@ -122,7 +123,7 @@ static void places(const product *p, const dqt_window *g, const uint8_t *x, dqt_
     }
 }
 
-/* Where T_b is no mask: the nearest rule, and ranges 2^-e of the master's. Equations 34 and 35. */
+/* Where T_b is no mask: ranges 2^-e of the master's, and the nearest rule of less than 8 bits. Equations 34 and 35. */
 static void weight_table(const dqt_layer *l, int b, int8_t *table) {
     for (int parity = 0; parity < 2; parity++)
         for (int w = -(1 << (l->n - 1)); w < 1 << (l->n - 1); w++)

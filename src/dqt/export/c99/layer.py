@@ -19,6 +19,8 @@ from dqt.program.schema import size
 
 NEAREST_ZERO = -32512
 """Inputs less a zero that is not smaller fit int16."""
+BYTE = 8
+"""Bits of a master whose weights saturate as bytes do."""
 COLUMN = 2
 """Bytes of an input less its zero."""
 
@@ -96,24 +98,26 @@ def scratch_of(code: Code, op: Layered) -> int:
 def _table(code: Code, op: Layered, b: int) -> bool:
     """Whether weights of a width are read through a table."""
     e = exponent(op.weight_exponents, code.program.space, b)
-    return pair_of(code, op) is None and bool(e or (op.nearest and b < code.n))
+    return pair_of(code, op) is None and bool(e or (op.nearest and b < code.n < BYTE))
 
 
 def _width(code: Code, op: Layered, b: int) -> str:
     """An entry of ``dqt_width``."""
     space = code.program.space
     if b not in space.widths:
-        return "{0, 0, 0, 0, 0, 0}"
+        return "{0, 0, 0, 0, 0, 0, 0}"
     shift, e = code.n - b, exponent(op.weight_exponents, space, b)
     exact = pair_of(code, op) is not None and stored_bits(code, op) == 8  # weights are T_b as they are
     mask = 0xFF if e or exact or not shift else 0xFF << max(shift, 8 - stored_bits(code, op)) & 0xFF
     half = 0 if e or exact or op.nearest or not shift else 1 << (shift - 1)
     pair = (half, max(half - 1, 0))
     middles = sum(pair[i & 1] << 8 * i for i in range(4))
+    added = 1 << (shift - 1) if op.nearest and shift and not e and pair_of(code, op) is None and code.n == BYTE else 0
     row = 0 if pair_of(code, op) else row_of(space, op.m, b)
     exponents = (e, exponent(op.input_exponents, space, b))
     numbers = (int(_table(code, op, b)), row, *exponents)
-    return f"{{{word(mask * 0x01010101)}, {word(middles)}, {', '.join(map(str, numbers))}}}"
+    words = (mask * 0x01010101, middles, added * 0x01010101)
+    return f"{{{', '.join([*map(word, words), *map(str, numbers)])}}}"
 
 
 def _constants(code: Code, op: Layered) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

@@ -57,10 +57,10 @@ static inline size_t dqt_count(const dqt_walk *w) {
     return count;
 }
 
-/* How a layer runs at a width: T_b(w) = (w & mask) | middle, or through a table; `row` of m and c; the exponents of the
-   ranges that weights and inputs read. */
+/* How a layer runs at a width: T_b(w) by mask, middle and half, as in dot.h, or through a table; `row` of m and c; the
+   exponents of the ranges that weights and inputs read. */
 typedef struct {
-    uint32_t mask, middle;
+    uint32_t mask, middle, half;
     uint8_t table, row, weight_e, input_e;
 } dqt_width;
 

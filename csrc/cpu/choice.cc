@@ -63,7 +63,6 @@ void each_kernel(const Context& run, const Conv* conv, const Tensor& in, const T
     const Work work(in, out, layer, samples);
     const bool whole = layer.product_bits(weight, activation) == 16;
     take(Choice{}, block_estimate(whole ? run.kernels.whole_costs : run.kernels.costs, work));
-    if (!layer.plain(weight, activation)) return;
     if (conv && out.coded && winograd_fits(*conv, layer, run.kernels))
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
             if (weight > kernel.weight_bits || activation > kernel.activation_bits) continue;

@@ -8,22 +8,22 @@ namespace dqt {
 
 class Cut {
   public:
-    // `zero`: of the codes. `groups`: for groups().
-    Cut(const Kernels& kernels, const PackedLayer& layer, int width, int zero, bool groups)
-        : kernels_(kernels), master_(layer.master), shift_(layer.master - width), whole_(layer.input_exponent[width] != 0) {
+    // `groups`: for groups().
+    Cut(const Kernels& kernels, const PackedLayer& layer, int width, bool groups)
+        : kernels_(kernels), range_(layer.input(width)), clip_(clip(range_)) {
         const int e = layer.input_exponent[width];
-        for (int q = 0; q < 1 << master_ && (whole_ || groups); ++q) {
+        for (int q = 0; q < 1 << layer.master && groups; ++q) {
             const auto code = static_cast<uint8_t>(q);
-            codes_[q] = whole_ ? dqt_narrow_range(code, master_, width, e, zero) : dqt_narrow_activation(code, master_, shift_);
+            const int narrow = range_.part ? dqt_narrow_range(code, layer.master, width, e, layer.zero)
+                                           : dqt_narrow_activation(code, range_.narrow.n, range_.narrow.s);
+            codes_[q] = static_cast<uint8_t>(narrow - range_.start);
         }
     }
 
     // Pixels side by side, those of `t` or laid out as they are; `in` may be `out`. What pads a pixel stays 0.
     void pixels(const uint8_t* in, uint8_t* out, const Tensor& t, int64_t count) const {
-        if (!whole_) return kernels_.narrow(in, out, count * t.pixel, master_, shift_);
-        kernels_.table(in, out, count * t.pixel, codes_);
-        for (int64_t i = 0; i < count && codes_[0]; ++i)
-            for (int64_t c = t.channels; c < t.pixel; ++c) out[i * t.pixel + c] = 0;
+        if (range_.part) return kernels_.clips.codes(in, out, count * t.pixel, clip_);
+        kernels_.narrow(in, out, count * t.pixel, range_.narrow.n, range_.narrow.s);
     }
 
     // A row of pixels, border and all, to groups of channels padded to four each.
@@ -36,9 +36,16 @@ class Cut {
     }
 
   private:
+    // T_b(q) - start by one: between `start` and what the largest code stands for, which is a code of the master (Fact 11);
+    // half a bin more, less the start, cut. Where 0 is below the start, that makes it 0.
+    static Clip clip(const InputRange& range) {
+        const int s = range.narrow.s, largest = ((1 << range.narrow.n) - 1) >> s << s;
+        return {range.start, range.start + largest, ((1 << s) >> 1) - range.start, 0xFF << s & 0xFF};
+    }
+
     const Kernels& kernels_;
-    int master_, shift_;
-    bool whole_;                     // through the table, not by a shift
+    InputRange range_;
+    Clip clip_;
     uint8_t codes_[256] = {};
 };
 

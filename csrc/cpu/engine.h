@@ -66,7 +66,7 @@ struct Arena {
     std::vector<Tensor> values;      // those of the plan, with real addresses
     std::vector<int8_t> chosen;      // [layers][samples] width, where automatic
     std::vector<int32_t> order;      // samples of one group of widths
-    std::vector<int> readers;        // by value: the activation width that every reader takes it at, or the master
+    std::vector<Narrow> readers;     // by value: how it is stored, because every reader takes it so
     std::vector<int64_t> taps;       // of the layer that runs: the byte offset of each segment of its window
     std::vector<int64_t> record_taps;  // the same over the records of lookup.cc, for one group of the layer's samples
 };

@@ -71,21 +71,22 @@ class Execution {
     void find_readers() {
         const auto& ops = run_.program.ops;
         const int master = run_.program.space.master;
-        arena_.readers.assign(run_.program.values.size(), 0);
+        const Narrow none{0, 0}, whole{master, 0};  // of values that nobody reads; that somebody reads whole
+        arena_.readers.assign(run_.program.values.size(), none);
         for (size_t i = 0; i < ops.size(); ++i) {
             if (!plan_.live[i]) continue;
             const int layer = packed_layer(ops[i]);
             const bool known = layer >= 0 && !widths_.automatic && run_.kernels.narrows;
-            const int own = known ? widths_.activation[layer] : master;
-            const int width = known && run_.layers[i].input_exponent[own] == 0 ? own : master;
+            const InputRange own = known ? run_.layers[i].input(widths_.activation[layer]) : InputRange{whole, 0, false};
+            const Narrow narrow = own.by_kernels() ? own.narrow : whole;
             for (const int v : plan_.reads[i]) {
-                int& before = arena_.readers[v];
-                before = before == 0 || before == width ? width : master;
+                Narrow& before = arena_.readers[v];
+                before = before == none || before == narrow ? narrow : whole;
             }
         }
         for (size_t i = 0; i < ops.size(); ++i) {  // only layers narrow what they write
             const bool runs = plan_.live[i] && !runs_elsewhere(plan_.fused[i]);
-            if (runs && packed_layer(ops[i]) < 0 && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = master;
+            if (runs && packed_layer(ops[i]) < 0 && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = whole;
         }
     }
 

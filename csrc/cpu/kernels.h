@@ -29,9 +29,15 @@ struct Rounding {
     int32_t shift, lo, hi;
 };
 
-// Codes are stored as T_b: n bits shifted by s; s = 0 leaves them as they are.
+// Codes are stored as T_b: n bits shifted by s, the largest one for codes of more bits; s = 0 leaves all as they are.
 struct Narrow {
     int n = 8, s = 0;
+    bool operator==(const Narrow&) const = default;
+};
+
+// (clamp(x, lo, hi) + add) & mask of bytes, modulo 256.
+struct Clip {
+    int lo, hi, add, mask;
 };
 
 // The residual that is added to a result before it is stored: clamp((k1*r + k2*b + k3) >> shift, lo, hi).
@@ -255,6 +261,12 @@ struct IntegerKernels {
     void (*rescale[2][2])(const void* in, void* out, int64_t count, const Rounding& r, bool single);
 };
 
+// What brings weights and codes to a part of their range, so that other kernels can narrow them.
+struct ClipKernels {
+    void (*weights)(const int8_t* in, int8_t* out, int64_t count, const Clip& clip);
+    void (*codes)(const uint8_t* in, uint8_t* out, int64_t count, const Clip& clip);
+};
+
 struct Kernels {
     const char* name;
     // block[1, 2, 4 vectors -> 0, 1, 2][narrowed][rows - 1]; null where `rows` is more than most_rows.
@@ -275,6 +287,7 @@ struct Kernels {
     std::span<const LookupKernel> lookups = {};
     BlockCosts costs = {}, whole_costs = {};  // of few bits, of 8 by 8: needed where there is a choice
     IntegerKernels integers = {};
+    ClipKernels clips = {};
     RowKernels rows = {};
     // Weights and places of a PairedPanel from a panel and the nibbles of its places, [vector][window][8]: low nibbles are
     // the first eight places. Null: block kernels take no pairs.

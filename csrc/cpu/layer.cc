@@ -105,23 +105,45 @@ void pack_rows(PackedLayer& layer, const int8_t* weight, int inputs) {
     pack_panels(layer, rows.data(), row);
 }
 
-// What an accumulator starts from: -zero times the sum of a channel's narrowed weights, each a cut and a midpoint.
-Constants<int32_t> starts(const PackedLayer& layer, const int8_t* weight, int count, int taps, int width, int zero) {
-    if (zero == 0) return Constants<int32_t>(layer.lanes);
-    const int s = layer.master - width - layer.weight_exponent[width];
-    const auto cut = layer.cuts(width);
-    const auto mask = static_cast<int8_t>(dqt_weight_mask(s));
+// What narrowing makes of each byte, less its midpoint.
+std::array<uint8_t, 256> cuts(const PackedLayer& layer, int width) {
+    const int e = layer.weight_exponent[width];
+    std::array<uint8_t, 256> cut;
+    for (int q = 0; q < 256; ++q)
+        cut[q] = static_cast<uint8_t>(
+            dqt_narrow_weight(static_cast<int8_t>(q), layer.master, width, e, layer.nearest, 0));
+    if (!layer.nearest)
+        for (uint8_t& each : cut) each &= dqt_weight_mask(layer.weight_shift(width));
+    return cut;
+}
+
+// Sums of each channel's narrowed weights, each a cut and a midpoint.
+Constants<int32_t> weight_sums(const PackedLayer& layer, const int8_t* weight, int count, int taps, int width) {
+    const auto cut = cuts(layer, width);
+    const auto mask = static_cast<int8_t>(dqt_weight_mask(layer.weight_shift(width)));
+    const bool plain = !layer.nearest && layer.weight_exponent[width] == 0;
     int64_t midpoints = 0;
-    for (int i = 0; i < count && !layer.nearest; ++i) midpoints += dqt_midpoint(s, layer.by_tap ? i : i / taps);
+    for (int i = 0; i < count; ++i) midpoints += layer.midpoint(width, layer.by_tap ? i : i / taps);
     return by_lane<int32_t>(layer, false, [&](int o) {
         const int8_t* row = weight + int64_t{o} * count;
         int32_t sum = 0;  // it fits: the proof that an accumulator does holds for larger codes
-        if (layer.plain_weights(width))
+        if (plain)
             for (int i = 0; i < count; ++i) sum += static_cast<int8_t>(row[i] & mask);
         else
             for (int i = 0; i < count; ++i) sum += static_cast<int8_t>(cut[static_cast<uint8_t>(row[i])]);
-        return static_cast<int32_t>(-zero * (sum + midpoints));
+        return static_cast<int32_t>(sum + midpoints);
     });
+}
+
+// What accumulators start from at one width of the weights, to each exponent of the input that there is.
+void append_starts(PackedLayer& layer, const int8_t* weight, int count, int taps, int width) {
+    Constants<int32_t> sums(layer.lanes);
+    if (layer.zero != 0) sums = weight_sums(layer, weight, count, taps, width);
+    for (size_t e = 0; e < layer.start.size(); ++e) {
+        Constants<int32_t>& to = layer.start[e].emplace_back(layer.lanes);
+        const int64_t zero = layer.zero >> e;
+        for (int64_t i = 0; i < layer.lanes; ++i) to[i] = static_cast<int32_t>(-zero * sums[i]);
+    }
 }
 
 // [block][column][quad of rows][vector][16][4], see DepthwiseRow.
@@ -162,11 +184,23 @@ bool Bytes::holds(size_t size) const { return size_ >= static_cast<size_t>(round
 
 void Bytes::Free::operator()(uint8_t* p) const { std::free(p); }
 
+InputRange PackedLayer::input(int width) const {
+    const int e = input_exponent[width];
+    return {{master - e, input_shift(width)}, zero - (zero >> e), e > 0};
+}
+
+// Of the midpoint rule, saturation alone: kernels cut low bits off. The nearest rule rounds, and ends at its last code.
+Clip PackedLayer::clip(int width) const {
+    const int s = weight_shift(width), half = 1 << (master - 1 - weight_exponent[width]);
+    if (!nearest) return {-half, half - 1, 0, 0xFF};
+    return {-half, ((1 << (width - 1)) - 1) << s, (1 << s) >> 1, dqt_weight_mask(s)};
+}
+
 Narrowing PackedLayer::narrowing(int width) const {
     if (aside(width)) return {~0u, {0, 0}, false};
-    const int s = master - width;
+    const int s = weight_shift(width);
     const uint32_t mask = dqt_weight_mask(s) * 0x01010101u;
-    const uint32_t even = dqt_midpoint(s, 0), odd = dqt_midpoint(s, 1);
+    const uint32_t even = midpoint(width, 0), odd = midpoint(width, 1);
     if (depthwise && kernel_width % 2) {  // the tap's parity is that of its row plus its column
         const uint32_t rows = even | odd << 8 | even << 16 | odd << 24;
         return {mask, {rows, odd | even << 8 | odd << 16 | even << 24}, s > 0};
@@ -176,37 +210,20 @@ Narrowing PackedLayer::narrowing(int width) const {
     return {mask, {lanes, lanes}, s > 0};
 }
 
-std::array<uint8_t, 256> PackedLayer::cuts(int width) const {
-    const int e = weight_exponent[width];
-    std::array<uint8_t, 256> cut;
-    for (int q = 0; q < 256; ++q)
-        cut[q] = static_cast<uint8_t>(dqt_narrow_weight(static_cast<int8_t>(q), master, width, e, nearest, 0));
-    if (!nearest)
-        for (uint8_t& each : cut) each &= dqt_weight_mask(master - width - e);
-    return cut;
-}
-
 // Saturated and cut, byte by byte; then midpoints, which depend on the place: 0 where there is no weight.
 void PackedLayer::narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const {
-    const int s = master - width - weight_exponent[width];
-    const std::array<uint8_t, 256> cut = cuts(width);
-    // Steps of four channels, or for depthwise layers of four rows of a column: [taps or columns][steps][lanes][4].
-    const int quads = (kernel_height + 3) / 4, lanes = panel.vectors * LANES;
-    const int outer = depthwise ? kernel_width : kernel_height * kernel_width, inner = depthwise ? quads : depth / 4;
-    const int64_t first = depthwise ? panel.at * kernel_width * quads * 4 : panel.weight;
-    kernels.table(weight.data() + first, out + first, int64_t{outer} * inner * lanes * 4, cut.data());
-    if (nearest || s == 0) return;
-    const auto index = [&](int t, int i) {  // of the midpoint
-        if (depthwise) return i * kernel_width + t;
-        if (row_taps) return by_tap ? t * row_taps + i : i % row_channels;
-        return by_tap ? t : i;
-    };
-    uint8_t* to = out + first;
-    for (int t = 0; t < outer; ++t)
-        for (int k = 0; k < inner; ++k) {
+    const std::array<uint8_t, 256> cut = cuts(*this, width);
+    const int lanes = panel.vectors * LANES;
+    uint8_t* to = out + panel.weight;
+    kernels.table(weight.data() + panel.weight, to, panel_bytes(panel), cut.data());
+    if (nearest || weight_shift(width) == 0) return;
+    for (int t = 0; t < kernel_height; ++t)
+        for (int k = 0; k < depth / 4; ++k) {
             uint32_t middle = 0;
-            for (int i = 4 * k; i < std::min(4 * k + 4, depthwise ? kernel_height : inputs); ++i)
-                middle |= uint32_t{dqt_midpoint(s, index(t, i))} << 8 * (i - 4 * k);
+            for (int i = 4 * k; i < std::min(4 * k + 4, inputs); ++i) {
+                const int index = by_tap ? t * row_taps + i : i % row_channels;
+                middle |= static_cast<uint32_t>(midpoint(width, index)) << 8 * (i - 4 * k);
+            }
             for (int lane = 0; lane < lanes; ++lane, to += 4) {
                 uint32_t four;
                 std::memcpy(&four, to, 4);
@@ -239,6 +256,7 @@ PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const 
     layer.groups = groups;
     layer.depthwise = packing == Packing::depthwise;
     layer.master = space.master;
+    layer.zero = zero;
     layer.by_tap = inputs == 1 && !linear;
     layer.nearest = op.nearest;
     for (size_t i = 0; i < space.widths.size(); ++i) {
@@ -256,8 +274,8 @@ PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const 
         case Packing::depthwise: pack_depthwise(layer, weight.data.data()); break;
         case Packing::slices: pack_sliced(layer, weight.data.data(), inputs); break;
     }
-    for (const int width : space.widths)
-        layer.start.push_back(starts(layer, weight.data.data(), inputs * taps, taps, width, zero));
+    layer.start.resize(zero == 0 ? 1 : 1 + *std::ranges::max_element(layer.input_exponent));
+    for (const int width : space.widths) append_starts(layer, weight.data.data(), inputs * taps, taps, width);
     for (int64_t row = 0; row < requant.m.shape[0]; ++row) {
         const int64_t at = row * layer.out_channels;
         layer.m.push_back(by_lane<int32_t>(layer, false, [&](int o) { return requant.m.data[at + o]; }));

@@ -62,10 +62,21 @@ struct Pairs {
     Constants<int8_t> excess;        // [16 columns][4 channels]
 };
 
-// How one pair of widths reads the layer.
+// How a width reads the layer's weights.
 struct Narrowing {
     uint32_t mask, middle[2];
     bool narrowed;
+};
+
+// How a width reads the layer's input: of what lies above `start`, the nearest codes of a range of `narrow.n` bits
+// (equation 36). What kernels multiply is T_b(q) - start, whose low bits are 0.
+struct InputRange {
+    Narrow narrow;
+    int start;
+    bool part;                       // whether it is less than the master's range
+
+    // Whether kernels that narrow codes do all of it.
+    bool by_kernels() const { return !part || (start == 0 && narrow.s > 0); }
 };
 
 struct PackedLayer {
@@ -73,7 +84,7 @@ struct PackedLayer {
     int row_taps = 0, row_channels = 0;  // of a dense input (Tensor::dense): a row of taps is packed as one tap, as so many
     int groups, kernel_height, kernel_width;
     bool depthwise;
-    int master;
+    int master, zero;                    // bits of a code; zero point of the input
     bool by_tap;                         // one input channel to a filter: the midpoint's index is the tap
     int inputs;                          // real channels of a tap, or taps and channels of a row of taps
     bool nearest = false;                // weights are narrowed by the nearest rule, not by the midpoint
@@ -83,27 +94,38 @@ struct PackedLayer {
     Pairs pairs;                         // at 8 by 8 bits, for Kernels::pair
     int64_t slice = 0;                   // of weights cut into slices: bytes from slice to slice; 0: they are whole
     int64_t lanes = 0;                   // of start, m and c
-    std::vector<Constants<int32_t>> start;  // by width: -zero * sum T_b(w)
+    // By exponent of the input (one, where zero points are 0) and width: -(zero >> exponent) * sum T_b(w).
+    std::vector<std::vector<Constants<int32_t>>> start;
     std::vector<Constants<int32_t>> m;      // by row
     std::vector<Constants<int64_t>> c;
     int32_t shift, lo, hi;
 
-    // Whether codes at these widths are the top bits alone, weights with their midpoints: what all kernels can do.
-    bool plain(int weight, int activation) const { return plain_weights(weight) && input_exponent[activation] == 0; }
-    bool plain_weights(int width) const { return width == master || (!nearest && weight_exponent[width] == 0); }
-    // Whether weights are narrowed aside and run as they are: where they are not plain; rows of taps, whose midpoints
-    // change from four bytes to the next.
-    bool aside(int width) const { return (row_taps && width < master) || !plain_weights(width); }
+    // The low bits that codes of a width lack.
+    int weight_shift(int width) const { return master - width - weight_exponent[width]; }
+    int input_shift(int width) const { return master - width - input_exponent[width]; }
+    int midpoint(int width, int index) const { return nearest ? 0 : dqt_midpoint(weight_shift(width), index); }
+    InputRange input(int width) const;
+    // Whether weights are narrowed aside and run as they are: rows of taps, whose midpoints change from four bytes to the
+    // next. Elsewhere kernels narrow weights as they load them,
+    bool aside(int width) const { return row_taps && width < master; }
+    // which they can do once weights of a part of the range, or of the nearest rule, have been clipped.
+    bool clips(int width) const { return !aside(width) && width < master && (nearest || weight_exponent[width] > 0); }
+    Clip clip(int width) const;
     Narrowing narrowing(int width) const;
-    // Of the codes that a pair of widths reads: the low bits that are 0; the bits of a weight and a code together.
-    int input_shift(int activation) const { return input_exponent[activation] == 0 ? master - activation : 0; }
-    int product_bits(int weight, int activation) const {
-        return (aside(weight) ? 8 : weight) + (input_exponent[activation] == 0 ? activation : 8);
-    }
-    // What narrowing makes of each byte, less its midpoint.
-    std::array<uint8_t, 256> cuts(int width) const;
-    // The weights of one panel at such a width, to their place in `out`.
+    // The bits of a weight and a code together, without their low bits.
+    int product_bits(int weight, int activation) const { return (aside(weight) ? 8 : weight) + activation; }
+    // The weights of one panel that are narrowed aside, to their place in `out`.
     void narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const;
+    // Bytes of a panel; of the scratch that a thread clips one in.
+    int64_t panel_bytes(const Panel& panel) const {
+        return int64_t{kernel_height} * kernel_width * depth * panel.vectors * LANES;
+    }
+    int64_t clip_scratch() const {
+        return round_up(int64_t{kernel_height} * kernel_width * depth * MAX_VECTORS * LANES, LINE) + LINE;
+    }
+    const int32_t* starts(int weight, int activation) const {  // `weight`: the index of the width
+        return start[start.size() == 1 ? 0 : input_exponent[activation]][weight].data();
+    }
     Rounding rounding(int row, int64_t at) const;
 };
 

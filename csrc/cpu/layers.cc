@@ -47,8 +47,8 @@ class LayerExecution {
 
   private:
     Narrow narrow_of(int value) const {
-        const int master = run_.program.space.master, width = arena_.readers[value];
-        return {master, width ? master - width : 0};
+        const Narrow& narrow = arena_.readers[value];
+        return narrow.n ? narrow : Narrow{run_.program.space.master, 0};
     }
 
     Window window(const Conv& op, int i) {
@@ -113,21 +113,24 @@ class LayerExecution {
         const PackedLayer& packed = run_.layers[i];
         const auto& widths = run_.program.space.widths;
         const int row = index_of(widths, std::min(weight, activation));
-        const int32_t* start = packed.start[index_of(widths, weight)].data();
+        const int32_t* start = packed.starts(index_of(widths, weight), activation);
+        const bool staged = !packed.input(activation).by_kernels();  // whatever the kernel
         const LayerRun layer{packed, weights_of(packed, weight), w, packed.narrowing(weight), start, row, ending(i, w.out),
-                             narrow_of(plan_.reads[i][0]).s > 0, packed.input_shift(activation),
-                             packed.product_bits(weight, activation)};
+                             staged || narrow_of(plan_.reads[i][0]).s > 0, packed.input_shift(activation),
+                             packed.product_bits(weight, activation), weight, activation};
         const Tensor &from = arena_.values[plan_.reads[i][0]], &out = arena_.values[writes(op)];
         const bool lands = w.in.planar != from.planar || w.out.planar != out.planar;  // rows of an image
-        const Choice choice = lands ? Choice{} : choose(i, conv, w, packed, weight, activation);
+        const auto estimates = run_.trace ? &run_.trace->estimates[i] : nullptr;
+        const Choice choice = lands ? Choice{} : kernel_for(run_, conv, w.in, w.out, packed, weight, activation, estimates);
         if (choice.kernel != Kernel::block) use(name_of(choice.kernel));
         const Ending& end = layer.end;
+        const bool few = choice.winograd || choice.lookup;
+        if (staged || !few) stage(i, w, packed, activation);
         if (choice.winograd)
             run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
                                 small(w.padding[0]), small(w.padding[1]), weight, activation, start, row, end.narrow});
         if (choice.lookup) run_lookup(run_, conv, layer, *choice.lookup);
-        if (choice.winograd || choice.lookup) return through_table(end);
-        stage(i, w, packed, activation);
+        if (few) return through_table(end);
         use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
         if (packed.depthwise) return depthwise(*conv, layer);
         if (packed.slice) {
@@ -140,25 +143,22 @@ class LayerExecution {
             for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
     }
 
-    Choice choose(int i, const Conv* conv, const Window& w, const PackedLayer& packed, int weight, int activation) const {
-        std::vector<Estimate>* estimates = run_.trace ? &run_.trace->estimates[i] : nullptr;
-        return kernel_for(run_, conv, w.in, w.out, packed, weight, activation, estimates);
-    }
-
-    // Weights that a kernel cannot narrow where it loads them are narrowed here.
+    // Weights that a kernel cannot narrow where it loads them are narrowed here; those of depthwise layers clipped, which
+    // are few: others are, panel by panel, where they are wanted.
     const int8_t* weights_of(const PackedLayer& packed, int width) {
-        if (!packed.aside(width)) return reinterpret_cast<const int8_t*>(packed.weight.data());
-        uint8_t* out = arena_.scratch.data();
-        const auto panels = static_cast<int64_t>(packed.panels.size());
-        const auto some = [&](Range range) {
-            for (int64_t p = range.first; p < range.last; ++p)
-                packed.narrow_aside(width, packed.panels[p], run_.kernels, out);
-        };
-        if (panels == 1)
-            some({0, 1});
+        const auto* weights = reinterpret_cast<const int8_t*>(packed.weight.data());
+        auto* out = reinterpret_cast<int8_t*>(arena_.scratch.data());
+        if (packed.depthwise && packed.clips(width))
+            run_.kernels.clips.weights(weights, out, static_cast<int64_t>(packed.weight.size()), packed.clip(width));
+        else if (packed.aside(width))
+            arena_.threads.each([&](int t) {
+                const Range some = split(static_cast<int64_t>(packed.panels.size()), t, arena_.threads.count());
+                for (int64_t p = some.first; p < some.last; ++p)
+                    packed.narrow_aside(width, packed.panels[p], run_.kernels, arena_.scratch.data());
+            });
         else
-            arena_.threads.each([&](int t) { some(split(panels, t, arena_.threads.count())); });
-        return reinterpret_cast<const int8_t*>(out);
+            return weights;
+        return out;
     }
 
     // All pixels of this group through the table, where there is one.
@@ -204,7 +204,7 @@ class LayerExecution {
         if (!matrix && !regroup && !cut) return;
         if (w.in.image == 0) w.in.lay_out(w.in.pixel);  // of a constant: one for all samples until here
         w.in.data = arena_.stage.data();
-        const Cut how(run_.kernels, packed, cut ? activation : packed.master, from.zero, regroup);
+        const Cut how(run_.kernels, packed, cut ? activation : packed.master, regroup);
         if (matrix) {
             std::memset(w.in.data, 0, run_.count * w.in.image);
             for (const int32_t n : arena_.order) {
@@ -282,6 +282,15 @@ class LayerExecution {
         if (!by_pixel) through_table(end);
     }
 
+    // The weights of a panel, clipped in the scratch of this thread where that is wanted.
+    const int8_t* clipped(const LayerRun& layer, const Panel& panel, int thread) const {
+        const int8_t* weights = layer.weights + panel.weight;
+        if (!layer.packed.clips(layer.weight)) return weights;
+        auto* to = reinterpret_cast<int8_t*>(arena_.scratch.data() + thread * layer.packed.clip_scratch());
+        run_.kernels.clips.weights(weights, to, layer.packed.panel_bytes(panel), layer.packed.clip(layer.weight));
+        return to;
+    }
+
     // One panel of channels over a range of output pixels, in blocks of nearly equal height.
     void panel(const LayerRun& layer, int64_t p, Range pixels, int thread) {
         const std::vector<Panel>& panels = layer.packed.panels;
@@ -293,7 +302,7 @@ class LayerExecution {
         block.taps = w.taps.data();
         block.tap_count = static_cast<int>(w.taps.size());
         block.depth = w.depth;
-        block.panel = layer.weights + panel.weight;
+        block.panel = clipped(layer, panel, thread);
         const int64_t products = int64_t{block.tap_count} * block.depth;
         const bool streams = products >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
         block.next = streams ? layer.weights + panels[p + 1].weight : block.panel;

@@ -15,11 +15,12 @@ constexpr int64_t MOST_SUM = UINT16_MAX;       // of products
 constexpr int64_t CACHED = 128 << 10, STRIP_BYTES = 32 << 10, LEAST_STRIP = 32, MOST_STRIP = 192;
 
 // Where everything lies in the scratch: indices and constants of units of two panels (of all, or of one for each thread),
-// then records of each thread's strip.
+// then records of each thread's strip, then its clipped weights.
 struct Layout {
     int64_t units, index, unit;                // how many; bytes of the indices of one, and with its constants
     bool pointwise, strips;
-    int64_t strip, records, bytes;             // pixels of a strip; bytes of its records; of everything
+    int64_t strip, records;                    // pixels of a strip; bytes of its records
+    int64_t clipped, one_clipped, bytes;       // where each thread clips a tap's weights; bytes of one; of everything
 
     Layout(const LookupKernel& kernel, const PackedLayer& layer, int threads) {
         const int64_t taps = int64_t{layer.kernel_height} * layer.kernel_width;
@@ -31,7 +32,9 @@ struct Layout {
         const int64_t record = kernel.record(layer.depth);
         strip = std::clamp(STRIP_BYTES / record / LOOKUP_ROWS * LOOKUP_ROWS, LEAST_STRIP, MOST_STRIP);
         records = round_up(strip * record, LINE) + LINE;
-        bytes = strips ? units * unit + threads * records : threads * unit;
+        clipped = round_up(strips ? units * unit + threads * records : threads * unit, LINE);
+        one_clipped = int64_t{layer.depth} * COLUMNS + LINE;
+        bytes = clipped + threads * one_clipped;
     }
 };
 
@@ -40,10 +43,11 @@ class Lookup {
     Lookup(const Context& run, const Conv* conv, const LayerRun& layer, const LookupKernel& kernel)
         : run_(run), layer_(layer), packed_(layer.packed), kernel_(kernel), from_(layer.w.in), window_(layer.w),
           threads_(run.arena.threads.count()), at_(kernel, layer.packed, threads_),
-          weight_shift_(run.program.space.master - kernel.weight_bits),
-          activation_shift_(run.program.space.master - kernel.activation_bits) {
+          range_(layer.packed.input(layer.activation).narrow), weight_shift_(layer.packed.weight_shift(layer.weight)),
+          activation_shift_(range_.s) {
         Tensor& in = window_.in;  // of records: those of 1x1 layers are of output pixels
-        in.data = run.arena.stage.data();
+        const bool staged = in.data == run.arena.stage.data();  // then they go behind what has been
+        in.data = run.arena.stage.data() + (staged ? run.count * in.image : 0);
         if (at_.pointwise) {
             in.height = window_.out.height;
             in.width = window_.out.width;
@@ -66,7 +70,7 @@ class Lookup {
         const int64_t pixels = samples * window_.out.height * window_.out.width;
         run_.arena.threads.each([&](int t) {
             if (at_.strips)
-                for (int64_t u = t; u < at_.units; u += threads_) prepare(u, u);
+                for (int64_t u = t; u < at_.units; u += threads_) prepare(u, u, t);
             else if (at_.pointwise)
                 encode_pixels(split(pixels, t, threads_), nullptr);
             else
@@ -91,16 +95,16 @@ class Lookup {
         const Part part(at_.units >= threads_, at_.units, pixels, t, threads_);
         if (part.rows.first >= part.rows.last) return;
         for (int64_t u = part.panels.first; u < part.panels.last; ++u) {
-            prepare(u, t);
+            prepare(u, t, t);
             blocks(u, t, part.rows, nullptr);
         }
     }
 
     void encode(const uint8_t* in, int64_t step, int64_t count, uint8_t* out) const {
-        const int even = dqt_midpoint(weight_shift_, 0), odd = dqt_midpoint(weight_shift_, 1);
-        const int low = 1 << (run_.program.space.master - 1);  // what made the fields unsigned, in master units
-        kernel_.encode[layer_.narrowed](in, step, count, packed_.depth, run_.program.space.master, activation_shift_,
-                                        even - low, odd - low, out);
+        const int even = packed_.midpoint(layer_.weight, 0), odd = packed_.midpoint(layer_.weight, 1);
+        const int low = 1 << (kernel_.weight_bits - 1 + weight_shift_);  // what made the fields unsigned, in master units
+        kernel_.encode[layer_.narrowed](in, step, count, packed_.depth, range_.n, activation_shift_, even - low, odd - low,
+                                        out);
     }
 
     // Rows of the samples, border and all.
@@ -137,12 +141,25 @@ class Lookup {
         return reinterpret_cast<const int8_t*>(packed_.weight.data()) + packed_.panels[panel].weight;
     }
 
-    // Indices of a unit, and its constants c with what sums start from: (acc + start) * m + c.
-    void prepare(int64_t unit, int64_t slot) const {
+    // Of a panel, to indices that lie `stride` apart; weights of a part of their range are clipped first, tap by tap.
+    void index(int64_t panel, uint8_t* to, int64_t stride, int t) const {
+        const auto taps = static_cast<int>(window_.taps.size());
+        const int8_t* from = weights(panel);
+        if (!packed_.clips(layer_.weight)) return kernel_.index(from, taps, packed_.depth, weight_shift_, to, stride);
+        const int64_t bytes = int64_t{packed_.depth} * COLUMNS, one = kernel_.codes(packed_.depth) * stride;
+        auto* clipped = reinterpret_cast<int8_t*>(run_.arena.scratch.data() + at_.clipped + t * at_.one_clipped);
+        const Clip clip = packed_.clip(layer_.weight);
+        for (int i = 0; i < taps; ++i) {
+            run_.kernels.clips.weights(from + i * bytes, clipped, bytes, clip);
+            kernel_.index(clipped, 1, packed_.depth, weight_shift_, to + i * one, stride);
+        }
+    }
+
+    // Indices of a unit, and its constants c with what sums start from: (acc + start) * m + c; in thread `t`.
+    void prepare(int64_t unit, int64_t slot, int t) const {
         const int64_t first = unit * kernel_.panels, count = panels_of(unit);
         for (int64_t p = 0; p < count; ++p) {
-            kernel_.index(weights(first + p), static_cast<int>(window_.taps.size()), packed_.depth, weight_shift_,
-                          indices(slot) + p * COLUMNS, count * COLUMNS);
+            index(first + p, indices(slot) + p * COLUMNS, count * COLUMNS, t);
             const int64_t at = packed_.panels[first + p].at;
             const Rounding rounding = packed_.rounding(layer_.row, at);
             int64_t* c = constants(slot) + p * COLUMNS;
@@ -209,6 +226,7 @@ class Lookup {
     Window window_;                  // over records
     int threads_;
     Layout at_;
+    Narrow range_;                   // of the activations
     int weight_shift_, activation_shift_;  // from master codes
 };
 

@@ -185,6 +185,18 @@ bool is_depthwise(const Conv& op, const Program& program) {
            program.values[op.out].coded();
 }
 
+// Images of the stage that a layer may need: its narrowed input; and where kernels for few bits cannot narrow a part of the
+// range themselves (InputRange::by_kernels), what they make of that.
+template <class Operator>
+int64_t staged_images(const Operator& op, const Program& program) {
+    const Space& space = program.space;
+    for (size_t i = 0; i < op.input_exponents.size(); ++i) {
+        const int64_t e = op.input_exponents[i];
+        if (e > 0 && (program.values[op.x].zero != 0 || space.widths[i] + e == space.master)) return 2;
+    }
+    return 1;
+}
+
 MemoryPlan make_plan(const Program& program, bool automatic) {
     static std::atomic<uint64_t> made{0};
     MemoryPlan plan;
@@ -216,10 +228,11 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
             const Tensor& x = plan.values[conv->x];
             const int64_t inputs = is_depthwise(*conv, program) ? 1 : round_up(conv->weight.shape[1], 4);
             const int64_t regrouped = conv->groups > 1 ? x.image / x.pixel * inputs * conv->groups + LINE : 0;
-            plan.stage = std::max({plan.stage, x.image, regrouped});
+            plan.stage = std::max({plan.stage, staged_images(*conv, program) * x.image, regrouped});
             plan.taps = std::max(plan.taps, static_cast<size_t>(conv->weight.shape[2] * conv->weight.shape[3]));
         } else if (const auto* linear = std::get_if<Linear>(&op)) {
-            plan.stage = std::max(plan.stage, as_matrix(plan.values[linear->x]).image);
+            const int64_t image = as_matrix(plan.values[linear->x]).image;
+            plan.stage = std::max(plan.stage, staged_images(*linear, program) * image);
             if (plan.values[linear->out].planar)
                 plan.landing = std::max(plan.landing, as_matrix(plan.values[linear->out]).image);
         }

@@ -34,6 +34,7 @@ struct LayerRun {
     Ending end;
     bool narrowed;                   // whether the input's codes have been
     int input_shift, product_bits;   // as of a Block
+    int weight, activation;          // widths
 };
 
 // Walks over the output pixels of the samples of one group, in order, with the addresses that a block needs.

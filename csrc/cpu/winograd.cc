@@ -7,6 +7,7 @@
 namespace dqt {
 namespace {
 
+constexpr int TAPS = 9;
 constexpr int64_t COLUMNS = 64, MOST_PIXELS = 256;  // of a panel; of the samples of a chunk, or one sample
 
 // Transformed weights of all panels that are no larger than this stay in the cache: then each thread takes its tiles in
@@ -20,7 +21,7 @@ constexpr int64_t PART_CHANNELS = 32;  // a part is a multiple of these: kernels
 
 // Where everything lies in the scratch: sums of pixels, transformed weights and their offsets (of all panels, or of a part
 // of one for each thread), transformed input (of each thread's strip, or of a chunk of samples), places of tiles, sums of
-// products. No stride is a power of two.
+// products; weights of a part of their range, clipped, of each thread. No stride is a power of two.
 struct Layout {
     int64_t across, down, tiles, chunk;      // tiles of a row, a column, an image; samples at once
     int64_t depth, part, one_tile;           // channels; those of a part; bytes of a tile's input at one position
@@ -28,7 +29,8 @@ struct Layout {
     int64_t weight_stride, panel;            // bytes of a panel's transformed weights and offsets
     bool strips;
     int64_t strip;                           // tiles
-    int64_t in_stride, one_sum, weights, inputs, one_input, places, one_places, sums, one_sums, bytes;
+    int64_t in_stride, one_sum, weights, inputs, one_input, places, one_places, sums, one_sums, clipped,
+        one_clipped, bytes;
 
     Layout(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, int depth, int64_t panels, int threads)
         : depth(depth) {
@@ -56,7 +58,9 @@ struct Layout {
         one_places = round_up(together * static_cast<int64_t>(sizeof(WinogradTile)), LINE);
         sums = places + threads * one_places;
         one_sums = waiting * one_block;
-        bytes = sums + threads * one_sums;
+        clipped = sums + threads * one_sums;
+        one_clipped = TAPS * part * COLUMNS + LINE;
+        bytes = clipped + threads * one_clipped;
     }
 };
 
@@ -76,8 +80,8 @@ class Winograd {
     Winograd(const Context& run, const WinogradRun& w)
         : run_(run), w_(w), kernel_(w.kernel), threads_(run.arena.threads.count()),
           panels_(static_cast<int64_t>(w.layer.panels.size())),
-          at_(w.kernel, w.in, w.out, w.layer.depth, panels_, threads_), base_(run.arena.scratch.data()), down_(run.program.space.master - w.weight),
-          shift_(run.program.space.master - w.activation) {}
+          at_(w.kernel, w.in, w.out, w.layer.depth, panels_, threads_), base_(run.arena.scratch.data()), range_(w.layer.input(w.activation).narrow), down_(w.layer.weight_shift(w.weight)),
+          shift_(range_.s) {}
 
     void all() {
         const auto& order = run_.arena.order;
@@ -87,7 +91,7 @@ class Winograd {
             run_.arena.threads.each([&](int t) {
                 weigh(split(count * w_.in.rows(), t, threads_));
                 if (!at_.strips) return transform(split(count * at_.tiles, t, threads_), 0, base_ + at_.inputs);
-                for (int64_t p = t; first == 0 && p < panels_; p += threads_) weights(p, p);
+                for (int64_t p = t; first == 0 && p < panels_; p += threads_) weights(p, p, t);
             });
             run_.arena.threads.each([&](int t) { at_.strips ? strips(count, t) : products(count, t); });
         }
@@ -98,13 +102,13 @@ class Winograd {
 
     // What the midpoints of the weights make of pixels, by rows.
     void weigh(Range rows) {
-        const int master = run_.program.space.master, even = dqt_midpoint(down_, 0), odd = dqt_midpoint(down_, 1);
+        const int even = w_.layer.midpoint(w_.weight, 0), odd = w_.layer.midpoint(w_.weight, 1);
         for (int64_t i = rows.first; i < rows.last; ++i) {
             const int64_t y = i % w_.in.rows();
             const uint8_t* in = w_.in.data + samples_[i / w_.in.rows()] * w_.in.image + y * w_.in.row;
             int32_t* to = sums(i / w_.in.rows()) + y * w_.in.columns();
-            if (down_)
-                run_.kernels.winograd->weigh(in, w_.in.pixel, w_.in.columns(), at_.depth, master, shift_, even, odd, to);
+            if (even)
+                run_.kernels.winograd->weigh(in, w_.in.pixel, w_.in.columns(), at_.depth, range_.n, shift_, even, odd, to);
             else
                 std::fill_n(to, w_.in.columns(), 0);
         }
@@ -112,7 +116,7 @@ class Winograd {
 
     // The input of some tiles; tile `origin` goes to `to`.
     void transform(Range tiles, int64_t origin, uint8_t* to) {
-        const int master = run_.program.space.master, height = kernel_.height(), width = kernel_.width();
+        const int height = kernel_.height(), width = kernel_.width();
         const int64_t last_row = w_.in.height + w_.in.bottom - 1, last_column = w_.in.width + w_.in.right - 1;
         Tile tile(at_, tiles.first);
         for (int64_t i = tiles.first; i < tiles.last; ++i, tile.next(at_)) {
@@ -125,7 +129,7 @@ class Winograd {
                 const uint8_t* row = w_.in.at(samples_[tile.sample], std::min(y + p, last_row), 0);
                 for (int q = 0; q < width; ++q) *pixel++ = row + columns[q];
             }
-            kernel_.input(pixels, at_.depth, master, shift_, to + (i - origin) * at_.one_tile, at_.in_stride);
+            kernel_.input(pixels, at_.depth, range_.n, shift_, to + (i - origin) * at_.one_tile, at_.in_stride);
         }
     }
 
@@ -140,11 +144,20 @@ class Winograd {
         return reinterpret_cast<const int8_t*>(w_.layer.weight.data()) + w_.layer.panels[p].weight;
     }
 
-    // Transforms the weights of panel `p`, of the part from channel `first` on.
-    void weights(int64_t p, int64_t slot, int64_t first = 0) {
+    // Transforms the weights of panel `p`, of the part from channel `first` on, in thread `t`.
+    void weights(int64_t p, int64_t slot, int t, int64_t first = 0) {
         const auto depth = static_cast<int>(std::min(at_.part, at_.depth - first));
-        kernel_.weights(packed(p) + first * COLUMNS, at_.depth * COLUMNS, depth, down_, weights_at(slot),
-                        at_.weight_stride, offset_at(slot));
+        const int8_t* from = packed(p) + first * COLUMNS;
+        int64_t tap = at_.depth * COLUMNS;
+        if (w_.layer.clips(w_.weight)) {
+            auto* to = reinterpret_cast<int8_t*>(base_ + at_.clipped + t * at_.one_clipped);
+            const int64_t bytes = depth * COLUMNS;
+            const Clip clip = w_.layer.clip(w_.weight);
+            for (int i = 0; i < TAPS; ++i) run_.kernels.clips.weights(from + i * tap, to + i * bytes, bytes, clip);
+            from = to;
+            tap = bytes;
+        }
+        kernel_.weights(from, tap, depth, down_, weights_at(slot), at_.weight_stride, offset_at(slot));
     }
 
     // This thread's tiles, strip by strip.
@@ -178,7 +191,7 @@ class Winograd {
         const int64_t slot = at_.strips ? p : t, total = tiles.last - tiles.first, blocks = split_up(total, TILES);
         const bool asks = !at_.strips && p + 1 < panels_;
         const int8_t* next = asks ? packed(p + 1) : nullptr;  // a line at each step, as long as there are lines
-        const int8_t* end = asks ? next + 9 * COLUMNS * at_.depth : nullptr;
+        const int8_t* end = asks ? next + TAPS * COLUMNS * at_.depth : nullptr;
         const WinogradBlock common = block_of(w_.layer.panels[p], slot);
         WinogradBlock group[MOST_WAITING];
         for (int64_t begin = 0, made = -1; begin < blocks; begin += at_.waiting) {
@@ -192,7 +205,7 @@ class Winograd {
                 group[k].sums = sums_of(t, k);
             }
             for (int64_t channel = 0; channel < at_.depth; channel += at_.part) {
-                if (!at_.strips && made != channel) weights(p, slot, channel), made = channel;
+                if (!at_.strips && made != channel) weights(p, slot, t, channel), made = channel;
                 for (int64_t k = 0; k < count; ++k) {
                     group[k].depth = static_cast<int>(std::min(at_.part, at_.depth - channel));
                     group[k].begins = channel == 0;
@@ -267,6 +280,7 @@ class Winograd {
     Layout at_;
     uint8_t* base_;
     const int32_t* samples_ = nullptr;
+    Narrow range_;                   // of the activations
     int down_, shift_;               // shifts of the weights and of the activations
 };
 

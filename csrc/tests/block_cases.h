@@ -13,7 +13,7 @@ namespace {
 struct BlockCase {
     int vectors, rows, tap_count, depth, columns, stored;
     bool wide, with_residual;
-    int narrow_out = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));  // where the kernels narrow what they store
+    Narrow narrow_out = random_narrow();  // where the kernels narrow what they store
     NarrowWeights narrow;
     int input_shift = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));
     int ragged = 0;                  // bytes at the end of every segment that are no codes of it: their weights are 0
@@ -77,7 +77,7 @@ struct BlockCase {
                                    narrow.of(weight[(int64_t{t} * depth + k) * 16 * vectors + j], t, k % 4);
                     int64_t y = scale(acc, v * 16, lane);
                     if (!wide && with_residual && j < columns) y = residual_of(y, other[i][j], residual);
-                    if (!wide && narrows) y = nearest(y, 8, narrow_out);
+                    if (!wide && narrows) y = nearest(y, narrow_out.n, narrow_out.s);
                     const auto value = static_cast<int32_t>(j < columns ? y : 0);
                     if (wide) std::memcpy(out[i].data() + GUARD + 4 * j, &value, 4);
                     else out[i][GUARD + j] = static_cast<uint8_t>(value);
@@ -123,16 +123,17 @@ struct BlockCase {
         b.wide = wide;
         b.input_shift = input_shift;
         b.product_bits = __builtin_popcount(narrow.mask & 0xFF) + 8 - input_shift;
-        if (!wide) b.narrow = {8, narrow_out};
+        if (!wide) b.narrow = narrow_out;
         return b;
     }
     std::string name() const {
         char text[240];
         std::snprintf(text, sizeof text,
                       "block of %d vectors, %d rows, %d taps, depth %d, %d columns, %d stored%s%s, shift %d, "
-                      "mask %08x, inputs shifted by %d but the last %d of a tap, narrowed by %d",
+                      "mask %08x, inputs shifted by %d but the last %d of a tap, narrowed to %d bits by %d",
                       vectors, rows, tap_count, depth, columns, stored, wide ? ", wide" : "",
-                      with_residual ? ", residual" : "", scale.shift, narrow.mask, input_shift, ragged, narrow_out);
+                      with_residual ? ", residual" : "", scale.shift, narrow.mask, input_shift, ragged, narrow_out.n,
+                      narrow_out.s);
         return text;
     }
 };
@@ -185,31 +186,33 @@ struct SlicedCase : BlockCase {
 
 // One or two panels of 64 columns at the few bits of a lookup; each row reads the records of as many pixels as there are taps.
 struct LookupCase {
-    int panels, rows, tap_count, depth, n, weight_shift, shift;  // `shift`: of activations
+    int panels, rows, tap_count, depth, n, weight_bits, weight_shift, shift;  // `n`, `shift`: of activations
     bool narrowed, with_residual;
     std::vector<int8_t> weight;                  // [tap][depth][panel][64]
     std::vector<Codes> pixels, other;            // of each row: [tap][depth], [64 * panels]
     std::vector<int> columns, stored;
     std::vector<Scale> scales;
-    int narrow_out = static_cast<int>(std::max<int64_t>(0, pick(-7, 7)));
+    Narrow narrow_out = random_narrow();
     Residual residual = random_residual();
 
     LookupCase(const LookupKernel& k, int panels, int rows)
         : panels(panels), rows(rows), tap_count(one_of({1, 1, 2, 9})), depth(4 * static_cast<int>(pick(2, 60))),
-          n(one_of({std::max(k.weight_bits, k.activation_bits), 4, 8, 8})), weight_shift(n - k.weight_bits),
+          n(one_of({k.activation_bits, 4, 7, 8, 8})), weight_bits(k.weight_bits), weight_shift(integer(0, 8 - weight_bits)),
           shift(n - k.activation_bits), narrowed(chance(50)), with_residual(chance(40)),
-          weight(numbers<int8_t>(int64_t{tap_count} * depth * 64 * panels, -1 << (n - 1), (1 << (n - 1)) - 1)) {
+          weight(numbers<int8_t>(int64_t{tap_count} * depth * 64 * panels, -low(), low() - 1)) {
+        const int most = shift ? 255 : (1 << n) - 1;  // more than n bits are the largest code
         for (int i = 0; i < rows; ++i) {
-            pixels.push_back(numbers<uint8_t>(int64_t{tap_count} * depth, 0, (1 << n) - 1));
+            pixels.push_back(numbers<uint8_t>(int64_t{tap_count} * depth, 0, most));
             for (uint8_t& each : pixels.back()) each = static_cast<uint8_t>(narrowed ? nearest(each, n, shift) : each);
             other.push_back(numbers<uint8_t>(64 * panels, 0, 255));
         }
         for (int p = 0; p < panels; ++p) {
             columns.push_back(p + 1 < panels || chance(50) ? 64 : static_cast<int>(pick(1, 64)));
             stored.push_back(chance(50) ? columns[p] : static_cast<int>(pick(columns[p], 64)));
-            scales.emplace_back(64, int64_t{tap_count} * depth << n, false);
+            scales.emplace_back(64, int64_t{tap_count} * depth << 8, false);
         }
     }
+    int low() const { return 1 << (weight_bits - 1 + weight_shift); }  // of weights, which lie in [-low, low)
     int64_t weight_of(int t, int k, int j) const {
         const int w = weight[(int64_t{t} * depth + k) * 64 * panels + j] >> weight_shift << weight_shift;
         return weight_shift ? w + (1 << (weight_shift - 1)) - k % 2 : w;
@@ -227,13 +230,13 @@ struct LookupCase {
                             acc += nearest(pixels[i][t * depth + k], n, shift) * weight_of(t, k, 64 * p + j);
                     int64_t y = scales[p](acc, at / 16 * 16, at % 16);
                     if (with_residual) y = residual_of(y, other[i][64 * p + j], residual);
-                    out[i][GUARD + 64 * p + j] = static_cast<uint8_t>(j < columns[p] ? nearest(y, 8, narrow_out) : 0);
+                    out[i][GUARD + 64 * p + j] = static_cast<uint8_t>(j < columns[p] ? nearest(y, narrow_out.n, narrow_out.s) : 0);
                 }
         return out;
     }
     std::vector<Codes> got(const LookupKernel& k) const {
         std::vector<Codes> out(rows, Codes(64 * panels + 2 * GUARD, UNTOUCHED)), records(rows);
-        const int record = k.record(depth), middle = weight_shift ? 1 << (weight_shift - 1) : 0, low = 1 << (n - 1);
+        const int record = k.record(depth), middle = weight_shift ? 1 << (weight_shift - 1) : 0;
         std::vector<int64_t> taps;
         for (int t = 0; t < tap_count; ++t) taps.push_back(int64_t{t} * record);
         Codes index(int64_t{tap_count} * k.codes(depth) * 64 * panels);
@@ -248,12 +251,12 @@ struct LookupCase {
             b.ends[p].residual = with_residual ? &residual : nullptr;
             b.ends[p].columns = columns[p];
             b.ends[p].stored = stored[p];
-            b.ends[p].narrow = {8, narrow_out};
+            b.ends[p].narrow = narrow_out;
         }
         for (int i = 0; i < rows; ++i) {
             records[i].resize(int64_t{tap_count} * record);
-            k.encode[narrowed](pixels[i].data(), depth, tap_count, depth, n, shift, middle - low,
-                               middle - (weight_shift ? 1 : 0) - low, records[i].data());
+            k.encode[narrowed](pixels[i].data(), depth, tap_count, depth, n, shift, middle - low(),
+                               middle - (weight_shift ? 1 : 0) - low(), records[i].data());
             b.ends[0].in[i] = records[i].data();
             for (int p = 0; p < panels; ++p) {
                 b.ends[p].out[i] = out[i].data() + GUARD + 64 * p;

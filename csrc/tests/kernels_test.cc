@@ -98,7 +98,7 @@ void test_depthwise(const Kernels& k, int cases) {
         Codes got(count * pixel + 2 * GUARD, UNTOUCHED), expected = got;
         DepthwiseRow d{in.data(), got.data() + GUARD, in_row, dilation * pixel, stride * pixel, pixel, channels, count,
                        height, width, weight.data(), narrow.mask, {narrow.middle[0], narrow.middle[1]}, start.data(),
-                       scale.rounding(), {8, static_cast<int>(std::max<int64_t>(0, pick(-7, 7)))}};
+                       scale.rounding(), random_narrow()};
         k.depthwise(d);
         for (int p = 0; p < count; ++p)
             for (int at = 0; at < blocks * 64; ++at) {
@@ -112,7 +112,7 @@ void test_depthwise(const Kernels& k, int cases) {
                         acc += w * in[i * in_row + (p * stride + j * dilation) * pixel + channel];
                     }
                 int64_t y = channel < channels ? scale(acc, at / 16 * 16, lane) : 0;
-                if (k.narrows) y = nearest(y, 8, d.narrow.s);
+                if (k.narrows) y = nearest(y, d.narrow.n, d.narrow.s);
                 expected[GUARD + p * pixel + channel] = static_cast<uint8_t>(y);
             }
         equal(k, "depthwise " + std::to_string(height) + "x" + std::to_string(width) + ", " + std::to_string(channels) +
@@ -135,7 +135,7 @@ void test_narrow(const Kernels& k) {
         for (int s = 0; s < n; ++s)
             for (const int64_t count : {int64_t{0}, pick(1, 63), int64_t{64}, pick(65, 400)}) {
                 Codes in(count);
-                for (int64_t i = 0; i < count; ++i) in[i] = static_cast<uint8_t>(i & ((1 << n) - 1));
+                for (int64_t i = 0; i < count; ++i) in[i] = static_cast<uint8_t>(i);  // more than n bits are the largest code
                 const auto expected = [&](int64_t i) { return nearest(in[i], n, s); };
                 const std::string what = "narrow " + std::to_string(n) + " bits by " + std::to_string(s);
                 test_codes(k, what, count, [&](uint8_t* out) { k.narrow(in.data(), out, count, n, s); }, expected);
@@ -144,6 +144,20 @@ void test_narrow(const Kernels& k) {
                     k.narrow(out, out, count, n, s);
                 }, expected);
             }
+}
+
+// Of signed and of unsigned bytes.
+template <class T>
+void test_clip(const Kernels& k, void (*kernel)(const T*, T*, int64_t, const Clip&), int cases) {
+    constexpr int LEAST = std::numeric_limits<T>::min(), MOST = std::numeric_limits<T>::max();
+    for (int n = 0; n < cases * 10; ++n) {
+        const int64_t count = pick(0, 300);
+        const auto in = numbers<T>(count, LEAST, MOST);
+        const int lo = integer(LEAST, MOST), mask = 0xFF << integer(0, 7) & 0xFF;
+        const Clip c{lo, integer(lo, MOST), integer(-128, 128), mask};
+        test_codes(k, "clip", count, [&](uint8_t* out) { kernel(in.data(), reinterpret_cast<T*>(out), count, c); },
+                   [&](int64_t i) { return (std::clamp<int>(in[i], c.lo, c.hi) + c.add) & c.mask; });
+    }
 }
 
 void test_elements(const Kernels& k, int cases) {
@@ -282,6 +296,8 @@ void test(const Kernels& k, int cases) {
     for (const LookupKernel& lookup : k.lookups) test_lookup(k, lookup, cases);
     test_depthwise(k, cases);
     test_narrow(k);
+    test_clip(k, k.clips.weights, cases);
+    test_clip(k, k.clips.codes, cases);
     test_elements(k, cases);
     test_maximum(k, cases);
     test_integers(k, cases);

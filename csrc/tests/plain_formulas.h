@@ -64,6 +64,12 @@ void equal(const Kernels& k, const std::string& what, const Codes& got, const Co
         if (got[i] != expected[i]) fail(k, what, static_cast<int64_t>(i), got[i], expected[i]);
 }
 
+// How codes are stored: as they are, or T_b of n bits, which are often fewer than those of the codes.
+Narrow random_narrow() {
+    const int s = std::max(0, integer(-7, 7));
+    return {s == 0 || chance(50) ? 8 : integer(s + 1, 8), s};
+}
+
 // How weights are narrowed: mask, the two middles, and T_b of lane l at a tap of either parity.
 struct NarrowWeights {
     uint32_t mask = 0xFFFFFFFF, middle[2] = {};

@@ -95,6 +95,7 @@ constexpr Kernels make() {
     Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, &WINOGRAD, true,
               nullptr, LOOKUPS, {0.001335, 0.03572, 0.2635}, {0.009, 0.006, 0.26}};
     k.integers = integer_kernels();
+    k.clips = clip_kernels();
     k.rows = row_kernels(PRODUCTS);
     k.rows.softmax[1][0] = softmax_vectors<Lanes8>;
     k.pair = pair;

@@ -174,6 +174,7 @@ constexpr Kernels make() {
     Kernels k{"avx512vnni", {}, {}, depthwise_avx512, narrow, add, table, quantize, usable, maximum,
               &winograd_avx512, true, &sliced_avx512, lookups_avx512, {0.0003631, 0.01092, 0.06109}};
     k.integers = integer_kernels();
+    k.clips = clip_kernels();
     k.rows = row_kernels(PRODUCTS);
     k.rows.softmax[1][0] = softmax_vectors<Lanes16>;
     fill_blocks<12, 12, 6>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, ROWS, NARROWED>; });

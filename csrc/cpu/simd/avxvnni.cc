@@ -99,6 +99,7 @@ constexpr Kernels make() {
     Kernels k{NAME, {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true,
               nullptr, {}, {}};
     k.integers = integer_kernels();
+    k.clips = clip_kernels();
     k.rows = row_kernels(DOTS);
     k.rows.softmax[1][0] = softmax_vectors<Lanes8>;
     fill_blocks<2 * ROWS>(k, []<int V, bool NARROWED, int COUNT>() -> BlockKernel { return block<V, NARROWED, COUNT>; });

@@ -286,6 +286,7 @@ constexpr ProductForm PRODUCTS[] = {{16, true, false, products<Four, 4, 4>, OFFS
 constexpr Kernels make(const char* name, bool (*usable)()) {
     Kernels k{name, {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true};
     k.integers = integer_kernels();
+    k.clips = clip_kernels();
     k.rows = row_kernels(PRODUCTS);
     fill_blocks<12>(k, []<int V, bool, int ROWS>() -> BlockKernel { return block<V, ROWS>; });
     return k;

@@ -82,6 +82,18 @@ constexpr void fill_blocks(Kernels& k, const Of& of) {
 }
 
 // Loops that the compiler makes vectors of.
+template <class T>
+void clip(const T* in, T* out, int64_t count, const Clip& c) {
+    const T lo = static_cast<T>(c.lo), hi = static_cast<T>(c.hi);
+    const auto add = static_cast<uint8_t>(c.add), mask = static_cast<uint8_t>(c.mask);
+    for (int64_t i = 0; i < count; ++i) {
+        const T above = in[i] < lo ? lo : in[i], x = above > hi ? hi : above;
+        out[i] = static_cast<T>((static_cast<uint8_t>(x) + add) & mask);
+    }
+}
+
+constexpr ClipKernels clip_kernels() { return {clip<int8_t>, clip<uint8_t>}; }
+
 template <class A, class B, class Out>
 void add_integers(const void* a, const void* b, void* out, int64_t count, const Residual& k) {
     const auto* __restrict p = static_cast<const A*>(a);

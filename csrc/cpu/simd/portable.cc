@@ -103,6 +103,7 @@ bool usable() { return true; }
 constexpr Kernels make() {
     Kernels k{"portable", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum};
     k.integers = integer_kernels();
+    k.clips = clip_kernels();
     k.rows = row_kernels();
     fill_blocks<4>(k, []<int V, bool, int ROWS>() -> BlockKernel { return block<V, ROWS>; });
     return k;

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import dqt
-from bench.networks import images
+from bench.networks import IMAGES, images
 from bench.peers.text import paragraphs
 from bench.transformers_onnx import quantized
 from bench.untrained import coral_mobilenet, pixels
@@ -28,7 +28,7 @@ from dqt.train.data import load
 from dqt.train.recipe import ModelPart
 
 WIDTHS, BATCHES = (8, 6, 4, 3, 2), (1, 8)
-KNOWN, ASKED, LENGTH = 8, 48, 128
+KNOWN, ASKED, LENGTH = 4, 44, 128
 """Samples that calibrate; samples whose answers are compared; tokens of a text."""
 OWN, TOOLS = ("program",), ("whole", "products", "dynamic")
 """Forms as ONNX: the program's own integers; what ONNX Runtime's tools make of the float network."""
@@ -58,11 +58,16 @@ class Case:
     vector: bool = False
 
 
+def smooth(side: int) -> torch.Tensor:
+    """Smooth noise in place of pictures."""
+    return torch.cat([images(side, seed) for seed in range(-(-(KNOWN + ASKED) // IMAGES))])
+
+
 def pictures(place: Place) -> torch.Tensor:
     """ImageNet's samples in [-1, 1], the same in every run; smooth noise where there are none."""
     files = sorted((place.data / "imagenet-samples").rglob("*.jpg")) if place.data else []
     if not files:
-        return torch.cat([images(224, seed) for seed in range((KNOWN + ASKED) // 4)])
+        return smooth(224)
     chosen = np.random.default_rng(0).permutation(len(files))[: KNOWN + ASKED]
     return torch.stack([pixels(files[i]) for i in chosen])
 
@@ -89,7 +94,7 @@ def _cifar(place: Place) -> Case:
     model = float_model(ModelPart(factory="dqt.train.models:resnet20", **options))
     batches = place.data / "cifar-10-batches-bin" if place.data else None
     known = batches is not None and batches.exists()
-    x = load(f"cifar10={batches}").test.inputs(slice(0, KNOWN + 10 * ASKED)) if known else images(32)
+    x = load(f"cifar10={batches}").test.inputs(slice(0, KNOWN + 10 * ASKED)) if known else smooth(32)
     return Case(model, x, trained=bool(weights))
 
 

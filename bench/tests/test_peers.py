@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import dqt
 from bench.pages import peers as page
-from bench.peers import agreement, engines
+from bench.peers import agreement, engines, networks, times
 from bench.peers.checks import checks
 from bench.peers.saturation import beyond, saturating
 from bench.peers.times import turns
@@ -99,6 +101,42 @@ def test_a_fixed_number_of_rounds() -> None:
     order: list[str] = []
     found = turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 0.0, lambda: 0.0, 2)
     assert {label: len(values) for label, values in found.items()} == {"a": 2, "b": 2}
+
+
+class Gate(torch.nn.Module):
+    """A convolution and a hard swish, which has no counterpart in the program's own QDQ form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.last(torch.nn.functional.hardswish(self.conv(x)).mean((2, 3)))
+        return y
+
+
+def test_a_network_is_kept_timed_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("onnxruntime", "onnx", "onnxscript"):
+        pytest.importorskip(package)
+    samples = torch.randn(12, 3, 8, 8)
+    made = {"gate": ("Gate", lambda _: networks.Case(Gate(), samples, trained=False))}
+    monkeypatch.setattr(networks, "NETWORKS", made)
+    kept = networks.files("gate", networks.Place(tmp_path, None, None))
+    assert kept.inputs(100).shape == (12 - networks.KNOWN, 3, 8, 8)
+    monkeypatch.setattr(times, "contestants", only_onnxruntime(times.contestants))
+    found = times.measured(kept, 8, 0.0, "processor", 1)
+    assert {"8", "6", "4", "3", "2", engines.ONNXRUNTIME, engines.EXACT} == set(found["ms"])
+    monkeypatch.setattr(agreement, "contestants", times.contestants)
+    same = agreement.measured(kept, found["forms"])
+    assert same["dqt equals the interpreter"]
+    assert same[engines.EXACT]["same"] > 0.8
+
+
+def only_onnxruntime(contestants: Any) -> Any:
+    def some(kept: networks.Files, batch: int) -> Any:
+        return {each: bind for each, bind in contestants(kept, batch).items() if "ONNX" in each[0]}
+
+    return some
 
 
 def test_the_graph_as_written_and_the_exact_form_agree(tmp_path: Any) -> None:

@@ -83,7 +83,7 @@ struct Estimate {
 
 // What a run did, by instruction of the program.
 struct Trace {
-    std::vector<double> seconds;                  // 0 where it did not run, or another instruction did its work
+    std::vector<double> seconds;                  // of one thread alone: on the processor; 0 where it did not run itself
     std::vector<const char*> kernels;             // of a layer that ran, otherwise null; "several" of groups of samples
     std::vector<std::vector<Estimate>> estimates;  // of the kernels that a layer chose among
 

@@ -226,7 +226,7 @@ class Runtime:
         return np.ones(len(widths), dtype=np.int8) if passes is None else passes
 
     def profile(self, x: Any, plan: PlanLike = None) -> list[float]:
-        """Seconds of each instruction of the program in one run; 0 where it did not run, or another did its work.
+        """Seconds of each instruction in one run (with one thread, of processor); 0 where it did not run itself.
 
         Raises:
             PlanError: as a call; or the plan is a cascade, which is several runs.

@@ -6,7 +6,7 @@
 
 Each row is written when it is measured, so that an interrupted run goes on with the same command. All contestants of a
 row run on one core in turns, and a ratio compares times of one round. Networks have trained weights where ``--weights``
-or an installed package brings them, otherwise random ones. A program whose instructions all have a counterpart is given
-to the others as the same integers (QDQ form, tflite); of the other networks they get the float model as ONNX Runtime's
-own tools quantize it, and the fastest of its forms counts.
+or an installed package brings them, otherwise random ones. A program is given to the others as the same integers (QDQ
+form, tflite). Where LiteRT has no form of it (hard swish, attention), the others also get the float model as ONNX
+Runtime's own tools quantize it, and the fastest of all forms counts.
 """

@@ -104,7 +104,7 @@ def test_a_fixed_number_of_rounds() -> None:
 
 
 class Gate(torch.nn.Module):
-    """A convolution and a hard swish, which has no counterpart in the program's own QDQ form."""
+    """A convolution and a hard swish, of which LiteRT gets no form."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,6 +115,7 @@ class Gate(torch.nn.Module):
         return y
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")  # torch.onnx
 def test_a_network_is_kept_timed_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("onnxruntime", "onnx", "onnxscript"):
         pytest.importorskip(package)

@@ -1,81 +1,117 @@
 """Networks without training: accuracy, or agreement with the float network, by width and by method of calibration.
 
 CIFAR-10 ResNets, calibrated on training images, are judged on test images that no constant of the library was chosen
-on. MobileNetV2 is judged by its agreement with the float network, because the samples of ImageNet may be training
-images. The engine computes; it has the integers of ``dqt.interpret``.
+on. Networks of ImageNet are judged by their agreement with the float network, because the samples may be training
+images. ``int8`` compares 8 bits with plain int8 quantization of the same network (:mod:`bench.plain`). The engine
+computes; it has the integers of ``dqt.interpret``.
 
-    python -m bench.untrained --data DIR [resnet20] [mobilenet_v2] [resnet56]
+    python -m bench.untrained --data DIR --shared DIR [resnet20] [resnet56] [mobilenet_v2] [efficientnet_lite0] [int8]
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import dqt
+from bench import imagenet
 from bench.common import CIFAR10, RESULTS, Check, parser, write
-from dqt.testing.zoo import torchvision
+from bench.networks import images
+from bench.plain import plain_int8
+from dqt.testing.networks import unsettle
+from dqt.testing.zoo import timm, torchvision
 from dqt.train.build import float_model
 from dqt.train.data import load
-from dqt.train.models import resnet20, resnet56
 from dqt.train.recipe import ModelPart
 
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
-METHODS, IMAGES, BATCH = ("best", "fast"), 256, 128
+METHODS, IMAGES, BATCH = ("fast", "best"), 512, 128
 SKIPPED, JUDGED = 1000, 3000
-"""Test images at the beginning that a constant of the adaptive rounding was chosen on; how many after them judge."""
-SAMPLES, SAMPLE_BATCH = 100, 25
+"""Test images at the beginning that constants of the library were chosen on; how many after them judge."""
+SAMPLE_BATCH = 25
 BELOW_FLOAT = {4: 0.5, 3: 2.5}
 AT_2_BITS = 80.0
-AGREE = {8: 97.0, 6: 92.0, 5: 80.0}
-FACTORIES = {"resnet20": resnet20, "resnet56": resnet56}
+AGREE = {
+    "mobilenet_v2": {"8": 97.0, "6": 92.0, "5": 80.0},
+    "efficientnet_lite0": {"8": 95.0, "6": 90.0, "weights 4, activations 8": 85.0},
+}
+RANDOM = {"resnet18": 224, "mobilenet_v2": 224, "efficientnet_b0": 224, "convnext_tiny": 224, "vit_tiny": 224}
+SEEDS, FEW = (0, 1), 16
 
 
 def main() -> None:
     """Measure the networks that are named, and write the record after each: it keeps the others."""
     options = parser(__doc__, data=True)
-    options.add_argument("networks", nargs="*", default=["resnet20", "mobilenet_v2", "resnet56"])
+    names = ["resnet20", "resnet56", *AGREE, "int8"]
+    options.add_argument("networks", nargs="*", default=names, choices=[*names, []])
+    options.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    options.add_argument("--threads", type=int, default=1, help="of calibration; the time is that of all together")
     options.add_argument("--shared", type=Path, required=True, help="folder of the float weights")
     arguments = options.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     path = RESULTS / "untrained.json"
-    settings = {"batch": BATCH, "skipped": SKIPPED, "threads": 1}
+    settings = {"batch": BATCH, "skipped": SKIPPED, "threads": arguments.threads, "ranges": "per_width"}
     for name in arguments.networks:
         found = measured(name, arguments)
         results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
-        results[name] = found
-        write("untrained", settings=settings, results=results, checks=checks(results))
+        results[name] = results.get(name, {}) | found
+        write("untrained", settings=settings, results=results, checks=checks(results), path=path)
 
 
 def measured(name: str, arguments: Any) -> dict[str, Any]:
-    """One network."""
-    if name == "mobilenet_v2":
-        return mobilenet(arguments.data, arguments.shared)
-    return cifar(name, arguments.data, arguments.shared)
+    """One network, or the comparison with plain int8."""
+    if name == "int8":
+        return dict(compared(arguments))
+    if name in AGREE:
+        return agreement(name, arguments)
+    return cifar(name, arguments)
 
 
-def cifar(name: str, data: Path, shared: Path) -> dict[str, Any]:
+# accuracy
+
+
+def cifar(name: str, arguments: Any) -> dict[str, Any]:
     """Top-1 in percent, by method."""
-    splits = load(f"cifar10={data / CIFAR10}")
-    weights = str(shared / f"cifar10-{name}.safetensors")
-    model = float_model(ModelPart(factory=f"dqt.train.models:{name}", weights=weights)).eval()
+    model, train, test = cifar_network(name, arguments)
     judged = slice(SKIPPED, SKIPPED + JUDGED)
-    x, labels = splits.test.inputs(judged), splits.test.labels[judged]
+    x, labels = test.inputs(judged), test.labels[judged]
     found: dict[str, Any] = {"float": percent(outputs(lambda part: model(part).numpy(), x) == labels), "judged": len(x)}
-    found["images"], parts = IMAGES, torch.split(splits.train.inputs(slice(0, IMAGES)), BATCH)
-    for method in METHODS:
+    found["images"], parts = IMAGES, torch.split(train.inputs(slice(0, IMAGES)), BATCH)
+    for method in arguments.methods:
         found[method] = calibrated(model, parts, method, x, labels)
     return found
+
+
+def cifar_network(name: str, arguments: Any) -> tuple[nn.Module, Any, Any]:
+    """A ResNet in evaluation mode, training and test images."""
+    splits = load(f"cifar10={arguments.data / CIFAR10}")
+    weights = str(arguments.shared / f"cifar10-{name}.safetensors")
+    model = float_model(ModelPart(factory=f"dqt.train.models:{name}", weights=weights)).eval()
+    return model, splits.train, splits.test
+
+
+def agreement(name: str, arguments: Any) -> dict[str, Any]:
+    """Agreement with the float network on samples that did not calibrate, in percent, by method."""
+    x, model = imagenet.samples(arguments.data), imagenet_network(name, arguments)
+    answers = outputs(lambda part: model(part).numpy(), x)
+    parts, rest = torch.split(x[: imagenet.SAMPLES], SAMPLE_BATCH), slice(imagenet.SAMPLES, None)
+    found: dict[str, Any] = {"judged": len(x[rest]), "images": imagenet.SAMPLES}
+    for method in arguments.methods:
+        found[method] = calibrated(model, parts, method, x[rest], answers[rest])
+    return found
+
+
+def imagenet_network(name: str, arguments: Any) -> nn.Module:
+    """One with true weights."""
+    return imagenet.mobilenet_v2(arguments.shared) if name == "mobilenet_v2" else imagenet.efficientnet_lite0()
 
 
 def calibrated(model: nn.Module, parts: Any, method: Any, x: Tensor, expected: Tensor) -> dict[str, Any]:
@@ -85,19 +121,25 @@ def calibrated(model: nn.Module, parts: Any, method: Any, x: Tensor, expected: T
     dqt.calibrate(net, parts, method=method, ranges="per_width")
     seconds = round(time.process_time() - start, 1)
     run = dqt.Runtime(dqt.lower(net), threads=1)
-    right = {str(b): percent(outputs(partial(_served, run, b), x) == expected) for b in WIDTHS}
+    plans: dict[str, Any] = {str(b): b for b in WIDTHS} | {"weights 4, activations 8": mixed(net)}
+    right = {label: percent(outputs(partial(_served, run, plan), x) == expected) for label, plan in plans.items()}
     print(f"{method}: {right}, {seconds} s", flush=True)
     return {"right": right, "seconds": seconds}
 
 
-def _served(run: dqt.Runtime, b: int, x: Tensor) -> Any:
-    return run(x.numpy(), b)
+def mixed(net: Any) -> dict[str, tuple[int, int]]:
+    """Weights of 4 bits and activations of 8; first and last layer as in any plan of one width."""
+    return {layer.name: (net.space.edge_width,) * 2 if layer.edge else (4, 8) for layer in net.space.layers}
+
+
+def _served(run: dqt.Runtime, plan: Any, x: Tensor) -> Any:
+    return run(x.numpy(), plan)
 
 
 @torch.no_grad()
 def outputs(run: Callable[[Tensor], Any], x: Tensor) -> Tensor:
     """Answers of ``run``, int64 ``[N]``."""
-    return torch.from_numpy(np.concatenate([np.argmax(run(part), 1) for part in torch.split(x, 100)]))
+    return torch.from_numpy(np.concatenate([np.argmax(run(part), 1) for part in torch.split(x, 50)]))
 
 
 def percent(right: Tensor) -> float:
@@ -105,79 +147,76 @@ def percent(right: Tensor) -> float:
     return round(100 * float(right.double().mean()), 2)
 
 
-def mobilenet(data: Path, shared: Path) -> dict[str, Any]:
-    """Agreement with the float network on samples that did not calibrate, in percent."""
-    files = sorted((data / "imagenet-samples").rglob("*.jpg"))
-    order = np.random.default_rng(0).permutation(len(files))
-    x = torch.stack([pixels(files[i]) for i in order])
-    model = coral_mobilenet(shared)
-    answers = outputs(lambda part: model(part).numpy(), x)
-    parts = torch.split(x[:SAMPLES], SAMPLE_BATCH)
-    found = calibrated(model, parts, "fast", x[SAMPLES:], answers[SAMPLES:])
-    return {"judged": len(x) - SAMPLES, "images": SAMPLES, "fast": found}
+# beside plain int8
 
 
-def pixels(path: Path) -> Tensor:
-    """The middle 224 x 224 of a sample of 256 x 256, in [-1, 1], float32 ``[3, 224, 224]``."""
-    with Image.open(path) as image:
-        cut = image.convert("RGB").crop((16, 16, 240, 240))
-    return torch.from_numpy(np.asarray(cut).copy()).permute(2, 0, 1).float() / 127.5 - 1
+def compared(arguments: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Mean cosine with the float network's outputs at 8 bits, ours and plain: network -> both, by seed."""
+    for name, side in RANDOM.items():
+        yield f"{name}, random", {"cosines": [beside(*random_network(name, side, seed)) for seed in SEEDS]}
+    model, train, test = cifar_network("resnet20", arguments)
+    parts = torch.split(train.inputs(slice(256)), BATCH)
+    yield "resnet20", {"cosines": [beside(model, parts, test.inputs(slice(SKIPPED, SKIPPED + 500)))]}
+    x = imagenet.samples(arguments.data)
+    for name in AGREE:
+        parts = torch.split(x[: imagenet.SAMPLES], SAMPLE_BATCH)
+        judged = x[imagenet.SAMPLES : 2 * imagenet.SAMPLES]
+        yield name, {"cosines": [beside(imagenet_network(name, arguments), parts, judged)]}
 
 
-def coral_mobilenet(shared: Path) -> nn.Module:
-    """MobileNetV2 with folded norms and TensorFlow's padding, in evaluation mode."""
-    model: nn.Module = torchvision().models.MobileNetV2(norm_layer=nn.Identity)
-    for name, module in list(model.named_modules()):
-        if not isinstance(module, nn.Conv2d):
-            continue
-        parent, leaf = model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2]
-        halves = module.stride == (2, 2)
-        own = nn.Conv2d(
-            module.in_channels, module.out_channels, module.kernel_size, module.stride,  # type: ignore[arg-type]
-            0 if halves else module.padding, module.dilation, module.groups,  # type: ignore[arg-type]
-        )  # fmt: skip
-        setattr(parent, leaf, SamePadded(own) if halves else own)
-    state = load_file(shared / "imagenet-mobilenetv2-ptqdeq.safetensors")
-    strided = {f"{name}.": f"{name}.conv." for name, each in model.named_modules() if isinstance(each, SamePadded)}
-    model.load_state_dict({_inside(key, strided): value for key, value in state.items()})
-    return model.eval()
+def random_network(name: str, side: int, seed: int) -> tuple[nn.Module, list[Tensor], Tensor]:
+    """A network of random weights in evaluation mode, a few pictures that calibrate it, and others that judge."""
+    torch.manual_seed(seed)
+    if name == "vit_tiny":
+        model: nn.Module = timm().create_model("vit_tiny_patch16_224", pretrained=False)
+    else:
+        model = torchvision().models.get_model(name, weights=None)
+    unsettle(model.eval())
+    x = torch.cat([images(side, seed=i) for i in range(8)])
+    return model, [x[:FEW]], x[FEW:]
 
 
-def _inside(key: str, prefixes: dict[str, str]) -> str:
-    """The name of a tensor, in its new place where its module has one."""
-    path, dot, leaf = key.rpartition(".")
-    return prefixes.get(path + dot, path + dot) + leaf
+def beside(model: nn.Module, parts: Any, x: Tensor) -> dict[str, float]:
+    """Cosines of ``{"ours": ..., "plain": ...}``."""
+    net = dqt.prepare(model, x[:2]).eval()
+    plain = plain_int8(net, parts)
+    run = dqt.Runtime(dqt.lower(dqt.calibrate(net, parts, ranges="per_width")), threads=1)
+    found = {"ours": cosine(model, lambda part: torch.from_numpy(run(part.numpy(), 8)), x)}
+    found["plain"] = cosine(model, plain, x)
+    print(found, flush=True)
+    return found
 
 
-class SamePadded(nn.Module):
-    """A strided convolution with a row and a column of zeros at the end."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.conv = conv
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]``."""
-        y: Tensor = self.conv(nn.functional.pad(x, (0, 1, 0, 1)))
-        return y
+@torch.no_grad()
+def cosine(model: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    """Of the outputs, the mean over samples."""
+    each = [nn.functional.cosine_similarity(model(part), run(part)) for part in torch.split(x, 25)]
+    return round(float(torch.cat(each).mean()), 5)
 
 
 def checks(results: dict[str, Any]) -> list[Check]:
     """The targets of the networks that are there."""
     made = []
-    for name in FACTORIES:
-        if name not in results:
-            continue
-        right, reference = results[name]["best"]["right"], results[name]["float"]
-        for b, points in BELOW_FLOAT.items():
-            made.append(
-                Check(f"{name}: points below float at {b} bits", round(reference - right[str(b)], 2), "<=", points)
-            )
-        made.append(Check(f"{name}: top-1 at 2 bits", right["2"], ">=", AT_2_BITS))
-    if "mobilenet_v2" in results:
-        right = results["mobilenet_v2"]["fast"]["right"]
-        made += [Check(f"MobileNetV2: agreement at {b} bits", right[str(b)], ">=", least) for b, least in AGREE.items()]
+    for name in ("resnet20", "resnet56"):
+        if name in results:
+            right, reference = _judged(results[name]), results[name]["float"]
+            below = {b: round(reference - right[str(b)], 2) for b in BELOW_FLOAT}
+            made += [Check(f"{name}: points below float at {b} bits", below[b], "<=", BELOW_FLOAT[b]) for b in below]
+            made.append(Check(f"{name}: top-1 at 2 bits", right["2"], ">=", AT_2_BITS))
+    for name, targets in AGREE.items():
+        if name in results:
+            right = _judged(results[name])
+            made += [Check(f"{name}: agreement, {b}", right[b], ">=", least) for b, least in targets.items()]
+    for name, row in results.get("int8", {}).items():
+        gains = [each["ours"] - each["plain"] for each in row["cosines"]]
+        made.append(Check(f"{name}: cosine at 8 bits, least gain over plain int8", round(min(gains), 5), ">=", 0))
     return made
+
+
+def _judged(row: dict[str, Any]) -> dict[str, float]:
+    """What the targets are for: the best method that was measured."""
+    found: dict[str, float] = row["best" if "best" in row else "fast"]["right"]
+    return found
 
 
 if __name__ == "__main__":

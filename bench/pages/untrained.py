@@ -8,56 +8,56 @@ from typing import Any
 from bench.common import RESULTS, processor_name
 from bench.markdown import table
 
-NAMES = {"resnet20": "ResNet-20", "resnet56": "ResNet-56", "mobilenet_v2": "MobileNetV2, agreement"}
+ACCURACY = {"resnet20": "ResNet-20", "resnet56": "ResNet-56"}
+AGREEMENT = {"mobilenet_v2": "MobileNetV2", "efficientnet_lite0": "EfficientNet-Lite0"}
 METHODS = ("fast", "best")
+_RELATION = {"<=": "at most", ">=": "at least"}
 
 
 def blocks() -> dict[str, str]:
     """Name of each block of the page -> its content."""
-    return {"untrained": untrained()}
-
-
-def untrained() -> str:
-    """The results of ``bench/untrained.py`` and its targets as Markdown, with where they were measured."""
     document = json.loads((RESULTS / "untrained.json").read_text())
+    return {"untrained": untrained(document)}
+
+
+def untrained(document: dict[str, Any]) -> str:
+    """The accuracies of ``bench/untrained.py`` and its targets as Markdown, with where they were measured."""
     results, machine = document["results"], document["machine"]
-    lines = []
-    for name, title in NAMES.items():
-        for method in (each for each in METHODS if each in results.get(name, {})):
-            found = results[name][method]
-            accuracy = f"{results[name]['float']:.2f}" if "float" in results[name] else ""
-            right = (f"{value:.2f}" for value in found["right"].values())
-            lines.append((title, method, accuracy, *right, f"{found['seconds']:.0f} s"))
-    widths = next(iter(results.values()))["fast"]["right"]
-    text = table(("network", "method", "float", *(f"{b} bits" for b in widths), "time"), lines)
-    targets = [
-        (each["what"], f"{_RELATION[each['relation']]} {each['target']:g}", f"{each['value']:.2f}", _said(each["met"]))
-        for each in document["targets"]
+    there = [name for name in {**ACCURACY, **AGREEMENT} if name in results]
+    lines = [_line(name, method, results[name]) for name in there for method in METHODS if method in results[name]]
+    heads = [_head(label) for label in results[there[0]][METHODS[0]]["right"]]
+    where = [_judged(name, results[name]) for name in there]
+    time = f"The time is that of one core ({processor_name(machine)}, {machine['date']})."
+    text = table(("network", "method", "float", *heads, "time"), lines)
+    return f"{text}\n{' '.join(where)} {time}\n\n{_targets(document['targets'])}"
+
+
+def _head(label: str) -> str:
+    return f"{label} bits" if label.isdigit() else label
+
+
+def _line(name: str, method: str, results: dict[str, Any]) -> tuple[str, ...]:
+    found, reference = results[method], f"{results['float']:.2f}" if "float" in results else ""
+    right = (f"{value:.2f}" for value in found["right"].values())
+    title = {**ACCURACY, **AGREEMENT}[name]
+    return (title, method, reference, *right, f"{found['seconds']:.0f} s")
+
+
+def _judged(name: str, results: dict[str, Any]) -> str:
+    """What was judged of a network."""
+    if name in ACCURACY:
+        on = f"right answers of the integer program, in percent, on {results['judged']:,} test images of CIFAR-10"
+        return f"{ACCURACY[name]}: {on}, after calibration on {results['images']:,} training images."
+    on = f"answers that are the float network's, in percent, on {results['judged']} samples of ImageNet"
+    return f"{AGREEMENT[name]}: {on}, after calibration on {results['images']} others."
+
+
+def _targets(targets: list[dict[str, Any]]) -> str:
+    lines = [
+        (each["what"], f"{_RELATION[each['relation']]} {each['target']:g}", f"{each['value']:.5g}", _said(each["met"]))
+        for each in targets
     ]
-    where = (
-        "Of the ResNets: answers of the integer program that are right, in percent, on "
-        f"{_each(results, 'judged', 'test images')} of CIFAR-10, after calibration on "
-        f"{_each(results, 'images', 'training images')}.{_samples(results)} The time is that of one core "
-        f"({processor_name(machine)}, {machine['date']})."
-    )
-    return f"{text}\n{where}\n\n" + table(("what", "target", "found", ""), targets)
-
-
-def _each(results: dict[str, Any], key: str, what: str) -> str:
-    """A number that the ResNets share."""
-    (number,) = {found[key] for name, found in results.items() if name != "mobilenet_v2"}
-    return f"{number:,} {what}"
-
-
-def _samples(results: dict[str, Any]) -> str:
-    """What was judged of MobileNetV2, if it was measured."""
-    found = results.get("mobilenet_v2")
-    if found is None:
-        return ""
-    return f" Of MobileNetV2: those that are the float network's, on {found['judged']} samples of ImageNet."
-
-
-_RELATION = {"<=": "at most", ">=": "at least"}
+    return table(("what", "target", "found", ""), lines)
 
 
 def _said(met: bool) -> str:

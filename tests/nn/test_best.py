@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dqt.arith import nested
 from dqt.lower.emit import lower
+from dqt.nn import refine
 from dqt.nn.adaptive import HARMLESS, Problem, adapted, nearest_codes
 from dqt.nn.calibrate import Method, calibrate
 from dqt.nn.config import Config
@@ -116,6 +117,12 @@ def test_patches_of_a_linear_layer() -> None:
     x = torch.randn(2, 3, 4, 6)
     assert torch.equal(patches(layer, x, None), x.reshape(1, 24, 6))
     assert positions(layer, x) == 12
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refinement has tests of its own."""
+    monkeypatch.setattr(refine, "MOST_STEPS", 4)
 
 
 def test_the_best_calibration_is_nearer_to_the_float_network() -> None:

@@ -14,7 +14,7 @@ from dqt.nn import fake
 from dqt.nn.choose_range import Range, choose_range
 from dqt.nn.observers import Observer, extent_of
 from dqt.nn.ranges import Kind, Quantizer, levels_of
-from dqt.nn.zeros import Readers
+from dqt.nn.zeros import Readers, middle_widths
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 INSIDE = Readers(8, WIDTHS, 64, anywhere=False, parts=True)
@@ -103,6 +103,17 @@ def test_where_one_range_is_to_serve_all_it_suits_a_middle_width() -> None:
     all_alike = chosen(x, "signed", readers=replace(INSIDE, parts=False, one_range=True))
     assert all_alike.clip < 0.9 * chosen(x, "signed").clip
     assert not all_alike.exponents
+
+
+def test_two_widths_as_far_from_the_middle_both_have_a_vote() -> None:
+    """Of 2 and 8 bits, a range for 2 alone would cost 8 bits most of their codes."""
+    x = normal(64, 500)
+    both, low = (
+        chosen(x, "signed", readers=replace(INSIDE, widths=widths, parts=False, one_range=True))
+        for widths in ((2, 8), (2, 3, 8))
+    )
+    assert error(x, both) < 0.1 * error(x, low)
+    assert [middle_widths(w) for w in ((2, 8), (2, 4, 8), (4, 6), (2, 3, 8))] == [(2, 8), (4,), (4, 6), (3,)]
 
 
 def test_8_bits_are_as_good_as_a_range_for_8_bits_alone() -> None:

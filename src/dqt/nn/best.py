@@ -2,11 +2,12 @@
 
 The float network and the network at each width run side by side, node by node. Before a layer runs, its master codes
 are chosen such that its outputs at every width are next to those of the float network (:mod:`dqt.nn.adaptive`), from
-inputs that hold what earlier layers left of the error.
+inputs that hold what earlier layers left of the error. Between the nodes a value at a width is kept as its codes.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,74 +16,105 @@ import torch
 from torch import Tensor
 
 from dqt.arith.nested import MAX_EXPONENT
-from dqt.arith.plan import Plan, uniform
+from dqt.arith.plan import uniform
 from dqt.nn import fake
 from dqt.nn.adaptive import Problem, adapted, nearest_codes
 from dqt.nn.batches import Batches
-from dqt.nn.correct import correct_layer
+from dqt.nn.correct import correct_layer, results
 from dqt.nn.graph import Node
+from dqt.nn.kept import Kept, Signals, kept
 from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
 from dqt.nn.ranges import Signal
 from dqt.nn.receptive import groups_of, has_patches, patches, positions
+from dqt.nn.refine import refine, steps_for
 from dqt.nn.run import Run, controller_widths
-from dqt.nn.walk import Moments, axis_of, before_norm, float_results, signals_of, walk
+from dqt.nn.walk import Moments, axis_of, before_norm, float_results, seen_by_hooks, signals_of, walk
 from dqt.nn.zeros import in_use
 
-ROWS = 1 << 15
-"""Positions whose patches a layer is judged on, of all samples together."""
+ROWS, ROWS_OF = 1 << 15, 1152
+"""Positions whose patches a layer is judged on, of all samples together; fewer where a patch has more elements."""
 JUDGED = 64
 """Samples that input exponents are judged on."""
 CLEARLY = 0.9
 
 
+def best_steps(net: Net) -> int:
+    """How often :func:`best` says that it has advanced."""
+    return len(net.nodes) + steps_for(net)
+
+
 def best(net: Net, inputs: Batches, expected: Mapping[str, Moments], advance: Callable[[], None]) -> None:
-    """Set codes, exponents and corrections of every layer, whose ranges are set.
+    """Set codes, exponents and corrections of every layer, whose ranges are set, and refine all of them together.
 
     Args:
         expected: of each layer of the float model, before its norm.
-        advance: called after every node.
+        advance: called after every step.
     """
+    teacher = copy.deepcopy(net)
+    layer_by_layer(net, inputs, expected, advance)
+    refine(net, teacher, inputs, expected, advance)
+
+
+def layer_by_layer(net: Net, inputs: Batches, expected: Mapping[str, Moments], advance: Callable[[], None]) -> None:
+    """Codes, exponents and corrections of one layer after the other; as :func:`best`."""
     widths, used = net.config.widths, in_use(net)
-    plans: list[Plan] = [uniform(net.space, b) for b in widths]
-    runs = [Run(dict(plan.items_) | controller_widths(net.space)) for plan in plans]
+    plans = [dict(uniform(net.space, b).items_) | controller_widths(net.space) for b in widths]
+    runs = dict(zip(widths, map(Run, plans), strict=True))
     count = len(inputs)
 
-    def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
+    def visit(node: Node, ins: list[list[Kept]]) -> list[Kept]:
         advance()
         if node.controller and node.kind == "choose":
             return ins[0]
-        parts = [[each[k * count : (k + 1) * count] for each in ins] for k in range(len(widths) + 1)]
-        values = before_norm(net, node, parts[0][0]) if node.layer else []
-        found = float_results(net, node, parts[0], values)
+        plain, *others = [[Signals(each[k * count : (k + 1) * count]) for each in ins] for k in range(len(widths) + 1)]
+        found, at = _plain(net, node, plain), dict(zip(widths, others, strict=True))
         if node.layer:
-            at = dict(zip(widths, (each[0] for each in parts[1:]), strict=True))
-            _layer(net, node, parts[0][0], at, expected[node.layer], used.get(node.layer, ()))
-        for run, operands in zip(runs, parts[1:], strict=True):
-            found += [net.fake_node(node, list(each), run) for each in zip(*operands, strict=True)]
+            _choose(net, node, plain[0], {b: each[0] for b, each in at.items()}, used.get(node.layer, ()))
+        for b, run in runs.items():
+            found += _at_width(net, node, at[b], run, b, expected)
         return found
 
-    plain, quantized = signals_of(net, inputs, quantized=False), signals_of(net, inputs)
-    walk(net, {name: plain[name] + quantized[name] * len(widths) for name in plain}, visit)
+    floats, quantized = signals_of(net, inputs, quantized=False), signals_of(net, inputs)
+    walk(net, {name: [*map(kept, floats[name] + quantized[name] * len(widths))] for name in floats}, visit)
 
 
-def _layer(
-    net: Net, node: Node, plain: list[Signal], at: Mapping[int, list[Signal]], expected: Moments, used: Sequence[int]
+def _plain(net: Net, node: Node, ins: Sequence[Sequence[Signal]]) -> list[Kept]:
+    """What a node of the float model gives."""
+    found: list[Kept] = []
+    for each in zip(*ins, strict=True):
+        values = before_norm(net, node, each[:1]) if node.layer else []
+        found += map(kept, float_results(net, node, [[x] for x in each], values))
+    return found
+
+
+def _at_width(
+    net: Net, node: Node, ins: Sequence[Sequence[Signal]], run: Run, b: int, expected: Mapping[str, Moments]
+) -> list[Kept]:
+    """What a node gives at one width; a layer is corrected first."""
+    if node.layer and b in net.layer(node.layer).widths:
+        sums = correct_layer(net, node, ins[0], expected[node.layer], b)
+        if run.widths[node.layer] == (b, b) and not seen_by_hooks(net, node):
+            return [*map(kept, results(net, node, ins[0], sums, b))]
+    return [kept(net.fake_node(node, list(each), run)) for each in zip(*ins, strict=True)]
+
+
+def _choose(
+    net: Net, node: Node, plain: Sequence[Signal], at: Mapping[int, Sequence[Signal]], used: Sequence[int]
 ) -> None:
+    """Exponents and codes of a layer."""
     layer = net.layer(node.layer)
     widths = [b for b in layer.widths if b in used]
     if widths and has_patches(layer) and layer.learned and "weight" in layer._parameters:
         _read_inputs(node, layer, plain, at, widths)
         _adapt(layer, plain, at, widths)
-    for b in layer.widths:
-        correct_layer(net, node, at[b], expected, b)
 
 
 # which part of its input a width reads
 
 
 def _read_inputs(
-    node: Node, layer: WidthLayer, plain: list[Signal], at: Mapping[int, list[Signal]], widths: list[int]
+    node: Node, layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[Signal]], widths: list[int]
 ) -> None:
     quantizer = plain[0].quantizer
     low = [b for b in widths if b < layer.n]
@@ -134,36 +166,51 @@ class _Seen:
     whole: Tensor
 
 
-def _seen(layer: WidthLayer, plain: list[Signal], at: Mapping[int, list[Signal]], widths: list[int]) -> _Seen:
-    samples = sum(len(each.raw) for each in plain)
-    count = positions(layer, plain[0].master)
-    some = max(1, ROWS // samples)
-    own, cross = [], []
+def _seen(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[Signal]], widths: list[int]) -> _Seen:
+    samples, first = sum(len(each.raw) for each in plain), plain[0].master
+    count, size = positions(layer, first), layer.weight[0].numel()
+    some = max(1, min(ROWS, ROWS * ROWS_OF // size) // samples)
     generator = torch.Generator().manual_seed(0)
-    rows = [None if some >= count else torch.randperm(count, generator=generator)[:some] for _ in plain]
-    real = _centred([patches(layer, x.master.float(), r) for x, r in zip(plain, rows, strict=True)])
-    for b in widths:
-        e = layer.input_exponent(b)
-        quantized = _centred([patches(layer, x.real(b, e).float(), r) for x, r in zip(at[b], rows, strict=True)])
-        own.append(_covariance(quantized, quantized))
-        cross.append(_covariance(quantized, real))
-    return _Seen(torch.stack(own), torch.stack(cross), _covariance(real, real))
+    sums = [_Sums() for _ in range(2 * len(widths) + 1)]
+    for i, x in enumerate(plain):
+        rows = None if some >= count else torch.randperm(count, generator=generator)[:some]
+        real = patches(layer, x.master.float(), rows)
+        sums[0].add(real, real)
+        for k, b in enumerate(widths):
+            quantized = patches(layer, at[b][i].real(b, layer.input_exponent(b)).float(), rows)
+            sums[1 + k].add(quantized, quantized)
+            sums[1 + k + len(widths)].add(quantized, real)
+    whole, *others = [each.covariance() for each in sums]
+    return _Seen(torch.stack(others[: len(widths)]), torch.stack(others[len(widths) :]), whole)
 
 
-def _centred(parts: list[Tensor]) -> list[Tensor]:
-    """Rows ``[groups, rows, in]`` of all batches, less their mean."""
-    count = sum(part.shape[1] for part in parts)
-    mean = torch.stack([part.sum(1, dtype=torch.float64) for part in parts]).sum(0) / count
-    return [part - mean[:, None].float() for part in parts]
+class _Sums:
+    """Second moments of rows ``[groups, rows, in]``, batch by batch: float32 inside of a batch, float64 over all.
+
+    What is summed is the difference to the first batch's mean, so that nothing is lost where means are large.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, a: Tensor, b: Tensor) -> None:
+        """Rows of two values."""
+        if not self._count:
+            self._origins = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
+            self._sums = [torch.zeros(len(a), a.shape[-1], dtype=torch.float64, device=a.device) for _ in range(2)]
+            self._products = torch.zeros(len(a), a.shape[-1], b.shape[-1], dtype=torch.float64, device=a.device)
+        one, two = (x - origin for x, origin in zip((a, b), self._origins, strict=True))
+        self._products += one.transpose(1, 2) @ two
+        self._sums = [total + x.sum(1, dtype=torch.float64) for total, x in zip(self._sums, (one, two), strict=True)]
+        self._count += a.shape[1]
+
+    def covariance(self) -> Tensor:
+        """``[groups, in, in]`` float64."""
+        one, two = (total / self._count for total in self._sums)
+        return self._products / self._count - one[:, :, None] * two[:, None]
 
 
-def _covariance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """``[groups, in, in]`` float64, of centred rows; float32 inside of a batch."""
-    count = sum(part.shape[1] for part in a)
-    return torch.stack([(x.transpose(1, 2) @ y).double() for x, y in zip(a, b, strict=True)]).sum(0) / count
-
-
-def _adapt(layer: WidthLayer, plain: list[Signal], at: Mapping[int, list[Signal]], widths: list[int]) -> None:
+def _adapt(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[Signal]], widths: list[int]) -> None:
     """Choose the part of the range that each width reads its weights in, and then the codes."""
     seen = _seen(layer, plain, at, widths)
     errors = []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dqt.nn import diagnose
 from dqt.nn.batches import Batches, taken
-from dqt.nn.best import best
+from dqt.nn.best import best, best_steps
 from dqt.nn.choose_weights import choose_weights
 from dqt.nn.correct import correct
 from dqt.nn.diagnose import Finding
@@ -121,7 +121,7 @@ def run_calibration(
     untouched = [norm for norm in norms if norm.untouched and norm.training] if net.training else []
     findings: list[Finding] = []
     bar = advancing(
-        progress, "calibrating", 1 + (len(net.nodes) if method == "best" else len(net.config.widths) * correct_bias)
+        progress, "calibrating", 1 + (best_steps(net) if method == "best" else len(net.config.widths) * correct_bias)
     )
     with evaluating(net), torch.no_grad(), bar as advance:
         if equalize and not untouched:

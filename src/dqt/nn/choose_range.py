@@ -16,14 +16,12 @@ from dqt.arith.nested import MAX_EXPONENT
 from dqt.nn.histogram import OCTAVE, Histogram, clips_below, histogram
 from dqt.nn.observers import PERCENTILE, Extent, Observer
 from dqt.nn.ranges import TINY, Quantizer, levels_of
-from dqt.nn.zeros import FARTHEST, Readers
+from dqt.nn.zeros import FARTHEST, Readers, middle_widths
 
 MASTER_OCTAVES = 1.5
 """The clip lies at most so far below the largest value."""
 SLACK = 1.6
 """How much of the master's least error may be given up for lower widths: 2 dB."""
-MIDDLE_WIDTH = 5
-"""Where one range serves all widths, it is chosen at the one nearest to this."""
 NEXT_TO_0 = 0.02
 """A range that begins so near to 0, as a part of its reach, begins at 0."""
 CLEARLY = 0.7
@@ -136,9 +134,8 @@ def _on_grid(seen: Histogram, readers: Readers, widths: Sequence[int], *, signed
 
 
 def judging(readers: Readers) -> tuple[int, ...]:
-    """The widths that a clip is judged at: all; the middle one, where one range is to serve them all."""
-    middle = min(readers.widths, key=lambda b: abs(b - MIDDLE_WIDTH))
-    return (middle,) if readers.one_range else readers.widths
+    """The widths that a clip is judged at: all; the middle ones, where one range is to serve them all."""
+    return middle_widths(readers.widths) if readers.one_range else readers.widths
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from dqt.nn.config import Rule
 from dqt.nn.layers import WidthLayer
 from dqt.nn.observers import Observer
 from dqt.nn.reading import plain_reading
+from dqt.nn.zeros import middle_widths
 
 MOST_WEIGHTS = 128
 """Of a channel that have a vote."""
@@ -28,8 +29,7 @@ FEW_BITS = 4
 SHARES = tuple(2.0 ** (-j / 8) for j in range(4))
 """Clips to try, as parts of the largest magnitude."""
 SHARES_OF_ONE = tuple(torch.linspace(0.3, 1.0, 29).tolist())
-MIDDLE_WIDTH = 5
-"""Clips to try where one serves all widths, and the width that it is chosen at, or the one nearest to it."""
+"""Clips to try where one serves all widths."""
 SLACK = 1.25
 """How much of the master's least error a channel may give up for lower widths: 1 dB."""
 TINY = 1e-12
@@ -54,7 +54,7 @@ def choose_weights(
 
     Args:
         widths: those that plans give the layer; its others have exponent 0.
-        parts: widths may read a part of the range; otherwise one clip, chosen at a middle width, serves all.
+        parts: widths may read a part of the range; otherwise one clip, chosen at the middle widths, serves all.
     """
     largest, none = layer._largest(), plain_reading(layer.widths).weights
     low = [b for b in widths if b < layer.n and b <= FEW_BITS]
@@ -64,18 +64,13 @@ def choose_weights(
     shares = (SHARES if parts else SHARES_OF_ONE) if free else (1.0,)
     rows = layer.weight.detach().flatten(1) / largest[:, None]
     allowed = _allowed(rows, shares, layer.n) if parts else None
-    search = _Search(_some(rows), shares, layer.n, low if parts else [middle_of(widths)], allowed)
+    search = _Search(_some(rows), shares, layer.n, low if parts else middle_widths(widths), allowed)
     rules = (False, True) if rule == "auto" else (rule == "nearest",)
     found = [search.best(nearest) for nearest in rules]
     which = int(len(found) > 1 and found[1].error < CLEARLY * found[0].error)
     exponents = tuple(found[which].exponents.get(b, 0) for b in layer.widths)
     clip = largest * torch.tensor(shares, device=largest.device)[found[which].share]
     return Weights(clip, rules[which], exponents)
-
-
-def middle_of(widths: Sequence[int]) -> int:
-    """The width that one clip for all is chosen at."""
-    return min(widths, key=lambda b: abs(b - MIDDLE_WIDTH))
 
 
 def _some(rows: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ offset for each channel, which cost nothing: the requantization of each width ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,11 +14,12 @@ from torch import Tensor
 from dqt.arith.plan import Plan, uniform
 from dqt.nn.batches import Batches
 from dqt.nn.graph import Node
-from dqt.nn.layered import product
+from dqt.nn.layered import accumulator, scaled
+from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run, controller_widths
-from dqt.nn.walk import Moments, axis_of, moments, signals_of, walk
+from dqt.nn.walk import Moments, axis_of, moments, seen_by_hooks, signals_of, walk
 
 LEAST, MOST = 0.5, 2.0
 """Factors lie between: more is not noise, but a channel that hardly lives."""
@@ -39,22 +40,46 @@ def correct(net: Net, inputs: Batches, expected: Mapping[str, Moments], b: int, 
         if node.controller and node.kind == "choose":
             return ins[0]
         if node.layer and b in net.layer(node.layer).widths:
-            correct_layer(net, node, ins[0], expected[node.layer], b, factors=factors)
+            sums = correct_layer(net, node, ins[0], expected[node.layer], b, factors=factors)
+            if run.widths[node.layer] == (b, b) and not seen_by_hooks(net, node):
+                return results(net, node, ins[0], sums, b)
         return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
 
     walk(net, signals_of(net, inputs), visit)
 
 
-def correct_layer(net: Net, node: Node, ins: list[Signal], expected: Moments, b: int, *, factors: bool = True) -> None:
-    """One layer at widths ``(b, b)``, from what it reads there."""
+def correct_layer(
+    net: Net, node: Node, ins: Sequence[Signal], expected: Moments, b: int, *, factors: bool = True
+) -> list[Tensor]:
+    """One layer at widths ``(b, b)``, from what it reads there.
+
+    Returns:
+        its accumulators, batch by batch.
+    """
     layer = net.layer(node.layer)
     row = layer.widths.index(b)
     layer.gain[row], layer.correction[row] = 1.0, 0.0
-    got = moments((product(layer, None, x, (b, b), False) for x in ins), axis_of(node))
+    sums = [accumulator(layer, x, (b, b)) for x in ins]
+    got = _scaled(layer, moments(sums, axis_of(node)), ins[0])
     factor = _factor(expected, got) if factors else torch.ones_like(got.mean)
     layer.gain[row] = factor
     bias = 0.0 if layer.bias is None else layer.bias.detach().double()
     layer.correction[row] = expected.mean - bias - factor * (got.mean - bias)
+    return sums
+
+
+def _scaled(layer: WidthLayer, sums: Moments, x: Signal) -> Moments:
+    """Of a layer's real outputs without corrections, from those of its accumulators."""
+    scale = layer.scale().double() * x.scale.double()
+    bias = 0.0 if layer.bias is None else layer.bias.detach().double()
+    return Moments(sums.mean * scale + bias, sums.variance * scale.square())
+
+
+def results(net: Net, node: Node, ins: Sequence[Signal], sums: Sequence[Tensor], b: int) -> list[Signal]:
+    """What a layer gives at widths ``(b, b)``, from its accumulators of :func:`correct_layer`."""
+    layer, norm, quantizer = net.layer(node.layer), net.affine(node.norm), net.quantizer(node)
+    values = (scaled(layer, norm, acc, x, b, quantizer) for acc, x in zip(sums, ins, strict=True))
+    return [Signal(node.clamped(value), quantizer) for value in values]
 
 
 def _factor(expected: Moments, got: Moments) -> Tensor:

@@ -92,18 +92,30 @@ def product(
     """
     bw, ba = pair
     row = min(bw, ba)
-    weight, offset, e = layer.narrowed(bw), layer.offset(row), layer.input_exponent(ba)
     if batch_statistics:
-        size = layer.scale() * layer.gain_at(row)
-        y = layer.apply_weight(x.real(ba, e), weight * fake.per_channel(size, weight), offset)
+        weight, size = layer.narrowed(bw), layer.scale() * layer.gain_at(row)
+        x_real = x.real(ba, layer.input_exponent(ba))
+        y = layer.apply_weight(x_real, weight * fake.per_channel(size, weight), layer.offset(row))
         return y if norm is None else norm(y, b=row, share=share, batch_statistics=y.numel() > y.shape[1])
-    acc = layer.apply_weight(x.codes(ba, e).float(), weight, None).double()
-    shape = (-1, *(1 for _ in range(acc.dim() - 2))) if weight.dim() > 2 else (-1,)
+    return scaled(layer, norm, accumulator(layer, x, pair), x, row, quantizer)
+
+
+def accumulator(layer: WidthLayer, x: Signal, pair: Pair) -> Tensor:
+    """The product of integers at widths ``pair``, in master units: integers in float32."""
+    bw, ba = pair
+    return layer.apply_weight(x.codes(ba, layer.input_exponent(ba)).float(), layer.narrowed(bw), None)
+
+
+def scaled(
+    layer: WidthLayer, norm: Norm | Scale | None, acc: Tensor, x: Signal, row: int, quantizer: Quantizer | None = None
+) -> Tensor:
+    """What a layer and its norm make of the accumulator ``acc``, by the constants of width ``row``; float64."""
+    shape = (-1, *(1 for _ in range(acc.dim() - 2))) if layer.weight.dim() > 2 else (-1,)
     gain, bias = layer.gain_and_bias(norm, row)
     scale = layer.scale().double() * x.scale.double() * gain
     if quantizer is not None and not torch.compiler.is_compiling():  # 2^-33 of a node: not worth a break in the graph
         scale = scale + _multiplier_error(layer, norm, x, quantizer, scale)
-    return acc * scale.reshape(shape) + bias.reshape(shape)
+    return acc.double() * scale.reshape(shape) + bias.reshape(shape)
 
 
 def _multiplier_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,13 +17,14 @@ from dqt.nn.net import Net
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 
-Visit = Callable[[Node, list[list[Signal]]], list[Signal]]
+T = TypeVar("T")
 
 
-def walk(net: Net, values: dict[str, list[Signal]], visit: Visit) -> None:
+def walk(net: Net, values: dict[str, list[T]], visit: Callable[[Node, list[list[T]]], list[T]]) -> None:
     """Every node on every batch before the next node.
 
-    ``values``: the inputs; the others come to it while they are needed.
+    ``values``: the inputs, a signal for each batch, or what stands for one; the others come to it while they are
+    needed.
     """
     for node, dead in zip(net.nodes, net._dead, strict=True):
         values[node.out] = visit(node, [values[name] for name in node.ins])
@@ -47,12 +49,17 @@ def float_results(net: Net, node: Node, ins: list[list[Signal]], values: list[Te
 
     Hooks see what passes only where the modules are called.
     """
-    norm = net.affine(node.norm)
-    if not node.layer or any(is_hooked(each) for each in (net.layer(node.layer), norm) if each is not None):
+    if not node.layer or seen_by_hooks(net, node):
         run = Run({}, quantized=False)
         return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
+    norm = net.affine(node.norm)
     normed = values if norm is None else [norm(value, b=net.config.master) for value in values]
     return [Signal(node.clamped(value), net.quantizer(node), False) for value in normed]
+
+
+def seen_by_hooks(net: Net, node: Node) -> bool:
+    """Whether hooks look at a layer or at its norm."""
+    return any(is_hooked(each) for each in (net.layer(node.layer), net.affine(node.norm)) if each is not None)
 
 
 def before_norm(net: Net, node: Node, ins: Sequence[Signal]) -> list[Tensor]:
@@ -83,9 +90,9 @@ def moments(values: Iterable[Tensor], axis: int) -> Moments:
     """Of the channels that lie at ``axis``."""
     sums, squares, count = [], [], 0
     for value in values:
-        rows = value.transpose(axis, -1).flatten(0, -2)
-        sums.append(rows.sum(0, dtype=torch.float64))
-        squares.append(rows.square().sum(0, dtype=torch.float64))
-        count += len(rows)
+        others = [d for d in range(value.dim()) if d != axis % value.dim()]
+        sums.append(value.sum(others, dtype=torch.float64))
+        squares.append(value.square().sum(others, dtype=torch.float64))
+        count += value.numel() // value.shape[axis]
     mean = torch.stack(sums).sum(0) / count
     return Moments(mean, (torch.stack(squares).sum(0) / count - mean.square()).clamp_min(0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dqt.nn.graph import Node
@@ -9,6 +10,7 @@ from dqt.nn.net import Net
 
 FARTHEST = 4
 """A zero point outside of the codes lies at most so many times their number away from them."""
+MIDDLE_WIDTH = 5
 PADS = {"pad", "conv_transpose", "frames", "conv3d"}
 """Nodes that put real zeros beside codes, or may do so."""
 
@@ -77,3 +79,10 @@ def in_use(net: Net) -> dict[str, tuple[int, ...]]:
     """Layer -> the widths that plans give it, ascending: an edge layer its edge width, another all."""
     edge = (net.space.edge_width,)
     return {layer.name: edge if layer.edge else net.config.widths for layer in net.space.layers}
+
+
+def middle_widths(widths: Iterable[int]) -> tuple[int, ...]:
+    """The widths that one range for all is chosen at: the nearest to 5; of two as near both have a vote."""
+    given = tuple(widths)
+    nearest = min(abs(b - MIDDLE_WIDTH) for b in given)
+    return tuple(b for b in given if abs(b - MIDDLE_WIDTH) == nearest)

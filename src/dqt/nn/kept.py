@@ -1,0 +1,62 @@
+"""Values that wait for the nodes that read them, in little memory: quantized ones as their codes, a byte each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from dqt.nn.ranges import Quantizer, Signal
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A batch of a value.
+
+    Attributes:
+        data: master codes, uint8, of a quantized value; of another its raw tensor, float32 or integers.
+    """
+
+    data: Tensor
+    quantizer: Quantizer | None
+    quantized: bool
+
+    @property
+    def signal(self) -> Signal:
+        """The value, made anew: what it computes for its readers lives as long as they hold it."""
+        if self.quantizer is None or not self.quantized:
+            return Signal(self.data, self.quantizer, self.quantized)
+        return Signal((self.data.float() - self.quantizer.zero) * self.quantizer.scale(), self.quantizer)
+
+
+def kept(signal: Signal) -> Kept:
+    """``signal``, whose master codes say all that is read from it; what stays float becomes float32."""
+    if signal.quantizer is None or not signal.quantized:
+        raw = signal.raw
+        return Kept(raw.float() if raw.is_floating_point() else raw, signal.quantizer, signal.quantized)
+    codes = signal.codes(signal.quantizer.n) + signal.quantizer.zero
+    return Kept(codes.to(torch.uint8), signal.quantizer, True)
+
+
+class Signals(Sequence[Signal]):
+    """Batches of a value as signals, one at a time."""
+
+    def __init__(self, batches: Sequence[Kept]) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, index: int) -> Signal: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Signal]: ...
+
+    def __getitem__(self, index: int | slice) -> Signal | Sequence[Signal]:
+        if isinstance(index, slice):
+            return Signals(self._batches[index])
+        return self._batches[index].signal

@@ -57,7 +57,6 @@ template <class Take>
 void each_kernel(const Context& run, const Conv* conv, const Tensor& in, const Tensor& out, const PackedLayer& layer,
                  int weight, int activation, Take take) {
     if (layer.slice || layer.depthwise) return;  // they have a kernel of their own
-    const bool free = run.forced == Kernel::cheapest;
     const auto count = static_cast<int64_t>(run.arena.order.size());
     const auto samples = static_cast<double>(count);
     const Work work(in, out, layer, samples);
@@ -65,8 +64,7 @@ void each_kernel(const Context& run, const Conv* conv, const Tensor& in, const T
     take(Choice{}, block_estimate(whole ? run.kernels.whole_costs : run.kernels.costs, work));
     if (conv && out.coded && winograd_fits(*conv, layer, run.kernels))
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
-            if (weight > kernel.weight_bits || activation > kernel.activation_bits) continue;
-            if (layer.depth > kernel.most_channels || (free && weight + activation < kernel.least_bits)) continue;
+            if (!winograd_fits(layer, kernel, weight, activation)) continue;
             const int64_t passes = winograd_passes(kernel, in, out, layer, count, run.arena.threads.count());
             take(Choice{kernel.kernel, &kernel, nullptr},
                  winograd_estimate(kernel, out, work, samples, static_cast<double>(passes)));

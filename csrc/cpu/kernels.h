@@ -116,12 +116,13 @@ struct MaximumRow {
 };
 
 // Kernels among which layers have a choice. A run may be forced to one of them, whatever it costs, wherever it is exact.
-enum class Kernel : char { cheapest, block, winograd2x2, winograd2x4, winograd3x4, lookup, slices };
-constexpr const char* KERNEL_NAMES[] = {"", "block", "winograd2x2", "winograd2x4", "winograd3x4", "lookup", "slices"};
+enum class Kernel : char { cheapest, block, winograd2x2, winograd2x4, winograd3x4, winograd4x4, lookup, slices };
+constexpr const char* KERNEL_NAMES[] = {"",            "block",       "winograd2x2", "winograd2x4",
+                                        "winograd3x4", "winograd4x4", "lookup",      "slices"};
 constexpr const char* name_of(Kernel kernel) { return KERNEL_NAMES[static_cast<int>(kernel)]; }
 
 constexpr int TILES = 6;                                // of one WinogradBlock, at most
-constexpr int MOST_OUTPUTS = 12, MOST_POSITIONS = 30;  // of a Winograd tile
+constexpr int MOST_OUTPUTS = 16, MOST_POSITIONS = 36;  // of a Winograd tile
 
 // Where the outputs of a Winograd tile go, and which of them lie inside the image.
 struct WinogradTile {
@@ -180,8 +181,7 @@ struct WinogradKernel {
     // Outputs from the sums of all of them, stored.
     void (*outputs)(const WinogradBlock& b);
     int bytes = 1;                   // of a transformed number
-    int least_bits = 0;              // of weights and activations together, where it is not forced
-    int most_channels = 4096;        // up to here sums fit 32 bits without what they start from, too
+    int power = 4;                   // what sums are is divided by 2^power, at most: see winograd_fits
 
     constexpr int height() const { return down + 2; }
     constexpr int width() const { return across + 2; }

@@ -167,6 +167,17 @@ void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
             }
 }
 
+// The largest sum of the positive weights of an output, or of its negative ones.
+int64_t most_sum(const int8_t* weight, int outputs, int count) {
+    int64_t most = 0;
+    for (int o = 0; o < outputs; ++o, weight += count) {
+        int32_t sum = 0, size = 0;
+        for (int i = 0; i < count; ++i) sum += weight[i], size += std::abs(weight[i]);
+        most = std::max<int64_t>(most, (size + std::abs(sum)) / 2);
+    }
+    return most;
+}
+
 }  // namespace
 
 Bytes::Bytes(size_t size, bool streamed) : size_(round_up(size + SLACK, LINE)) {
@@ -274,6 +285,8 @@ PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const 
         case Packing::depthwise: pack_depthwise(layer, weight.data.data()); break;
         case Packing::slices: pack_sliced(layer, weight.data.data(), inputs); break;
     }
+    if (layer.kernel_height == 3 && layer.kernel_width == 3 && !layer.depthwise)
+        layer.most_sum = most_sum(weight.data.data(), layer.out_channels, inputs * taps);
     layer.start.resize(zero == 0 ? 1 : 1 + *std::ranges::max_element(layer.input_exponent));
     for (const int width : space.widths) append_starts(layer, weight.data.data(), inputs * taps, taps, width);
     for (int64_t row = 0; row < requant.m.shape[0]; ++row) {

@@ -91,6 +91,7 @@ struct PackedLayer {
     uint8_t weight_exponent[9] = {}, input_exponent[9] = {};  // by width: it reads a range 2^-e of the master's
     std::vector<Panel> panels;
     Bytes weight;
+    int64_t most_sum = 0;                // of 3x3 layers: of an output's weights of one sign, the largest
     Pairs pairs;                         // at 8 by 8 bits, for Kernels::pair
     int64_t slice = 0;                   // of weights cut into slices: bytes from slice to slice; 0: they are whole
     int64_t lanes = 0;                   // of start, m and c

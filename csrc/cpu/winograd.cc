@@ -10,8 +10,8 @@ namespace {
 constexpr int TAPS = 9;
 constexpr int64_t COLUMNS = 64, MOST_PIXELS = 256;  // of a panel; of the samples of a chunk, or one sample
 
-// Transformed weights of all panels that are no larger than this stay in the cache: then each thread takes its tiles in
-// strips, whose transformed input stays there too. Otherwise panel after panel reads the transformed input of them all.
+// Transformed weights of all panels that are no larger than this, times the bytes of a number, stay in the cache: then each
+// thread takes its tiles in strips, whose transformed input stays there too. Otherwise panel after panel reads the transformed input of them all.
 constexpr int64_t CACHED = 160 << 10, STRIP_PIXELS = 192;
 
 // A position's weights go through so many blocks, whose sums wait. Where a panel's transformed weights are more than can
@@ -46,7 +46,7 @@ struct Layout {
         weight_stride = part * COLUMNS * kernel.bytes + LINE;
         one_tile = int64_t{depth} * kernel.bytes;
         panel = round_up(positions * weight_stride, LINE) + positions * COLUMNS * 4 + LINE;
-        strips = panels * panel <= CACHED;
+        strips = panels * panel <= CACHED * kernel.bytes;
         strip = std::max<int64_t>(1, STRIP_PIXELS / (outputs * TILES)) * TILES;
         const int64_t together = strips ? strip : chunk * tiles;
         in_stride = round_up(together * one_tile, LINE) + LINE;
@@ -285,6 +285,16 @@ class Winograd {
 };
 
 }  // namespace
+
+// 2^power times the largest sum of products fits 32 bits. It is that of an output's weights of one sign and codes that are all
+// the largest; w >> s is rounded, so that it is up to 1 larger in size than a part of w.
+bool winograd_fits(const PackedLayer& layer, const WinogradKernel& kernel, int weight, int activation) {
+    if (weight > kernel.weight_bits || activation > kernel.activation_bits) return false;
+    const int s = layer.weight_shift(weight);
+    const int64_t inputs = int64_t{layer.inputs} * layer.kernel_height * layer.kernel_width;
+    const int64_t sum = s == 0 ? layer.most_sum : (layer.most_sum >> s) + inputs + 1;
+    return sum * ((1 << activation) - 1) <= INT32_MAX >> kernel.power;
+}
 
 bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels) {
     const bool plain = op.groups == 1 && layer.kernel_height == 3 && layer.kernel_width == 3 && op.stride[0] == 1 &&

@@ -20,6 +20,8 @@ struct WinogradRun {
 
 // Whether there are transforms that hold the layer: its shape, its sums.
 bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels);
+// Whether one of them is exact at these widths, too.
+bool winograd_fits(const PackedLayer& layer, const WinogradKernel& kernel, int weight, int activation);
 
 // How often such a run transforms the layer's weights: samples go through in chunks.
 int64_t winograd_passes(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, const PackedLayer& layer,

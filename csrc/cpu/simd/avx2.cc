@@ -85,8 +85,10 @@ constexpr LookupKernel LOOKUPS[] = {
     lookup<3>({0, 0.00447, 0, 0.01913, 0.2574, 0.02062}),
 };
 
-constexpr WinogradKernel WINOGRADS[] = {{Kernel::winograd2x2, 2, 2, 8, 8, {0.011, 0, 0.15, 2, 0.17}, wino_inputs, wino_panel,
-                                         wino_all_products, wino_outputs, 2, 16, 1024}};
+constexpr WinogradKernel WINOGRADS[] = {
+    wino_kernel<F4>(Kernel::winograd4x4, {0.0095, 0, 0.1, 6, 0.2}),
+    wino_kernel<F2>(Kernel::winograd2x2, {0.011, 0, 0.15, 2, 0.17}),
+};
 constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS};
 
 bool usable() { return __builtin_cpu_supports("avx2"); }

@@ -21,6 +21,9 @@ inline void save(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>
 // gcc neither moves the work on x across this nor joins it with other sums: moved, it would cost registers.
 __attribute__((always_inline)) inline void keep(__m256i& x) { asm volatile("" : "+x"(x) : : "memory"); }
 
+// sum += x, where the sum lies: gcc would add elsewhere and copy it back.
+inline void add32(__m256i& sum, __m256i x) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x)); }
+
 // The mask of the first `count` <= 8 dwords.
 inline __m256i first_lanes(int count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -171,16 +171,6 @@ int check_width(const dqt::Space& space, int width, int widest, const std::strin
                 known.c_str());
 }
 
-// Every layer at `b` bits, the first and last at the edge width, the controller's at the master width.
-dqt::Widths uniform(const dqt::Space& space, int b) {
-    dqt::Widths widths;
-    for (const dqt::Layer& layer : space.layers)
-        widths.weight.push_back(static_cast<uint8_t>(layer.edge ? space.edge_width : b));
-    widths.weight.resize(space.layers.size() + space.controller.size(), static_cast<uint8_t>(space.master));
-    widths.activation = widths.weight;
-    return widths;
-}
-
 int widths_of(const dqt_program* program, int width, dqt::Widths& widths) {
     const dqt::Space& space = program->program().space;
     widths.automatic = width == DQT_AUTO;
@@ -190,7 +180,7 @@ int widths_of(const dqt_program* program, int width, dqt::Widths& widths) {
     const char* where = widths.automatic ? "the controller's choices" : "the plan";
     if (const int code = check_width(space, asked, space.widest(), where)) return code;
     const bool automatic = widths.automatic;
-    widths = uniform(space, automatic ? space.widest() : width);
+    widths = dqt::uniform(space, automatic ? dqt::first_width(program->program()) : width);
     widths.automatic = automatic;
     return DQT_OK;
 }
@@ -200,7 +190,7 @@ int widths_of(const dqt_program* program, const int* weights, const int* activat
     const size_t layers = space.layers.size();
     if (layers && (!weights || !activations))
         return fail(DQT_INVALID_ARGUMENT, "%s are null: pass %zu widths", weights ? "activations" : "weights", layers);
-    widths = uniform(space, space.master);
+    widths = dqt::uniform(space, space.master);
     for (size_t i = 0; i < layers; ++i) {
         const std::string where = "layer " + space.layers[i].name;
         if (const int code = check_width(space, weights[i], space.widest_of(space.layers[i]), where)) return code;

@@ -5,12 +5,19 @@
 
 namespace dqt {
 
+namespace {
+
+// What sets widths by sample, under "auto" alone.
+bool decides(const Op& op) { return std::holds_alternative<Choose>(op) || std::holds_alternative<ChooseLate>(op); }
+
+}  // namespace
+
 std::vector<char> needed(const Program& program, bool automatic) {
     std::vector<char> result(program.ops.size()), wanted(program.values.size());
     for (size_t i = program.ops.size(); i-- > 0;) {
         const Op& op = program.ops[i];
         const int out = writes(op);
-        result[i] = out >= 0 ? wanted[out] : automatic || !std::holds_alternative<Choose>(op);
+        result[i] = out >= 0 ? wanted[out] : automatic || !decides(op);
         if (!result[i]) continue;
         for (const int v : reads(op)) wanted[v] = 1;
     }

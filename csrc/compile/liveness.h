@@ -8,7 +8,7 @@
 
 namespace dqt {
 
-// By instruction: whether a run executes it. Under "auto" also what leads to Choose.
+// By instruction: whether a run executes it. Under "auto" also what leads to a choice.
 std::vector<char> needed(const Program& program, bool automatic);
 
 // The one live instruction after `i` that reads `value`, or -1.

@@ -112,7 +112,7 @@ void Family::give_back(std::unique_ptr<Arena> arena) {
 }
 
 Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forced)
-    : program_(std::move(program)), outputs_(dqt::outputs(program_)), kernels_(&kernels),
+    : program_(std::move(program)), outputs_(dqt::outputs(program_)), late_(late_choice(program_)), kernels_(&kernels),
       thread_count_(std::clamp(threads, 1, machine_cores())), forced_(forced), plan_(make_plan(program_, false)),
       plan_auto_(make_plan(program_, true)), family_(std::make_shared<Family>()) {
     std::vector<PackedLayer>& layers = family_->layers;
@@ -136,7 +136,7 @@ Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forc
 }
 
 Engine::Engine(const Engine& other, Program program)
-    : program_(std::move(program)), outputs_(dqt::outputs(program_)), kernels_(other.kernels_),
+    : program_(std::move(program)), outputs_(dqt::outputs(program_)), late_(late_choice(program_)), kernels_(other.kernels_),
       thread_count_(other.thread_count_), forced_(other.forced_), plan_(make_plan(program_, false)),
       plan_auto_(make_plan(program_, true)), family_(other.family_) {
     lay_out();
@@ -145,6 +145,11 @@ Engine::Engine(const Engine& other, Program program)
 // What a run needs, once the weights are packed; and constants, laid out once for all samples of all runs.
 void Engine::lay_out() {
     needs_ = needs();
+    for (const int b : program_.space.choices) {
+        if (!again() || b == late_->first) continue;
+        wider_.push_back(b);
+        at_wider_.push_back(uniform(program_.space, b));
+    }
     const int64_t bytes = std::max(SLICE_BYTES, weight_bytes() / WEIGHTS_TO_SLICE);
     slice_ = std::clamp<int64_t>(bytes / std::max<int64_t>(1, arena_bytes(1)), 1, SLICE_SAMPLES);
     for (const Op& op : program_.ops) {
@@ -196,35 +201,54 @@ void Engine::check(const Arrays& arrays, int64_t count) const {
     }
 }
 
+Widths uniform(const Space& space, int b) {
+    Widths widths;
+    for (const Layer& layer : space.layers)
+        widths.weight.push_back(static_cast<uint8_t>(layer.edge ? space.edge_width : b));
+    widths.weight.resize(space.layers.size() + space.controller.size(), static_cast<uint8_t>(space.master));
+    widths.activation = widths.weight;
+    return widths;
+}
+
 void Engine::run(const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, Trace* trace) {
     check(arrays, count);
-    const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
-    const auto layers = static_cast<int64_t>(program_.space.layers.size());
     const Share share(thread_count_);
     std::unique_ptr<Arena> arena = family_->borrow(thread_count_);
     arena->threads.use(share.count());
+    const bool twice = plan.automatic && again();
+    if (twice && !widths) {
+        arena->again.widths.resize(static_cast<size_t>(count) * program_.space.layers.size());
+        widths = arena->again.widths.data();
+    }
+    pass(*arena, arrays, count, plan, widths, trace);
+    if (twice) run_again(*arena, arrays, count, widths, trace);
+    family_->give_back(std::move(arena));
+}
+
+void Engine::pass(Arena& arena, const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, Trace* trace) const {
+    const MemoryPlan& memory = plan.automatic ? plan_auto_ : plan_;
+    const auto layers = static_cast<int64_t>(program_.space.layers.size());
     const int64_t capacity = std::min(count, slice_);
-    arena->grow(needs_, capacity);
+    arena.grow(needs_, capacity);
     for (int64_t first = 0; first < count; first += capacity) {
         const int64_t some = std::min(capacity, count - first);
-        if (arena->plan != memory.serial) arena->values = memory.values;
-        arena->plan = memory.serial;
-        for (size_t v = 0; v < arena->values.size(); ++v)
-            arena->values[v].data = arena->memory.data() + some * memory.offset[v] + memory.inside[v];
+        if (arena.plan != memory.serial) arena.values = memory.values;
+        arena.plan = memory.serial;
+        for (size_t v = 0; v < arena.values.size(); ++v)
+            arena.values[v].data = arena.memory.data() + some * memory.offset[v] + memory.inside[v];
         for (const auto& [v, image] : constants_) {
-            arena->values[v].data = image.data();
-            arena->values[v].image = 0;
+            arena.values[v].data = image.data();
+            arena.values[v].image = 0;
         }
-        arena->chosen.assign(layers * some, 0);
-        execute({program_, family_->layers, *kernels_, memory, plan, *arena, forced_, arrays, first, some, trace});
+        arena.chosen.assign(layers * some, 0);
+        execute({program_, family_->layers, *kernels_, memory, plan, arena, forced_, arrays, first, some, trace});
         for (int64_t n = 0; widths && n < some; ++n)
             for (int64_t i = 0; i < layers; ++i) {
-                const int8_t chosen = arena->chosen[i * some + n];
+                const int8_t chosen = arena.chosen[i * some + n];
                 const auto fixed = static_cast<int8_t>(std::min(plan.weight[i], plan.activation[i]));
                 widths[(first + n) * layers + i] = chosen ? chosen : fixed;
             }
     }
-    family_->give_back(std::move(arena));
 }
 
 }  // namespace dqt

@@ -29,6 +29,9 @@ struct Widths {
     bool automatic = false;
 };
 
+// Every layer at `b` bits, the first and last at the edge width, the controller's at the master width.
+DQT_SHARED Widths uniform(const Space& space, int b);
+
 // What a run needs, whatever its plan: bytes per sample, bytes of scratch, counts.
 struct Needs {
     int64_t memory = 0, stage = 0, landing = 0, scratch = 0;
@@ -52,6 +55,15 @@ struct DQT_SHARED RangeError : std::invalid_argument {
     using std::invalid_argument::invalid_argument;
 };
 
+// Samples that run again, gathered side by side: what they read, and where their results wait.
+struct Again {
+    std::vector<int8_t> widths;                  // of the first run, where nobody else wants them
+    std::vector<int64_t> samples;                // those of one width
+    std::vector<std::vector<char>> inputs, outputs;
+    std::vector<const void*> given;
+    std::vector<Outcome> taken;
+};
+
 // Memory and threads of one run at a time. Once it has grown, a run allocates nothing.
 struct Arena {
     explicit Arena(int threads) : threads(threads) {}
@@ -68,6 +80,7 @@ struct Arena {
     std::vector<int32_t> order;      // samples of one group of widths
     std::vector<Narrow> readers;     // by value: how it is stored, because every reader takes it so
     std::vector<int64_t> taps;       // of the layer that runs: the byte offset of each segment of its window
+    Again again;
     std::vector<int64_t> record_taps;  // the same over the records of lookup.cc, for one group of the layer's samples
 };
 
@@ -120,6 +133,8 @@ class Engine {
     DQT_SHARED int64_t weight_bytes() const;
     // The values that leave the program, in order.
     std::span<const Value* const> outputs() const { return outputs_; }
+    // Whether samples whose controller asks for more bits than the first run has run again, under an automatic plan.
+    bool again() const { return late_ && late_->again; }
 
     // `widths` (or null) gets int8 [count, layers]. Throws RangeError before anything runs.
     // With `trace` (or null), what every instruction did is added there.
@@ -128,11 +143,19 @@ class Engine {
   private:
     Engine(const Engine& other, Program program);
     void check(const Arrays& arrays, int64_t count) const;
+    // Every sample once, in slices.
+    void pass(Arena& arena, const Arrays& arrays, int64_t count, const Widths& plan, int8_t* widths, Trace* trace) const;
+    void gather(Again& again, const Arrays& arrays, std::span<const int64_t> samples) const;
+    // again.cc: those whose `widths` are above the first, once more, at these.
+    void run_again(Arena& arena, const Arrays& arrays, int64_t count, const int8_t* widths, Trace* trace) const;
     Needs needs() const;
     void lay_out();
 
     Program program_;
     std::vector<const Value*> outputs_;
+    const ChooseLate* late_;           // or null
+    std::vector<int> wider_;           // what samples may run again at
+    std::vector<Widths> at_wider_;
     const Kernels* kernels_;
     int thread_count_;
     Kernel forced_;

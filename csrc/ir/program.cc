@@ -49,6 +49,17 @@ std::vector<const Value*> outputs(const Program& program) {
     return result;
 }
 
+const ChooseLate* late_choice(const Program& program) {
+    for (const Op& op : program.ops)
+        if (const auto* each = std::get_if<ChooseLate>(&op)) return each;
+    return nullptr;
+}
+
+int first_width(const Program& program) {
+    const ChooseLate* late = late_choice(program);
+    return late ? static_cast<int>(late->first) : program.space.widest();
+}
+
 int writes(const Op& op) { return index_of<Result>(op); }
 
 int layer_of(const Op& op) { return index_of<LayerIndex>(op); }

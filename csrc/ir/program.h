@@ -195,4 +195,9 @@ struct Program {
 // The values that leave the program, in the order of their instructions.
 std::vector<const Value*> outputs(const Program& program);
 
+// The decision of a controller that stands inside of the network or behind it, or null.
+const ChooseLate* late_choice(const Program& program);
+// The uniform width that a run under "auto" begins at.
+int first_width(const Program& program);
+
 }  // namespace dqt

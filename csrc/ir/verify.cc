@@ -167,20 +167,23 @@ void check_layers(const Program& program) {
     }
 }
 
-// One Choose where the space has choices, and none of the layers that it governs before it.
+// One Choose where the space has choices, and none of the layers that it governs before it. Where it has samples run again,
+// all of them have run before it.
 void check_choose(const Program& program) {
     const Space& space = program.space;
-    auto governed = [&](const Op& op) {
-        const int which = layer_of(op);
-        return which >= 0 && which < static_cast<int>(space.layers.size()) && !space.layers[static_cast<size_t>(which)].edge;
-    };
-    auto choose = std::find_if(program.ops.begin(), program.ops.end(), is<Choose>);
-    auto count = std::count_if(program.ops.begin(), program.ops.end(), is<Choose>);
+    const auto decides = [](const Op& op) { return is<Choose>(op) || is<ChooseLate>(op); };
+    auto choose = std::find_if(program.ops.begin(), program.ops.end(), decides);
+    auto count = std::count_if(program.ops.begin(), program.ops.end(), decides);
     require(count == (space.choices.empty() ? 0 : 1), count, " Choose instructions, need one where there are choices");
     if (!count) return;
-    for (auto op = program.ops.begin(); op != choose; ++op) {
-        const size_t index = static_cast<size_t>(op - program.ops.begin());
-        require(!governed(*op), title(index, *op, program), ": comes before the Choose that sets its width");
+    const ChooseLate* late = late_choice(program);
+    const auto& layers = late ? late->layers : std::get<Choose>(*choose).layers;
+    const bool again = late && late->again;
+    for (auto op = program.ops.begin(); op != program.ops.end(); ++op) {
+        if (std::find(layers.begin(), layers.end(), layer_of(*op)) == layers.end()) continue;
+        const bool legal = (op < choose) == again;
+        require(legal, title(static_cast<size_t>(op - program.ops.begin()), *op, program), ": comes ",
+                again ? "after the ChooseLate that reads what it gave" : "before the Choose that sets its width");
     }
 }
 

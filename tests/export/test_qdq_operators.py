@@ -26,6 +26,7 @@ from dqt.program.interpret import execute
 from dqt.program.layered import Layered
 from dqt.program.operator import Operator, operators
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.ops.quantize import Quantize
 from dqt.program.ops.read import Read
@@ -34,7 +35,7 @@ from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.store import Store
 from dqt.program.program import Program
 from dqt.program.values import Value
-from dqt.testing import inputs, random_model, random_program, random_transformer
+from dqt.testing import inputs, random_late, random_model, random_program, random_transformer
 from tests.export.test_onnx import LEVELS, fed, served
 
 BATCH = 3
@@ -97,7 +98,11 @@ def of_8_bits(make: Callable[..., Program], count: int) -> list[Program]:
     return [program for program in found if program.space.master == 8][:count]
 
 
-@pytest.mark.parametrize("make", [random_program, random_transformer, random_model])
+def late(seed: int) -> Program:
+    return random_late(seed, again=False)
+
+
+@pytest.mark.parametrize("make", [random_program, random_transformer, random_model, late])
 def test_an_operator_is_within_a_step(make: Callable[..., Program]) -> None:
     for seed, program in enumerate(map(renamed, of_8_bits(make, 15))):
         values = {value.name: value for value in program.values}
@@ -117,7 +122,7 @@ def test_an_operator_is_within_a_step(make: Callable[..., Program]) -> None:
 
 
 def test_every_operator_has_a_form() -> None:
-    assert set(forms()) == set(operators().values()) - {Choose}
+    assert set(forms()) == set(operators().values()) - {Choose, ChooseLate}
 
 
 @pytest.mark.parametrize("seed", range(3))

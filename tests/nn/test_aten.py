@@ -197,6 +197,7 @@ CASES: dict[str, Call] = {
     **both("neg.default", alone()),
     "aten.amax.default": alone([-1, 1]),
     "aten.max.dim": item(0, 2, True),
+    "aten.topk.default": item(0, 3, 1),  # along the channels, which are not the last dimension
     "aten.glu.default": alone(1),
     "aten.expand.default": lambda op, m, x: m.before(x) + op(m.token, [x.shape[0], -1, -1, -1]),
     "aten.expand_as.default": lambda op, m, x: 1.0 * op(m.other(x)[..., :1], torch.cat([x, x[:, :1]], 1)),

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from dqt.program.graph import needed
 from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
@@ -37,6 +39,7 @@ from dqt.program.ops.slice import Slice
 from dqt.program.ops.softmax import Softmax
 from dqt.program.ops.store import Store
 from dqt.program.ops.table import Table
+from dqt.program.ops.top_k import TopK
 from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program
 from tests.program.naive_rows import normalized, softmax
@@ -66,7 +69,9 @@ class Naive:
         data: dict[str, Tensor] = {}
         own = dict.fromkeys((layer.name for layer in self.program.space.controller), (self.n, self.n))
         edges = {la.name: (self.program.space.edge_width,) * 2 for la in self.program.space.layers if la.edge}
-        widths = {**own, **(edges if pairs is None else pairs)}
+        late = next((op for op in self.program.ops if isinstance(op, ChooseLate)), None)
+        begin = dict.fromkeys(self.program.space.chosen, (late.first, late.first)) if late and pairs is None else {}
+        widths = {**own, **begin, **(edges if pairs is None else pairs)}
         for op in self.program.ops:
             if isinstance(op, Quantize):
                 data[op.out] = self.quantize(op, given[op.x])
@@ -79,6 +84,15 @@ class Naive:
             elif isinstance(op, Choose):
                 if pairs is None:
                     widths.update(self.choose(op, data[op.x]))
+            elif isinstance(op, ChooseLate):
+                b = op.widths[max(range(len(op.widths)), key=lambda k: (data[op.x][(k,)], -k))]
+                if pairs is None and op.again and b != op.first:
+                    chosen = {**edges, **dict.fromkeys(op.layers, (b, b))}
+                    again, widths = self.run(x, chosen, state)
+                    served = {each.writes() for each in needed(self.program.ops, auto=False)}
+                    return {name: (again if name in served else data)[name] for name in again}, widths
+                if pairs is None:
+                    widths.update(dict.fromkeys(op.layers, (b, b)))
             elif not isinstance(op, Dequantize):
                 method: Callable[..., Tensor] = getattr(self, type(op).__name__.lower())
                 layer = (widths[op.layer],) if isinstance(op, Conv | Linear | MatMul) else ()
@@ -282,6 +296,12 @@ class Naive:
 
     def max(self, op: Max, data: dict[str, Tensor]) -> Tensor:
         return {i: max(read) for i, read in self.over(op, data).items()}
+
+    def topk(self, op: TopK, data: dict[str, Tensor]) -> Tensor:
+        rows: dict[Index, list[int]] = {}
+        for i, q in data[op.x].items():
+            rows.setdefault(i[:-1], []).append(q)
+        return {(*i, k): sorted(row)[-1 - k] for i, row in rows.items() for k in range(op.count)}
 
     def mean(self, op: Mean, data: dict[str, Tensor]) -> Tensor:
         zero, out = self.values[op.x].zero, dict[Index, int]()

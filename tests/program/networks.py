@@ -11,7 +11,6 @@ import numpy.typing as npt
 from dqt.program.interpret import execute
 from dqt.program.operator import Operator
 from dqt.program.ops.add import Add
-from dqt.program.ops.choose import Choose
 from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 from dqt.testing import Builder, Shape, random_instruction, random_layer
@@ -76,7 +75,8 @@ def block(b: Builder, kind: str, x: str) -> str:
 
 def divided(program: Program, x: npt.NDArray[np.float32]) -> Program:
     """The program with a controller to whom half of the samples ``x`` lie to either side of every logit."""
-    (choose,) = (op for op in program.ops if isinstance(op, Choose))
+    choose = program.choose
+    assert choose is not None
     logits = execute(program, x, "auto", keep=True).values[choose.x].astype(np.int64)
     middle = np.median(logits, axis=0).astype(np.int64)
 

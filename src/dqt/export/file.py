@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, Literal
@@ -15,12 +16,11 @@ from dqt.arith.files import write_file
 from dqt.arith.plan import AUTO, PlanError, PlanLike, resolve, uniform
 from dqt.export import ops
 from dqt.export.graph import Graph
-from dqt.export.names import WIDTHS, input_infos, output_infos, renamed
+from dqt.export.names import WIDTHS, input_infos, output_infos, renamed, with_names
 from dqt.export.packages import ExportError
 from dqt.export.qdq.model import qdq_model
-from dqt.program.graph import needed
+from dqt.program.graph import DECISIONS, needed
 from dqt.program.operator import Operator
-from dqt.program.ops.choose import Choose
 from dqt.program.program import Program, ProgramLike, as_program
 
 OPSET, IR_VERSION = 21, 10
@@ -90,15 +90,34 @@ def integer_model(program: Program, plan: PlanLike = None, *, alone: bool = Fals
     if isinstance(resolved, Cascade):
         raise PlanError("a cascade is several runs: export each of its widths, and compare the two largest outputs")
     auto = resolved == AUTO
-    fixed = uniform(program.space, program.space.widest) if isinstance(resolved, str) else resolved
+    fixed = uniform(program.space, program.first) if isinstance(resolved, str) else resolved
     n = program.space.master
     pairs = dict(fixed.items_) | {own.name: (n, n) for own in program.space.controller}
     program = renamed(program)
     g = Graph(program, pairs)
-    for op in _instructions(program, auto=auto, alone=alone):
+    if auto and program.again and not alone:
+        _add_first_run(g, program)
+        instructions = needed(program.ops, auto=False)
+    else:
+        instructions = _instructions(program, auto=auto, alone=alone)
+    for op in instructions:
         _add(g, op)
     outputs = _outputs(g, auto=auto, alone=alone)
     return _serialized(g, outputs)
+
+
+def _add_first_run(g: Graph, program: Program) -> None:
+    """What leads to a choice behind the network, under names of its own: after it the network runs at what was chosen.
+
+    A sample that chose the width of the first run gets the integers that the first run gave.
+    """
+    names = {}
+    for op in _instructions(program, auto=True, alone=True):
+        out = op.writes()
+        if out is not None:
+            names[out] = g.name(f"first.{out}")
+            g.values[names[out]] = replace(g.values[out], name=names[out])
+        _add(g, with_names(op, names))
 
 
 def exporters() -> Mapping[type[Operator], Any]:
@@ -121,7 +140,7 @@ def _instructions(program: Program, *, auto: bool, alone: bool) -> tuple[Operato
     live: set[str] = set()
     kept: list[Operator] = []
     for op in reversed(found):
-        if isinstance(op, Choose) or op.writes() in live:
+        if isinstance(op, DECISIONS) or op.writes() in live:
             live.update(op.reads())
             kept.append(op)
     return tuple(reversed(kept))

@@ -72,10 +72,14 @@ class Graph:
         self.names.add(name)
         return name
 
-    def node(self, kind: str, ins: Sequence[str], out: str = "", **attributes: Any) -> str:
-        """Append a node; the name of its result: ``out``, a value's own name, or one that is made up."""
+    def node(self, kind: str, ins: Sequence[str], out: str = "", also: int = 0, **attributes: Any) -> str:
+        """Append a node; the name of its result: ``out``, a value's own name, or one that is made up.
+
+        ``also``: how many results it has beside this one, which nobody reads.
+        """
         out = out or self.name(f"{kind.lower()}")
-        self.nodes.append(self.onnx.helper.make_node(kind, list(ins), [out], name=f"{out}:{kind}", **attributes))
+        outs = [out, *(self.name(f"{out}.also") for _ in range(also))]
+        self.nodes.append(self.onnx.helper.make_node(kind, list(ins), outs, name=f"{out}:{kind}", **attributes))
         return out
 
     def constant(self, array: npt.ArrayLike, dtype: Any = None) -> str:

@@ -61,10 +61,11 @@ def renamed(program: Program) -> Program:
     if all(old == new for old, new in names.items()):
         return program
     values = tuple(replace(value, name=names[value.name]) for value in program.values)
-    return replace(program, values=values, ops=tuple(_with_names(op, names) for op in program.ops))
+    return replace(program, values=values, ops=tuple(with_names(op, names) for op in program.ops))
 
 
-def _with_names(op: Any, names: Mapping[str, str]) -> Any:
+def with_names(op: Any, names: Mapping[str, str]) -> Any:
+    """An instruction that reads and defines values under other names."""
     fields = {}
     for key in (*op.OPERANDS, "out"):
         held = getattr(op, key, None)

@@ -21,7 +21,7 @@ from dqt.nn import fake
 from dqt.nn.adaptive import Problem, adapted, nearest_codes
 from dqt.nn.batches import Batches
 from dqt.nn.correct import correct_layer, results
-from dqt.nn.graph import Node
+from dqt.nn.graph import CHOICES, Node
 from dqt.nn.kept import Kept, Signals, kept
 from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
@@ -65,7 +65,7 @@ def layer_by_layer(net: Net, inputs: Batches, expected: Mapping[str, Moments], a
 
     def visit(node: Node, ins: list[list[Kept]]) -> list[Kept]:
         advance()
-        if node.controller and node.kind == "choose":
+        if node.controller and node.kind in CHOICES:
             return ins[0]
         plain, *others = [[Signals(each[k * count : (k + 1) * count]) for each in ins] for k in range(len(widths) + 1)]
         found, at = _plain(net, node, plain), dict(zip(widths, others, strict=True))

@@ -18,7 +18,7 @@ from dqt.nn.diagnose import Finding
 from dqt.nn.equalize import equalize as equalized
 from dqt.nn.errors import CalibrationError, CalibrationWarning
 from dqt.nn.finite import check_finite
-from dqt.nn.graph import Node, needed_for
+from dqt.nn.graph import CHOICES, Node, needed_for
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.layers import Norm, WidthLayer
 from dqt.nn.modes import evaluating
@@ -27,7 +27,7 @@ from dqt.nn.observers import Extent, Observer
 from dqt.nn.progress import advancing
 from dqt.nn.ranges import Signal
 from dqt.nn.reading import Reading, plain_reading
-from dqt.nn.run import Run
+from dqt.nn.run import Run, first_widths
 from dqt.nn.set_range import Ranges
 from dqt.nn.walk import Moments, axis_of, before_norm, float_results, moments, signals_of, walk
 from dqt.nn.zeros import in_use
@@ -189,7 +189,7 @@ def set_ranges(
     states = _states(net, first)
 
     def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
-        if node.kind == "choose":
+        if node.kind in CHOICES:
             return ins[0]
         norm = net.norm(node.norm)
         values = before_norm(net, node, ins[0]) if node.layer or norm in untouched else []
@@ -248,10 +248,12 @@ def set_controller_ranges(net: Net, inputs: Sequence[Any], observer: Observer = 
     own = {node.out for node in net.nodes if node.controller}
     needed = needed_for(net.nodes, own)
     run = Run({layer.name: (net.space.master,) * 2 for layer in net.space.layers})
+    if net.late is not None:
+        run = Run(first_widths(net.space, net.late.first))
     plain, ranges = Run({}, quantized=False), Ranges(net, observer)
 
     def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
-        if node.kind == "choose" or node.out not in needed:
+        if node.kind in CHOICES or node.out not in needed:
             return ins[0]
         how = plain if node.out in own else run
         norm = net.norm(node.norm)

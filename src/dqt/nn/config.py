@@ -13,19 +13,62 @@ DEFAULT_WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 class Controller(BaseModel):
     """The network that chooses widths for each input.
 
+    By default it stands behind the stem and chooses a width for every layer. With ``after`` or ``rerun`` it decides
+    late: what has run by then ran at ``first`` bits, and one width is chosen for all that follows.
+
     Attributes:
         choices: widths to choose from, ascending, each in ``Config.widths``; ``None``: all of them.
         hidden: units of its hidden layer; ``None``: as many as fit in 1 % of the model's parameters, at least 4.
-        reads: the input, or the output of the stem (the model's first layer).
+        reads: the input, or the output of the stem (the model's first layer). Of a late decision some of "features",
+            means of what the module ``after`` gives, and "margin", how far each output lies below the largest.
         grid: it sees the mean of what it reads over a ``grid x grid`` raster.
+        after: path of a module, such as ``"layer2"``: its features are read; without ``rerun`` the decision follows it.
+        rerun: the decision follows a whole run: a sample stops, or runs again from its inputs at more bits.
+        first: width of what runs before a late decision, one of the choices; ``None``: the least of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     choices: tuple[int, ...] | None = Field(default=None, min_length=1)
     hidden: int | None = Field(default=None, ge=1)
-    reads: Literal["stem", "input"] = "stem"
+    reads: Literal["stem", "input"] | tuple[Literal["features", "margin"], ...] = "stem"
     grid: int = Field(default=2, ge=1, le=16)
+    after: str | None = Field(default=None, min_length=1)
+    rerun: bool = False
+    first: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "reads" in data or not (data.get("after") or data.get("rerun")):
+            return data
+        features, margin = ("features",) if data.get("after") else (), ("margin",) if data.get("rerun") else ()
+        return {**data, "reads": (*features, *margin)}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.late:
+            if not isinstance(self.reads, str):
+                raise ValueError(
+                    f"reads {self.reads} needs a late decision: give after, such as 'layer2', or rerun=True"
+                )
+            if self.first is not None:
+                raise ValueError(
+                    f"first {self.first} is of a late decision: give after, such as 'layer2', or rerun=True"
+                )
+            return self
+        if isinstance(self.reads, str) or not self.reads:
+            raise ValueError(f"reads {self.reads!r}: a late decision reads 'features', 'margin', or both")
+        if "features" in self.reads and self.after is None:
+            raise ValueError("reads 'features': name the module that they come from, such as after='layer2'")
+        if "margin" in self.reads and not self.rerun:
+            raise ValueError("reads 'margin', which a whole run gives: set rerun=True")
+        return self
+
+    @property
+    def late(self) -> bool:
+        """Whether it decides behind a part of the network that has run."""
+        return self.after is not None or self.rerun
 
 
 class Config(BaseModel):
@@ -78,6 +121,11 @@ class Config(BaseModel):
         if self.edge_width not in self.widths:
             raise ValueError(f"edge_width {self.edge_width} is not among the widths {self.widths}")
         choices = self.choices
+        first = None if self.controller is None else self.controller.first
+        if first is not None and first not in choices:
+            raise ValueError(f"controller first {first} is not among its choices {choices}")
+        if self.controller is not None and self.controller.rerun and first not in (None, choices[0]):
+            raise ValueError(f"controller first {first}: with rerun=True it is the least of the choices, {choices[0]}")
         if tuple(sorted(set(choices))) != choices or not set(choices) <= set(self.widths):
             raise ValueError(f"controller choices {choices} must ascend and be among the widths {self.widths}")
         return self

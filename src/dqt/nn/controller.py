@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dqt.arith.plan import Layer
-from dqt.nn.config import Controller
+from dqt.nn.config import Config, Controller
+from dqt.nn.controller_late import late_nodes, place_late
 from dqt.nn.graph import Graph, Node, needed_for
 
 HIDDEN, NORM, LOGITS = "controller.hidden", "controller.norm", "controller.logits"
@@ -61,15 +62,43 @@ def plan_controller(
         )
         read = "controller.features"
     features, logits = shape[0], chosen * choices
-    hidden = spec.hidden or max(4, int(SHARE * parameters - logits) // (features + logits + 1))
+    hidden = _hidden(spec, parameters, features, logits)
     made += [
-        Node("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, norm=NORM, quantizer="relu", controller=True),
-        Node("linear", LOGITS, (HIDDEN,), (logits,), layer=LOGITS, quantizer="int32", controller=True),
+        *_layers(read, hidden, logits),
         Node("choose", "controller.choice", (LOGITS,), (logits,), quantizer="same", controller=True),
     ]
     layers = {HIDDEN: _start(hidden, features), LOGITS: _start(logits, hidden)}
     first = [node for node in graph.nodes if node.out in before]
     return Plans((*first, *made, *(node for node in graph.nodes if node.out not in before)), layers)
+
+
+def plan_late(
+    config: Config, graph: Graph, shapes: dict[str, tuple[int, ...]], chosen: tuple[str, ...], parameters: int
+) -> Plans:
+    """A controller that decides late, once for all layers that follow; arguments as of :func:`plan_controller`.
+
+    Raises:
+        UnsupportedError: see :func:`dqt.nn.controller_late.place_late`.
+    """
+    assert config.controller is not None
+    late = place_late(config, graph, shapes, chosen)
+    read, logits = late.nodes[-1], len(config.choices)
+    hidden = _hidden(config.controller, parameters, read.shape[0], logits)
+    made = [*late.nodes, *_layers(read.out, hidden, logits), *late_nodes(late, config)]
+    layers = {HIDDEN: _start(hidden, read.shape[0]), LOGITS: _start(logits, hidden)}
+    before = {node.out for node in late.before}
+    return Plans((*late.before, *made, *(node for node in graph.nodes if node.out not in before)), layers)
+
+
+def _hidden(spec: Controller, parameters: int, features: int, logits: int) -> int:
+    return spec.hidden or max(4, int(SHARE * parameters - logits) // (features + logits + 1))
+
+
+def _layers(read: str, hidden: int, logits: int) -> list[Node]:
+    return [
+        Node("linear", HIDDEN, (read,), (hidden,), layer=HIDDEN, norm=NORM, quantizer="relu", controller=True),
+        Node("linear", LOGITS, (HIDDEN,), (logits,), layer=LOGITS, quantizer="int32", controller=True),
+    ]
 
 
 def _entry(graph: Graph) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dqt.nn.graph import needed_for
 from dqt.nn.net import CONTROLLER, Net, quantizer_key
 from dqt.nn.ranges import Signal
-from dqt.nn.run import Run, controller_widths, edge_widths
+from dqt.nn.run import Run, controller_widths, edge_widths, first_widths
 
 PREFIXES = (CONTROLLER, f"quantizers.{quantizer_key(CONTROLLER)}")
 """How the names of the controller's parameters and buffers begin."""
@@ -24,7 +24,7 @@ PREFIXES = (CONTROLLER, f"quantizers.{quantizer_key(CONTROLLER)}")
 def controller_features(net: Net, x: Any) -> Tensor:
     """What the controller's first layer reads, float32 ``[N, features]``, in evaluation and without gradient."""
     first = next(node for node in net.nodes if node.controller and node.layer)
-    run = Run(edge_widths(net.space))
+    run = Run(edge_widths(net.space) if net.late is None else first_widths(net.space, net.late.first))
     needed = needed_for(net.nodes, first.ins)
     values = net.read(x, run)
     for node in net.nodes:
@@ -34,7 +34,8 @@ def controller_features(net: Net, x: Any) -> Tensor:
 
 
 def controller_logits(net: Net, features: Tensor, training: bool = False) -> Tensor:
-    """The controller on its features, differentiable, float32 ``[N, chosen layers, choices]``.
+    """The controller on its features, differentiable, float32 ``[N, chosen layers, choices]``; of one that decides late
+    ``[N, 1, choices]``.
 
     Args:
         features: of :func:`controller_features`.   training: its norm takes, and follows, the batch's statistics.
@@ -44,7 +45,7 @@ def controller_logits(net: Net, features: Tensor, training: bool = False) -> Ten
     signal = Signal(features, net.quantizer_of(layers[0].ins[0]))
     for node in layers:
         signal = net.fake_node(node, [signal], run)
-    return signal.raw.float().reshape(-1, len(net.space.chosen), len(net.space.choices))
+    return signal.raw.float().reshape(len(features), -1, len(net.space.choices))
 
 
 def controller_parameters(net: Net) -> Iterator[nn.Parameter]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dqt.arith.plan import Plan, uniform
 from dqt.nn.batches import Batches
-from dqt.nn.graph import Node
+from dqt.nn.graph import CHOICES, Node
 from dqt.nn.layered import accumulator, scaled
 from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
@@ -37,7 +37,7 @@ def correct(net: Net, inputs: Batches, expected: Mapping[str, Moments], b: int, 
     run = Run(dict(plan.items_) | controller_widths(net.space))
 
     def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
-        if node.controller and node.kind == "choose":
+        if node.controller and node.kind in CHOICES:
             return ins[0]
         if node.layer and b in net.layer(node.layer).widths:
             sums = correct_layer(net, node, ins[0], expected[node.layer], b, factors=factors)

@@ -13,7 +13,7 @@ from torch._compile import _disable_dynamo
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
-from dqt.arith.plan import AUTO, Plan, resolve
+from dqt.arith.plan import AUTO, Plan, resolve, uniform
 from dqt.nn.hooks import warn_unheard
 from dqt.nn.inputs import Input
 from dqt.nn.run import Choice
@@ -62,8 +62,24 @@ def run_exact(net: Net, x: Any, plan: Plan | Literal["auto"]) -> Exact:
     machine = Machine(program, plan, TensorArrays(next(iter(inputs.values())).device))
     run = machine.run(inputs, state or None)
     integers, scales = zip(*_results(net, program, run), strict=True)
+    if plan == AUTO and program.again:
+        integers = _again(net, program, inputs, run, integers)
     outputs = tuple(q.float() * float(np.float32(scale)) for q, scale in zip(integers, scales, strict=True))
-    return Exact(outputs, integers, scales, _choice(program, run.chosen) if plan == AUTO else None)
+    return Exact(outputs, integers, scales, _choice(run.chosen) if plan == AUTO else None)
+
+
+def _again(
+    net: Net, program: Program, inputs: dict[str, Tensor], run: Execution, integers: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """``integers`` with those of another run in the place of samples that chose more bits than the first run had."""
+    chosen = run.chosen[program.space.chosen[0]]
+    for b, mine in run.xp.groups(chosen):
+        if b > program.first:
+            machine = Machine(program, uniform(program.space, b), run.xp)
+            again = machine.run({name: x[mine] for name, x in inputs.items()})
+            found = (q for q, _ in _results(net, program, again))
+            integers = tuple(old.index_copy(0, mine, new) for old, new in zip(integers, found, strict=True))
+    return integers
 
 
 def _checked(one: Input, x: Tensor) -> Tensor:
@@ -95,9 +111,9 @@ def _results(net: Net, program: Program, run: Execution) -> Iterator[tuple[Tenso
         yield q.int() - of.zero, of.scale
 
 
-def _choice(program: Program, chosen: dict[str, Tensor]) -> Choice:
-    widths = torch.stack([chosen[layer].long() for layer in program.space.chosen], dim=1)
-    return Choice(program.space.chosen, widths, torch.empty(0), torch.empty(0))
+def _choice(chosen: dict[str, Tensor]) -> Choice:
+    widths = torch.stack([each.long() for each in chosen.values()], dim=1)
+    return Choice(tuple(chosen), widths, torch.empty(0), torch.empty(0))
 
 
 @_disable_dynamo

@@ -12,6 +12,8 @@ from dqt.nn.scales import ScaleSpec
 
 INPUT = "input"
 """The name of the only input, unless the user gave it another."""
+CHOICES = ("choose", "choose_late")
+"""The kinds of nodes that decide on widths."""
 
 
 @dataclass(frozen=True)

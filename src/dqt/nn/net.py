@@ -24,7 +24,8 @@ from dqt.nn.operator import operators
 from dqt.nn.outputs import Signature
 from dqt.nn.quantizers import name_as_now, quantizer_key, quantizer_owners, read_as_floats
 from dqt.nn.ranges import Quantizer, Signal
-from dqt.nn.run import Choice, Run, controller_widths, edge_widths
+from dqt.nn.routed import late_of, run_routed
+from dqt.nn.run import Choice, Late, Run, controller_widths
 from dqt.nn.scales import Held, RowAffine, Scale
 from dqt.nn.served import Served
 from dqt.nn.summary import Summarized
@@ -180,16 +181,12 @@ class Net(FormerNames, Summarized):
         Returns:
             the outputs, float32 ``[N, ...]`` each, and the choice.
         """
-        resolve(self.space, AUTO)
-        if exact:
-            found = run_exact(self, x, AUTO)
-            assert found.choice is not None
-            return found.outputs, found.choice
-        widths = edge_widths(self.space) | controller_widths(self.space)
-        run = Run(widths, batch_statistics=self.training, temperature=temperature, noise=noise)
-        y = self.run(x, run, True)
-        assert run.choice is not None
-        return y, run.choice
+        return run_routed(self, x, temperature, noise, exact=exact)
+
+    @property
+    def late(self) -> Late | None:
+        """How the controller decides, if it does so late."""
+        return late_of(self)
 
     def route(
         self, x: Any, temperature: float | None = None, noise: Tensor | None = None, *, exact: bool = False

@@ -17,7 +17,7 @@ from dqt.nn.calls import module_path, source_line
 from dqt.nn.capture import Captured, NormSpec
 from dqt.nn.captures import Captures
 from dqt.nn.config import Config
-from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller
+from dqt.nn.controller import HIDDEN, NORM, Plans, controller_layers, plan_controller, plan_late
 from dqt.nn.dimensions import Names
 from dqt.nn.emission import emitted
 from dqt.nn.errors import Obstacle, UnsupportedError
@@ -222,13 +222,17 @@ def _controller(captured: Captured, config: Config, signature: Signature, layers
         raise UnsupportedError(
             f'the controller reads the input {first.name!r}, which holds integers: pass Controller(reads="stem")'
         )
-    chosen = sum(not layer.edge for layer in layers)
+    chosen = tuple(layer.name for layer in layers if not layer.edge)
     if not chosen:
         raise UnsupportedError(
             "the model has no layer between its first and its last: a controller has nothing to choose"
         )
     parameters = sum(layer.weights for layer in layers)
-    plans = plan_controller(config.controller, len(config.choices), captured.graph, captured.shapes, chosen, parameters)
+    if config.controller.late:
+        plans = plan_late(config, captured.graph, captured.shapes, chosen, parameters)
+    else:
+        each = (config.controller, len(config.choices), captured.graph, captured.shapes)
+        plans = plan_controller(*each, len(chosen), parameters)
     hidden = len(plans.layers[HIDDEN][0])
     captured.norms[NORM] = NormSpec(None, None, torch.zeros(hidden), torch.ones(hidden), 0.1, 1e-5)
     return plans

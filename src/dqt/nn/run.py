@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,15 +36,23 @@ class Choice:
         return self.layers.index(layer) if layer in self.layers else None
 
 
+class Late(NamedTuple):
+    """How a controller decides late: for which layers, at what width a run begins, whether samples run again."""
+
+    layers: tuple[str, ...]
+    first: int
+    again: bool
+
+
 @dataclass
 class Run:
     """One pass through the network: the widths, and how it is computed.
 
     Attributes:
-        widths: (weight, activation) width by layer; layers that the choice covers are not in it.
+        widths: (weight, activation) width by layer; what a choice covers counts for more.
         quantized: ``False``: the float model, for calibration.
         batch_statistics: batch norms use and update the statistics of the batch; tracked ranges move.
-        choice: set by the "choose" node of a routed run.
+        choice: set by the node of a routed run that decides.
         temperature, noise: of the Gumbel-softmax; ``None``: the argmax.
     """
 
@@ -58,6 +67,11 @@ class Run:
 def controller_widths(space: Space) -> dict[str, Pair]:
     """The controller's own layers, which always run at the master width."""
     return {layer.name: (space.master,) * 2 for layer in space.controller}
+
+
+def first_widths(space: Space, first: int) -> dict[str, Pair]:
+    """The widths at which a run begins whose controller decides late: ``first`` bits, but for edges and controller."""
+    return dict.fromkeys(space.chosen, (first, first)) | edge_widths(space) | controller_widths(space)
 
 
 def edge_widths(space: Space) -> dict[str, Pair]:

@@ -68,6 +68,9 @@ class TensorArrays:
         order = torch.arange(q.shape[-1], 0, -1, device=q.device)
         return ((q == q.amax(-1, keepdim=True)).long() * order).argmax(-1)
 
+    def descending(self, q: Tensor) -> Tensor:
+        return q.sort(-1, descending=True).values
+
     def groups(self, chosen: Tensor) -> Iterator[tuple[int, Tensor]]:
         return ((b, (chosen == b).nonzero().flatten()) for b in torch.unique(chosen).tolist())
 

@@ -87,6 +87,10 @@ class Arrays(Protocol):
         """The first index of the largest value along the last dimension."""
         ...
 
+    def descending(self, q: Array) -> Array:
+        """``q`` sorted along the last dimension, the largest first."""
+        ...
+
     def groups(self, chosen: Array) -> Iterator[tuple[int, Array]]:
         """Each value that occurs in ``chosen``, integers ``[N]``, ascending, with the indices where it stands."""
         ...
@@ -158,6 +162,9 @@ class NumpyArrays:
 
     def first_argmax(self, q: Array) -> Array:
         return q.argmax(-1)
+
+    def descending(self, q: Array) -> Array:
+        return np.sort(q, axis=-1)[..., ::-1]
 
     def groups(self, chosen: Array) -> Iterator[tuple[int, Array]]:
         return ((int(b), np.flatnonzero(chosen == b)) for b in np.unique(chosen))

@@ -46,7 +46,7 @@ class Evaluation:
         predictions: what the network says by its task's ``answer``: of classification int64 ``[N]``, the class with the
             largest integer output; None where the task has none.
         widths: int8 ``[N, layers]``, as in :class:`dqt.program.interpret.Result`.
-        bitops: int64 ``[N]``, of everything that ran: the controller, every pass of a cascade.
+        bitops: int64 ``[N]``, of everything that ran: the controller, every pass.
         share: mean BitOPs as a fraction of every layer at the master.
         codes: int32 ``[N, ...]``, the integer outputs.
         outputs: float64 ``[N, ...]``, the reals that they stand for.   task: what they are for.
@@ -253,7 +253,8 @@ def _evaluation(
 def _paid(program: Program, plan: PlanLike, widths: npt.NDArray[np.int8], passes: npt.NDArray[np.int8]) -> Ints:
     fixed = resolve(program.space, plan)
     if fixed == AUTO:
-        return chosen_bitops(program.space, widths)
+        before = cost(program, program.first).bitops if program.again else 0
+        return chosen_bitops(program.space, widths) + (passes.astype(np.int64) - 1) * before
     if isinstance(fixed, Cascade):
         prices = np.cumsum([cost(program, b).bitops for b in fixed.widths], dtype=np.int64)
         return prices[passes.astype(np.int64) - 1]

@@ -28,7 +28,7 @@ class Machine:
         self.ops = needed(program.ops, auto=plan == AUTO)
         self.dead = last_reads(self.ops)
         n = program.space.master
-        fixed = uniform(self.space, self.space.widest) if isinstance(plan, str) else plan
+        fixed = uniform(self.space, program.first) if isinstance(plan, str) else plan
         self.pairs: dict[str, Pair] = dict(fixed.items_) | {own.name: (n, n) for own in self.space.controller}
         self.constants: dict[Any, Array] = {}
 

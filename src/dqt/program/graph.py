@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
+
+DECISIONS = (Choose, ChooseLate)
+"""What sets widths by sample, under the plan "auto" alone."""
 
 
 def needed(ops: Sequence[Operator], *, auto: bool) -> tuple[Operator, ...]:
-    """The instructions that a run executes: those that lead to outputs, to states and, if ``auto``, to ``Choose``."""
+    """The instructions that a run executes: those that lead to outputs, to states and, if ``auto``, to a choice."""
     live: set[str] = set()
     kept: list[Operator] = []
     for op in reversed(ops):
-        ends = op.writes() is None and (auto or not isinstance(op, Choose))
+        ends = op.writes() is None and (auto or not isinstance(op, DECISIONS))
         if ends or op.writes() in live:
             live.update(op.reads())
             kept.append(op)

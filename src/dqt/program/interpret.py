@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
 from dqt.arith.margin import Margin
-from dqt.arith.plan import Plan, PlanError, PlanLike, resolve, uniform
+from dqt.arith.plan import AUTO, Plan, PlanError, PlanLike, Space, resolve, uniform
 from dqt.program.arrays import Array, NumpyArrays
 from dqt.program.execute import Execution, Machine
 from dqt.program.inputs import Floats, Samples, inputs_of, plain, rows, states_of
@@ -40,8 +40,9 @@ class Result:
     Attributes:
         codes: int32 ``[N, ...]``, the output before its dequantization; of several outputs a dict by name.
         widths: int8 ``[N, layers]``, the width of each layer for each sample, in the order of ``program.layers``. Where
-            a plan gives weights and activations different widths, the smaller; in a cascade, those of the last pass.
-        passes: int8 ``[N]``, how many times a sample went through the network: 1, but for cascades.
+            a plan gives weights and activations different widths, the smaller; in a cascade, and where a controller
+            has samples run again, those of the last pass.
+        passes: int8 ``[N]``, how many times a sample went through the network: 1 but in these two.
         values: with ``keep``, every value that was computed, by name, ``[N, *shape]``; otherwise empty.
         state: int32 ``[N, *shape]`` of each state, for the next run; empty where the program has none.
     """
@@ -113,14 +114,19 @@ def execute(
     taken = inputs_of(program)
     inputs = taken(x)
     program = program.bind(**taken.sizes(inputs)) if program.dims else program
+    signature = Signature.of(program)
+    zeros = {name: value.zero for name, value in signature.outputs.items()}
+
+    def at(some: Samples, b: int) -> Result:
+        return _run(program, some, uniform(program.space, b), None, keep)
+
     if isinstance(resolved, Cascade):
-        signature = Signature.of(program)
         check_cascade(signature)
-        zeros = {name: value.zero for name, value in signature.outputs.items()}
-        return cascaded(
-            inputs, resolved, lambda some, b: _run(program, some, uniform(program.space, b), None, keep), zeros
-        )
-    return _run(program, inputs, resolved, _states(program, state, _count(inputs)), keep)
+        return cascaded(inputs, resolved, at, zeros)
+    result = _run(program, inputs, resolved, _states(program, state, _count(inputs)), keep)
+    if resolved == AUTO and program.again:
+        run_again(inputs, result, chosen_of(program.space, result.widths), program.first, at, zeros)
+    return result
 
 
 def check_cascade(program: Signature) -> None:
@@ -163,6 +169,29 @@ def cascaded(
                 old[name][unsure] = array
         result.passes[unsure] += 1
     return result
+
+
+def chosen_of(space: Space, widths: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """The one width of all layers but the edges that each sample chose, int8 ``[N]``; ``widths``: of a run."""
+    return widths[:, space.names.index(space.chosen[0])]
+
+
+def run_again(
+    inputs: Samples,
+    result: Result,
+    chosen: npt.NDArray[np.int8],
+    first: int,
+    run: Callable[[Samples, int], Result],
+    zeros: Mapping[str, int],
+) -> None:
+    """Run samples that chose more than ``first`` bits again at what they chose, and put that into ``result``."""
+    kept = _arrays(result, zeros)
+    for b in np.unique(chosen[chosen > first]).tolist():
+        mine = np.flatnonzero(chosen == b)
+        for old, new in zip(kept, _arrays(run(rows(inputs, mine), b), zeros), strict=True):
+            for name, array in new.items():
+                old[name][mine] = array
+        result.passes[mine] += 1
 
 
 def _arrays(result: Result, zeros: Mapping[str, int]) -> tuple[Mapping[str, Array], Mapping[str, Array]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dqt.program.operator import Operator, Scope
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.planned import Planned, accumulator_bits
 from dqt.program.values import INTEGER, Input, State
@@ -100,8 +101,8 @@ def _row(op: Operator, scope: Scope, bits: dict[str, int], edges: set[str]) -> R
         widths, shape = scope.widths(op.layer), scope.values[name or ""].shape
         edge = op.layer in edges
         return Row(type(op).__name__, op.layer, shape, widths, edge, counts.macs, counts.weights, bits[op.layer])
-    if isinstance(op, Choose):
-        return Row("Choose", op.x, (len(op.layers),), op.widths)
+    if isinstance(op, Choose | ChooseLate):
+        return Row(type(op).__name__, op.x, (len(op.layers),), op.widths)
     if name is not None:
         return Row(type(op).__name__, name, scope.values[name].shape)
     ends = op.name if isinstance(op, Dequantize) else getattr(op, "state", "")

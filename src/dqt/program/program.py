@@ -16,6 +16,7 @@ from dqt.program.info import frozen, thawed
 from dqt.program.listing import listing
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.dequantize import Dequantize
 from dqt.program.signature import only, only_input
 from dqt.program.values import Dimension, Input, Output, State, Value, sizes_of
@@ -117,9 +118,21 @@ class Program:
         return bound(self, sizes)
 
     @property
-    def choose(self) -> Choose | None:
+    def choose(self) -> Choose | ChooseLate | None:
         """The controller's decision, if the program has a controller."""
-        return next((op for op in self.ops if isinstance(op, Choose)), None)
+        return next((op for op in self.ops if isinstance(op, Choose | ChooseLate)), None)
+
+    @property
+    def first(self) -> int:
+        """The uniform width that a run under "auto" begins at: what its controller says, or the widest."""
+        choice = self.choose
+        return choice.first if isinstance(choice, ChooseLate) else self.space.widest
+
+    @property
+    def again(self) -> bool:
+        """Whether samples whose controller asks for more bits run again from their inputs, under "auto"."""
+        choice = self.choose
+        return isinstance(choice, ChooseLate) and choice.again
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a ``.dqt`` file (docs/format.md), atomically: an existing file stays whole until the new one is."""

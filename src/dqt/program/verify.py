@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from dqt.arith.plan import Layer, Space
 from dqt.program.borders import check_borders
 from dqt.program.errors import ProgramError, require
+from dqt.program.graph import DECISIONS
 from dqt.program.operator import Operator, Scope, operators
-from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.conv import Conv
 from dqt.program.planned import Planned
 from dqt.program.schema import check_json, check_shape, check_type
@@ -130,15 +131,24 @@ def _check_counts(stated: Layer, counted: Layer) -> None:
 
 
 def _check_choose(ops: tuple[Operator, ...], space: Space) -> None:
-    """One Choose where the space has choices, and none of the layers that it governs before it."""
+    """One Choose where the space has choices, and none of the layers that it governs before it.
+
+    Where it has samples run again, all of them have run before it.
+    """
     where = list(_positions(ops))
     count = 1 if space.choices else 0
     require(len(where) == count, f"{len(where)} Choose instructions, need {count} for the choices {space.choices}")
-    governed = set(space.chosen)
-    for index, op in enumerate(ops[: where[0]] if where else ()):
-        late = isinstance(op, Planned) and op.layer in governed
-        require(not late, f"{op.title(index)}: comes before the Choose that sets its width")
+    if not where:
+        return
+    choice = ops[where[0]]
+    governed = set(getattr(choice, "layers", ()))
+    again = isinstance(choice, ChooseLate) and choice.again
+    for index, op in enumerate(ops):
+        if isinstance(op, Planned) and op.layer in governed:
+            wrong = (index < where[0]) != again
+            side = "after the ChooseLate that reads what it gave" if again else "before the Choose that sets its width"
+            require(not wrong, f"{op.title(index)}: comes {side}")
 
 
 def _positions(ops: tuple[Operator, ...]) -> Iterator[int]:
-    return (index for index, op in enumerate(ops) if isinstance(op, Choose))
+    return (index for index, op in enumerate(ops) if isinstance(op, DECISIONS))

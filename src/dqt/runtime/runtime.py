@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
-from dqt.arith.plan import Plan, PlanError, PlanLike, resolve, uniform
+from dqt.arith.plan import AUTO, Plan, PlanError, PlanLike, resolve, uniform
 from dqt.program.file import dumps, loads, outline
 from dqt.program.inputs import Inputs, Samples, plain, states_of
-from dqt.program.interpret import Result, cascaded, check_cascade, dequantized
+from dqt.program.interpret import Result, cascaded, check_cascade, chosen_of, dequantized
 from dqt.program.program import Program, ProgramError, ProgramLike, as_program
 from dqt.program.signature import Signature
 from dqt.runtime.bindings import Bindings
@@ -283,7 +283,7 @@ class Runtime:
 
     def _native_widths(self, plan: Plan | Literal["auto"]) -> Any:
         space = self._space
-        fixed = uniform(space, space.widest) if isinstance(plan, str) else plan
+        fixed = uniform(space, self._engine.first) if isinstance(plan, str) else plan
         pairs = [pair for _, pair in fixed.items_] + [(space.master, space.master)] * len(space.controller)
         return self._engine.widths([bw for bw, _ in pairs], [ba for _, ba in pairs], isinstance(plan, str))
 
@@ -319,7 +319,8 @@ class Runtime:
         arrays = [list(before.values()), list(after.values())] if before else []
         codes, widths = self._run(inputs, plan, np.int32, *arrays)
         by_name = dict(zip(self._signature.outputs, codes, strict=True))
-        return Result(plain(by_name), widths, np.ones(count, dtype=np.int8), state=after)
+        again = plan == AUTO and self._engine.again and chosen_of(self._space, widths) > self._engine.first
+        return Result(plain(by_name), widths, np.ones(count, dtype=np.int8) + again, state=after)
 
     def _run(
         self, inputs: Samples, plan: Plan | Literal["auto"], dtype: Any, *states: list[npt.NDArray[np.int32]]

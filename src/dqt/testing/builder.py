@@ -14,6 +14,7 @@ from dqt.program.layered import layer_bound
 from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.concat import Concat
 from dqt.program.ops.constant import Constant
 from dqt.program.ops.conv import Conv
@@ -29,6 +30,7 @@ from dqt.program.ops.reshape import Reshape, reshaped
 from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import END, Slice
 from dqt.program.ops.table import Table
+from dqt.program.ops.top_k import TopK
 from dqt.program.ops.transpose import Transpose
 from dqt.program.program import Program
 from dqt.program.values import OUTPUT
@@ -222,6 +224,12 @@ class Builder(Base):
         self.ops.append(Max(x, out, axes))
         return out
 
+    def top_k(self, x: str, count: int) -> str:
+        """The largest along the last axis, the largest first."""
+        out = self.value((*self.values[x].shape[:-1], count), like=x)
+        self.ops.append(TopK(x, out, count))
+        return out
+
     def pad(self, x: str, before: Shape, after: Shape) -> str:
         """A value with zeros before and after it along each axis."""
         shape = tuple(a + d + b for a, d, b in zip(before, self.values[x].shape, after, strict=True))
@@ -237,6 +245,18 @@ class Builder(Base):
         self.own = False
         layers = tuple(f"block.{len(self.layers) + i}" for i in range(governed))
         self.ops.append(Choose(logits, layers, choices))
+
+    def control_late(self, x: str, governed: int, choices: Shape, first: int, *, again: bool) -> None:
+        """A controller that reads the codes ``x``, a vector, and decides for so many layers to come.
+
+        ``again``: for those that have run, but for the first and the last.
+        """
+        self.own = True
+        logits = self.linear(self.linear(x, 6), len(choices), integers=True, single=True)
+        self.own = False
+        start = 1 if again else len(self.layers)
+        layers = tuple(f"block.{start + i}" for i in range(governed))
+        self.ops.append(ChooseLate(logits, layers, choices, first, again))
 
     def build(self, x: str | None = None, *, choices: Shape = (), **info: Any) -> Program:
         """The program, with the output ``x`` if it has no other; its first and last layer are edge layers."""

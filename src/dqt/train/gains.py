@@ -20,13 +20,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqt.arith.plan import AUTO
+from dqt.arith.plan import AUTO, Plan
 from dqt.nn.calibrate import set_controller_ranges
 from dqt.nn.controller import LOGITS, NORM
 from dqt.nn.controller_alone import controller_features, controller_logits, controller_parameters
 from dqt.nn.guards import outside_inference_mode, prepared
 from dqt.nn.modes import evaluating
 from dqt.nn.net import Net
+from dqt.nn.run import first_widths
 from dqt.program.task import CLASSIFICATION, GivenTask
 from dqt.train.answers import named
 from dqt.train.build import task_of_run
@@ -40,14 +41,15 @@ from dqt.train.recipe import Recipe, RecipeError, Run, given_recipe
 from dqt.train.record import scores_entry
 from dqt.train.schedule import optimizer_of, set_rate
 from dqt.train.seeds import permutation
+from dqt.train.settle import held_features, settle
 from dqt.train.sources import Data, Source, source_of
 from dqt.train.state import info_of, shape_of
 from dqt.train.structures import count, mapped, moved
 from dqt.train.targets import check_held, targets_for, task_of_net
 from dqt.train.validate import accuracies, batches_of, evaluate
 
-Judge = Callable[[Any, int], Any]
-"""Inputs float ``[N, ...]`` and a width to the fixed network's answer, such as logits ``[N, classes]``."""
+Judge = Callable[[Any, Any], Any]
+"""Inputs float ``[N, ...]`` and a width, or a plan, to the fixed network's answer, such as logits ``[N, classes]``."""
 
 Table: TypeAlias = dict[str, Tensor]
 """The two tensors of :class:`Gains` by name, for some of the samples."""
@@ -82,7 +84,8 @@ def fit_controller(
 
     Every sample is measured at every uniform choice, ``recipe.measured`` times with new augmentation; the controller
     then minimizes the expected loss plus ``recipe.beta`` times the cost's distance from ``recipe.bitops``. All layers
-    of a sample get one width.
+    of a sample get one width. A controller that decides late is then held to the budget: on ``valid``, or else on what
+    was measured, a price on BitOPs is found at which its choices cost ``recipe.bitops``.
 
     Args:
         judge: the fixed network; default: ``net`` itself, exact, which is slow beside a ``dqt.Runtime``.
@@ -123,6 +126,9 @@ def _fit_controller(
         _begin_anew(net, source, recipe)
         gains = _measured(loss, source, recipe, judge, folder, progress)
         rows = _learn(loss, gains, recipe)
+        if net.late is not None:
+            held = gains.features if valid is None else held_features(net, source_of(valid, recipe))
+            settle(net, held, recipe)
         if valid is not None:
             plans = (AUTO,)
             scored = evaluate(net, source_of(valid, recipe), plans, _device(net), task=loss.task)
@@ -148,7 +154,7 @@ def _begin_anew(net: Net, source: Source, recipe: Recipe) -> None:
     with torch.no_grad():
         rows = len(net.space.choices)
         for parameter in (logits.weight, logits.bias):
-            parameter.copy_(parameter[:rows].repeat(len(net.space.chosen), *([1] * (parameter.dim() - 1))))
+            parameter.copy_(parameter[:rows].repeat(len(parameter) // rows, *([1] * (parameter.dim() - 1))))
         logits.clip.copy_(logits._largest())
     order = permutation(len(source), recipe.seed, "calibrate")
     indices = batches_of(order, source.batch_size)[: recipe.calibration_batches]
@@ -215,6 +221,7 @@ def _parts(
     """What follows the first ``done`` samples, a whole number of batches or all of them, batch by batch."""
     net, indices = loss.net, batches_of(torch.arange(len(source)), _size(source))
     seeds = [(recipe.seed, "gains", copy, i) for i in range(len(indices))]
+    plans = choice_plans(net)
     first = -(-done // _size(source))
     batches = track(
         source.batches(indices[first:], seeds[first:]),
@@ -226,8 +233,17 @@ def _parts(
         y = moved(targets_for(net, loss.task, given, count(x), samples), "cpu")
         with torch.no_grad():
             features = controller_features(net, moved(x, _device(net))).cpu()
-            losses = [loss.each(mapped(_plain, judge(x, b)), y).float() for b in net.space.choices]
+            losses = [loss.each(mapped(_plain, judge(x, plan)), y).float() for plan in plans]
         yield {"features": features, "losses": torch.stack(losses, 1)}
+
+
+def choice_plans(net: Net) -> list[int | Plan]:
+    """What each choice runs at: a uniform width, or behind the part that runs before a late decision."""
+    late, choices = net.late, net.space.choices
+    if late is None or late.again:
+        return list(choices)
+    fixed = first_widths(net.space, late.first)
+    return [Plan.of({name: b if name in late.layers else fixed[name] for name in net.space.names}) for b in choices]
 
 
 def _plain(answer: Tensor) -> Tensor:
@@ -271,9 +287,10 @@ def _epochs(net: Net, gains: Gains, recipe: Recipe) -> Iterator[dict[str, Any]]:
             soft = F.softmax(logits.mean(1, keepdim=True) / temperature(recipe, step, total), -1)  # layers are one
             expected = (soft[:, 0] * gains.losses[index].to(device)).sum(1).mean()
             widths = torch.tensor(net.space.choices, device=device)[soft.argmax(-1)]
-            paid = expected_share(net.space, soft.expand_as(logits), widths.repeat(1, logits.shape[1]))
+            columns = len(net.late.layers) if net.late else logits.shape[1]
+            paid = expected_share(net.space, soft.expand(-1, columns, -1), widths.repeat(1, columns), net.late)
             optimizer.zero_grad()
-            torch.autograd.backward(expected + recipe.beta * cost_penalty(net.space, paid, recipe))
+            torch.autograd.backward(expected + recipe.beta * cost_penalty(net.space, paid, recipe, net.late))
             optimizer.step()
             loss, share = loss + float(expected.detach()) / per_epoch, share + float(paid.detach()) / per_epoch
         yield {

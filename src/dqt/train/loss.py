@@ -22,6 +22,7 @@ from dqt.arith.margin import chosen_output
 from dqt.arith.plan import AUTO, Plan, Space
 from dqt.nn.guards import prepared
 from dqt.nn.net import Net
+from dqt.nn.run import Late
 from dqt.program.task import GivenTask, Task
 from dqt.train.across import one_batch
 from dqt.train.answers import answer, named, shapes_of
@@ -137,8 +138,8 @@ def _chosen(
     noise = gumbel((count(x), len(net.space.chosen), len(net.space.choices)), recipe.seed, "gumbel", step, rank)
     noise *= noise_scale(recipe, step, total_steps)
     outputs, choice = net.routed(x, temperature(recipe, step, total_steps), noise.to(device_of(x)))
-    paid = expected_share(net.space, choice.soft, choice.widths)
-    term = recipe.beta * cost_penalty(net.space, paid, recipe) if recipe.beta else 0.0 * paid
+    paid = expected_share(net.space, choice.soft, choice.widths, net.late)
+    term = recipe.beta * cost_penalty(net.space, paid, recipe, net.late) if recipe.beta else 0.0 * paid
     return named(net, outputs), choice.widths, paid.detach(), term
 
 
@@ -213,45 +214,53 @@ def noise_scale(recipe: Recipe, step: int, total_steps: int) -> float:
 
 
 @lru_cache(maxsize=16)
-def share_table(space: Space) -> tuple[Tensor, float]:
+def share_table(space: Space, late: Late | None = None) -> tuple[Tensor, float]:
     """BitOPs as a fraction of the master's: float64 ``[chosen layers, choices]``, and the part that is fixed.
 
-    Fixed are the first and last layer at ``edge_width`` and the controller itself (docs/numerics.md, equation 16).
+    Fixed are the first and last layer at ``edge_width`` and the controller itself (docs/numerics.md, equation 16), and
+    layers that run before a late decision. Where samples run again, a choice beyond the first width costs both runs;
+    what the edges cost in the second is shared out among the layers.
     """
-    full = full_bitops(space)
-    macs = [layer.macs for layer in space.layers if not layer.edge]
+    full, edges = full_bitops(space), sum(layer.macs for layer in space.layers if layer.edge) * space.edge_width**2
+    chosen = [layer for layer in space.layers if not layer.edge and (late is None or layer.name in late.layers)]
+    macs = [layer.macs for layer in chosen]
     table = torch.tensor([[m * b * b / full for b in space.choices] for m in macs], dtype=torch.float64)
-    edges = sum(layer.macs for layer in space.layers if layer.edge) * space.edge_width**2
-    return table, (edges + controller_bitops(space)) / full
+    fixed = (edges + controller_bitops(space)) / full
+    if late is None:
+        return table, fixed
+    if late.again:
+        table[:, 1:] += table[:, :1] + edges / full / len(macs)
+    others = [layer.macs for layer in space.layers if not layer.edge and layer.name not in late.layers]
+    return table, fixed + sum(others) * late.first**2 / full
 
 
-def expected_share(space: Space, soft: Tensor, widths: Tensor) -> Tensor:
+def expected_share(space: Space, soft: Tensor, widths: Tensor, late: Late | None = None) -> Tensor:
     """Mean BitOPs over the batch as a fraction of the master's, 0-d: the value of the widths that were chosen, the
     gradient of the expectation (straight-through).
 
     Args:
         soft: probabilities ``[N, chosen layers, choices]``.   widths: the choice, int64 ``[N, chosen layers]``.
     """
-    table, fixed = share_table(space)
+    table, fixed = share_table(space, late)
     expected = (soft.float().mean(0) * table.to(soft.device, torch.float32)).sum() + fixed
-    paid = chosen_share(space, widths).mean().to(expected.device, torch.float32)
+    paid = chosen_share(space, widths, late).mean().to(expected.device, torch.float32)
     return expected + (paid - expected).detach()
 
 
-def chosen_share(space: Space, widths: Tensor) -> Tensor:
+def chosen_share(space: Space, widths: Tensor, late: Late | None = None) -> Tensor:
     """BitOPs of each sample as a fraction of the master's, float64 ``[N]``; ``widths``: ``[N, chosen layers]``."""
-    table, fixed = share_table(space)
-    index = torch.searchsorted(torch.tensor(space.choices), widths.cpu())
+    table, fixed = share_table(space, late)
+    index = torch.searchsorted(torch.tensor(space.choices), widths.cpu().contiguous())
     return table.gather(1, index.T.contiguous()).sum(0) + fixed
 
 
-def cost_penalty(space: Space, share: Tensor, recipe: Recipe) -> Tensor:
+def cost_penalty(space: Space, share: Tensor, recipe: Recipe, late: Late | None = None) -> Tensor:
     """``(share / target - 1)^2``, and 0 below the target where ``budget`` is ``"limit"``.
 
     Raises:
         RecipeError: the target cannot be reached by any choice.
     """
-    table, fixed = share_table(space)
+    table, fixed = share_table(space, late)
     least, most = float(table.amin(1).sum()) + fixed, float(table.amax(1).sum()) + fixed
     if recipe.bitops < least or (recipe.budget == "target" and recipe.bitops > most):
         raise RecipeError(

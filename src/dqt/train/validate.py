@@ -98,7 +98,7 @@ def evaluate(
             for plan in plans:
                 outputs, choice = served(net, inputs, cast("PlanLike", plan))
                 if choice is not None:
-                    share += chosen_share(net.space, choice.widths).sum()
+                    share += chosen_share(net.space, choice.widths, net.late).sum()
                 found.append(torch.from_numpy(task.rows(outputs, targets)))
             rows.append(torch.stack(found))
     return Scored(task, places, torch.cat(rows, 1) if rows else None, float(share), len(source))

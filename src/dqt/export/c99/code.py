@@ -11,9 +11,8 @@ import numpy.typing as npt
 from dqt.arith.plan import Plan
 from dqt.export.c99.arena import placed
 from dqt.export.c99.layout import channels_last, merged, order, strides
-from dqt.program.graph import needed
+from dqt.program.graph import DECISIONS, needed
 from dqt.program.operator import Operator
-from dqt.program.ops.choose import Choose
 from dqt.program.program import Program
 
 RANK = 8
@@ -118,4 +117,4 @@ def literal(number: int) -> str:
 
 def for_choice(op: Operator, always: frozenset[int]) -> bool:
     """Whether an instruction serves the choice of widths alone."""
-    return isinstance(op, Choose) or id(op) not in always
+    return isinstance(op, DECISIONS) or id(op) not in always

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dqt.program.operator import Operator
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.embedding import Embedding
 from dqt.program.ops.linear import Linear
@@ -16,13 +17,14 @@ from dqt.program.ops.normalize import Normalize
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.resize import Resize
 from dqt.program.ops.softmax import Softmax
+from dqt.program.ops.top_k import TopK
 from dqt.program.ops.transpose import Transpose
 from dqt.program.schema import size
 from dqt.program.values import Shape, Value
 
 WINDOWS = (AvgPool, Conv, MaxPool, Resize)
 """They are fastest where the channels of a place lie side by side."""
-DENSE = (Choose, Embedding, Linear, MatMul, Normalize, Softmax)
+DENSE = (Choose, ChooseLate, Embedding, Linear, MatMul, Normalize, Softmax, TopK)
 """They take row-major values alone; any other operator takes both."""
 MOVES = (Reshape, Transpose)
 """What they read may lie in another way than what they write."""

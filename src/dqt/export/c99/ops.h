@@ -127,6 +127,8 @@ void dqt_look_up(const dqt_walk *w, const uint8_t *x, uint8_t *out, const uint8_
 void dqt_mean(const dqt_walk *kept, const dqt_walk *gone, dqt_value x, dqt_value out, int32_t zero, int64_t k,
               int64_t c, dqt_rounding r);
 void dqt_max(const dqt_walk *kept, const dqt_walk *gone, dqt_value x, dqt_value out);
+/* The `count` largest of each row of `length` elements, the largest first. */
+void dqt_top_k(size_t rows, size_t length, size_t count, dqt_value x, dqt_value out);
 void dqt_max_pool(const dqt_window *g, int32_t channels, dqt_value x, dqt_value out);
 void dqt_avg_pool(const dqt_window *g, int32_t channels, dqt_value x, dqt_value out, const int32_t *rows,
                   const int32_t *columns, const int32_t *m, const int64_t *c, int32_t step, int32_t zero, dqt_rounding r);

@@ -101,6 +101,18 @@ void dqt_resize(const dqt_window *g, int32_t channels, dqt_value x, dqt_value ou
     }
 }
 
+void dqt_top_k(size_t rows, size_t length, size_t count, dqt_value x, dqt_value out) {
+    for (size_t row = 0; row < rows; row++)
+        for (size_t i = 0; i < length; i++) {
+            const int32_t q = dqt_get(x, row * length + i);
+            size_t k = i < count ? i : count;
+            if (k == count && q <= dqt_get(out, row * count + count - 1)) continue;
+            for (k = k < count ? k : count - 1; k > 0 && dqt_get(out, row * count + k - 1) < q; k--)
+                dqt_put(out, row * count + k, dqt_get(out, row * count + k - 1));
+            dqt_put(out, row * count + k, q);
+        }
+}
+
 void dqt_choose(const int32_t *logits, size_t layers, size_t choices, const uint8_t *widths, uint8_t *chosen) {
     for (size_t i = 0; i < layers; i++) {
         size_t best = 0;

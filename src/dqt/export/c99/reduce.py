@@ -10,10 +10,13 @@ from dqt.export.c99.code import Code, literal
 from dqt.program.operator import Operator
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.choose import Choose
+from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.max import Max
 from dqt.program.ops.max_pool import MaxPool
 from dqt.program.ops.mean import Mean
 from dqt.program.ops.resize import Resize
+from dqt.program.ops.top_k import TopK
+from dqt.program.schema import size
 
 
 def _walks(code: Code, op: Max | Mean) -> list[str]:
@@ -73,16 +76,23 @@ def resize(code: Code, op: Resize) -> None:
     code.call("dqt_resize", _window(code, op), code.value(op.x), code.value(op.out), held, int(op.corners))
 
 
-def choose(code: Code, op: Choose) -> None:
-    """The widths of the layers that it governs, for weights and activations."""
-    widths = code.constant(op.widths, np.uint8)
+def choose(code: Code, op: Choose | ChooseLate) -> None:
+    """The widths of the layers that it governs, for weights and activations; of a late choice all alike."""
+    widths, late = code.constant(op.widths, np.uint8), isinstance(op, ChooseLate)
     logits = f"(const int32_t *)(const void *)({code.data(op.x)})"
-    code.call("dqt_choose", logits, len(op.layers), len(op.widths), widths, "chosen")
+    code.call("dqt_choose", logits, 1 if late else len(op.layers), len(op.widths), widths, "chosen")
     for i, layer in enumerate(op.layers):
         place = f"self->widths[{code.program.layers.index(layer)}]"
-        code.calls.append(f"{place}.weights = {place}.activations = chosen[{i}];")
+        code.calls.append(f"{place}.weights = {place}.activations = chosen[{0 if late else i}];")
+
+
+def top_k(code: Code, op: TopK) -> None:
+    """See dqt_top_k."""
+    *rows, length = code.values[op.x].shape
+    code.call("dqt_top_k", size(tuple(rows)), length, op.count, code.value(op.x), code.value(op.out))
 
 
 FORMS: dict[type[Operator], Any] = {
-    AvgPool: avg_pool, Choose: choose, Max: largest, MaxPool: max_pool, Mean: mean, Resize: resize,
+    AvgPool: avg_pool, Choose: choose, ChooseLate: choose, Max: largest, MaxPool: max_pool, Mean: mean, Resize: resize,
+    TopK: top_k,
 }  # fmt: skip

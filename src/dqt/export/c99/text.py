@@ -102,10 +102,10 @@ def source(code: Code) -> str:
     auto = f"\nstatic const uint8_t legal[256] = {{{legal}}};\n" if free else ""
     auto += _packed(code) if free and code.program.space.packed else ""
     if free and code.program.space.automatic:
-        auto += f"const {name}_width {name}_auto[1] = {{{{0, 0}}}};\n"
+        auto += f"const {name}_width {name}_auto[1] = {{{{0, 0}}}};\n{_first(code)}"
     return SOURCE.format(
         title=_title(code), name=name, constants="\n".join(code.constants), auto=auto, init=_init(code),
-        signature=_signature(code), entry=_entry(code), calls="\n".join(f"    {line}" for line in code.calls),
+        signature=_signature(code), entry=_entry(code), calls="\n".join(f"    {line}" for line in _calls(code)),
     )  # fmt: skip
 
 
@@ -118,6 +118,13 @@ def _packed(code: Code) -> str:
         f"static const uint8_t held[] = {{{held}}};\n"
         f"static const {code.name}_width widest[] = {{{widest or '{0, 0}'}}};\n"
     )
+
+
+def _first(code: Code) -> str:
+    """The widths that a run begins at whose controller chooses, by layer."""
+    widths = uniform(code.program.space, code.program.first)
+    begins = ", ".join(f"{{{weights}, {inputs}}}" for _, (weights, inputs) in widths.items_)
+    return f"static const {code.name}_width first[] = {{{begins}}};\n"
 
 
 def _title(code: Code) -> str:
@@ -180,6 +187,15 @@ def _entry(code: Code) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
+def _calls(code: Code) -> list[str]:
+    """The statements of a run; twice where the controller asks for more bits than the first time had."""
+    if code.plan is not None or not (code.program.space.automatic and code.program.again):
+        return code.calls
+    lines = [f"    {line}" for line in code.calls]
+    end = f"    if (!chooses || again || chosen[0] == {code.program.first}) break;"
+    return ["for (int again = 0;; again = 1) {", *lines, end, "}"]
+
+
 def _check_inputs(code: Code) -> Iterator[str]:
     for i, given in enumerate(code.program.inputs):
         if given.kind != FLOAT:
@@ -189,19 +205,22 @@ def _check_inputs(code: Code) -> Iterator[str]:
 
 
 def _set_widths(code: Code) -> list[str]:
-    name, space, lines, fixed = code.name, code.program.space, [], "widths"
+    name, space, lines = code.name, code.program.space, []
     if space.automatic:
-        lines += [f"uint8_t chosen[{len(space.chosen)}];", f"const int chooses = widths == {name}_auto;"]
-        fixed = "widths && !chooses"
+        lines += [
+            f"uint8_t chosen[{len(space.chosen)}];",
+            f"const int chooses = widths == {name}_auto;",
+            "if (chooses) widths = first;",
+        ]
     layers = len(code.program.layers)
     held = " && widths[i].weights <= held[i]" if space.packed else ""
     weights, inputs = ("widest[i].weights", "widest[i].activations") if space.packed else (code.n, code.n)
     return [
         *lines,
         f"for (size_t i = 0; i < {layers}; i++)",
-        f"    if ({fixed} && !(legal[widths[i].weights] && legal[widths[i].activations]{held})) return 1;",
+        f"    if (widths && !(legal[widths[i].weights] && legal[widths[i].activations]{held})) return 1;",
         f"for (size_t i = 0; i < {layers}; i++) {{",
-        f"    self->widths[i].weights = (uint8_t)({fixed} ? widths[i].weights : {weights});",
-        f"    self->widths[i].activations = (uint8_t)({fixed} ? widths[i].activations : {inputs});",
+        f"    self->widths[i].weights = (uint8_t)(widths ? widths[i].weights : {weights});",
+        f"    self->widths[i].activations = (uint8_t)(widths ? widths[i].activations : {inputs});",
         "}",
     ]

@@ -81,7 +81,8 @@ def sources(program: Program, name: str, plan: Plan | None = None) -> dict[str, 
         before = len(code.calls)
         add(code, op)
         if for_choice(op, always):
-            code.calls[before:] = ["if (chooses) {", *(f"    {line}" for line in code.calls[before:]), "}"]
+            chooses = "chooses && !again" if program.again else "chooses"
+            code.calls[before:] = [f"if ({chooses}) {{", *(f"    {line}" for line in code.calls[before:]), "}"]
     library = {each: (files("dqt.export.c99") / each).read_text() for each in LIBRARY}
     return {**library, f"{name}.h": header(code), f"{name}.c": source(code)}
 

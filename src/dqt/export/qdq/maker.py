@@ -49,10 +49,11 @@ class Maker:
         self._names.add(name)
         return name
 
-    def node(self, kind: str, ins: Ins, out: str = "", **attributes: Any) -> str:
-        """Append a node; the name of its result."""
+    def node(self, kind: str, ins: Ins, out: str = "", also: int = 0, **attributes: Any) -> str:
+        """Append a node; the name of its result. ``also``: how many results it has beside it, which nobody reads."""
         out = out or self.name(kind.lower())
-        self.nodes.append(self.onnx.helper.make_node(kind, list(ins), [out], name=f"{out}:{kind}", **attributes))
+        outs = [out, *(self.name(f"{out}.also") for _ in range(also))]
+        self.nodes.append(self.onnx.helper.make_node(kind, list(ins), outs, name=f"{out}:{kind}", **attributes))
         return out
 
     def constant(self, array: npt.ArrayLike, dtype: Any = np.float32, name: str = "constant") -> str:

@@ -22,6 +22,7 @@ from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.normalize import Normalize
 from dqt.program.ops.resize import Resize
 from dqt.program.ops.softmax import Softmax
+from dqt.program.ops.top_k import TopK
 from dqt.program.schema import size
 
 LEAST = 1e-12
@@ -75,6 +76,12 @@ def mean(made: Maker, op: Mean) -> None:
 def largest(made: Maker, op: Max) -> None:
     """``ReduceMax``."""
     made.define(op, "ReduceMax", [op.x, made.constant([axis + 1 for axis in op.axes], np.int64)], keepdims=1)
+
+
+def top_k(made: Maker, op: TopK) -> None:
+    """``TopK``."""
+    top = made.node("TopK", [op.x, made.constant([op.count], np.int64)], also=1)
+    made.define(op, "Identity", [top])
 
 
 def max_pool(made: Maker, op: MaxPool) -> None:
@@ -134,4 +141,5 @@ def normalize(made: Maker, op: Normalize) -> None:
 FORMS = {
     Add: add, AvgPool: avg_pool, Max: largest, MaxPool: max_pool, Mean: mean, Multiply: multiply,
     Normalize: normalize, Resize: resize, Softmax: softmax,
+    TopK: top_k,
 }  # fmt: skip

@@ -14,6 +14,8 @@ import torch
 import typer
 from typer.core import TyperGroup as Group
 
+import dqt
+import dqt.export
 from dqt.cli.app import app
 from dqt.nn.operator import handlers, whole_handlers
 from dqt.testing.zoo import torchvision
@@ -76,14 +78,15 @@ def test_the_run_files_of_a_page_are_such(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", having("c"), ids=named)
-def test_the_c_programs_of_a_page_compile(page: Path, tmp_path: Path) -> None:
-    """Those with a ``main``; what is a part of a program is compiled by the test of what it shows."""
+def test_every_block_of_c_compiles(page: Path, tmp_path: Path) -> None:
+    """With the header of the C library, or with an export of the shipped network."""
+    dqt.export.c(dqt.example(), tmp_path / "net-c")
     for line, code in blocks(page, "c"):
-        if "int main(" in code and "<dqt.h>" in code:
-            (tmp_path / "page.c").write_text(f'#line {line + 1} "{page}"\n{code}')
-            words = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{ROOT / 'csrc'}", "page.c"]
-            done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+        (tmp_path / "page.c").write_text(f'#line {line + 1} "{page}"\n{code}')
+        places = (f"-I{ROOT / 'csrc'}", "-Inet-c")
+        words = ["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *places, "page.c"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_same_bits_names_every_kernel_set_and_tests_that_exist() -> None:

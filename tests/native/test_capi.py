@@ -148,14 +148,8 @@ def test_the_page_names_every_function() -> None:
 
 
 def test_pixels_become_floats_in_c_as_in_python(tmp_path: Path) -> None:
-    (code,) = re.findall(r"```c\n(for .*?)```", PAGE.read_text(), re.DOTALL)
-    (tmp_path / "pixels.c").write_text(f"""
-#include <stddef.h>
-void normalize(const unsigned char *pixels, const double *mean, const double *std, float *input,
-               size_t channels, size_t height, size_t width) {{
-    {code}
-}}
-""")
+    (code,) = re.findall(r"```c\n((?:(?!```).)*void normalize.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "pixels.c").write_text(code)
     subprocess.run(
         ["cc", "-std=c99", "-O2", "-shared", "-fPIC", "pixels.c", "-o", "pixels.so"], cwd=tmp_path, check=True
     )
@@ -165,6 +159,6 @@ void normalize(const unsigned char *pixels, const double *mean, const double *st
     found = np.empty(shape, np.float32)
     mean, std = (np.array(program.info[name], dtype=np.float64) for name in ("mean", "std"))
     normalize = ctypes.CDLL(str(tmp_path / "pixels.so")).normalize
-    pointers = (ctypes.c_void_p(array.ctypes.data) for array in (pixels, mean, std, found))
-    normalize(*pointers, *(ctypes.c_size_t(d) for d in shape))
+    given, *places = (ctypes.c_void_p(array.ctypes.data) for array in (pixels, mean, std, found))
+    normalize(given, ctypes.c_size_t(shape[0]), ctypes.c_size_t(shape[1] * shape[2]), *places)
     np.testing.assert_array_equal(found, pixels_to_inputs(program, pixels[None])[0])

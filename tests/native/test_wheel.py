@@ -118,6 +118,9 @@ def test_the_library_is_there_once_with_a_versioned_name(package: Path) -> None:
     assert (package / "lib" / "libdqt.so").read_text() == "INPUT(libdqt.so.0)\n"
     assert "Library soname: [libdqt.so.0]" in call("readelf", "-d", library)
     assert (package / "include" / "dqt.h").read_bytes() == (ROOT / "csrc" / "dqt.h").read_bytes()
+    arith = package / "export" / "c99" / "arith.h"  # a link in the sources
+    assert arith.read_bytes() == (ROOT / "csrc" / "arith.h").read_bytes()
+    assert not arith.is_symlink()
 
 
 def test_the_module_takes_the_engine_from_the_library(package: Path) -> None:

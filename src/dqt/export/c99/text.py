@@ -15,6 +15,7 @@ HEADER = """\
 #ifndef {NAME}_H
 #define {NAME}_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define {NAME}_ARENA {arena} /* bytes of all values that live at a time */

@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace, where: Place) -> None:
     if options.verb == "time":
         timing.times(judged)
     elif options.verb == "frontier":
-        frontier.frontier(judged)
+        frontier.frontier(judged, options.budgets or ())
     elif judged.record.controller is not None:
         auto = judged.record.of("auto")[0]
         frontier.cascade(judged, auto.share)
@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--folder", type=Path, help="the run's own folder, in place of one under --runs")
         verb.add_argument("--commit", help="what it was trained at, for a folder that does not say")
         verb.add_argument("--results", type=Path, default=records.FOLDER, help="where the JSON goes")
+    some = "relative BitOPs to search and calibrate for (default: those of docs/results.md)"
+    verbs.choices["frontier"].add_argument("--budgets", type=float, nargs="+", metavar="PART", help=some)
     verbs.add_parser("list")
     return parser
 

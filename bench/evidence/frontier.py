@@ -23,10 +23,10 @@ TRIPLES = (2, 3, 4, 6, 8)
 SEARCHED, BATCH = 512, 128
 
 
-def frontier(judging: Judging) -> None:
-    """Every budget: a searched plan and a cascade."""
-    fixed = [*(share_of(judging, bits) for bits in BITS), *PARTS]
-    for budget in sorted([*fixed, *FINE]):
+def frontier(judging: Judging, budgets: Sequence[float] = ()) -> None:
+    """Every budget: a searched plan and a cascade; ``budgets`` in the place of the usual ones, which are many."""
+    fixed = budgets or [*(share_of(judging, bits) for bits in BITS), *PARTS]
+    for budget in sorted(budgets or [*fixed, *FINE]):
         cascade(judging, budget)
     for budget in sorted(fixed):
         searched(judging, budget)

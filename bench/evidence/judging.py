@@ -115,7 +115,8 @@ class Judging:
         choices = self.program.space.choices
         widths = choices if len(choices) == 1 else self.program.space.widths
         for b in reversed(widths):
-            self.point(f"{b} bits", "uniform", b, bits=b)
+            held_out = None if self.splits.valid is None else round(self.held_out_top1(b), 6)
+            self.point(f"{b} bits", "uniform", b, bits=b, held_out=held_out)
         if len(choices) > 1:
             self.point(AUTO, "auto", AUTO)
             if self.record.find("dealt") is None:
@@ -142,6 +143,10 @@ class Judging:
     def held_out_codes(self, b: int) -> npt.NDArray[np.int32]:
         """The integer outputs on the held-out images at width ``b``; run once, then read from the run's folder."""
         return _cached(self.cache / f"held-out-{b}.npy", lambda: output_codes(self.program, self.held_out()[0], b))
+
+    def held_out_top1(self, b: int) -> float:
+        """Top-1 in [0, 1] on the held-out images at width ``b``."""
+        return float((self.held_out_codes(b).argmax(axis=1) == self.held_out()[1]).mean())
 
 
 def _cached(path: Path, make: Callable[[], npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:

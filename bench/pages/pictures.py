@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.evidence.records import Point, Record, mean
-from bench.pages.targets import BASE, DYNAMIC, Runs, fixed_network, top1
+from bench.pages.targets import BASE, DYNAMIC, WIDE, Runs, fixed_network, top1
 from dqt.report.plots import COLOURS, RC
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ TITLES = {
     "widths": "Top-1 by width: one nested model, and its rivals",
     "dynamic": "Top-1 against mean BitOPs: uniform widths, searched plans, cascades, controllers",
     "time": "Top-1 against measured time: uniform widths, searched plans, cascades, controllers",
+    "wide": "Wide layers: top-1 against measured time",
 }
 LINES = {
     BASE: ("one nested model, norm by width", COLOURS["auto"], "o-"),
@@ -31,15 +32,16 @@ FLOOR = 84.0
 
 def drawable(name: str, runs: Runs) -> bool:
     """Whether there is anything to draw."""
-    if name == "time":
-        return any(point.ms for record in fixed_network(runs) for point in record.points)
+    if name in ("time", "wide"):
+        records = runs.get(WIDE, []) if name == "wide" else fixed_network(runs)
+        return any(point.ms for record in records for point in record.points)
     needed = [*LINES, *(f"dedicated-{b}" for b in ALONE)] if name == "widths" else [BASE, *DYNAMIC]
     return any(each in runs for each in needed)
 
 
 def draw(runs: Runs, folder: Path) -> None:
     """Write every picture that has something to show."""
-    kinds: dict[str, Callable[[Axes, Runs], None]] = {"widths": _widths, "dynamic": _dynamic, "time": _time}
+    kinds: dict[str, Callable[[Axes, Runs], None]] = {"widths": _widths, "dynamic": _dynamic, "time": _time, "wide": _wide}
     for name, paint in kinds.items():
         if drawable(name, runs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -127,6 +129,10 @@ def _time(axes: Axes, runs: Runs) -> None:
     _by_input(axes, runs, lambda point: point.ms)
     axes.set_xlim(left=0)
     axes.set_xlabel("milliseconds for an image, one thread")
+
+
+def _wide(axes: Axes, runs: Runs) -> None:
+    _time(axes, {BASE: runs[WIDE]})
 
 
 def _by_input(axes: Axes, runs: Runs, cost: Callable[[Point], float | None]) -> None:

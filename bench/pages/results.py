@@ -10,7 +10,7 @@ from bench.common import processor_name
 from bench.evidence import records
 from bench.evidence.records import FloatRecord, Point, Record, mean
 from bench.markdown import table
-from bench.pages import late, pictures, targets
+from bench.pages import late, pictures, robust, targets, wide
 from bench.pages.targets import (
     BASE,
     DYNAMIC,
@@ -60,8 +60,8 @@ ALONE_WORDS = {
     "any-width-float-15": "a model for each width",
     "any-width-resnet56": "a model for each width, taught by the float ResNet-56",
 }
-EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, *FASHION, RESNET18, RESNET18_DYNAMIC)
-FLOATS = (RESNET18_FLOAT, FASHION_FLOAT)
+EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, *FASHION, targets.WIDE, RESNET18, RESNET18_DYNAMIC)
+FLOATS = (RESNET18_FLOAT, FASHION_FLOAT, targets.WIDE_FLOAT)
 """The float trainings of this folder; the float weights of ResNet-20 are public ones."""
 
 TIME_NOTE = """One thread, batches of {batch}, {images:,} test images ({where}). Layers of 16 to 64 channels take
@@ -82,6 +82,8 @@ def blocks(folder: Path = records.FOLDER) -> dict[str, str]:
         "dynamic": _dynamic(runs),
         "gap": _gap(runs),
         "late": late.block(),
+        **wide.blocks(runs, floats),
+        **robust.blocks(),
         "frontier": _frontier(runs),
         "time": _time(runs),
         "measures": _measures(runs),

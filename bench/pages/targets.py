@@ -28,6 +28,9 @@ AT_3_BITS = "dynamic-3"
 RESNET18, RESNET18_FLOAT = "resnet18", "cifar10-resnet18"
 FASHION, FASHION_FLOAT = ("fashion", "fashion-float", "fashion-float-10"), "fashion"
 FLOAT_AT_LEAST, AT_4_BITS = 95.0, 92.6
+WIDE, WIDE_FLOAT = "wide", "cifar10-wide"
+LESS, PART_OF_THE_TIME = 0.1, 0.65
+"""Points that the fastest way to the accuracy of 8 bits may lose, and its time over that of 8 bits."""
 BEHIND_FLOAT = {4: 0.3, 2: 1.5}
 
 
@@ -67,7 +70,7 @@ def verdicts(runs: Runs, floats: Sequence[FloatRecord] = ()) -> list[Verdict]:
     """Every target."""
     trained = _mean(float_top1(floats, FASHION_FLOAT))
     fashion = [verdict for name in FASHION for verdict in _below_float(runs, name, trained)]
-    return [*_widths(runs), *_dynamic(runs), *_controller(runs), *_resnet18(runs, floats), *fashion]
+    return [*_widths(runs), *_dynamic(runs), *_controller(runs), *_wide(runs), *_resnet18(runs, floats), *fashion]
 
 
 def float_top1(floats: Sequence[FloatRecord], name: str) -> list[float]:
@@ -243,6 +246,43 @@ def _controller(runs: Runs) -> list[Verdict]:
     ):
         made.append(Verdict(f"the controller's {what}", "<=", 1.0, max(shares, default=None), "%"))
     return made
+
+
+# the network in which few bits take less time
+
+
+@dataclass(frozen=True)
+class LikeFull:
+    """The fastest point whose accuracy on the held-out images is that of 8 bits, or up to ``LESS`` points below.
+
+    ``time``: over that of 8 bits.   ``behind``: points below 8 bits on the test images.
+    """
+
+    point: Point
+    time: float
+    behind: float
+
+
+def like_8_bits(record: Record) -> LikeFull | None:
+    """None where 8 bits were not timed, or not judged on the held-out images."""
+    full = record.uniform(8)
+    if full is None or full.held_out is None or full.ms is None:
+        return None
+    least = full.held_out - LESS / 100 - 1e-9
+    times = {p.label: p.ms for p in record.points if p.ms and p.held_out is not None and p.held_out >= least}
+    label = min(times, key=times.__getitem__)
+    point = next(point for point in record.points if point.label == label)
+    return LikeFull(point, times[label] / full.ms, 100 * (full.accuracy - point.accuracy))
+
+
+def _wide(runs: Runs) -> list[Verdict]:
+    found = [like for record in runs.get(WIDE, []) if (like := like_8_bits(record)) is not None]
+    what = f"{WIDE}, the fastest that loses {LESS:g} points or less against 8 bits on held-out images"
+    time, behind = _mean([each.time for each in found]), _mean([each.behind for each in found])
+    return [
+        Verdict(f"{what}: time over that of 8 bits", "<=", PART_OF_THE_TIME, time),
+        Verdict(f"{what}: below 8 bits on test images", "<=", LESS, behind, "points"),
+    ]
 
 
 # beside the float network of the same kind

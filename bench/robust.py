@@ -1,0 +1,206 @@
+"""Corrupted images: what the choice of widths by image gains where few and many bits lie further apart.
+
+Test images of CIFAR-10 get noise, blur or less contrast, each at three strengths. Every shipped network runs all of them
+at every uniform width; cascades and the oracle follow from these integers. The margins of a cascade are calibrated on the
+5,000 held-out images, once as they are and once with the corruptions dealt among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+import dqt
+from bench.common import CIFAR10, Check, parser, write
+from dqt.program.cascade import Trials, best_thresholds
+from dqt.program.interpret import margins
+from dqt.program.program import Program
+from dqt.runtime import Runtime
+from dqt.testing.zoo import torchvision
+from dqt.train.data import DataSet, load
+
+NETWORKS = ("resnet20-cifar10", "wide-cifar10")
+"""The examples that ship."""
+CLEAN = "none"
+STRENGTHS = {"noise": (0.04, 0.08, 0.12), "blur": (0.6, 0.9, 1.2), "contrast": (0.5, 0.3, 0.2)}
+"""Standard deviation of the noise, of pixels in [0, 1]; of the blur, in pixels; and the factor of contrast."""
+SETS = ((CLEAN, 0.0), *((kind, each) for kind, strengths in STRENGTHS.items() for each in strengths))
+BLUR_WINDOW, HELD_OUT, BATCH, SEED = 7, 5000, 250, 0
+CASCADES = (2, 3, 4, 6, 8)
+"""Widths that cascades of two or three are made of."""
+BUDGETS, AT_BITS, TARGET = (2.5, 3.0, 4.0), 3.0, 1.5
+"""Budgets are the BitOPs of uniform widths; at AT_BITS the choice should gain TARGET points over uniform widths."""
+
+
+def corrupted(images: Tensor, kind: str, strength: float, seed: int) -> Tensor:
+    """Images uint8 ``[N, C, H, W]`` with one corruption by torchvision's transforms; ``seed``: of the noise."""
+    v2 = torchvision().transforms.v2.functional
+    if kind == CLEAN:
+        return images
+    if kind == "blur":
+        changed: Tensor = v2.gaussian_blur(images, [BLUR_WINDOW, BLUR_WINDOW], [strength, strength])
+        return changed
+    if kind == "contrast":
+        changed = v2.adjust_contrast(images, strength)
+        return changed
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        changed = v2.gaussian_noise(images.float() / 255, 0.0, strength, True)
+    return (255 * changed).round().to(torch.uint8)
+
+
+def dealt(images: Tensor) -> Tensor:
+    """Every image with one of the corruptions, in turn."""
+    made = images.clone()
+    for i, (kind, strength) in enumerate(SETS[1:]):
+        mine = slice(i, None, len(SETS) - 1)
+        made[mine] = corrupted(images[mine], kind, strength, SEED)
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Images at every width of a program: bool ``right`` and the integer ``margin`` of the outputs, ``[widths, N]``."""
+
+    right: npt.NDArray[np.bool_]
+    margin: npt.NDArray[np.int64]
+
+    @property
+    def top1(self) -> list[float]:
+        """In percent, by width."""
+        return [round(100 * float(value), 2) for value in self.right.mean(1)]
+
+    @property
+    def oracle(self) -> float:
+        """The images that some width gets right, in percent."""
+        return round(100 * float(self.right.any(0).mean()), 2)
+
+
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """The images of several sets as one."""
+    return Outcome(np.concatenate([o.right for o in outcomes], 1), np.concatenate([o.margin for o in outcomes], 1))
+
+
+class Network:
+    """A program, its uniform widths, and their relative BitOPs."""
+
+    def __init__(self, program: Program) -> None:
+        self.run, self.widths = Runtime(program, threads=1), program.space.widths
+        self.shares = [dqt.cost(program, b).share for b in self.widths]
+
+    def outcome(self, data: DataSet, images: Tensor) -> Outcome:
+        """What ``images``, those of ``data`` or what became of them, give at every width."""
+        x, labels = data.normalize(images).numpy(), data.labels.numpy()
+        codes = [
+            np.concatenate([self.run.codes(x[first : first + BATCH], b) for first in range(0, len(x), BATCH)])
+            for b in self.widths
+        ]
+        return Outcome(np.stack([q.argmax(1) == labels for q in codes]), np.stack([margins(q) for q in codes]))
+
+    def trials(self, outcome: Outcome, widths: Sequence[int]) -> Trials:
+        """The images at the widths of a cascade."""
+        at = [self.widths.index(b) for b in widths]
+        costs = np.cumsum([self.shares[i] for i in at])
+        return Trials(outcome.margin[at[:-1]], outcome.right[at].astype(np.float64), costs)
+
+    def calibrated(self, outcome: Outcome, budget: float) -> dqt.Cascade:
+        """The cascade that does best on ``outcome`` within a budget of relative BitOPs."""
+        found = []
+        for widths in (*combinations(CASCADES, 2), *combinations(CASCADES, 3)):
+            trials = self.trials(outcome, widths)
+            if trials.share[0] <= budget:
+                thresholds = best_thresholds(trials, budget)
+                good, share = trials.score(thresholds)
+                found.append((-good, share, widths, thresholds))
+        _, _, widths, thresholds = min(found)
+        return dqt.Cascade(widths, thresholds)
+
+    def judged(self, outcome: Outcome, cascade: dqt.Cascade) -> dict[str, float]:
+        """Of a cascade on ``outcome``: top-1 and that of uniform widths at the same BitOPs, and the BitOPs, in percent."""
+        good, share = self.trials(outcome, cascade.widths).score(cascade.margins)
+        there = float(np.interp(share, self.shares, outcome.right.mean(1)))
+        return {"top1": round(100 * good, 3), "uniform": round(100 * there, 3), "share": round(100 * share, 3)}
+
+    def budget(self, bits: float) -> float:
+        """The relative BitOPs of a uniform width, on a straight line between two."""
+        return float(np.interp(bits, self.widths, self.shares))
+
+
+def measured(name: str, data: DataSet, held_out: DataSet, progress: Progress) -> dict[str, Any]:
+    """All that is said of one network."""
+    network = Network(Program.load(dqt.example(name)))
+    task = progress.add_task(name, total=len(SETS) + 2)
+    calibration, sets = {}, {}
+    for label, images in (("clean", held_out.images), ("corrupted", dealt(held_out.images))):
+        calibration[label] = network.outcome(held_out, images)
+        progress.advance(task)
+    for i, (kind, strength) in enumerate(SETS):
+        sets[named(kind, strength)] = network.outcome(data, corrupted(data.images, kind, strength, SEED + 1 + i))
+        progress.advance(task)
+    sets["all corrupted"] = joined([each for label, each in sets.items() if label != CLEAN])
+    return {
+        "widths": network.widths,
+        "shares": [round(100 * share, 3) for share in network.shares],
+        "sets": {label: {"top1": each.top1, "oracle": each.oracle} for label, each in sets.items()},
+        "cascades": [row for bits in BUDGETS for row in _cascades(network, bits, calibration, sets)],
+    }
+
+
+def _cascades(network: Network, bits: float, calibration: dict[str, Outcome], sets: dict[str, Outcome]) -> Any:
+    budget = network.budget(bits)
+    for label, held_out in calibration.items():
+        cascade = network.calibrated(held_out, budget)
+        yield {
+            "bits": bits,
+            "calibrated": label,
+            "budget": round(100 * budget, 3),
+            "widths": cascade.widths,
+            "margins": cascade.margins,
+            "sets": {name: network.judged(outcome, cascade) for name, outcome in sets.items()},
+        }
+
+
+def named(kind: str, strength: float) -> str:
+    """Of a set."""
+    return kind if kind == CLEAN else f"{kind} {strength:g}"
+
+
+def gain(result: dict[str, Any], bits: float, calibrated: str, name: str = "all corrupted") -> float:
+    """Points of a cascade over uniform widths at the BitOPs that it takes."""
+    (row,) = (row for row in result["cascades"] if (row["bits"], row["calibrated"]) == (bits, calibrated))
+    return round(row["sets"][name]["top1"] - row["sets"][name]["uniform"], 3)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = parser(__doc__, data=True)
+    options.add_argument("networks", nargs="*", default=NETWORKS)
+    arguments = options.parse_args()
+    torch.set_num_threads(1)
+    splits = load(f"cifar10={arguments.data / CIFAR10}", valid=HELD_OUT)
+    assert splits.valid is not None
+    results: dict[str, Any] = {}
+    with Progress() as progress:
+        for name in arguments.networks:
+            results[name] = measured(name, splits.test, splits.valid, progress)
+    checks = [
+        Check(
+            f"{name}, corrupted images: cascade over uniform widths, at the BitOPs of uniform {AT_BITS:g} bits",
+            gain(each, AT_BITS, "corrupted"), ">=", TARGET,
+        )
+        for name, each in results.items()
+    ]  # fmt: skip
+    settings = {"images": len(splits.test), "held_out": HELD_OUT, "seed": SEED, "blur_window": BLUR_WINDOW}
+    write("robust", settings=settings, results=results, checks=checks)
+
+
+if __name__ == "__main__":
+    main()

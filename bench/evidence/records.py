@@ -42,8 +42,8 @@ class Point(_Frozen):
         kind: ``"dealt"`` are the controller's choices, given to other images at random.
         accuracy: top-1 in [0, 1].   share: mean BitOPs as a fraction of every layer at 8 bits, controller included.
         bits: of a uniform plan.   widths, margins: of a cascade.   by_layer: of a searched plan.
-        budget: what a plan or cascade was made for.   held_out: accuracy of a uniform width or a cascade on the held-out
-            images, where the cascade was chosen.
+        budget: what a plan or cascade was made for.
+        held_out: accuracy on the held-out images, of a uniform width or a cascade; a cascade was chosen there.
         seconds: of judging.   ms: of one image, where the run was timed.
     """
 

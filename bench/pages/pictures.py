@@ -41,8 +41,7 @@ def drawable(name: str, runs: Runs) -> bool:
 
 def draw(runs: Runs, folder: Path) -> None:
     """Write every picture that has something to show."""
-    kinds: dict[str, Callable[[Axes, Runs], None]] = {"widths": _widths, "dynamic": _dynamic, "time": _time, "wide": _wide}
-    for name, paint in kinds.items():
+    for name, paint in KINDS.items():
         if drawable(name, runs):
             folder.mkdir(parents=True, exist_ok=True)
             _save(lambda axes, paint=paint: paint(axes, runs), folder / f"{name}.svg")  # type: ignore[misc]
@@ -155,3 +154,6 @@ def _against(points: Sequence[Point], cost: Callable[[Point], float | None]) -> 
     """Costs, and accuracies in percent."""
     known = [(at, 100 * point.accuracy) for point in points if (at := cost(point)) is not None]
     return [at for at, _ in known], [top1 for _, top1 in known]
+
+
+KINDS: dict[str, Callable[[Axes, Runs], None]] = {"widths": _widths, "dynamic": _dynamic, "time": _time, "wide": _wide}

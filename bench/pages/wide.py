@@ -12,8 +12,8 @@ from bench.pages.targets import LESS, WIDE, WIDE_FLOAT, Runs, float_top1, like_8
 NOTE = """One thread, batches of {batch}, {images:,} test images, processor time over that of uniform 8 bits, which take
 {full:.3f} ms an image ({where}).
 """
-CHOSEN = """Of all that loses {less:g} points or less against 8 bits on the held-out images, {what} is fastest. On the test images it
-takes {time:.2f} of the time of 8 bits and is {behind:.2f} points below them.
+CHOSEN = """Of all that loses {less:g} points or less against 8 bits on the held-out images, {what} is
+fastest. On the test images it takes {time:.2f} of the time of 8 bits and is {behind:.2f} points below them.
 """
 FRONTIER = ("kind", "widths", "held-out", "BitOPs, %", "top-1", "uniform there", "time")
 

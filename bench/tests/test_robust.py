@@ -36,7 +36,7 @@ def test_a_cascade_from_uniform_widths_is_the_cascade_that_the_engine_runs(image
     assert outcome.oracle >= max(outcome.top1)
 
 
-def test_the_calibrated_cascade_keeps_its_budget(images: torch.Tensor) -> None:
+def test_the_calibrated_cascade_keeps_its_budget() -> None:
     network = robust.Network(Program.load(dqt.example()))
     rng = np.random.default_rng(1)
     outcome = robust.Outcome(rng.random((7, 500)) < 0.7, rng.integers(0, 1000, (7, 500)))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dqt.nn.prepare import prepare
-from dqt.train.models import Block, digits_cnn, fashion_cnn, resnet18_cifar, resnet20, resnet56
+from dqt.train.models import Block, digits_cnn, fashion_cnn, resnet18_cifar, resnet20, resnet56, wide_cnn
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from dqt.train.models import Block, digits_cnn, fashion_cnn, resnet18_cifar, res
         (resnet20(), (3, 32, 32), 269_722),  # He et al., table 6: 0.27 M
         (resnet56(), (3, 32, 32), 853_018),  # 0.85 M
         (resnet18_cifar(), (3, 32, 32), 11_173_962),
+        (wide_cnn(), (3, 32, 32), 372_554),
         (digits_cnn(), (1, 8, 8), 75_002),
         (fashion_cnn(), (1, 28, 28), 172_218),
     ],
@@ -45,3 +46,9 @@ def test_resnet18_can_be_prepared_and_costs_what_it_says() -> None:
     space = prepare(resnet18_cifar(), (torch.zeros(2, 3, 32, 32),)).space
     assert sum(layer.macs for layer in space.layers) == 555_422_720  # 0.56 G
     assert sum(layer.weights for layer in space.layers) == 11_164_352
+
+
+def test_the_wide_network_costs_what_it_says() -> None:
+    space = prepare(wide_cnn(), (torch.zeros(2, 3, 32, 32),)).space
+    assert sum(layer.macs for layer in space.layers) == 9_880_832
+    assert [layer.edge for layer in space.layers] == [True, False, False, False, True]

@@ -13,10 +13,10 @@ SHOWN = (8, 4, 3, 2)
 
 
 def blocks() -> dict[str, str]:
-    """The table; empty without a record."""
+    """The tables; "not yet run" without a record."""
     path = RESULTS / "robust.json"
     if not path.exists():
-        return {"robust": "", "robust-budgets": ""}
+        return {"robust": "Not yet run.\n", "robust-budgets": ""}
     document = json.loads(path.read_text())
     results = document["results"]
     return {"robust": "\n".join(_network(*each) for each in results.items()), "robust-budgets": _budgets(document)}

@@ -16,7 +16,7 @@ from dqt.train.models import Block, digits_cnn, fashion_cnn, resnet18_cifar, res
         (resnet20(), (3, 32, 32), 269_722),  # He et al., table 6: 0.27 M
         (resnet56(), (3, 32, 32), 853_018),  # 0.85 M
         (resnet18_cifar(), (3, 32, 32), 11_173_962),
-        (wide_cnn(), (3, 32, 32), 372_554),
+        (wide_cnn(), (3, 32, 32), 779_210),
         (digits_cnn(), (1, 8, 8), 75_002),
         (fashion_cnn(), (1, 28, 28), 172_218),
     ],
@@ -50,5 +50,5 @@ def test_resnet18_can_be_prepared_and_costs_what_it_says() -> None:
 
 def test_the_wide_network_costs_what_it_says() -> None:
     space = prepare(wide_cnn(), (torch.zeros(2, 3, 32, 32),)).space
-    assert sum(layer.macs for layer in space.layers) == 9_880_832
-    assert [layer.edge for layer in space.layers] == [True, False, False, False, True]
+    assert sum(layer.macs for layer in space.layers) == 23_447_424
+    assert [layer.edge for layer in space.layers] == [True, False, False, False, False, True]

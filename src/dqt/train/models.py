@@ -179,7 +179,7 @@ def fashion_cnn(classes: int = 10, planes: Sequence[int] = (16, 32, 64)) -> ResN
 
 
 def wide_cnn(
-    classes: int = 10, planes: Sequence[int] = (64, 128, 128), blocks: Sequence[int] = (0, 1), channels: int = 3
+    classes: int = 10, planes: Sequence[int] = (64, 128, 192), blocks: Sequence[int] = (1, 1), channels: int = 3
 ) -> WideNet:
-    """Four wide convolutions for ``[N, 3, 32, 32]``: 0.37 M weights, 10 M multiply-accumulates; few bits take less time."""
+    """Five convolutions, most of them wide, for ``[N, 3, 32, 32]``: 0.78 M weights, 23 M multiply-accumulates."""
     return WideNet(planes, blocks, channels, classes)

@@ -212,7 +212,8 @@ def test_resnet18_is_held_against_its_own_float_network(tmp_path: Path) -> None:
 def test_the_fastest_way_to_the_accuracy_of_8_bits_is_chosen_on_held_out_images(tmp_path: Path) -> None:
     times, held_out = {2: 0.2, 3: 0.3, 8: 0.4}, {2: 0.91, 3: 0.93, 8: 0.94}
     points = [
-        p.model_copy(update={"ms": times[p.bits or 0], "held_out": held_out[p.bits or 0]}) for p in uniforms(0.9, 0.93, 0.94)
+        p.model_copy(update={"ms": times[p.bits or 0], "held_out": held_out[p.bits or 0]})
+        for p in uniforms(0.9, 0.93, 0.94)
     ]
     for label, accuracy, seen, ms in (("a", 0.935, 0.9390, 0.25), ("b", 0.95, 0.9389, 0.21)):  # b loses 0.11 points
         more: dict[str, Any] = {"kind": "cascade", "share": 0.12, "widths": (2, 8), "margins": (7,), "budget": 0.12}

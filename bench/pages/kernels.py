@@ -14,6 +14,7 @@ PARTS = {
     "peers": "Beside other engines, one thread",
     "engine": "Latency, one thread",
     "serving_widths": "Time by width",
+    "serving_ranges": "Parts of ranges",
     "serving_layers": "Where the time goes",
     "serving_threads": "Two threads",
     "serving_plans": "Another plan in every run",
@@ -142,6 +143,7 @@ def text() -> str:
         "peers": peers.text,
         "engine": _latency,
         "serving_widths": _widths,
+        "serving_ranges": _ranges,
         "serving_layers": _layers,
         "serving_plans": _others,
         "serving_threads": _threads,
@@ -193,6 +195,16 @@ def _widths(results: dict[str, Any]) -> str:
             ("", "BitOPs, % of 8 bits", *(f"{100 * found[b]['bitops']:.0f}" for b in widths)),
         ]
     return table(("", "", *(f"{b} bits" for b in widths)), rows, left=2)
+
+
+def _ranges(results: dict[str, Any]) -> str:
+    """Milliseconds with whole ranges, and where every layer reads half of each."""
+    rows = []
+    for name, found in results.items():
+        for bits, each in found.items():
+            ms = [f"{each['ms'][kind]['median']:.3g}" for kind in ("whole", "half")]
+            rows.append((name, bits, *ms, f"{each['ratio']['median']:.2f}"))
+    return table(("ms", "bits", "whole ranges", "half of every range", "ratio"), rows, left=2)
 
 
 def _layers(results: dict[str, Any]) -> str:

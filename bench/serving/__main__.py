@@ -7,12 +7,13 @@ from pathlib import Path
 
 from bench import serving
 from bench.common import parser, write
-from bench.serving import auto, avx2, layers, memory, plans, threads, widths
+from bench.serving import auto, avx2, layers, memory, plans, ranges, threads, widths
 from bench.serving.common import Setting
 from dqt.runtime.bench import pinned
 
 PARTS = {
-    each.__name__.rpartition(".")[2]: each.measure for each in (threads, plans, auto, memory, avx2, layers, widths)
+    each.__name__.rpartition(".")[2]: each.measure
+    for each in (threads, plans, auto, memory, avx2, layers, widths, ranges)
 }
 CORES = {"threads": 2}
 

@@ -65,7 +65,7 @@ def calibrate(
             The first two leave outliers out: samples whose peak is many times that of nearly all others.
         ranges: ``"shared"``: one range, chosen at a middle width, serves all widths of a layer; ``"per_width"``: the
             range is that of the master, and a lower width may read a half or a quarter of it, which is more accurate at
-            2 and 3 bits and leaves the engine's kernels for few bits. Default: ``"shared"`` for ``method="fast"``;
+            2 and 3 bits and takes about the same time. Default: ``"shared"`` for ``method="fast"``;
             ``"best"`` is always ``"per_width"``.
         correct_bias: make mean and deviation of each layer's channels at each width those of the float model (Nagel et
             al., 2019, for the mean); ``method="best"`` always does.

@@ -28,8 +28,9 @@ def block() -> str:
 def _row(words: str, row: dict[str, Any]) -> tuple[str, ...]:
     listed = (", ".join(map(str, row["choices"])), ", ".join(f"{value:.2f}" for value in row["top1"]))
     shares = [100 * share for share in row["share"]]
-    return (words, *listed, *map(_spread, (shares, row["own"], row["dealt"], row["uniform"])), f"{row['oracle']:.2f}")
+    return (words, *listed, *map(spread, (shares, row["own"], row["dealt"], row["uniform"])), f"{row['oracle']:.2f}")
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: list[float]) -> str:
+    """Mean and range."""
     return f"{sum(values) / len(values):.2f} ({min(values):.2f} to {max(values):.2f})"

@@ -10,7 +10,7 @@ from bench.common import processor_name
 from bench.evidence import records
 from bench.evidence.records import FloatRecord, Point, Record, mean
 from bench.markdown import table
-from bench.pages import late, pictures, robust, targets, wide
+from bench.pages import again, late, pictures, robust, targets, wide
 from bench.pages.targets import (
     BASE,
     DYNAMIC,
@@ -84,6 +84,7 @@ def blocks(folder: Path = records.FOLDER) -> dict[str, str]:
         "late": late.block(),
         **wide.blocks(runs, floats),
         **robust.blocks(),
+        **again.blocks(),
         "frontier": _frontier(runs),
         "time": _time(runs),
         "measures": _measures(runs),

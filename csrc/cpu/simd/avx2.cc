@@ -86,7 +86,7 @@ constexpr LookupKernel LOOKUPS[] = {
 };
 
 constexpr WinogradKernel WINOGRADS[] = {
-    wino_kernel<F4>(Kernel::winograd4x4, {0.0095, 0, 0.1, 6, 0.2}),
+    wino_kernel<F4>(Kernel::winograd4x4, {0.012, 0, 0.125, 7.5, 0.25}),
     wino_kernel<F2>(Kernel::winograd2x2, {0.011, 0, 0.15, 2, 0.17}),
 };
 constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS};

@@ -204,7 +204,10 @@ def _ranges(results: dict[str, Any]) -> str:
         for bits, each in found.items():
             ms = [f"{each['ms'][kind]['median']:.3g}" for kind in ("whole", "half")]
             rows.append((name, bits, *ms, f"{each['ratio']['median']:.2f}"))
-    return table(("ms", "bits", "whole ranges", "half of every range", "ratio"), rows, left=2)
+    said = (
+        "At 8 bits no layer reads a part: by as much as those ratios differ from 1, those of fewer bits may be noise."
+    )
+    return table(("ms", "bits", "whole ranges", "half of every range", "ratio"), rows, left=2) + "\n" + said
 
 
 def _layers(results: dict[str, Any]) -> str:

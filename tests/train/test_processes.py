@@ -107,7 +107,8 @@ def test_ctrl_c_with_two_processes_leaves_a_checkpoint_that_resumes(script: Path
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to torchrun, and to whatever it did not set apart
         said, _ = running.communicate(timeout=120)
     finally:
-        running.kill()
+        running.terminate()  # torchrun ends its processes; killed, it would leave them behind
+        running.wait(60)
     assert running.returncode != 0
     found = Checkpoint.load(cut / "last.ckpt")
     assert f"stopped after step {found.step} of {3 * total}; saved in {cut / 'last.ckpt'}" in said

@@ -12,7 +12,7 @@ from dqt.program.file import dumps
 from dqt.program.interpret import execute, interpret
 from dqt.program.operator import operators
 from dqt.program.ops.quantize import Quantize
-from dqt.testing import Builder, extremes, inputs, random_model, random_program, random_transformer
+from dqt.testing import Builder, extremes, inputs, random_late, random_model, random_program, random_transformer
 
 
 def test_the_seed_decides_everything() -> None:
@@ -23,7 +23,7 @@ def test_the_seed_decides_everything() -> None:
 
 def test_every_operator_comes_up() -> None:
     seen = {type(op) for seed in range(40) for op in random_program(seed, auto=bool(seed % 2)).ops}
-    seen |= {type(op) for op in (*random_model(0).ops, *random_transformer(0).ops)}
+    seen |= {type(op) for op in (*random_late(0, again=True).ops, *random_model(0).ops, *random_transformer(0).ops)}
     assert seen == set(operators().values())
 
 

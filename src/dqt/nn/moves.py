@@ -36,8 +36,8 @@ def returned(b: Builder, result: fx.Node) -> str:
 
 
 def transposed(b: Builder, call: fx.Node, x: str, axes: Sequence[int]) -> str:
-    """``x`` with its dimensions in the order ``axes``; 0 is the first after the batch."""
-    shape, order = b.captured.shapes[x], tuple(axes)
+    """``x`` with its dimensions in the order ``axes``; 0 is the first after the batch. One number has none."""
+    shape, order = b.captured.shapes[x], tuple(axes) or (0,)
     if order == tuple(range(len(shape))):
         return x
     moved = tuple(shape[axis] for axis in order)

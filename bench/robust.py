@@ -89,6 +89,11 @@ class Outcome:
         return round(100 * float(self.right.any(0).mean()), 2)
 
 
+def outcome_of(codes: Sequence[npt.NDArray[np.int32]], labels: npt.NDArray[np.int64]) -> Outcome:
+    """Integer outputs by width, ``[N, classes]`` each, judged."""
+    return Outcome(np.stack([q.argmax(1) == labels for q in codes]), np.stack([margins(q) for q in codes]))
+
+
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
     """The images of several sets as one."""
     return Outcome(np.concatenate([o.right for o in outcomes], 1), np.concatenate([o.margin for o in outcomes], 1))
@@ -101,14 +106,17 @@ class Network:
         self.run, self.widths = Runtime(program, threads=1), program.space.widths
         self.shares = [dqt.cost(program, b).share for b in self.widths]
 
-    def outcome(self, data: DataSet, images: Tensor) -> Outcome:
-        """What ``images``, those of ``data`` or what became of them, give at every width."""
-        x, labels = data.normalize(images).numpy(), data.labels.numpy()
-        codes = [
+    def codes(self, data: DataSet, images: Tensor) -> list[npt.NDArray[np.int32]]:
+        """What ``images``, those of ``data`` or what became of them, give at every width: ``[N, classes]`` each."""
+        x = data.normalize(images).numpy()
+        return [
             np.concatenate([self.run.codes(x[first : first + BATCH], b) for first in range(0, len(x), BATCH)])
             for b in self.widths
         ]
-        return Outcome(np.stack([q.argmax(1) == labels for q in codes]), np.stack([margins(q) for q in codes]))
+
+    def outcome(self, data: DataSet, images: Tensor) -> Outcome:
+        """The same, judged by the labels of ``data``."""
+        return outcome_of(self.codes(data, images), data.labels.numpy())
 
     def trials(self, outcome: Outcome, widths: Sequence[int]) -> Trials:
         """The images at the widths of a cascade."""

@@ -20,7 +20,8 @@ class Controller(BaseModel):
         choices: widths to choose from, ascending, each in ``Config.widths``; ``None``: all of them.
         hidden: units of its hidden layer; ``None``: as many as fit in 1 % of the model's parameters, at least 4.
         reads: the input, or the output of the stem (the model's first layer). Of a late decision some of "features",
-            means of what the module ``after`` gives, and "margin", how far each output lies below the largest.
+            means of what the module ``after`` gives, and "margin", how far the next outputs lie below the largest.
+        margins: how many outputs below the largest the margin looks at.
         grid: it sees the mean of what it reads over a ``grid x grid`` raster.
         after: path of a module, such as ``"layer2"``: its features are read; without ``rerun`` the decision follows it.
         rerun: the decision follows a whole run: a sample stops, or runs again from its inputs at more bits.
@@ -32,6 +33,7 @@ class Controller(BaseModel):
     choices: tuple[int, ...] | None = Field(default=None, min_length=1)
     hidden: int | None = Field(default=None, ge=1)
     reads: Literal["stem", "input"] | tuple[Literal["features", "margin"], ...] = "stem"
+    margins: int = Field(default=1, ge=1)
     grid: int = Field(default=2, ge=1, le=16)
     after: str | None = Field(default=None, min_length=1)
     rerun: bool = False

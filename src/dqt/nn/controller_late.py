@@ -11,8 +11,6 @@ from dqt.nn.config import Config
 from dqt.nn.errors import UnsupportedError
 from dqt.nn.graph import Graph, Node, needed_for
 
-MOST = 10
-"""Outputs that the margin looks at: the largest, and how far the next lie below."""
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -44,7 +42,7 @@ def place_late(config: Config, graph: Graph, shapes: Shapes, chosen: tuple[str, 
     if "features" in spec.reads:
         parts += _features(_end_of(spec.after or "", graph), shapes, spec.grid)
     if "margin" in spec.reads:
-        parts += _margin(graph.outputs[0], shapes)
+        parts += _margin(graph.outputs[0], shapes, spec.margins)
     read = [parts[-1].out] if len(spec.reads) == 1 else ["controller.features", "controller.margin"]
     if len(read) > 1:
         length = sum(node.shape[0] for node in parts if node.out in read)
@@ -93,14 +91,14 @@ def _features(value: str, shapes: Shapes, grid: int) -> Iterator[Node]:
     yield _node("reshape", "controller.features", (value,), (math.prod(shape),), "same")
 
 
-def _margin(value: str, shapes: Shapes) -> Iterator[Node]:
-    """How far the largest outputs of a sample lie below the largest of all: what no order of the classes changes."""
+def _margin(value: str, shapes: Shapes, margins: int) -> Iterator[Node]:
+    """How far the outputs that follow the largest of a sample lie below it: what no order of the classes changes."""
     shape = shapes[value]
     if len(shape) != 1 or shape[0] < 2:
         raise UnsupportedError(
             f"the controller reads the margin of the output {value} of shape {list(shape)}: need [classes], two or more"
         )
-    count = min(shape[0], MOST)
+    count = min(shape[0], 1 + margins)
     yield _node("top_k", "controller.top", (value,), (count,), "same", count=count)
     one = {"starts": (0,), "stops": (1,), "steps": (1,)}
     yield _node("slice", "controller.best", ("controller.top",), (1,), "same", **one)

@@ -84,8 +84,9 @@ def fit_controller(
 
     Every sample is measured at every uniform choice, ``recipe.measured`` times with new augmentation; the controller
     then minimizes the expected loss plus ``recipe.beta`` times the cost's distance from ``recipe.bitops``. All layers
-    of a sample get one width. A controller that decides late is then held to the budget: on ``valid``, or else on what
-    was measured, a price on BitOPs is found at which its choices cost ``recipe.bitops``.
+    of a sample get one width. A controller that decides late learns how much less each choice loses than the first, and
+    is then held to the budget: on ``valid``, or else on what was measured, a price on BitOPs is found at which the
+    choices that gain most cost ``recipe.bitops``.
 
     Args:
         judge: the fixed network; default: ``net`` itself, exact, which is slow beside a ``dqt.Runtime``.
@@ -125,7 +126,7 @@ def _fit_controller(
     with evaluating(net):
         _begin_anew(net, source, recipe)
         gains = _measured(loss, source, recipe, judge, folder, progress)
-        rows = _learn(loss, gains, recipe)
+        rows = learn(loss, gains, recipe)
         if net.late is not None:
             held = gains.features if valid is None else held_features(net, source_of(valid, recipe))
             settle(net, held, recipe)
@@ -253,8 +254,11 @@ def _plain(answer: Tensor) -> Tensor:
 # learning
 
 
-def _learn(loss: Loss, gains: Gains, recipe: Recipe) -> list[dict[str, Any]]:
-    """Epochs over the table. The choice is soft at first and hardens; its cost is that of the hard one."""
+def learn(loss: Loss, gains: Gains, recipe: Recipe) -> list[dict[str, Any]]:
+    """Epochs over the table, a row each. The choice is soft at first and hardens; its cost is that of the hard one.
+
+    The gains that a late controller learns know nothing of a budget: see :mod:`dqt.train.settle`.
+    """
     net = loss.net
     before = [(parameter, parameter.requires_grad) for parameter in net.parameters()]
     norm = net.norm(NORM)
@@ -285,12 +289,15 @@ def _epochs(net: Net, gains: Gains, recipe: Recipe) -> Iterator[dict[str, Any]]:
             lr = set_rate(optimizer, recipe, step, total)
             logits = controller_logits(net, gains.features[index].to(device), training=True)
             soft = F.softmax(logits.mean(1, keepdim=True) / temperature(recipe, step, total), -1)  # layers are one
-            expected = (soft[:, 0] * gains.losses[index].to(device)).sum(1).mean()
+            losses = gains.losses[index].to(device)
+            expected = (soft[:, 0] * losses).sum(1).mean()
             widths = torch.tensor(net.space.choices, device=device)[soft.argmax(-1)]
             columns = len(net.late.layers) if net.late else logits.shape[1]
             paid = expected_share(net.space, soft.expand(-1, columns, -1), widths.repeat(1, columns), net.late)
+            penalty = recipe.beta * cost_penalty(net.space, paid, recipe, net.late)
+            wrong = expected + penalty if net.late is None else _off(logits[:, 0], losses)
             optimizer.zero_grad()
-            torch.autograd.backward(expected + recipe.beta * cost_penalty(net.space, paid, recipe, net.late))
+            torch.autograd.backward(wrong)
             optimizer.step()
             loss, share = loss + float(expected.detach()) / per_epoch, share + float(paid.detach()) / per_epoch
         yield {
@@ -302,6 +309,11 @@ def _epochs(net: Net, gains: Gains, recipe: Recipe) -> Iterator[dict[str, Any]]:
             "warnings": [],
             "seconds": round(time.monotonic() - began, 3),
         }
+
+
+def _off(logits: Tensor, losses: Tensor) -> Tensor:
+    """How far ``logits`` are, squared, from what each choice loses less than the first, both ``[N, choices]``."""
+    return F.mse_loss(logits, losses[:, :1] - losses)
 
 
 def _checkpoint(loss: Loss, recipe: Recipe, run: Run | None, source: Source, rows: list[dict[str, Any]]) -> Checkpoint:

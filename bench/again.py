@@ -10,17 +10,20 @@ The answers are kept in a folder (``--answers``), one file for each width, so th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from rich.progress import track
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 import dqt
 from bench.common import CIFAR10, Check, parser, write
@@ -34,9 +37,19 @@ Floats = npt.NDArray[np.float64]
 Half = npt.NDArray[np.int64]
 WIDTHS, FIRST, BATCH = (2, 3, 4, 6, 8), 2, 250
 CASCADES = ((2, 4), (2, 4, 6), (2, 4, 8))
+UNITS, EPOCHS, ROWS, RATE, HOT, COLD, PENALTY = 32, 60, 512, 0.01, 2.0, 0.2, 3.0
+"""Of a softened choice: its temperature falls from HOT to COLD."""
 TARGET, OVER_CASCADE, WITHIN = 0.5, 0.1, 0.05
 """Points over the same choices dealt to other images and over uniform widths, and over the best cascade; how far the
 BitOPs may be off those asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the choices cost, relative BitOPs, and what they may cost in the mean."""
+
+    costs: Floats
+    budget: float
 
 
 def odds(features: Floats, right: Floats, seed: int) -> Any:
@@ -46,8 +59,32 @@ def odds(features: Floats, right: Floats, seed: int) -> Any:
     return lambda x: np.stack([one.predict_proba(scaler.transform(x))[:, 1] for one in each], 1)
 
 
-HEADS = {
+def softened(features: Floats, gains: Floats, seed: int, task: Task) -> Any:
+    """A function from features to scores that learned the mean gain of a softened choice, and a penalty on its cost."""
+    torch.manual_seed(seed)
+    scaler = StandardScaler().fit(features)
+    x, gain, costs = (torch.from_numpy(each).float() for each in (scaler.transform(features), gains, task.costs))
+    network = nn.Sequential(
+        nn.Linear(x.shape[1], UNITS), nn.BatchNorm1d(UNITS), nn.ReLU(), nn.Linear(UNITS, len(costs))
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=RATE)
+    steps = EPOCHS * (len(x) // ROWS)
+    for step in range(steps):
+        mine = torch.randint(len(x), (ROWS,))
+        soft = (network(x[mine]) / (HOT * (COLD / HOT) ** (step / steps))).softmax(1)
+        over = (soft @ costs).mean() / task.budget - 1
+        optimizer.zero_grad()
+        torch.autograd.backward(PENALTY * over.square() - (soft * gain[mine]).sum(1).mean())
+        optimizer.step()
+    network.eval()
+    return lambda x: network(torch.from_numpy(scaler.transform(x)).float()).detach().double().numpy()
+
+
+HEADS: dict[str, tuple[Callable[..., Any], bool, int]] = {
+    "softened choice, by all margins": (softened, True, 9),
+    "softened choice, by the margin": (softened, True, 1),
     "less loss, by all margins": (head, True, 9),
+    "less loss, by the margin": (head, True, 1),
     "odds, by all margins": (odds, False, 9),
     "odds, by the margin": (odds, False, 1),
 }
@@ -98,9 +135,10 @@ def judged(answers: Answers, name: str, seed: int) -> dict[str, float]:
     margins, right = (top[:, :1] - top[:, 1:])[:, :count], answers.right.T
     taught = gains(answers) if by_loss else right
     costs = np.array([answers.share[0]] + [answers.share[0] + share for share in answers.share[1:]])
+    more = {"task": Task(costs, answers.budget)} if learn is softened else {}
     rng, parts = np.random.default_rng(seed), []
     for one, other in halves(len(right), seed):
-        predict = learn(margins[one], taught[one], seed)
+        predict = learn(margins[one], taught[one], seed, **more)
         chosen = choices(predict(margins[other]), costs, price_of(predict(margins[one]), costs, answers.budget))
         mine, rows = right[other], np.arange(len(other))
         dealt = mean(float(mine[rows, rng.permutation(chosen)].mean()) for _ in range(DEALS))

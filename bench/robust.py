@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -89,9 +89,10 @@ class Outcome:
         return round(100 * float(self.right.any(0).mean()), 2)
 
 
-def outcome_of(codes: Sequence[npt.NDArray[np.int32]], labels: npt.NDArray[np.int64]) -> Outcome:
+def outcome_of(codes: Iterable[npt.NDArray[np.int32]], labels: npt.NDArray[np.int64]) -> Outcome:
     """Integer outputs by width, ``[N, classes]`` each, judged."""
-    return Outcome(np.stack([q.argmax(1) == labels for q in codes]), np.stack([margins(q) for q in codes]))
+    right, margin = zip(*((q.argmax(1) == labels, margins(q)) for q in codes), strict=True)
+    return Outcome(np.stack(right), np.stack(margin))
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:

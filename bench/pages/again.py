@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.common import RESULTS
+from bench.common import records_of
 from bench.markdown import table
 from bench.pages.late import spread
 
 WORDS = {
-    "less loss, by all margins": "how far all others lie below the largest; a hidden layer says how much less is lost",
-    "odds, by all margins": "the same; logistic regressions say how likely each width is right",
-    "odds, by the margin": "how far the second lies below the largest; the same",
+    "softened choice, by all margins": "how far all others lie below the largest; the mean gain of a softened choice",
+    "softened choice, by the margin": "how far the second lies below the largest; the same",
+    "less loss, by all margins": "all; how much less each choice loses",
+    "less loss, by the margin": "the second; the same",
+    "odds, by all margins": "all; logistic regressions say how likely each width is right",
+    "odds, by the margin": "the second; the same",
 }
 HEADERS = ("decision by", "BitOPs, %", "runs of an image", "top-1", "dealt", "uniform there")
 
 
 def blocks() -> dict[str, str]:
     """The table, and a sentence on what the widths know between them; empty without a record."""
-    path = RESULTS / "again.json"
-    if not path.exists():
+    paths = records_of("again")
+    if not paths:
         return {"again": "", "together": ""}
-    found = json.loads(path.read_text())["results"]
+    found = json.loads(paths[-1].read_text())["results"]
     rows = [_row(WORDS[name], row) for name, row in found["heads"].items()]
     rows += [_row(f"cascade {name}", row) for name, row in found["cascades"].items()]
     both = found["together"]

@@ -10,7 +10,7 @@ from bench.common import processor_name
 from bench.evidence import records
 from bench.evidence.records import FloatRecord, Point, Record, mean
 from bench.markdown import table
-from bench.pages import again, late, pictures, robust, targets, wide
+from bench.pages import again, controller, late, pictures, robust, targets, wide
 from bench.pages.targets import (
     BASE,
     DYNAMIC,
@@ -85,6 +85,7 @@ def blocks(folder: Path = records.FOLDER) -> dict[str, str]:
         **wide.blocks(runs, floats),
         **robust.blocks(),
         **again.blocks(),
+        **controller.blocks(),
         "frontier": _frontier(runs),
         "time": _time(runs),
         "measures": _measures(runs),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -84,8 +85,17 @@ def test_dead_channels_and_single_weights() -> None:
 
 
 def test_the_search_is_quick() -> None:
-    """0.2 s for a million weights on one idle core; five times that on a busy one."""
-    big = layer(torch.randn(1000, 1000))
+    """0.2 s for a million weights on one idle core; five times that on a busy one. Threads that wait would count."""
+    big, threads = layer(torch.randn(1000, 1000)), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert min(seconds(lambda: choose_weights(big, WIDTHS, "mse")) for _ in range(3)) < 1.0
+    finally:
+        torch.set_num_threads(threads)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of the processor."""
     start = time.process_time()
-    choose_weights(big, WIDTHS, "mse")
-    assert time.process_time() - start < 1.0
+    work()
+    return time.process_time() - start

@@ -55,7 +55,7 @@ int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& spac
     int64_t most = 0;
     for (const PackedLayer& layer : layers)
         for (const int b : space.widths) {
-            if (layer.weight.size() == 0 || !(layer.aside(b) || layer.clips(b))) continue;
+            if (layer.weight.size() == 0 || layer.slice || !(layer.aside(b) || layer.clips(b))) continue;
             const bool whole = layer.aside(b) || layer.depthwise;
             most = std::max(most, whole ? static_cast<int64_t>(layer.weight.size()) : threads * layer.clip_scratch());
         }
@@ -125,7 +125,7 @@ Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forc
         if (const auto* conv = std::get_if<Conv>(&op)) {
             layers[i] = packed(*conv, static_cast<int>(conv->groups), packing_of(*conv, program_, plan_));
         } else if (const auto* linear = std::get_if<Linear>(&op)) {
-            const bool slices = Packed(*linear).plain() && takes_slices(*linear, kernels, forced);
+            const bool slices = takes_slices(*linear, kernels, forced);
             layers[i] = packed(*linear, 1, slices ? Packing::slices : Packing::panels);
         }
     }

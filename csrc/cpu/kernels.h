@@ -82,6 +82,7 @@ struct Block {
     bool wide;
     Narrow narrow;                  // of the codes that are stored, where Kernels::narrows
     int64_t slice = 0;              // of a sliced panel: bytes from slice to slice
+    Clip clip{};                    // of a sliced panel: of its weights, where they are clipped
     int input_shift = 0;            // the low bits of every code that are 0
     int product_bits = 16;          // of a weight as narrowed and of a code, without their low bits, together
     const PairedPanel* paired = nullptr;  // the same panel in pairs, or null
@@ -240,11 +241,14 @@ constexpr int SLICES = 4, SLICED_ROWS = 4, SLICED_DEPTH = 16;
 // A panel of 64 columns whose bytes are cut into four slices of two bits, the top bits first, so that b bits read the
 // first ceil(b / 2) alone. Slice: [depth / 16][vector 4][16 columns][4 channels]; bits 2f and 2f + 1 of its bytes are
 // those of the f-th four of 16 channels. Depth is padded to 16.
-struct SlicedKernels {
+struct SlicedForms {
     // block[slices - 1][rows - 1]: a Block of one tap, `panel` in its first slice; weights are narrowed.
     BlockKernel block[SLICES][SLICED_ROWS];
     // The whole bytes of b.panel, narrowed, as a Block's panel of depth b.depth; from so many slices.
     void (*unpack[SLICES])(const Block& b, int8_t* panel);
+};
+struct SlicedKernels {
+    SlicedForms plain, clipping;  // the second: by b.clip, before its mask and middle
 };
 
 // clip(rint(x * gain + bias) + zero, 0, highest) by channel: two roundings to float32, never a fused one.

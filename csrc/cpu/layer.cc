@@ -249,10 +249,6 @@ Rounding PackedLayer::rounding(int row, int64_t at) const {
     return {m[k].data() + at, c[k].data() + at, shift, lo, hi};
 }
 
-bool Packed::plain() const {
-    return !nearest && std::ranges::all_of(weight_exponents, [](int64_t e) { return e == 0; });
-}
-
 PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const Space& space) {
     const Array<int8_t>& weight = op.weight;
     const Requant& requant = op.requant;

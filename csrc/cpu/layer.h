@@ -1,6 +1,7 @@
 // A convolution or linear layer, packed once at load for the kernels. The widths are applied while it runs.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -104,6 +105,8 @@ struct PackedLayer {
     // The low bits that codes of a width lack.
     int weight_shift(int width) const { return master - width - weight_exponent[width]; }
     int input_shift(int width) const { return master - width - input_exponent[width]; }
+    // The low bits of a weight that change nothing at a width.
+    int unread(int width) const { return std::max(0, weight_shift(width) - nearest); }
     int midpoint(int width, int index) const { return nearest ? 0 : dqt_midpoint(weight_shift(width), index); }
     InputRange input(int width) const;
     // Whether weights are narrowed aside and run as they are: rows of taps, whose midpoints change from four bytes to the
@@ -145,8 +148,6 @@ struct Packed {
     explicit Packed(const Operator& op)
         : weight(op.weight), requant(op), nearest(op.nearest), weight_exponents(op.weight_exponents),
           input_exponents(op.input_exponents) {}
-    // Whether weights are plain at every width.
-    bool plain() const;
 };
 PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const Space& space);
 

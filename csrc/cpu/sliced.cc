@@ -15,8 +15,9 @@ int64_t unpacked_bytes(const PackedLayer& layer) { return int64_t{layer.depth} *
 class Sliced {
   public:
     Sliced(const Context& run, const SlicedRun& s)
-        : run_(run), s_(s), kernels_(*run.kernels.sliced), narrowing_(s.layer.narrowing(s.weight)),
-          slices_((8 - (s.layer.master - s.weight) + 1) / 2),
+        : run_(run), s_(s),
+          kernels_(s.layer.clips(s.weight) ? run.kernels.sliced->clipping : run.kernels.sliced->plain),
+          narrowing_(s.layer.narrowing(s.weight)), slices_((8 - s.layer.unread(s.weight) + 1) / 2),
           rows_(static_cast<int64_t>(run.arena.order.size()) * s.out.height),
           unpacks_(rows_ >= LEAST_UNPACKED[slices_ - 1]) {}
 
@@ -43,6 +44,7 @@ class Sliced {
         block.panel = reinterpret_cast<const int8_t*>(s_.layer.weight.data()) + panel.weight;
         block.slice = s_.layer.slice;
         block.mask = narrowing_.mask;
+        block.clip = s_.layer.clip(s_.weight);
         std::copy_n(narrowing_.middle, 2, block.middle);
         block.start = s_.start + panel.at;
         block.rounding = s_.layer.rounding(s_.row, panel.at);
@@ -75,7 +77,7 @@ class Sliced {
 
     const Context& run_;
     const SlicedRun& s_;
-    const SlicedKernels& kernels_;
+    const SlicedForms& kernels_;
     Narrowing narrowing_;
     int slices_;
     int64_t rows_;

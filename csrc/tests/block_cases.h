@@ -143,12 +143,15 @@ struct SlicedCase : BlockCase {
     int bits, slices;
     int64_t slice;
     std::vector<int8_t> cut;
+    bool clips = chance(50);
 
     SlicedCase(int rows, bool narrowed) : BlockCase(4, rows, narrowed, 1) {
         for (Codes& each : in) each.erase(each.begin(), each.begin() + taps[0]);
         taps[0] = 0;
         bits = __builtin_popcount(narrow.mask & 0xFF);
-        slices = (bits + 1) / 2;
+        const bool nearest = clips && chance(50);
+        if (clips) narrow.read(integer(0, std::clamp(bits - 2, 0, 2)), nearest);
+        slices = (std::min(8, bits + nearest) + 1) / 2;
         const int64_t bytes = (depth + 15) / 16 * 256;
         slice = bytes + 64 * pick(0, 3);
         cut = numbers<int8_t>((slices - 1) * slice + bytes, -128, 127);
@@ -161,15 +164,16 @@ struct SlicedCase : BlockCase {
                     to = static_cast<int8_t>((to & ~(3 << low)) | two << low);
                 }
     }
+    const SlicedForms& form(const SlicedKernels& kernels) const { return clips ? kernels.clipping : kernels.plain; }
     std::vector<Codes> got(const SlicedKernels& kernels) const {
         std::vector<Codes> out(rows, Codes(out_bytes(), UNTOUCHED));
-        kernels.block[slices - 1][rows - 1](sliced(out));
+        form(kernels).block[slices - 1][rows - 1](sliced(out));
         return out;
     }
     std::pair<Codes, Codes> unpacked(const SlicedKernels& kernels) const {  // and what is expected
         std::vector<Codes> out(rows, Codes(out_bytes()));
         std::pair<Codes, Codes> result{Codes(panel.size() + GUARD, UNTOUCHED), Codes(panel.size() + GUARD, UNTOUCHED)};
-        kernels.unpack[slices - 1](sliced(out), reinterpret_cast<int8_t*>(result.first.data()));
+        form(kernels).unpack[slices - 1](sliced(out), reinterpret_cast<int8_t*>(result.first.data()));
         for (size_t i = 0; i < panel.size(); ++i)
             result.second[i] = static_cast<uint8_t>(narrow.of(panel[i], 0, static_cast<int>(i % 4)));
         return result;
@@ -180,6 +184,7 @@ struct SlicedCase : BlockCase {
         Block b = filled(out);
         b.panel = cut.data();
         b.slice = slice;
+        b.clip = narrow.clip;
         return b;
     }
 };

@@ -73,6 +73,7 @@ Narrow random_narrow() {
 // How weights are narrowed: mask, the two middles, and T_b of lane l at a tap of either parity.
 struct NarrowWeights {
     uint32_t mask = 0xFFFFFFFF, middle[2] = {};
+    Clip clip{-128, 127, 0, 0xFF};
 
     explicit NarrowWeights(int s) {
         if (s == 0) return;
@@ -83,7 +84,14 @@ struct NarrowWeights {
         middle[0] = style == 2 ? even * 0x01010101u : rows;
         middle[1] = style == 2 ? odd * 0x01010101u : style == 1 ? others : rows;
     }
-    int of(int8_t w, int parity, int lane) const {
+    // They read a part 2^-e of the range, or take the nearest rule.
+    void read(int e, bool nearest) {
+        const int s = 8 - __builtin_popcount(mask & 0xFF), half = 128 >> e, one = nearest ? 1 << s : 1;
+        clip = {-half, half - one, one >> 1, 0xFF};
+        if (nearest) middle[0] = middle[1] = 0;
+    }
+    int of(int8_t weight, int parity, int lane) const {
+        const int w = std::clamp<int>(weight, clip.lo, clip.hi) + clip.add;
         const uint32_t bits = (static_cast<uint8_t>(w) & (mask & 0xFF)) | (middle[parity & 1] >> 8 * lane & 0xFF);
         return static_cast<int8_t>(bits);
     }

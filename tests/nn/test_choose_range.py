@@ -41,6 +41,21 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
+def test_what_a_table_makes_of_values_decides_their_range() -> None:
+    """A GELU makes nothing of values far below 0: no codes for them."""
+    x = normal(500, 64) * 3
+    quantizer, extent = Quantizer("e", "signed", 8, 64, 0.99), extent_of([x], "mse")
+    readers = replace(MASTER_ALONE, anywhere=False)
+    found, plain = (choose_range(quantizer, [x], extent, "mse", readers, (8,), f) for f in (F.gelu, None))
+    errors = []
+    for each in (found, plain):
+        scale = torch.tensor(each.clip / levels_of(each.zero, 8))
+        real = fake.narrow_activation(x, scale, each.zero, 8, 8, real=True)
+        errors.append(float((F.gelu(real) - F.gelu(x)).square().mean()))
+    assert errors[0] < 0.6 * errors[1]
+    assert found.zero < 0.7 * plain.zero
+
+
 def test_the_observers_on_a_spike() -> None:
     x = uniform(500, 64)
     x[3, 5] = 1000.0

@@ -15,6 +15,7 @@ from dqt.nn.config import Config
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
 from dqt.nn.run import Run
+from dqt.program.interpret import interpret
 
 
 class Join(nn.Module):
@@ -63,6 +64,35 @@ def flattened() -> nn.Module:
     return chain(nn.Conv2d(3, 16, 3), nn.ReLU(), pool, nn.Flatten(), nn.Linear(64, 20), nn.ReLU(), nn.Linear(20, 5))
 
 
+def behind_a_norm() -> nn.Module:
+    return chain(nn.Linear(16, 16), nn.LayerNorm(16), nn.Linear(16, 5))
+
+
+class Attention(nn.Module):
+    """One head, whose values are scaled through the product with the probabilities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.last = (nn.Linear(16, 16) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = nn.functional.scaled_dot_product_attention(self.q(x)[:, None], self.k(x)[:, None], self.v(x)[:, None])
+        return self.last(found[:, 0])
+
+
+class NormedStream(nn.Module):
+    """A norm whose result a layer reads, and an addition as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.first, self.second, self.last = (nn.Linear(16, 16) for _ in range(4))
+        self.norm, self.end = nn.LayerNorm(16), nn.LayerNorm(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x + self.before(x))
+        return self.last(self.end(y + self.second(torch.relu(self.first(y)))))
+
+
 def in_one_dimension() -> nn.Module:
     return chain(nn.Conv1d(3, 16, 3), nn.ReLU(), nn.Conv1d(16, 5, 3))
 
@@ -71,7 +101,7 @@ def transposed() -> nn.Module:
     return chain(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.ConvTranspose2d(16, 6, 2, 2), nn.ReLU(), nn.Conv2d(6, 5, 1))
 
 
-IMAGE, LINE = (64, 3, 10, 10), (64, 3, 20)
+IMAGE, LINE, ROWS = (64, 3, 10, 10), (64, 3, 20), (64, 6, 16)
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[tuple[str, str]]]] = {
     "conv_norm": (conv_norm, IMAGE, [("1", "3")]),
     "depthwise": (depthwise, IMAGE, [("0", "2"), ("2", "4")]),
@@ -80,6 +110,8 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[tuple[str,
     "one dimension": (in_one_dimension, LINE, [("0", "2")]),
     "transposed": (transposed, IMAGE, [("0", "2"), ("2", "4")]),
     "join": (Join, IMAGE, [("a", "last")]),
+    "norm": (behind_a_norm, ROWS, [("1", "2")]),
+    "attention": (Attention, ROWS, [("v", "last")]),
 }
 
 
@@ -154,6 +186,21 @@ def test_what_does_not_commute_with_a_factor_is_left_alone(model: nn.Module) -> 
     before = {name: each.clone() for name, each in net.named_parameters() if name.endswith(("weight", "bias"))}
     calibrate(net, [x])
     assert all(torch.equal(each, dict(net.named_parameters())[name]) for name, each in before.items())
+
+
+def test_codes_of_a_norm_in_a_stream_have_factors_of_their_own() -> None:
+    torch.manual_seed(0)
+    model, x = NormedStream().eval(), torch.randn(ROWS)
+    unbalance(model, "norm", "first")
+    model.second.weight.data.mul_(1000.0)  # so that what the layer reads counts beside the stream
+    expected = model(x).detach()
+    untouched = calibrate(prepare(model, x[:2]), [x], equalize=False)
+    net = calibrate(prepare(model, x[:2]), [x])
+    torch.testing.assert_close(net._run(x, Run({}, quantized=False), False), expected, rtol=1e-4, atol=1e-5)
+    assert error(net, x, expected) < 0.7 * error(untouched, x, expected)
+    kinds = [[type(op).__name__ for op in lower(each).ops].count("Normalize") for each in (untouched, net)]
+    assert kinds == [2, 3]
+    assert torch.equal(net(x, 4, exact=True), torch.from_numpy(interpret(lower(net), x, 4)))
 
 
 def test_a_weight_of_two_layers_is_left_alone() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dqt.arith.plan import Plan
 from dqt.program.interpret import execute
+from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_sets
@@ -69,6 +71,21 @@ def test_extremes_of_every_kernel_set(isa: str) -> None:
     for weight in WIDTHS:
         pair = plan(program, weight, 8)
         np.testing.assert_array_equal(run.codes(x, pair), execute(program, x, pair).codes)
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+@pytest.mark.parametrize("e", [0, 1, 2])
+def test_parts_of_ranges_and_the_nearest_rule(e: int, nearest: bool) -> None:
+    program = linear((1021,), 1030)
+    (op,) = (each for each in program.ops if isinstance(each, Linear))
+    parts = tuple(min(e, 8 - b) for b in WIDTHS)
+    read = replace(op, nearest=nearest, weight_exponents=parts, input_exponents=parts)
+    program = replace(program, ops=tuple(read if each is op else each for each in program.ops))
+    run = Runtime(program, threads=1)
+    for rows, weight in itertools.product((1, 3, 33), WIDTHS):
+        equal(program, run, rows, weight, WIDTHS[(rows + weight) % len(WIDTHS)])
+    plain = Runtime(linear((1021,), 1030), threads=1)
+    assert run._engine.weight_bytes == plain._engine.weight_bytes
 
 
 def test_there_is_one_copy_of_the_weights() -> None:

@@ -16,10 +16,23 @@ struct Four {
     uint8_t codes[4];
 };
 
+template <bool CLIPS>
 struct Bits {
     __m512i mask, middle;
     explicit Bits(const Block& b)
         : mask(_mm512_set1_epi32(static_cast<int>(b.mask))), middle(_mm512_set1_epi32(static_cast<int>(b.middle[0]))) {}
+    INLINE __m512i narrowed(__m512i w) const { return _mm512_ternarylogic_epi32(w, mask, middle, NARROW); }
+};
+
+// Low bits that are noise stay below those that clipping reads.
+template <>
+struct Bits<true> : Bits<false> {
+    __m512i lo, hi, add;
+    explicit Bits(const Block& b) : Bits<false>(b), lo(all(b.clip.lo)), hi(all(b.clip.hi)), add(all(b.clip.add)) {}
+    static __m512i all(int byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
+    INLINE __m512i narrowed(__m512i w) const {
+        return Bits<false>::narrowed(_mm512_add_epi8(_mm512_min_epi8(_mm512_max_epi8(w, lo), hi), add));
+    }
 };
 
 // The F-th two bits of each byte, at bits TO and TO + 1; the other bits are noise.
@@ -31,13 +44,13 @@ INLINE __m512i field(__m512i q) {
 }
 
 // The narrowed weights of the F-th four channels, from S slices of one vector.
-template <int S, int F>
-INLINE __m512i merged(const __m512i* q, const Bits& bits) {
+template <int S, int F, class B>
+INLINE __m512i merged(const __m512i* q, const B& bits) {
     __m512i w = field<F, 6>(q[0]);
     if constexpr (S > 1) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-64), w, field<F, 4>(q[1]), SELECT);
     if constexpr (S > 2) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-16), w, field<F, 2>(q[2]), SELECT);
     if constexpr (S > 3) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-4), w, field<F, 0>(q[3]), SELECT);
-    return _mm512_ternarylogic_epi32(w, bits.mask, bits.middle, NARROW);
+    return bits.narrowed(w);
 }
 
 // S slices of `V` vectors.
@@ -53,8 +66,8 @@ INLINE void load(const int8_t* w, int64_t slice, __m512i (*q)[S]) {
         }
 }
 
-template <int S, int ROWS, int V, int FIRST, int F>
-INLINE void step(const __m512i (*q)[S], const uint8_t* const* in, int64_t k, const Bits& bits, __m512i (*acc)[4]) {
+template <int S, int ROWS, int V, int FIRST, int F, class B>
+INLINE void step(const __m512i (*q)[S], const uint8_t* const* in, int64_t k, const B& bits, __m512i (*acc)[4]) {
     __m512i w[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) w[v] = merged<S, F>(q[v], bits);
@@ -68,8 +81,8 @@ INLINE void step(const __m512i (*q)[S], const uint8_t* const* in, int64_t k, con
 }
 
 // `steps` of the four fours of 16 channels; V vectors at a time, as many as registers hold.
-template <int S, int ROWS, int FIRST = 0>
-INLINE void sixteen(const Block& b, const int8_t* w, int64_t k, int steps, const Bits& bits, __m512i (*acc)[4]) {
+template <int S, int ROWS, int FIRST = 0, class B>
+INLINE void sixteen(const Block& b, const int8_t* w, int64_t k, int steps, const B& bits, __m512i (*acc)[4]) {
     constexpr int V = ROWS == 1 || S == 1 ? 4 : 2;
     __m512i q[V][S];
     load<S, V>(w + 64 * FIRST, b.slice, q);
@@ -85,14 +98,14 @@ __attribute__((noinline)) void ending(const Block& b, __m512i (*acc)[4]) {
     finish<4, ROWS>(b, acc);
 }
 
-template <int S, int ROWS>
+template <bool CLIPS, int S, int ROWS>
 void block(const Block& b) {
     __m512i acc[ROWS][4];
 #pragma GCC unroll 4
     for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
         for (int v = 0; v < 4; ++v) acc[i][v] = _mm512_loadu_si512(b.start + v * LANES);
-    const Bits bits(b);
+    const Bits<CLIPS> bits(b);
     const int8_t* w = b.panel;
     const int whole = b.depth / SLICED_DEPTH * SLICED_DEPTH;
     for (int k = 0; k < whole; k += SLICED_DEPTH, w += 256) sixteen<S, ROWS>(b, w, k, 4, bits, acc);
@@ -105,14 +118,14 @@ void block(const Block& b) {
     ending<ROWS>(b, done);
 }
 
-template <int S, int F>
-INLINE void write(const __m512i* q, const Bits& bits, int8_t* to) {
+template <int S, int F, class B>
+INLINE void write(const __m512i* q, const B& bits, int8_t* to) {
     _mm512_storeu_si512(to + 256 * F, merged<S, F>(q, bits));
 }
 
-template <int S>
+template <bool CLIPS, int S>
 void unpack(const Block& b, int8_t* panel) {
-    const Bits bits(b);
+    const Bits<CLIPS> bits(b);
     const int8_t* w = b.panel;
     for (int k = 0; k < b.depth; k += SLICED_DEPTH, w += 256, panel += 1024) {
         const int steps = (b.depth - k) / 4;
@@ -127,15 +140,18 @@ void unpack(const Block& b, int8_t* panel) {
     }
 }
 
+template <bool CLIPS>
+constexpr SlicedForms forms() {
+    return {{{block<CLIPS, 1, 1>, block<CLIPS, 1, 2>, block<CLIPS, 1, 3>, block<CLIPS, 1, 4>},
+             {block<CLIPS, 2, 1>, block<CLIPS, 2, 2>, block<CLIPS, 2, 3>, block<CLIPS, 2, 4>},
+             {block<CLIPS, 3, 1>, block<CLIPS, 3, 2>, block<CLIPS, 3, 3>, block<CLIPS, 3, 4>},
+             {block<CLIPS, 4, 1>, block<CLIPS, 4, 2>, block<CLIPS, 4, 3>, block<CLIPS, 4, 4>}},
+            {unpack<CLIPS, 1>, unpack<CLIPS, 2>, unpack<CLIPS, 3>, unpack<CLIPS, 4>}};
+}
+
 }  // namespace
 
-const SlicedKernels sliced_avx512 = {
-    {{block<1, 1>, block<1, 2>, block<1, 3>, block<1, 4>},
-     {block<2, 1>, block<2, 2>, block<2, 3>, block<2, 4>},
-     {block<3, 1>, block<3, 2>, block<3, 3>, block<3, 4>},
-     {block<4, 1>, block<4, 2>, block<4, 3>, block<4, 4>}},
-    {unpack<1>, unpack<2>, unpack<3>, unpack<4>},
-};
+const SlicedKernels sliced_avx512 = {forms<false>(), forms<true>()};
 
 }  // namespace dqt
 #endif

@@ -42,7 +42,7 @@ def calibrate(
     *,
     method: Method = "fast",
     observer: Observer = "mse",
-    ranges: Sharing | None = None,
+    ranges: Sharing = "per_width",
     correct_bias: bool = True,
     equalize: bool = True,
     progress: bool = False,
@@ -63,10 +63,9 @@ def calibrate(
             several times as long, holds the activations of every width, and changes the weights by parts of a code.
         observer: how a clip is found, also the input's: the least squared error, a percentile, or the largest value.
             The first two leave outliers out: samples whose peak is many times that of nearly all others.
-        ranges: ``"shared"``: one range, chosen at a middle width, serves all widths of a layer; ``"per_width"``: the
-            range is that of the master, and a lower width may read a half or a quarter of it, which is more accurate at
-            2 and 3 bits and takes about the same time. Default: ``"shared"`` for ``method="fast"``;
-            ``"best"`` is always ``"per_width"``.
+        ranges: ``"per_width"``: the range is that of the master, and a lower width may read a half or a quarter of it;
+            ``"shared"``: one range, chosen at a middle width, serves all widths of a layer. ``"best"`` is always
+            ``"per_width"``.
         correct_bias: make mean and deviation of each layer's channels at each width those of the float model (Nagel et
             al., 2019, for the mean); ``method="best"`` always does.
         equalize: where channels of very different size cost accuracy, bring them to one size: weights and batch norms
@@ -101,7 +100,7 @@ def run_calibration(
     *,
     method: Method = "fast",
     observer: Observer = "mse",
-    ranges: Sharing | None = None,
+    ranges: Sharing = "per_width",
     correct_bias: bool = True,
     equalize: bool = False,
     training: bool = False,
@@ -140,9 +139,8 @@ def run_calibration(
     net.findings = diagnose.distinct(findings)
 
 
-def _check(method: Method, observer: Observer, ranges: Sharing | None) -> bool:
+def _check(method: Method, observer: Observer, ranges: Sharing) -> bool:
     """Whether widths may read parts of a range."""
-    ranges = ranges or ("per_width" if method == "best" else "shared")
     asked = (("observer", observer, Observer), ("method", method, Method), ("ranges", ranges, Sharing))
     for what, given, legal in asked:
         if given not in get_args(legal):

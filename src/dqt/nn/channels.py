@@ -75,7 +75,7 @@ def scalable(net: Net) -> Channels:
         ins = [values[name] for name in node.ins]
         if node.layer:
             _read(found, net, node, ins[0], once)
-        through = None if node.controller or node.cap != float("inf") else _through(net, node, ins)
+        through = None if node.controller or node.cap != float("inf") else _through(found, net, node, ins)
         if through is None:
             if not node.layer:
                 for each in ins:
@@ -93,7 +93,7 @@ def _axis(node: Node) -> int:
     """Where the channels of a producer or of a reader's input lie in a sample."""
     if node.kind == "standardize":
         return int(node.attrs["axis"])
-    return -1 if node.kind == "linear" else 0
+    return -1 if node.kind in ("linear", "normalize", "requantize") else 0
 
 
 def _read(found: Channels, net: Net, node: Node, ids: Tensor, once: set[int]) -> None:
@@ -105,7 +105,7 @@ def _read(found: Channels, net: Net, node: Node, ids: Tensor, once: set[int]) ->
     found.readers[node.out] = rows[:, 0]
 
 
-def _through(net: Net, node: Node, ins: list[Tensor]) -> Tensor | None:
+def _through(found: Channels, net: Net, node: Node, ins: list[Tensor]) -> Tensor | None:
     """The numbers of a homogeneous operator's result; ``None`` of any other."""
     if node.kind in ELEMENTWISE or (node.kind == "table" and node.attrs["function"] in HOMOGENEOUS_TABLES):
         return ins[0]
@@ -115,6 +115,8 @@ def _through(net: Net, node: Node, ins: list[Tensor]) -> Tensor | None:
         if not same or not torch.equal(first.expand(len(first), ins[0][0].numel()), ins[0].reshape(len(first), -1)):
             return None
         return first.reshape(-1, *(1 for _ in node.shape[1:])).expand(node.shape)
+    if node.kind == "mat_mul":
+        return _of_product(found, node, *ins)
     if node.kind == "concat":
         return torch.cat(ins, int(node.attrs["axis"]))
     if operators()[node.kind].moves and len(ins) == 1:
@@ -123,11 +125,22 @@ def _through(net: Net, node: Node, ins: list[Tensor]) -> Tensor | None:
     return None
 
 
+def _of_product(found: Channels, node: Node, a: Tensor, b: Tensor) -> Tensor | None:
+    """The columns of a product are those of its second operand."""
+    rows = b[..., :1, :]
+    if a.shape[:-2] != b.shape[:-2] or not torch.equal(rows.expand(b.shape), b):
+        return None
+    found.fix(a)
+    return rows.expand(node.shape)
+
+
 def _is_source(net: Net, node: Node, once: set[int]) -> bool:
     """Whether a node's channels can be divided by way of its parameters."""
     if node.controller or node.quantizer not in ("relu", "signed", "unsigned") or node.cap != float("inf"):
         return False
     affine = net.affine(node.norm)
+    if node.by_feature and affine is None:
+        return net.row_affine(node.attrs["module"])[0] is not None and _owned(net, node, once)
     if not node.layer and affine is None:
         return False
     sized = not isinstance(affine, Scale) or len(affine.gain) == len(affine.bias) == node.shape[_axis(node)]
@@ -137,7 +150,8 @@ def _is_source(net: Net, node: Node, once: set[int]) -> bool:
 def _owned(net: Net, node: Node, once: set[int]) -> bool:
     """Whether the parameters are this node's alone, and no hook computes them or looks at what passes."""
     modules: list[nn.Module] = [net.layer(node.layer)] if node.layer else []
-    modules += [affine for affine in (net.affine(node.norm),) if affine is not None]
+    norms = (net.affine(node.norm), net.find(node.attrs["module"]) if node.by_feature else None)
+    modules += [norm for norm in norms if norm is not None]
     plain = not any(is_hooked(module) for module in modules)
     weights = all("weight" in m._parameters for m in modules if isinstance(m, WidthLayer))
     return plain and weights and all(id(p) in once for m in modules for p in m.parameters())

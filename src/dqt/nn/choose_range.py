@@ -6,7 +6,7 @@ equation 36), which costs kernels their short cuts for few bits: it does so wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -48,11 +48,13 @@ def choose_range(
     observer: Observer,
     readers: Readers,
     widths: Sequence[int],
+    through: Callable[[Tensor], Tensor] | None = None,
 ) -> Range:
     """The range of an activation by ``observer``. Values beyond ``extent.top`` have no vote.
 
     Args:
         widths: all that its readers may be given, whose exponents are chosen.
+        through: what all readers make of a value, whose error counts; None: that of the value itself.
     """
     top = extent.top if extent.top > TINY else 0.0
     if not top:
@@ -60,7 +62,7 @@ def choose_range(
     signed = quantizer.kind == "signed"
     if observer == "max" and not signed:
         return Range(top, 0)
-    seen = histogram(values, top, signed=signed)
+    seen = histogram(values, top, signed=signed, through=through)
     if observer == "mse":
         free = signed and readers.free
         return _free(seen, readers) if free else _on_grid(seen, readers, widths, signed=signed)
@@ -103,12 +105,19 @@ def _between(low: float, high: float, readers: Readers) -> Range:
 
 
 def _free(seen: Histogram, readers: Readers) -> Range:
-    """At the master width alone: the range of least error, wherever it lies."""
+    """At the master width alone: the range of least error, wherever it lies; both ends together, then each."""
     middle, half = (seen.high + seen.low) / 2, (seen.high - seen.low) / 2
     shares = clips_below(1.0, MASTER_OCTAVES).tolist()
-    tried = [_between(middle - half * share, middle + half * share, readers) for share in shares]
-    errors = [seen.errors(torch.tensor([r.clip], dtype=torch.float64), r.zero, readers.n, readers.n) for r in tried]
-    return tried[int(torch.cat(errors).argmin())]
+
+    def best(ends: list[tuple[float, float]]) -> tuple[float, float]:
+        tried = [_between(middle - half * below, middle + half * above, readers) for below, above in ends]
+        errors = [seen.errors(torch.tensor([r.clip], dtype=torch.float64), r.zero, readers.n, readers.n) for r in tried]
+        return ends[int(torch.cat(errors).argmin())]
+
+    _, above = best([(share, share) for share in shares])
+    below, _ = best([(share, above) for share in shares])
+    below, above = best([(below, share) for share in shares])
+    return _between(middle - half * below, middle + half * above, readers)
 
 
 def _on_grid(seen: Histogram, readers: Readers, widths: Sequence[int], *, signed: bool) -> Range:

@@ -183,6 +183,10 @@ def _divide(net: Net, node: Node, by: Tensor) -> None:
     elif isinstance(affine, Scale):
         affine.gain.div_(by)
         affine.bias.div_(by)
+    elif node.by_feature:
+        for part in net.row_affine(node.attrs["module"]):
+            if part is not None:
+                part.div_(by)
     else:
         layer = net.layer(node.layer)
         layer.weight.div_(by.reshape(-1, *(1 for _ in layer.weight.shape[1:])))

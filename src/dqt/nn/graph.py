@@ -54,6 +54,11 @@ class Node:
         """Whether its int32 result is clamped as a ReLU clamps; codes are clamped by their quantizer."""
         return self.floor == 0
 
+    @property
+    def by_feature(self) -> bool:
+        """Whether it is a norm of the last dimension, with constants for each of its features."""
+        return self.kind == "normalize" and self.attrs["axis"] == len(self.shape) - 1 and self.attrs["groups"] == 1
+
     def clamped(self, raw: Tensor) -> Tensor:
         """Real results as a fused ReLU leaves them."""
         return raw.clamp(self.floor, self.cap) if self.clamps else raw

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,11 +23,13 @@ class Histogram:
 
     Attributes:
         counts: float64 ``[BINS]``.   low, high: the ends of the first and the last bin.
+        through: what all readers make of a value, whose error counts; None: that of the value itself.
     """
 
     counts: Tensor
     low: float
     high: float
+    through: Callable[[Tensor], Tensor] | None = None
 
     @cached_property
     def centres(self) -> Tensor:
@@ -62,10 +64,14 @@ class Histogram:
         scales = (clips / (levels_of(zero, n) * self.reach)).float()[:, None]
         q = (centres / scales).round_().add_(zero).clamp_(0, (1 << n) - 1).to(torch.int16)
         real = (narrow_activation(q, n, b) - zero).float().mul_(scales)
+        if self.through is not None:
+            real, centres = (self.through(each * self.reach) / self.reach for each in (real, centres))
         return real.sub_(centres).square_().mul_(counts).sum(1, dtype=torch.float64)
 
 
-def histogram(values: Sequence[Tensor], top: float, *, signed: bool) -> Histogram:
+def histogram(
+    values: Sequence[Tensor], top: float, *, signed: bool, through: Callable[[Tensor], Tensor] | None = None
+) -> Histogram:
     """Of batches of values; those whose magnitude is above ``top`` have no vote.
 
     Args:
@@ -80,7 +86,7 @@ def histogram(values: Sequence[Tensor], top: float, *, signed: bool) -> Histogra
     if low <= 0 <= high:
         at = min(int(-low / (high - low) * BINS), BINS - 1)
         counts[at] = max(0.0, float(counts[at]) - zeros)
-    return Histogram(counts, low, high)
+    return Histogram(counts, low, high, through)
 
 
 def _ends(values: Sequence[Tensor], top: float, *, signed: bool) -> tuple[float, float]:

@@ -46,6 +46,11 @@ class Scale(nn.Module):
         gain, bias = (v.to(x.dtype).reshape(-1, *(1 for _ in range(x.dim() - 2))) for v in (self.gain, self.bias))
         return x * gain + bias
 
+    @property
+    def trivial(self) -> bool:
+        """Whether it changes nothing."""
+        return bool((self.gain == 1).all()) and not bool(self.bias.any())
+
     def gain_and_bias(self, b: int) -> tuple[Tensor, Tensor]:
         """Float64, ``[C]`` or ``[1]`` each."""
         gain, bias = self.gain.double(), self.bias.double()

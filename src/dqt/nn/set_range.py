@@ -12,6 +12,7 @@ from dqt.nn.errors import CalibrationError
 from dqt.nn.graph import Node
 from dqt.nn.net import Net
 from dqt.nn.observers import Extent, Observer, extent_of
+from dqt.nn.ops.table import functions_of
 from dqt.nn.zeros import readers_of
 
 
@@ -25,7 +26,7 @@ class Ranges:
 
     def __init__(self, net: Net, observer: Observer, *, parts: bool = True, zeros: bool = True) -> None:
         self._net, self._observer, self._parts, self._zeros = net, observer, parts, zeros
-        self._readers = readers_of(net)
+        self._readers, self._functions = readers_of(net), functions_of(net)
         self._exponents: dict[str, Mapping[int, int]] = {}
 
     def set(self, value: str, values: Sequence[Tensor], *, strays: bool = False) -> Extent:
@@ -41,7 +42,8 @@ class Ranges:
         readers = replace(readers, parts=readers.parts and self._parts, one_range=not self._parts)
         if not self._zeros and quantizer.kind == "signed":
             readers = replace(readers, fixed=quantizer.zero)
-        found = choose_range(quantizer, values, extent, self._observer, readers, self._net.config.widths)
+        function = self._functions.get(self._net.owners[value])
+        found = choose_range(quantizer, values, extent, self._observer, readers, self._net.config.widths, function)
         quantizer.set_zero(found.zero)
         quantizer.set_range(found.clip, extent.peak)
         self._exponents[quantizer.name] = found.exponents

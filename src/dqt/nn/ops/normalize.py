@@ -27,7 +27,7 @@ from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
-from dqt.nn.scales import RowAffine
+from dqt.nn.scales import RowAffine, Scale
 from dqt.program.ops.normalize import MOST_FRACTION, Normalize
 
 if TYPE_CHECKING:
@@ -153,6 +153,11 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 
 def _emit(e: Emission, node: Node) -> None:
+    append_normalize(e, node, node)
+
+
+def append_normalize(e: Emission, node: Node, result: Node, then: Scale | None = None) -> None:
+    """Append the norm ``node`` as the value of ``result``; ``then``: what each feature is multiplied by after it."""
     a, source = node.attrs, e.codes(node.ins[0])
     shape = e.net.shapes[node.ins[0]]
     count = math.prod(shape[a["axis"] :]) // a["groups"]
@@ -161,13 +166,16 @@ def _emit(e: Emission, node: Node) -> None:
         np.full(one, default) if part is None else part.detach().cpu().double().numpy()
         for part, default in zip(e.net.row_affine(a["module"]), (1.0, 0.0), strict=True)
     )
+    if then is not None:
+        factor, offset = (part.detach().cpu().numpy() for part in then.gain_and_bias(e.net.space.master))
+        gain, bias = gain * factor, bias * factor + offset
     gain, bias = np.broadcast_arrays(gain, bias)
-    out = e.result_codes(node, float(np.max(np.abs(gain) * math.sqrt(count) + np.abs(bias))))
+    out = e.result_codes(result, float(np.max(np.abs(gain) * math.sqrt(count) + np.abs(bias))))
     scale = gain * 2.0**-UNIT_BITS / out.scale
     shift = fixed.choose_shift(scale)
     m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.scale, out.zero, shift)
     epsilon, fraction = _epsilon(a["eps"], source.scale, count)
-    x, y = e.source(node), e.result(node, out)
+    x, y = e.source(node), e.result(result, out)
     e.append(Normalize(x, y, a["axis"], a["groups"], a["center"], epsilon, fraction, m, c, shift, out.lo, out.hi))
 
 

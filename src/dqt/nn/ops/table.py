@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -101,6 +102,11 @@ IN_PLACE = (
     "expm1", "exp2", "sqrt", "rsqrt", "log", "log2", "log10", "log1p", "reciprocal", "rrelu",
 )  # fmt: skip
 """Functions that ATen has in place, too."""
+SLOPING = {
+    "hardtanh", "hardswish", "hardsigmoid", "silu", "gelu", "sigmoid", "tanh", "leaky_relu", "elu", "selu", "celu",
+    "mish", "softplus", "log_sigmoid", "softshrink", "erf",
+}  # fmt: skip
+"""Functions that are finite everywhere and nowhere steep."""
 OWN = {"hardtanh", "pow", "base"}
 """Functions whose ATen operators have handlers of their own."""
 
@@ -157,6 +163,23 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 
 def _emit(e: Emission, node: Node) -> None:
     emit_table(e, node, FUNCTIONS[node.attrs["function"]], node.attrs["args"])
+
+
+def functions_of(net: Net) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What all readers make of a quantizer's codes, where that is one function of :data:`SLOPING`, by its value."""
+    found: dict[str, set[tuple[Any, ...]]] = {}
+    for node in net.nodes:
+        made = (node.attrs["function"], node.attrs["args"]) if node.kind == "table" else ()
+        for owner in {net.owners[name] for name in node.ins} - {net.owners[node.out]}:
+            found.setdefault(owner, set()).add(made)
+    for name in (*(output.value for output in net.outputs), *net.signature.states):
+        found.setdefault(net.owners[name], set()).add(())
+    alike = {owner: next(iter(each)) for owner, each in found.items() if len(each) == 1}
+    return {owner: partial(_applied, *made) for owner, made in alike.items() if made and made[0] in SLOPING}
+
+
+def _applied(function: str, args: tuple[Any, ...], x: Tensor) -> Tensor:
+    return FUNCTIONS[function](x, *args)
 
 
 OPERATOR = Operator(

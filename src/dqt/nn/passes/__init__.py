@@ -16,6 +16,7 @@ from dqt.nn.passes.fold_scales import fold_scales
 from dqt.nn.passes.fuse_activations import fuse_activations
 from dqt.nn.passes.merge_moves import merge_moves
 from dqt.nn.passes.place_quantizers import place_quantizers
+from dqt.nn.passes.scale_codes import scale_codes
 from dqt.nn.passes.sink_moves import sink_moves
 from dqt.nn.passes.standardize_inputs import standardize_inputs
 from dqt.nn.passes.widen_outputs import widen_outputs
@@ -36,6 +37,7 @@ def rewritten(graph: Graph, *, input_signed: bool) -> Graph:
         widen_outputs,
         widen_streams,
         fuse_activations,
+        scale_codes,
     ):
         graph = each(graph)
     return place_quantizers(graph, input_signed=input_signed)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
-
 from bench.common import Check, parser, write
+from dqt.testing.installed import asked_for
 
 ROOT = Path(__file__).parent.parent
 MOST = 400.0
@@ -45,26 +41,12 @@ def sizes(wheel: Path) -> dict[str, Any]:
     """Bytes of the wheel's file, and by package of what is installed; bytecode that Python makes is left out."""
     with zipfile.ZipFile(wheel) as archive:
         unpacked = sum(each.file_size for each in archive.infolist())
-        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        asked = re.findall(r"^Requires-Dist: (.*)$", archive.read(name).decode(), re.MULTILINE)
     packages: dict[str, dict[str, Any]] = {"dqt": {"bytes": unpacked}}
-    for found in asked_for(asked):
+    for found in asked_for(wheel):
         files = [Path(str(found.locate_file(path))) for path in found.files or () if path.suffix != ".pyc"]
         size = sum(path.stat().st_size for path in files if path.exists())
         packages[found.metadata["Name"].lower()] = {"version": found.version, "bytes": size}
     return {"wheel_bytes": wheel.stat().st_size, "packages": packages}
-
-
-def asked_for(requirements: list[str]) -> Iterator[Distribution]:
-    """The distributions of requirements without extras, as this environment has them, and those that these need."""
-    open_, seen = list(requirements), set()
-    while open_:
-        requirement = Requirement(open_.pop())
-        if requirement.name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
-            continue
-        seen.add(requirement.name)
-        yield (found := distribution(requirement.name))
-        open_ += found.requires or []
 
 
 if __name__ == "__main__":

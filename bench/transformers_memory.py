@@ -8,7 +8,6 @@ What importing the engine takes is not counted. Prints bytes, or null where the 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from bench.resident import forget_peak, status
 
 
 def dqt(path: Path, x: npt.NDArray[Any]) -> None:
@@ -44,19 +45,12 @@ ENGINES: dict[str, Callable[[Path, npt.NDArray[Any]], None]] = {
 }  # fmt: skip
 
 
-def status(field: str) -> int:
-    """Bytes that the system says of this process."""
-    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) << 10
-
-
 def main() -> None:
     """Import, note, run, note."""
     engine, path, given = sys.argv[1:]
     x = np.load(given)
     __import__(engine if engine != "dqt" else "dqt.runtime")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    forget_peak()
     before = status("VmRSS")
     try:
         ENGINES[engine](Path(path), x)

@@ -74,13 +74,6 @@ dqt::Widths widths_of(const dqt::Engine& engine, const std::vector<int>& weight,
     return {{weight.begin(), weight.end()}, {activation.begin(), activation.end()}, automatic};
 }
 
-// The uniform width that a run under "auto" begins at.
-int first_width(const dqt::Engine& engine) {
-    for (const dqt::Op& op : engine.program().ops)
-        if (const auto* late = std::get_if<dqt::ChooseLate>(&op)) return static_cast<int>(late->first);
-    return engine.program().space.widest();
-}
-
 void require(bool legal, const char* message) {
     if (!legal) throw nb::value_error(message);
 }
@@ -267,7 +260,7 @@ NB_MODULE(_native, m) {
                          return shapes;
                      }, "Shape of one sample of each output.")
         .def_prop_ro("isa", [](const dqt::Engine& engine) { return std::string(engine.kernels().name); })
-        .def_prop_ro("first", &first_width,
+        .def_prop_ro("first", [](const dqt::Engine& engine) { return dqt::first_width(engine.program()); },
                      "The uniform width that a run under \"auto\" begins at.")
         .def_prop_ro("again", &dqt::Engine::again, "Whether samples may run again, under \"auto\".")
         .def_prop_ro("threads", &dqt::Engine::threads)

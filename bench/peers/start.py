@@ -9,7 +9,6 @@ refuses the model.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import numpy as np
 
 from bench.peers import engines
 from bench.peers.engines import EXACT, LITERT, MODULES, ONNXRUNTIME, OPENVINO, Array
+from bench.resident import forget_peak, status
 from dqt.runtime.bench import pinned
 
 OWN = "dqt"
@@ -41,13 +41,6 @@ ANSWER: dict[str, Callable[[Path, Array], object]] = {
 }
 
 
-def status(field: str) -> int:
-    """Bytes that the system says of this process."""
-    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) << 10
-
-
 def main() -> None:
     """Import, note, load and run, note."""
     what, engine, path, given = sys.argv[1:]
@@ -55,7 +48,7 @@ def main() -> None:
     import_module(MODULES.get(engine, "dqt.runtime"))
     if engine == LITERT:
         import_module("ai_edge_litert.interpreter")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    forget_peak()
     before, began = status("VmRSS"), time.process_time()
     try:
         with pinned(1):

@@ -5,13 +5,6 @@
 
 namespace dqt {
 
-namespace {
-
-// What sets widths by sample, under "auto" alone.
-bool decides(const Op& op) { return std::holds_alternative<Choose>(op) || std::holds_alternative<ChooseLate>(op); }
-
-}  // namespace
-
 std::vector<char> needed(const Program& program, bool automatic) {
     std::vector<char> result(program.ops.size()), wanted(program.values.size());
     for (size_t i = program.ops.size(); i-- > 0;) {

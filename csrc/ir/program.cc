@@ -55,6 +55,8 @@ const ChooseLate* late_choice(const Program& program) {
     return nullptr;
 }
 
+bool decides(const Op& op) { return std::holds_alternative<Choose>(op) || std::holds_alternative<ChooseLate>(op); }
+
 int first_width(const Program& program) {
     const ChooseLate* late = late_choice(program);
     return late ? static_cast<int>(late->first) : program.space.widest();

@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "shared.h"
+
 namespace dqt {
 
 using Numbers = std::vector<int64_t>;
@@ -197,7 +199,9 @@ std::vector<const Value*> outputs(const Program& program);
 
 // The decision of a controller that stands inside of the network or behind it, or null.
 const ChooseLate* late_choice(const Program& program);
+// Whether it sets widths by sample, under "auto" alone.
+bool decides(const Op& op);
 // The uniform width that a run under "auto" begins at.
-int first_width(const Program& program);
+DQT_SHARED int first_width(const Program& program);
 
 }  // namespace dqt

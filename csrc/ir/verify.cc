@@ -171,7 +171,6 @@ void check_layers(const Program& program) {
 // all of them have run before it.
 void check_choose(const Program& program) {
     const Space& space = program.space;
-    const auto decides = [](const Op& op) { return is<Choose>(op) || is<ChooseLate>(op); };
     auto choose = std::find_if(program.ops.begin(), program.ops.end(), decides);
     auto count = std::count_if(program.ops.begin(), program.ops.end(), decides);
     require(count == (space.choices.empty() ? 0 : 1), count, " Choose instructions, need one where there are choices");

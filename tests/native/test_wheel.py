@@ -11,18 +11,16 @@ import subprocess
 import sys
 import venv
 import zipfile
-from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import numpy as np
 import pytest
-from packaging.requirements import Requirement
 
 from dqt.program.interpret import interpret
 from dqt.program.program import Program
 from dqt.runtime.runtime import kernel_sets
 from dqt.shipped import example
+from dqt.testing.installed import asked_for
 from tests.native.build import ROOT, call, needs
 
 pytestmark = [
@@ -88,21 +86,6 @@ def environment(wheel: Path) -> Path:
         for name in names:
             (site / name).symlink_to(Path(str(found.locate_file(name))).resolve())
     return folder
-
-
-def asked_for(wheel: Path) -> Iterator[Distribution]:
-    """The distributions that the wheel needs, and those that these need."""
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        open_ = re.findall(r"^Requires-Dist: (.*)$", archive.read(name).decode(), re.MULTILINE)
-    seen: set[str] = set()
-    while open_:
-        requirement = Requirement(open_.pop())
-        if requirement.name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
-            continue
-        seen.add(requirement.name)
-        yield (found := distribution(requirement.name))
-        open_ += found.requires or []
 
 
 def linked(file: Path) -> tuple[set[str], str]:

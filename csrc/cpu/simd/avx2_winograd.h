@@ -22,19 +22,19 @@ void wino_inputs(const uint8_t* const* pixels, int64_t channels, int n, int s, u
     for (int64_t c = 0; c < channels; c += 32) {
         const int steps = static_cast<int>(std::min<int64_t>(32, channels - c)) / 4;
         const __m256i kept = first_lanes(steps);
-        const auto put = [&](uint8_t* to, __m256i numbers) {
-            if (steps == 8) return save(to, numbers);
-            _mm256_maskstore_epi32(reinterpret_cast<int*>(to), kept, numbers);
-        };
-        __m256i q[POSITIONS], d[POSITIONS];
-        for (int p = 0; p < POSITIONS; ++p) {
+        __m256i q[POSITIONS];
+        for (int p = 0; p < POSITIONS; ++p)
             q[p] = wino_codes(steps == 8 ? load(pixels[p] + c) : load_fours(pixels[p] + c, steps), n, s);
-            d[p] = even_codes(q[p]);
-        }
-        uint8_t *even = out + 2 * c, *odd = even + 4 * steps;
-        wino_tile<F, InWords>(d, [&](int p, __m256i numbers) { put(even + p * stride, numbers); });
-        for (int p = 0; p < POSITIONS; ++p) d[p] = odd_codes(q[p]);
-        wino_tile<F, InWords>(d, [&](int p, __m256i numbers) { put(odd + p * stride, numbers); });
+        const auto half = [&](auto codes, uint8_t* to) {
+            const auto put = [&](int i, int j, __m256i numbers) {
+                uint8_t* place = to + (F::IN * i + j) * stride;
+                if (steps == 8) return save(place, numbers);
+                _mm256_maskstore_epi32(reinterpret_cast<int*>(place), kept, numbers);
+            };
+            wino_both<F::IN, F::IN, F::input>([&](int i, int j) { return codes(q[F::IN * i + j]); }, put);
+        };
+        half([](__m256i x) { return even_codes(x); }, out + 2 * c);
+        half([](__m256i x) { return odd_codes(x); }, out + 2 * c + 4 * steps);
     }
 }
 
@@ -71,8 +71,12 @@ void wino_panel(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out,
                 high[t] = _mm256_sra_epi16(odd_weights(w), right);
             }
             int8_t *to = even + at, *second = to + int64_t{together} * STEP;
-            wino_taps<F, InWords>(low, [&](int p, __m256i u) { save(to + p * stride, u); });
-            wino_taps<F, InWords>(high, [&](int p, __m256i u) { save(second + p * stride, u); });
+            const auto half = [&](const __m256i* taps, int8_t* first) {
+                const auto put = [&](int i, int j, __m256i u) { save(first + (F::IN * i + j) * stride, u); };
+                wino_both<3, F::IN, F::weights>([&](int i, int j) { return taps[3 * i + j]; }, put);
+            };
+            half(low, to);
+            half(high, second);
         }
     }
     std::memset(offset, 0, F::IN * F::IN * 64 * sizeof(int32_t));

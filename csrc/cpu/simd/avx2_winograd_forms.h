@@ -27,16 +27,16 @@ struct F2 {
     static constexpr int OUT = 2, IN = 4, POWER = 1, ODD = 1;  // the divisor is 2^POWER * ODD
 
     // B = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]
-    template <class N>
     static void input(const __m256i* d, __m256i* r) {
+        using N = InWords;
         r[0] = N::sub(d[0], d[2]);
         r[1] = N::add(d[1], d[2]);
         r[2] = N::sub(d[2], d[1]);
         r[3] = N::sub(d[1], d[3]);
     }
     // G' = [1 0 0; 1 1 1; 1 -1 1; 0 0 1]
-    template <class N>
     static void weights(const __m256i* g, __m256i* u) {
+        using N = InWords;
         const __m256i ends = N::add(g[0], g[2]);
         u[0] = g[0];
         u[1] = N::add(ends, g[1]);
@@ -55,8 +55,8 @@ struct F4 {
     static constexpr int OUT = 4, IN = 6, POWER = 3, ODD = 3;
 
     // B = [4 0 -5 0 1 0; 0 -4 -4 1 1 0; 0 4 -4 -1 1 0; 0 -2 -1 2 1 0; 0 2 -1 -2 1 0; 0 4 0 -5 0 1]
-    template <class N>
     static void input(const __m256i* d, __m256i* r) {
+        using N = InWords;
         const __m256i a = N::sub(d[4], d[2]), half = N::sub(d[3], d[1]), b = N::add(half, half);
         r[0] = N::add(N::fourfold(N::sub(d[0], d[2])), a);
         r[1] = N::sub(N::add(d[3], d[4]), N::fourfold(N::add(d[1], d[2])));
@@ -66,8 +66,8 @@ struct F4 {
         r[5] = N::sub(N::sub(d[5], d[3]), N::add(b, b));
     }
     // G' = [1 0 0; 1 1 1; 1 -1 1; 1 2 4; 1 -2 4; 0 0 1]
-    template <class N>
     static void weights(const __m256i* g, __m256i* u) {
+        using N = InWords;
         const __m256i ends = N::add(g[0], g[2]), e = N::add(g[0], N::fourfold(g[2])), f = N::add(g[1], g[1]);
         u[0] = g[0];
         u[1] = N::add(ends, g[1]);
@@ -101,46 +101,25 @@ inline __m256i wino_codes(__m256i q, int n, int s) {
     return _mm256_and_si256(q, same_bytes(0xFF >> s));
 }
 
-// Both dimensions of the input's transform of IN x IN vectors; `put` takes the position and its numbers.
-template <class F, class N, class Put>
-inline void wino_tile(const __m256i* d, const Put& put) {
-    __m256i t[F::IN][F::IN];
+// Both dimensions of a transform of FROM vectors to TO: get(i, j) reads one of FROM x FROM, put(i, j, x) takes one of TO x TO.
+template <int FROM, int TO, void (*TRANSFORM)(const __m256i*, __m256i*), class Get, class Put>
+[[gnu::always_inline]] inline void wino_both(const Get& get, const Put& put) {
+    __m256i t[TO][FROM];
 #pragma GCC unroll 6
-    for (int j = 0; j < F::IN; ++j) {
-        __m256i column[F::IN], r[F::IN];
+    for (int j = 0; j < FROM; ++j) {
+        __m256i column[FROM], r[TO];
 #pragma GCC unroll 6
-        for (int i = 0; i < F::IN; ++i) column[i] = d[F::IN * i + j];
-        F::template input<N>(column, r);
+        for (int i = 0; i < FROM; ++i) column[i] = get(i, j);
+        TRANSFORM(column, r);
 #pragma GCC unroll 6
-        for (int i = 0; i < F::IN; ++i) t[i][j] = r[i];
+        for (int i = 0; i < TO; ++i) t[i][j] = r[i];
     }
 #pragma GCC unroll 6
-    for (int i = 0; i < F::IN; ++i) {
-        __m256i r[F::IN];
-        F::template input<N>(t[i], r);
+    for (int i = 0; i < TO; ++i) {
+        __m256i r[TO];
+        TRANSFORM(t[i], r);
 #pragma GCC unroll 6
-        for (int j = 0; j < F::IN; ++j) put(F::IN * i + j, r[j]);
-    }
-}
-
-// Both dimensions of the transform of nine vectors of weights.
-template <class F, class N, class Put>
-inline void wino_taps(const __m256i* g, const Put& put) {
-    __m256i t[F::IN][3];
-#pragma GCC unroll 3
-    for (int j = 0; j < 3; ++j) {
-        const __m256i column[3] = {g[j], g[3 + j], g[6 + j]};
-        __m256i u[F::IN];
-        F::template weights<N>(column, u);
-#pragma GCC unroll 6
-        for (int i = 0; i < F::IN; ++i) t[i][j] = u[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < F::IN; ++i) {
-        __m256i u[F::IN];
-        F::template weights<N>(t[i], u);
-#pragma GCC unroll 6
-        for (int j = 0; j < F::IN; ++j) put(F::IN * i + j, u[j]);
+        for (int j = 0; j < TO; ++j) put(i, j, r[j]);
     }
 }
 
@@ -152,29 +131,14 @@ inline void wino_outputs_of(const WinogradBlock& b, int tile, int32_t (*acc)[64]
     const __m128i up = _mm_cvtsi32_si128(left < 0 ? 0 : left), down = _mm_cvtsi32_si128(left < 0 ? -left : 0);
     const __m256i odd = _mm256_set1_epi32(static_cast<int>(inverse(F::ODD * F::ODD)));
     for (int at = 0; at < 64; at += 8) {
-        __m256i a[F::OUT][F::IN];
-#pragma GCC unroll 6
-        for (int j = 0; j < F::IN; ++j) {
-            __m256i column[F::IN], y[F::OUT];
-#pragma GCC unroll 6
-            for (int i = 0; i < F::IN; ++i) column[i] = load(sums + (F::IN * i + j) * TILES * 64 + at);
-            F::output(column, y);
-#pragma GCC unroll 4
-            for (int i = 0; i < F::OUT; ++i) a[i][j] = y[i];
-        }
         const __m256i start = load(b.start + at);
-#pragma GCC unroll 4
-        for (int i = 0; i < F::OUT; ++i) {
-            __m256i y[F::OUT];
-            F::output(a[i], y);
-#pragma GCC unroll 4
-            for (int j = 0; j < F::OUT; ++j) {
-                const __m256i whole = F::ODD == 1 ? y[j] : _mm256_mullo_epi32(y[j], odd);
-                const __m256i sum = _mm256_sll_epi32(_mm256_sra_epi32(whole, down), up);
-                const __m256i extra = _mm256_add_epi32(start, _mm256_set1_epi32(middle[F::OUT * i + j]));
-                save(acc[F::OUT * i + j] + at, _mm256_add_epi32(sum, extra));
-            }
-        }
+        const auto get = [&](int i, int j) { return load(sums + (F::IN * i + j) * TILES * 64 + at); };
+        wino_both<F::IN, F::OUT, F::output>(get, [&](int i, int j, __m256i y) {
+            const __m256i whole = F::ODD == 1 ? y : _mm256_mullo_epi32(y, odd);
+            const __m256i sum = _mm256_sll_epi32(_mm256_sra_epi32(whole, down), up);
+            const __m256i extra = _mm256_add_epi32(start, _mm256_set1_epi32(middle[F::OUT * i + j]));
+            save(acc[F::OUT * i + j] + at, _mm256_add_epi32(sum, extra));
+        });
     }
 }
 

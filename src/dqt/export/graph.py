@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dqt.arith.plan import Pair
 from dqt.export.names import WIDTHS, output_names
-from dqt.export.packages import package
+from dqt.export.nodes import Nodes
 from dqt.program.program import Program
 from dqt.program.values import Value
 
@@ -40,47 +40,24 @@ class Scaled:
     double: bool
 
 
-class Graph:
+class Graph(Nodes):
     """Nodes and constants so far. A value of the program is a tensor of its name: codes are uint8, integers int32.
 
     Attributes:
-        pairs: (weight, activation) width of each layer.   values: the program's values by name.
+        pairs: (weight, activation) width of each layer.
         outputs: what each output of the program is called.
         chosen: layer -> the int64 tensor ``[N]`` of its widths, where samples choose.
     """
 
     def __init__(self, program: Program, pairs: dict[str, Pair]) -> None:
-        self.onnx = package("onnx")
-        self.program, self.pairs = program, pairs
-        self.values = {value.name: value for value in program.values}
-        self.nodes: list[Any] = []
-        self.constants: dict[str, Any] = {}
-        self.names: set[str] = {each.name for each in program.inputs} | set(self.values)
-        self.chosen: dict[str, str] = {}
         self.outputs = output_names(program)
-        self.names |= set(self.outputs.values()) | {WIDTHS}
+        super().__init__(program, {each.name for each in program.inputs} | set(self.outputs.values()) | {WIDTHS})
+        self.pairs = pairs
+        self.constants: dict[str, Any] = {}
+        self.chosen: dict[str, str] = {}
         self._held: dict[tuple[Any, ...], str] = {}
 
     # tensors
-
-    def name(self, base: str) -> str:
-        """A name that no other tensor has."""
-        name, count = base, 0
-        while name in self.names:
-            count += 1
-            name = f"{base}.{count}"
-        self.names.add(name)
-        return name
-
-    def node(self, kind: str, ins: Sequence[str], out: str = "", also: int = 0, **attributes: Any) -> str:
-        """Append a node; the name of its result: ``out``, a value's own name, or one that is made up.
-
-        ``also``: how many results it has beside this one, which nobody reads.
-        """
-        out = out or self.name(f"{kind.lower()}")
-        outs = [out, *(self.name(f"{out}.also") for _ in range(also))]
-        self.nodes.append(self.onnx.helper.make_node(kind, list(ins), outs, name=f"{out}:{kind}", **attributes))
-        return out
 
     def constant(self, array: npt.ArrayLike, dtype: Any = None) -> str:
         """The name of a constant; equal ones are stored once."""
@@ -100,10 +77,6 @@ class Graph:
         name = self.name(f"constant.{len(self.constants)}")
         self.constants[name] = self.onnx.helper.make_tensor(name, kind, codes.shape, packed(codes, size), raw=True)
         return self.cast(name, "UINT8")
-
-    def cast(self, tensor: str, kind: str) -> str:
-        """The tensor in another type, named as in ONNX: "INT32", "DOUBLE"."""
-        return self.node("Cast", [tensor], to=getattr(self.onnx.TensorProto, kind))
 
     # int64
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dqt.arith.plan import Pair, Space
@@ -62,6 +63,19 @@ class Run:
     choice: Choice | None = None
     temperature: float | None = None
     noise: Tensor | None = None
+
+    def decide(self, layers: tuple[str, ...], choices: Sequence[int], logits: Tensor, noise: Tensor | None) -> None:
+        """Set the choice: for each of ``layers`` the width of ``choices`` with the largest logit, once noise is added.
+
+        Args:
+            logits: float ``[N, layers, choices]``.   noise: what is added to them, or ``None``.
+        """
+        noisy = logits if noise is None else logits + noise
+        soft = F.softmax(noisy / (self.temperature or 1.0), dim=-1)
+        hard = noisy.argmax(-1)
+        log_probability = F.log_softmax(logits, -1).gather(-1, hard[..., None]).squeeze(-1)
+        widths = torch.tensor(tuple(choices), device=hard.device)[hard]
+        self.choice = Choice(layers, widths, soft, log_probability)
 
 
 def controller_widths(space: Space) -> dict[str, Pair]:

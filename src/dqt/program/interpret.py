@@ -31,6 +31,7 @@ __all__ = ["InputError", "Result", "dequantized", "execute", "interpret", "margi
 SLICE_ELEMENTS, SLICE_SAMPLES = 1 << 25, 128
 """A slice has at most this many samples, and elements in its largest value."""
 Ints: TypeAlias = npt.NDArray[np.int32]
+Arrays: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +165,7 @@ def cascaded(
         unsure = unsure[cascade.sure(plain(integers), len(unsure)) <= threshold]
         if len(unsure) == 0:
             break
-        for old, new in zip(kept, _arrays(run(rows(inputs, unsure), b), zeros), strict=True):
-            for name, array in new.items():
-                old[name][unsure] = array
-        result.passes[unsure] += 1
+        _replace(result, kept, unsure, _arrays(run(rows(inputs, unsure), b), zeros))
     return result
 
 
@@ -188,13 +186,18 @@ def run_again(
     kept = _arrays(result, zeros)
     for b in np.unique(chosen[chosen > first]).tolist():
         mine = np.flatnonzero(chosen == b)
-        for old, new in zip(kept, _arrays(run(rows(inputs, mine), b), zeros), strict=True):
-            for name, array in new.items():
-                old[name][mine] = array
-        result.passes[mine] += 1
+        _replace(result, kept, mine, _arrays(run(rows(inputs, mine), b), zeros))
 
 
-def _arrays(result: Result, zeros: Mapping[str, int]) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+def _replace(result: Result, kept: Arrays, mine: npt.NDArray[np.int64], new: Arrays) -> None:
+    """Put what another pass gave for the samples ``mine`` in the place of what ``result`` holds, in ``kept``."""
+    for old, some in zip(kept, new, strict=True):
+        for name, array in some.items():
+            old[name][mine] = array
+    result.passes[mine] += 1
+
+
+def _arrays(result: Result, zeros: Mapping[str, int]) -> Arrays:
     """The outputs by name with the widths, and the values that were kept: what another pass replaces."""
     outputs = result.codes if len(zeros) > 1 else {next(iter(zeros)): result.codes}
     return {**outputs, "": result.widths}, result.values

@@ -4,7 +4,7 @@
 :func:`random_program`, :func:`random_late`, :func:`random_model` and :func:`random_transformer` write a whole one
 from a seed; :func:`inputs` and :func:`extremes` make samples for it. Any executor of programs can be tested with them
 against :func:`dqt.interpret`. These need no torch. Float networks to quantize are in :mod:`dqt.testing.networks`, and
-the model zoos in :mod:`dqt.testing.zoo`; both need torch.
+the model zoos in :mod:`dqt.testing.zoo`; both need torch. :mod:`dqt.testing.installed` lists what a wheel needs.
 """
 
 from dqt.testing.attention import random_transformer

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqt.export.packages import package
+from dqt.export.nodes import Nodes
 from dqt.export.reals import WIDTH, Layer
 from dqt.program.operator import Operator
 from dqt.program.ops.quantize import Quantize
@@ -24,47 +24,23 @@ ENDLESS = 1 << 30
 Ins = Sequence[str]
 
 
-class Maker:
+class Maker(Nodes):
     """Nodes and constants so far. A value of the program is the float32 tensor of its name, of codes after Q and DQ.
 
     Attributes:
-        values: the program's values by name.   codes: value -> its uint8 tensor, of those that are codes.
+        codes: value -> its uint8 tensor, of those that are codes.
     """
 
     def __init__(self, program: Program, taken: set[str]) -> None:
-        self.onnx = package("onnx")
-        self.program = program
-        self.values = {value.name: value for value in program.values}
-        self.nodes: list[Any] = []
+        super().__init__(program, taken)
         self.tensors: list[Any] = []
         self.codes: dict[str, str] = {}
-        self._names = taken | set(self.values)
-
-    def name(self, base: str) -> str:
-        """A name that no other tensor has."""
-        name, count = base, 0
-        while name in self._names:
-            count += 1
-            name = f"{base}.{count}"
-        self._names.add(name)
-        return name
-
-    def node(self, kind: str, ins: Ins, out: str = "", also: int = 0, **attributes: Any) -> str:
-        """Append a node; the name of its result. ``also``: how many results it has beside it, which nobody reads."""
-        out = out or self.name(kind.lower())
-        outs = [out, *(self.name(f"{out}.also") for _ in range(also))]
-        self.nodes.append(self.onnx.helper.make_node(kind, list(ins), outs, name=f"{out}:{kind}", **attributes))
-        return out
 
     def constant(self, array: npt.ArrayLike, dtype: Any = np.float32, name: str = "constant") -> str:
         """The name of a constant."""
         held, name = np.asarray(array, dtype=dtype, order="C"), self.name(name)
         self.tensors.append(self.onnx.numpy_helper.from_array(held, name))
         return name
-
-    def cast(self, x: str, kind: str) -> str:
-        """The tensor in another type, named as in ONNX."""
-        return self.node("Cast", [x], to=getattr(self.onnx.TensorProto, kind))
 
     def ranked(self, x: str, out: str) -> str:
         """An operand with the dimensions of the result: a program broadcasts samples, ONNX whole tensors."""

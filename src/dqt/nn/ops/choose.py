@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-
 from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
-from dqt.nn.run import Choice, Run
+from dqt.nn.run import Run
 from dqt.program.ops.choose import Choose
 
 if TYPE_CHECKING:
@@ -21,12 +18,7 @@ if TYPE_CHECKING:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     logits = ins[0].raw.float().reshape(-1, len(net.space.chosen), len(net.space.choices))
-    noisy = logits if run.noise is None else logits + run.noise
-    soft = F.softmax(noisy / (run.temperature or 1.0), dim=-1)
-    hard = noisy.argmax(-1)
-    log_probability = F.log_softmax(logits, -1).gather(-1, hard[..., None]).squeeze(-1)
-    widths = torch.tensor(net.space.choices, device=hard.device)[hard]
-    run.choice = Choice(net.space.chosen, widths, soft, log_probability)
+    run.decide(net.space.chosen, net.space.choices, logits, run.noise)
     return ins[0]
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-
 from dqt.nn.graph import Node
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
-from dqt.nn.run import Choice, Run
+from dqt.nn.run import Run
 from dqt.program.ops.choose_late import ChooseLate
 
 if TYPE_CHECKING:
@@ -22,15 +19,8 @@ if TYPE_CHECKING:
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """One choice for all layers; noise is that of the first of them."""
     layers = node.attrs["layers"]
-    logits = ins[0].raw.float()
-    noisy = logits if run.noise is None else logits + run.noise[:, 0]
-    soft = F.softmax(noisy / (run.temperature or 1.0), dim=-1)
-    hard = noisy.argmax(-1, keepdim=True)
-    log_probability = F.log_softmax(logits, -1).gather(-1, hard)
-    widths = torch.tensor(net.space.choices, device=hard.device)[hard]
-    count = len(layers)
-    spread = soft[:, None].expand(-1, count, -1)
-    run.choice = Choice(layers, widths.expand(-1, count), spread, log_probability.expand(-1, count))
+    logits = ins[0].raw.float()[:, None].expand(-1, len(layers), -1)
+    run.decide(layers, net.space.choices, logits, None if run.noise is None else run.noise[:, :1])
     return ins[0]
 
 

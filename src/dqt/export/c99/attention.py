@@ -33,9 +33,9 @@ def mat_mul(code: Code, op: MatMul) -> None:
     lead = out.shape[:-2]
     walk = code.walk(lead, *(spread(x.shape, strides(x.shape), len(out.shape))[:-2] for x in (a, b)))
     sizes = (*out.shape[-2:-1], a.shape[-1], out.shape[-1], a.zero, b.zero, code.n)
-    parts = [*map(str, sizes), literal(op.m), literal(op.c), code.rounding(op).removeprefix("(dqt_rounding)")]
+    product = code.struct("dqt_product", *sizes, literal(op.m), literal(op.c), code.rounding(op, typed=False))
     places = (code.data(op.a), code.data(op.b), code.value(op.out))
-    code.call("dqt_multiply_matrices", walk, f"&(dqt_product){{{', '.join(parts)}}}", *places, *widths(code, op))
+    code.call("dqt_multiply_matrices", walk, product, *places, *widths(code, op))
 
 
 def normalize(code: Code, op: Normalize) -> None:
@@ -48,9 +48,9 @@ def normalize(code: Code, op: Normalize) -> None:
     row = code.walk([length, *value.shape[axis + 1 :]], far[axis:], constants[axis:])
     added = added_energy(op.count(value), op.epsilon, op.fraction)
     held = [code.constant(op.m, np.int32), code.constant(op.c, np.int64), code.constant(root_table(), np.int32)]
-    rounding = code.rounding(op).removeprefix("(dqt_rounding)")
-    parts = [str(value.zero), str(int(op.center)), literal(added), *held, rounding]
-    code.call("dqt_norms", rows, row, f"&(dqt_norm){{{', '.join(parts)}}}", code.value(op.x), code.value(op.out))
+    rounding = code.rounding(op, typed=False)
+    norm = code.struct("dqt_norm", value.zero, int(op.center), literal(added), *held, rounding)
+    code.call("dqt_norms", rows, row, norm, code.value(op.x), code.value(op.out))
 
 
 def softmax(code: Code, op: Softmax) -> None:

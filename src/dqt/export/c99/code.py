@@ -65,6 +65,11 @@ class Code:
             self.constants.append(f"static const {kind} {name}[] = {{{body()}}};")
         return self._held[kind, key]
 
+    def struct(self, kind: str, *parts: object) -> str:
+        """The address of a constant structure; equal ones are stored once."""
+        body = f"{{{', '.join(map(str, parts))}}}"
+        return self.held(kind, body, lambda: body)
+
     def strides(self, name: str) -> list[int]:
         """How far the next element of each dimension of a value is."""
         return strides(self.values[name].shape, name in self.last)
@@ -80,7 +85,7 @@ class Code:
     def walk(self, dims: Sequence[int], first: Sequence[int], second: Sequence[int]) -> str:
         """A walk of ops.h."""
         arrays = merged(dims, first, second)
-        return f"&(dqt_walk){{{len(arrays[0])}, {', '.join(self.constant(part, np.int32) for part in arrays)}}}"
+        return self.struct("dqt_walk", len(arrays[0]), *(self.constant(part, np.int32) for part in arrays))
 
     def over(self, name: str, first: Sequence[int], second: Sequence[int] = ()) -> str:
         """A walk over the elements of a value as they lie in memory."""
@@ -89,9 +94,9 @@ class Code:
         parts = (shape, first, second or [0] * len(shape))
         return self.walk(*([part[axis] for axis in axes] for part in parts))
 
-    def rounding(self, op: Any) -> str:
-        """The last rounding of an operator."""
-        return f"(dqt_rounding){{{op.shift}, {literal(op.lo)}, {literal(op.hi)}}}"
+    def rounding(self, op: Any, *, typed: bool = True) -> str:
+        """The last rounding of an operator; inside of a structure it needs no type."""
+        return f"{'(dqt_rounding)' * typed}{{{op.shift}, {literal(op.lo)}, {literal(op.hi)}}}"
 
     def call(self, function: str, *arguments: object) -> None:
         """Append a call of the library."""

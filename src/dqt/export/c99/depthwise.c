@@ -47,7 +47,7 @@ void dqt_depthwise(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dq
                     sums_of(l, g, w, words, up, x + o, inputs, start, rows, columns, sums);
                     for (int32_t k = 0; k < 4; k++) {
                         const int32_t place = i * g->to[1] + j * g->to[2] + (o + k) * g->to[0];
-                        dqt_put(out, (size_t)place, dqt_rounded(l, row, o + k, sums[k]));
+                        dqt_put(out, (size_t)place, dqt_rounded(l, dqt_scale_of(l, row, o + k), sums[k]));
                     }
                 }
         }

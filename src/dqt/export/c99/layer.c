@@ -41,18 +41,17 @@ static dqt_row row_of(const product *p, int32_t o) {
     return row;
 }
 
-int32_t dqt_rounded(const dqt_layer *l, size_t row, int32_t o, int32_t acc) {
-    const size_t i = row * (size_t)l->outputs + (size_t)o;
-    const int64_t c = l->c ? l->c[i] : (int64_t)l->high[i] * 65536 + l->low[i];
-    const int64_t v = (int64_t)acc * l->m[l->m_rows ? i : (size_t)o] + c;
-    if (l->rounding.shift != 32) return dqt_round(v, l->rounding);
-    const int32_t high = (int32_t)(v >> 32); /* the high word */
-    return high < l->rounding.lo ? l->rounding.lo : high > l->rounding.hi ? l->rounding.hi : high;
+dqt_scale dqt_scale_of(const dqt_layer *l, size_t row, int32_t o) {
+    const size_t i = row * (size_t)l->m_row + (size_t)o, j = row * (size_t)l->outputs + (size_t)o;
+    dqt_scale s;
+    s.m = l->m ? l->m[i] : l->m_base + (int32_t)((uint32_t)l->m_high[i] << 16 | l->m_low[i]);
+    s.c = l->c ? l->c[j] : (int64_t)l->c_high[j] * l->c_unit;
+    if (l->c_low) s.c += l->c_low[j];
+    return s;
 }
 
-static void finish(const product *p, dqt_value out, size_t place, const dqt_row *row, int32_t acc, int32_t o) {
-    if (p->ones) acc += (p->layer->near - p->layer->zero) * dqt_dot(row, p->ones);
-    dqt_put(out, place, dqt_rounded(p->layer, p->row, o, acc));
+static int32_t sum_of(const product *p, const dqt_row *row, int32_t acc) {
+    return p->ones ? acc + (p->layer->near - p->layer->zero) * dqt_dot(row, p->ones) : acc;
 }
 
 /* Inputs `step` apart to places k to k + depth - 1 of a column. */
@@ -116,9 +115,13 @@ static void places(const product *p, const dqt_window *g, const uint8_t *x, dqt_
             else
                 sums[0] = dqt_dot(&row, first);
             next.words += row.count;
-            for (int32_t i = 0; i < more; i++)
-                for (int32_t k = 0; k < count; k++)
-                    finish(p, out, (size_t)(at[k] + (o + i) * g->to[0]), i ? &next : &row, sums[count * i + k], o + i);
+            for (int32_t i = 0; i < more; i++) {
+                const dqt_scale scale = dqt_scale_of(p->layer, p->row, o + i);
+                for (int32_t k = 0; k < count; k++) {
+                    const int32_t acc = sum_of(p, i ? &next : &row, sums[count * i + k]);
+                    dqt_put(out, (size_t)(at[k] + (o + i) * g->to[0]), dqt_rounded(p->layer, scale, acc));
+                }
+            }
         }
     }
 }

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqt.arith.bounds import INT32
-from dqt.export.c99.code import Code, word
+from dqt.arith.bounds import Bound
+from dqt.export.c99.code import Code, literal, word
+from dqt.export.c99.constants import tables
 from dqt.program.layered import Layered, exponent, narrowed, row_of
 from dqt.program.operator import Operator
 from dqt.program.ops.conv import Conv
@@ -120,45 +121,38 @@ def _width(code: Code, op: Layered, b: int) -> str:
     return f"{{{', '.join([*map(word, words), *map(str, numbers)])}}}"
 
 
-def _constants(code: Code, op: Layered) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Rows of m and c that a run may take."""
-    pair = pair_of(code, op)
-    if pair is None:
-        return op.m, op.c
-    row = row_of(code.program.space, op.m, min(pair))
-    return op.m[row : row + 1], op.c[row : row + 1]
-
-
-def _offsets(code: Code, c: npt.NDArray[np.int64]) -> list[str]:
-    """c, and where it fits 48 bits its two parts instead, which take less."""
-    high = c >> 16
-    if np.abs(high).max() > INT32:
-        return [code.constant(c, np.int64), "NULL", "NULL"]
-    return ["NULL", code.constant(high, np.int32), code.constant(c & 0xFFFF, np.uint16)]
+def _constants(code: Code, op: Layered) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Bound]:
+    """Rows of m and c that a run may take, and the accumulators that meet each of them."""
+    pair, space = pair_of(code, op), code.program.space
+    rows = range(len(op.m)) if pair is None else [row_of(space, op.m, min(pair))]
+    zero, bounds = code.values[op.x].zero, []
+    for row in rows:
+        widths = [b for b in space.widths if row_of(space, op.m, b) >= row] if pair is None else [pair[0]]
+        each = [op.bound_at(space, b, zero) for b in widths]
+        bounds.append((np.min([bound.lo for bound in each], axis=0), np.max([bound.hi for bound in each], axis=0)))
+    lows, highs = (np.stack(side) for side in zip(*bounds, strict=True))
+    return op.m[rows], op.c[rows], Bound(lows, highs)
 
 
 def _layer(code: Code, op: Layered) -> str:
     entries = [_width(code, op, b) for b in range(code.n + 1)]
-    m, c = _constants(code, op)
-    weight, zero = packed(code, op), code.values[op.x].zero
-    rows = bool((m != m[:1]).any())
-    numbers = [
-        weight.shape[1], *op.weight.shape[:2], step_of(op), zero, max(zero, NEAREST_ZERO),
-        int(rows), stored_bits(code, op), code.n, int(op.nearest),
-    ]  # fmt: skip
-    arrays = [code.constant(weight, np.uint32), code.constant(m if rows else m[0], np.int32), *_offsets(code, c)]
+    weight, zero, scales = packed(code, op), code.values[op.x].zero, tables(code, op, *_constants(code, op))
+    arrays = [code.constant(weight, np.uint32), *scales.arrays]
     arrays.append(code.held("dqt_width", tuple(entries), lambda: ", ".join(entries)))
-    rounding = code.rounding(op).removeprefix("(dqt_rounding)")
-    return f"&(dqt_layer){{{', '.join([*arrays, *map(str, numbers), rounding])}}}"
+    numbers = [
+        weight.shape[1], *op.weight.shape[:2], step_of(op), literal(scales.base), scales.row, scales.unit,
+        zero, max(zero, NEAREST_ZERO), stored_bits(code, op), code.n, int(op.nearest),
+    ]  # fmt: skip
+    return code.struct("dqt_layer", *arrays, *numbers, code.rounding(op, typed=False))
 
 
-def _window(parts: Sequence[Any]) -> str:
+def _window(code: Code, parts: Sequence[Any]) -> str:
     shown = (str(part) if isinstance(part, int) else f"{{{', '.join(map(str, part))}}}" for part in parts)
-    return f"&(dqt_window){{{', '.join(shown)}}}"
+    return code.struct("dqt_window", *shown)
 
 
 def _call(code: Code, op: Layered, window: Sequence[Any]) -> None:
-    arguments = [_layer(code, op), _window(window), code.data(op.x), code.value(op.out), *widths(code, op)]
+    arguments = [_layer(code, op), _window(code, window), code.data(op.x), code.value(op.out), *widths(code, op)]
     if is_depthwise(code, op):
         code.call("dqt_depthwise", *arguments)
     else:

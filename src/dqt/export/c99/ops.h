@@ -67,15 +67,18 @@ typedef struct {
 /* A product with weights of n bits. `widths` has an entry for each width from 0 to n. */
 typedef struct {
     const uint32_t *weight; /* [outputs, words], `stored` bits each: dot.h */
-    const int32_t *m;       /* [outputs], or with `m_rows` [rows, outputs] */
-    const int64_t *c;       /* [rows, outputs], or NULL: high * 2^16 + low */
-    const int32_t *high;
-    const uint16_t *low;
+    const int32_t *m; /* [rows, outputs], or NULL: m_base + m_high * 2^16 + m_low */
+    const uint16_t *m_low;
+    const uint8_t *m_high;
+    const int64_t *c; /* [rows, outputs], or NULL: c_high * c_unit + c_low */
+    const int32_t *c_high;
+    const uint16_t *c_low; /* NULL: 0 */
     const dqt_width *widths;
     size_t words;
     int32_t outputs, depth, step; /* a tap has `depth` weights, and begins `step` after the one before */
+    int32_t m_base, m_row, c_unit; /* `m_row`: outputs, or 0 where m is the same for every width */
     int32_t zero, near;           /* `near`: the zero, or the closest to it that leaves inputs less zero in 16 bits */
-    int m_rows, stored, n, nearest;
+    uint8_t stored, n, nearest;
     dqt_rounding rounding;
 } dqt_layer;
 
@@ -98,8 +101,22 @@ void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_v
 /* A filter for each channel, channels side by side: `weight` is [taps, words], no width reads it by table. */
 void dqt_depthwise(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba);
 
-/* The integer of output `o` whose sum is `acc`; `row`: of m and c. */
-int32_t dqt_rounded(const dqt_layer *l, size_t row, int32_t o, int32_t acc);
+/* m and c of an output. */
+typedef struct {
+    int64_t c;
+    int32_t m;
+} dqt_scale;
+
+/* Of output `o`; `row`: of m and c. */
+dqt_scale dqt_scale_of(const dqt_layer *l, size_t row, int32_t o);
+
+/* The integer of an output whose sum is `acc`. */
+static inline int32_t dqt_rounded(const dqt_layer *l, dqt_scale s, int32_t acc) {
+    const int64_t v = (int64_t)acc * s.m + s.c;
+    if (l->rounding.shift != 32) return dqt_round(v, l->rounding);
+    const int32_t high = (int32_t)(v >> 32); /* the high word */
+    return high < l->rounding.lo ? l->rounding.lo : high > l->rounding.hi ? l->rounding.hi : high;
+}
 
 /* `out[i] = x[j]` along a walk, from the elements `i0` and `j0` on. */
 void dqt_copy(const dqt_walk *w, dqt_value out, ptrdiff_t i0, dqt_value x, ptrdiff_t j0);

@@ -47,7 +47,7 @@ def _window(code: Code, op: AvgPool | MaxPool | Resize, more: str = "{0, 0}, {0,
     channels, *sizes = code.values[op.x].shape
     steps = (f"{{{', '.join(map(str, code.strides(name)))}}}" for name in (op.x, op.out))
     parts = [*sizes, *code.values[op.out].shape[1:], *steps]
-    return f"&(dqt_window){{{', '.join(map(str, parts))}, {more}, 1}}, {channels}"
+    return f"{code.struct('dqt_window', *parts, more, 1)}, {channels}"
 
 
 def max_pool(code: Code, op: MaxPool) -> None:

@@ -52,6 +52,10 @@ extern const {name}_width {name}_auto[1];
 OF_WIDTHS = """`widths`: {NAME}_LAYERS of them, or NULL for {default}{or_auto}.
    Returns 0; 1 if a width is none of the network's; 2 if an integer input is outside of its interval.
    Nothing has run then."""
+LEGAL = """
+/* Whether the network has a width. */
+static int legal(unsigned b) {{ return b < 32 && ({mask:#x}u >> b & 1) != 0; }}
+"""
 FIXED = "Returns 0; 2 if an integer input is outside of its interval: nothing has run then."
 
 SOURCE = """\
@@ -99,8 +103,7 @@ def header(code: Code) -> str:
 def source(code: Code) -> str:
     """``NAME.c``."""
     name, free = code.name, code.plan is None
-    legal = ", ".join(f"[{b}] = 1" for b in code.program.space.widths)
-    auto = f"\nstatic const uint8_t legal[256] = {{{legal}}};\n" if free else ""
+    auto = LEGAL.format(mask=sum(1 << b for b in code.program.space.widths)) if free else ""
     auto += _packed(code) if free and code.program.space.packed else ""
     if free and code.program.space.automatic:
         auto += f"const {name}_width {name}_auto[1] = {{{{0, 0}}}};\n{_first(code)}"
@@ -219,7 +222,7 @@ def _set_widths(code: Code) -> list[str]:
     return [
         *lines,
         f"for (size_t i = 0; i < {layers}; i++)",
-        f"    if (widths && !(legal[widths[i].weights] && legal[widths[i].activations]{held})) return 1;",
+        f"    if (widths && !(legal(widths[i].weights) && legal(widths[i].activations){held})) return 1;",
         f"for (size_t i = 0; i < {layers}; i++) {{",
         f"    self->widths[i].weights = (uint8_t)(widths ? widths[i].weights : {weights});",
         f"    self->widths[i].activations = (uint8_t)(widths ? widths[i].activations : {inputs});",

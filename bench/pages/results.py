@@ -10,7 +10,7 @@ from bench.common import processor_name
 from bench.evidence import records
 from bench.evidence.records import FloatRecord, Point, Record, mean
 from bench.markdown import table
-from bench.pages import again, controller, late, pictures, robust, targets, wide
+from bench.pages import again, controller, gate, late, pictures, robust, targets, wide
 from bench.pages.targets import (
     BASE,
     DYNAMIC,
@@ -86,6 +86,7 @@ def blocks(folder: Path = records.FOLDER) -> dict[str, str]:
         **robust.blocks(),
         **again.blocks(),
         **controller.blocks(),
+        "gate": gate.block(),
         "frontier": _frontier(runs),
         "time": _time(runs),
         "measures": _measures(runs),

@@ -326,3 +326,15 @@ def test_an_edge_that_calibration_never_saw_alive() -> None:
     net, x = ready(dead("relu"), (3, 6, 6))
     assert float(net.clips()["0"]) == 1.0
     assert torch.isfinite(net(x * 1e6, 8, exact=True)).all()
+
+
+def test_rows_that_stick_out_do_not_move_the_others() -> None:
+    """The first token of every sample is a hundred times larger; an image has no such rows."""
+    x = torch.randn(32, 6, 16, generator=torch.Generator().manual_seed(2))
+    x[:, 0] *= 100.0
+    usual, all_rows = moments([x[:, 1:]], -1), moments([x], 1)
+    for unit in (None, torch.full((16,), 0.5)):
+        found = moments([x[:20], x[20:]], -1, unit)
+        torch.testing.assert_close(found.mean, usual.mean)
+        torch.testing.assert_close(found.variance, usual.variance)
+    assert float(all_rows.variance[0]) > 1000.0

@@ -60,7 +60,7 @@ def correct_layer(
     row = layer.widths.index(b)
     layer.gain[row], layer.correction[row] = 1.0, 0.0
     sums = [accumulator(layer, x, (b, b)) for x in ins]
-    got = _scaled(layer, moments(sums, axis_of(node)), ins[0])
+    got = _scaled(layer, moments(sums, axis_of(node), layer.scale().detach()), ins[0])
     factor = _factor(expected, got) if factors else torch.ones_like(got.mean)
     layer.gain[row] = factor
     bias = 0.0 if layer.bias is None else layer.bias.detach().double()

@@ -78,6 +78,20 @@ def axis_of(node: Node) -> int:
     return -1 if node.kind == "linear" else 1
 
 
+OUTLYING = 8.0
+"""Times the usual peak of a row."""
+
+
+def _usual(values: list[Tensor], unit: Tensor | None) -> list[Tensor]:
+    """The rows ``[rows, features]`` whose peak is not many times the usual; all, where a sample is one row."""
+    if values[0].dim() < 3:
+        return values
+    rows = [value.flatten(0, -2) for value in values]
+    peaks = [(row if unit is None else row * unit).abs().amax(-1) for row in rows]
+    limit = OUTLYING * torch.cat(peaks).median()
+    return [row[peak <= limit] for row, peak in zip(rows, peaks, strict=True)]
+
+
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Of every channel over samples and positions: ``mean`` and ``variance``, float64 ``[channels]``."""
@@ -86,10 +100,17 @@ class Moments:
     variance: Tensor
 
 
-def moments(values: Iterable[Tensor], axis: int) -> Moments:
-    """Of the channels that lie at ``axis``."""
+def moments(values: Iterable[Tensor], axis: int, unit: Tensor | None = None) -> Moments:
+    """Of the channels that lie at ``axis``.
+
+    Where samples are rows of features (``axis`` -1), rows that stick out have no vote, as the first token of many
+    transformers: what is wrong with one row must not move all others.
+
+    Args:
+        unit: what 1 is worth in each channel, where that is not the same.
+    """
     sums, squares, count = [], [], 0
-    for value in values:
+    for value in _usual(list(values), unit) if axis == -1 else values:
         others = [d for d in range(value.dim()) if d != axis % value.dim()]
         sums.append(value.sum(others, dtype=torch.float64))
         squares.append(value.square().sum(others, dtype=torch.float64))

@@ -49,13 +49,14 @@ class One final : public Sample {
     const Tensor& tensor_;
 };
 
-// The weights of a layer that narrows them aside at some width, or clips them: those of a depthwise layer at once, others
-// panel by panel in each thread.
-int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& space, int threads) {
+// The weights of a layer that narrows them aside at some width, or clips or keeps them: those of a depthwise layer at once,
+// others panel by panel in each thread.
+int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& space, const Kernels& kernels, int threads) {
     int64_t most = 0;
     for (const PackedLayer& layer : layers)
         for (const int b : space.widths) {
-            if (layer.weight.size() == 0 || layer.slice || !(layer.aside(b) || layer.clips(b))) continue;
+            const bool keeps = kernels.keeps && layer.narrowing(b).narrowed && !layer.depthwise;
+            if (layer.weight.size() == 0 || layer.slice || !(layer.aside(b) || layer.clips(b) || keeps)) continue;
             const bool whole = layer.aside(b) || layer.depthwise;
             most = std::max(most, whole ? static_cast<int64_t>(layer.weight.size()) : threads * layer.clip_scratch());
         }
@@ -175,7 +176,7 @@ Needs Engine::needs() const {
             std::max({winograd_scratch(program_, plan_, layers, *kernels_, thread_count_),
                       lookup_scratch(program_, layers, *kernels_, thread_count_), mat_mul_scratch(program_, thread_count_),
                       softmax_scratch(program_, thread_count_), attention_scratch(program_, plan_, thread_count_),
-                      attention_scratch(program_, plan_auto_, thread_count_), narrowed_aside(layers, program_.space, thread_count_),
+                      attention_scratch(program_, plan_auto_, thread_count_), narrowed_aside(layers, program_.space, *kernels_, thread_count_),
                       pair_scratch(layers, thread_count_)}),
             program_.values.size(), program_.space.layers.size(), plan_.taps};
 }

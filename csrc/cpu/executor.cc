@@ -75,29 +75,34 @@ class Execution {
         return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
     }
 
-    // A layer that reads and writes codes at its own width: MatMul narrows both of its operands itself.
-    static int packed_layer(const Op& op) { return std::holds_alternative<MatMul>(op) ? -1 : layer_of(op); }
+    static bool has_weights(const Op& op) { return layer_of(op) >= 0 && !std::holds_alternative<MatMul>(op); }
 
-    // A value that layers alone read, all at one width, is stored at that width: nothing narrows it again.
+    // How instruction `i` narrows its operand `k`, if that is all that it wants of it; a view as its own readers do.
+    Narrow wanted(size_t i, size_t k) const {
+        const Op& op = run_.program.ops[i];
+        const int master = run_.program.space.master, layer = layer_of(op);
+        if (plan_.moved[i]) return arena_.readers[writes(op)];
+        if (layer < 0 || widths_.automatic || !run_.kernels.narrows) return {master, 0};
+        if (!has_weights(op)) return {master, master - (k == 0 ? widths_.weight : widths_.activation)[layer]};
+        const InputRange own = run_.layers[i].input(widths_.activation[layer]);
+        return own.by_kernels() ? own.narrow : Narrow{master, 0};
+    }
+
+    // A value that layers and products alone read, all at one width, is stored at that width: nothing narrows it again.
     void find_readers() {
         const auto& ops = run_.program.ops;
-        const int master = run_.program.space.master;
-        const Narrow none{0, 0}, whole{master, 0};  // of values that nobody reads; that somebody reads whole
+        const Narrow none{0, 0}, whole{run_.program.space.master, 0};  // of values that nobody reads; that somebody reads whole
         arena_.readers.assign(run_.program.values.size(), none);
-        for (size_t i = 0; i < ops.size(); ++i) {
-            if (!plan_.live[i]) continue;
-            const int layer = packed_layer(ops[i]);
-            const bool known = layer >= 0 && !widths_.automatic && run_.kernels.narrows;
-            const InputRange own = known ? run_.layers[i].input(widths_.activation[layer]) : InputRange{whole, 0, false};
-            const Narrow narrow = own.by_kernels() ? own.narrow : whole;
-            for (const int v : plan_.reads[i]) {
-                Narrow& before = arena_.readers[v];
+        for (size_t i = ops.size(); i-- > 0;)
+            for (size_t k = 0; plan_.live[i] && k < plan_.reads[i].size(); ++k) {
+                Narrow& before = arena_.readers[plan_.reads[i][k]];
+                const Narrow narrow = wanted(i, k);
                 before = before == none || before == narrow ? narrow : whole;
             }
-        }
-        for (size_t i = 0; i < ops.size(); ++i) {  // only layers narrow what they write
-            const bool runs = plan_.live[i] && !runs_elsewhere(plan_.fused[i]);
-            if (runs && packed_layer(ops[i]) < 0 && writes(ops[i]) >= 0) arena_.readers[writes(ops[i])] = whole;
+        for (size_t i = 0; i < ops.size(); ++i) {  // only layers with weights narrow what they write
+            const bool ends = runs_elsewhere(plan_.fused[i]) && !std::holds_alternative<Softmax>(ops[i]);  // such a layer
+            if (!plan_.live[i] || writes(ops[i]) < 0 || has_weights(ops[i]) || ends) continue;
+            arena_.readers[writes(ops[i])] = plan_.moved[i] ? arena_.readers[plan_.reads[i][0]] : whole;
         }
     }
 

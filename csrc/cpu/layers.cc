@@ -1,4 +1,4 @@
-// Layers: blocks of output pixels times panels of output channels.
+// Layers: the widths of each sample, the stage, and which kernels run.
 #include <algorithm>
 #include <cstring>
 #include <numeric>
@@ -7,7 +7,6 @@
 #include "choice.h"
 #include "cut.h"
 #include "lookup.h"
-#include "pairs.h"
 #include "rows.h"
 #include "sliced.h"
 #include "window.h"
@@ -15,16 +14,6 @@
 
 namespace dqt {
 namespace {
-
-// Where all weights stay in the cache, a strip of pixels goes through every panel before the next strip: what the panels
-// read and write of a pixel lies side by side.
-constexpr size_t CACHED_WEIGHTS = 256 << 10;
-constexpr int64_t STRIP = 192;
-
-// Panels of so many products come from behind the second-level cache: the next one is asked for meanwhile.
-constexpr int64_t STREAMED = 1024;
-
-int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
 
 int small(int64_t number) { return static_cast<int>(number); }  // of a geometry: below 2^24
 
@@ -130,14 +119,14 @@ class LayerExecution {
             run_winograd(run_, {*choice.winograd, packed, w.in, end.out, end.other, end.fused ? &end.residual : nullptr,
                                 small(w.padding[0]), small(w.padding[1]), weight, activation, start, row, end.narrow});
         if (choice.lookup) run_lookup(run_, conv, layer, *choice.lookup);
-        if (few) return through_table(end);
+        if (few) return through_table(run_, end);
         use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
         if (packed.depthwise) return depthwise(*conv, layer);
         if (packed.slice) {
             run_sliced(run_, {packed, w.in, end.out, weight, start, row, end.narrow});
-            through_table(end);
+            through_table(run_, end);
         } else {
-            blocks(layer);
+            run_blocks(run_, layer);
         }
         if (out.planar && !w.out.planar)
             for (const int32_t n : arena_.order) copy_elements(w.out, out, n);
@@ -159,24 +148,6 @@ class LayerExecution {
         else
             return weights;
         return out;
-    }
-
-    // All pixels of this group through the table, where there is one.
-    void through_table(const Ending& end) const {
-        if (!end.table) return;
-        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
-        arena_.threads.each([&](int t) { through_table(end, split(pixels, t, arena_.threads.count())); });
-    }
-
-    void through_table(const Ending& end, Range pixels) const {
-        const Tensor& out = end.out;
-        for (int64_t i = pixels.first; i < pixels.last;) {
-            const int64_t x = i % out.width, y = i / out.width % out.height, n = arena_.order[i / (out.width * out.height)];
-            const int64_t some = std::min(out.width - x, pixels.last - i);
-            uint8_t* p = out.at(n, y, x);
-            look_up_pixels(run_.kernels, out, p, p, some, end.table);
-            i += some;
-        }
     }
 
     Ending ending(int i, const Tensor& own) {
@@ -256,81 +227,9 @@ class LayerExecution {
                 each.in = w.in.at(n, y * op.stride[0] - op.padding[0], -op.padding[2]);
                 each.out = out.at(n, y, 0);
                 run_.kernels.depthwise(each);
-                if (layer.end.table) through_table(layer.end, {at * out.width, (at + 1) * out.width});
+                if (layer.end.table) through_table(run_, layer.end, {at * out.width, (at + 1) * out.width});
             }
         });
-    }
-
-    void blocks(const LayerRun& layer) {
-        const PackedLayer& packed = layer.packed;
-        const int parts = arena_.threads.count();
-        const Ending& end = layer.end;
-        const int64_t pixels = static_cast<int64_t>(arena_.order.size()) * end.out.height * end.out.width;
-        const auto panels = static_cast<int64_t>(packed.panels.size());
-        const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
-        arena_.threads.each([&](int t) {
-            const Part part(!by_pixel, panels, pixels, t, parts);
-            const Range some = part.rows;
-            const bool small = packed.weight.size() <= CACHED_WEIGHTS;
-            const int64_t strip = small ? STRIP : some.last - some.first;
-            for (int64_t first = some.first; first < some.last; first += strip) {
-                const Range these{first, std::min(first + strip, some.last)};
-                for (int64_t p = part.panels.first; p < part.panels.last; ++p) panel(layer, p, these, t);
-                if (by_pixel && end.table) through_table(end, these);
-            }
-        });
-        if (!by_pixel) through_table(end);
-    }
-
-    // The weights of a panel, clipped in the scratch of this thread where that is wanted.
-    const int8_t* clipped(const LayerRun& layer, const Panel& panel, int thread) const {
-        const int8_t* weights = layer.weights + panel.weight;
-        if (!layer.packed.clips(layer.weight)) return weights;
-        auto* to = reinterpret_cast<int8_t*>(arena_.scratch.data() + thread * layer.packed.clip_scratch());
-        run_.kernels.clips.weights(weights, to, layer.packed.panel_bytes(panel), layer.packed.clip(layer.weight));
-        return to;
-    }
-
-    // One panel of channels over a range of output pixels, in blocks of nearly equal height.
-    void panel(const LayerRun& layer, int64_t p, Range pixels, int thread) {
-        const std::vector<Panel>& panels = layer.packed.panels;
-        const Panel& panel = panels[p];
-        const Window& w = layer.w;
-        const Ending& end = layer.end;
-        const int kind = kind_of(panel.vectors), most = run_.kernels.most_rows[kind];
-        Block block{};
-        block.taps = w.taps.data();
-        block.tap_count = static_cast<int>(w.taps.size());
-        block.depth = w.depth;
-        block.panel = clipped(layer, panel, thread);
-        const int64_t products = int64_t{block.tap_count} * block.depth;
-        const bool streams = products >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
-        block.next = streams ? layer.weights + panels[p + 1].weight : block.panel;
-        const int64_t lines = streams ? products / 4 * LINE : 0;
-        block.mask = layer.narrowing.mask;
-        std::copy_n(layer.narrowing.middle, 2, block.middle);
-        block.start = layer.start + panel.at;
-        block.rounding = layer.packed.rounding(layer.row, panel.at);
-        block.residual = end.fused ? &end.residual : nullptr;
-        block.wide = !end.out.coded;
-        block.narrow = end.narrow;
-        block.input_shift = layer.input_shift;
-        block.product_bits = layer.product_bits;
-        block.columns = panel.columns;
-        block.stored = stored_columns(layer.packed, panel, end.out);
-        const std::optional<PairedPanel> in_pairs = paired(run_, layer, panel, pixels.last - pixels.first, thread);
-        block.paired = in_pairs ? &*in_pairs : nullptr;
-        const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;
-        Cursor cursor{arena_.order.data(), static_cast<int64_t>(arena_.order.size()), w, end.out, end.other,
-                      panel.group * w.group_bytes, int64_t{panel.first} * end.out.element()};
-        cursor.move_to(pixels.first);
-        const int64_t least = total / count, more = total % count;
-        for (int64_t k = 0; k < count; ++k) {
-            const int64_t rows = least + (k < more);
-            cursor.fill(block, rows);
-            run_.kernels.block[kind][layer.narrowing.narrowed][rows - 1](block);
-            block.next += lines;
-        }
     }
 
     const Context& run_;

@@ -56,7 +56,8 @@ ProductSizes::ProductSizes(std::span<const int64_t> a, std::span<const int64_t> 
 }
 
 Multiplication::Multiplication(const Context& run, const MatMul& op, const ProductSizes& sizes, uint8_t* room)
-    : kernels_(run.kernels), a_(run, op.a), b_(run, op.b), sizes_(sizes), n_(run.program.space.master), right_(room),
+    : kernels_(run.kernels), a_(run, op.a), b_(run, op.b), sizes_(sizes), n_(run.program.space.master),
+      stored_{run.arena.readers[op.a], run.arena.readers[op.b]}, right_(room),
       left_(right_ + sizes.packed()), lines_(left_ + sizes.left()),
       sums_(reinterpret_cast<int32_t*>(lines_ + 6 * sizes.line())), start_(sums_ + sizes.sums() / 4),
       extra_(start_ + sizes.padded) {}
@@ -74,9 +75,12 @@ void Multiplication::set_widths(int first, int second) {
     left_how_ = {n_, n_ - first, 0, a_.t.zero};
     right_how_ = {n_, n_ - second, 0, b_.t.zero};
     shift_ = by_row_ = by_column_ = constant_ = 0;
+    const int left_cut = left_how_.cut, right_cut = right_how_.cut;
+    if (stored_[0] == Narrow{n_, left_cut}) left_how_.cut = 0;
+    if (stored_[1] == Narrow{n_, right_cut}) right_how_.cut = 0;
     if (!form_->bytes) return;
     left_how_.less = 0;
-    if (form_->shortened) left_how_.shift = left_how_.cut, right_how_.shift = right_how_.cut;
+    if (form_->shortened) left_how_.shift = left_cut, right_how_.shift = right_cut;
     right_how_.less = 1 << (n_ - 1) >> right_how_.shift;
     shift_ = left_how_.shift + right_how_.shift;
     const int off = (1 << (n_ - 1)) - b_.t.zero;
@@ -161,8 +165,16 @@ void Multiplication::find_start() {
     for (int64_t j = 0; j < sizes_.padded; ++j) start_[j] = plus(times(by_column_, sums_[j]), constant_);
 }
 
-const int32_t* Multiplication::multiply(const uint8_t* from, int64_t row, int64_t step, int64_t count, bool readable) {
-    const bool direct = form_->bytes && left_how_.none() && step == 1 && (readable || sizes_.depth % 4 == 0);
+const int32_t* Multiplication::multiply_own(uint8_t* rows, int64_t row, int64_t count) {
+    Reading how = left_how_;
+    if (how.cut) kernels_.narrow(rows, rows, count * row, how.n, how.cut);
+    how.cut = 0;
+    return multiply(rows, row, 1, count, how, true);
+}
+
+const int32_t* Multiplication::multiply(const uint8_t* from, int64_t row, int64_t step, int64_t count, const Reading& how,
+                                        bool readable) {
+    const bool direct = form_->bytes && how.none() && step == 1 && readable;
     const int64_t bytes = direct ? row : 4 * units();
     const uint8_t* rows = direct ? from : left_;
     if (!direct)
@@ -170,9 +182,9 @@ const int32_t* Multiplication::multiply(const uint8_t* from, int64_t row, int64_
             uint8_t* to = left_ + r * bytes;
             std::memset(to + bytes - 4, 0, 4);
             if (form_->bytes)
-                prepare(from + r * row, step, sizes_.depth, left_how_, to);
+                prepare(from + r * row, step, sizes_.depth, how, to);
             else
-                prepare(from + r * row, step, sizes_.depth, left_how_, reinterpret_cast<int16_t*>(to));
+                prepare(from + r * row, step, sizes_.depth, how, reinterpret_cast<int16_t*>(to));
         }
     for (int64_t r = 0; by_row_ && r < count; ++r) {
         const uint8_t* each = rows + r * bytes;

@@ -45,8 +45,12 @@ class Multiplication {
     // Packs a matrix of the second operand.
     void take(const uint8_t* matrix);
     // The sums of some rows of the first operand, at most as many as are taken at once, ProductSizes::padded apart. They
-    // stay until the next call. `readable`: so many bytes follow each row that there are a multiple of four.
-    const int32_t* multiply(const uint8_t* from, int64_t row, int64_t step, int64_t count, bool readable);
+    // stay until the next call.
+    const int32_t* multiply(const uint8_t* from, int64_t row, int64_t step, int64_t count) {
+        return multiply(from, row, step, count, left_how_, sizes_.depth % 4 == 0);
+    }
+    // The same of rows that may be narrowed where they lie, `row` bytes apart: a multiple of four.
+    const int32_t* multiply_own(uint8_t* rows, int64_t row, int64_t count);
 
   private:
     template <class T, int UNIT>
@@ -59,12 +63,15 @@ class Multiplication {
     void prepare(const uint8_t* from, int64_t step, int64_t count, const Reading& how, T* to);
     const uint8_t* narrowed(const uint8_t* from, int64_t count, const Reading& how, uint8_t* to) const;
     void find_start();
+    // `readable`: so many bytes follow each row that there are a multiple of four.
+    const int32_t* multiply(const uint8_t* from, int64_t row, int64_t step, int64_t count, const Reading& how, bool readable);
     int64_t units() const { return split_up(sizes_.depth, form_->bytes ? 4 : 2); }
 
     const Kernels& kernels_;
     const Matrices a_, b_;
     const ProductSizes sizes_;
     const int n_;
+    const Narrow stored_[2];         // how the codes of the operands have been narrowed
     int first_ = 0, second_ = 0;     // widths
     const ProductForm* form_ = nullptr;
     Reading left_how_, right_how_;

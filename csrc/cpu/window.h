@@ -37,6 +37,12 @@ struct LayerRun {
     int weight, activation;          // widths
 };
 
+// blocks.cc: the layer by block kernels, its table too.
+void run_blocks(const Context& run, const LayerRun& layer);
+// Output pixels of a layer, some or all of this group's, through the table that it ends with, if any.
+void through_table(const Context& run, const Ending& end, Range pixels);
+void through_table(const Context& run, const Ending& end);
+
 // Walks over the output pixels of the samples of one group, in order, with the addresses that a block needs.
 struct Cursor {
     const int32_t* samples;

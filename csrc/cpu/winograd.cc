@@ -8,14 +8,17 @@ namespace dqt {
 namespace {
 
 constexpr int TAPS = 9;
-constexpr int64_t COLUMNS = 64, MOST_PIXELS = 256;  // of a panel; of the samples of a chunk, or one sample
+constexpr int64_t COLUMNS = 64;  // of a panel
+// Of the samples of a chunk, or one sample; the second where transformed numbers have two bytes, for weights then take long.
+constexpr int64_t MOST_PIXELS[] = {256, 1024};
 
 // Transformed weights of all panels that are no larger than this, times the bytes of a number, stay in the cache: then each
 // thread takes its tiles in strips, whose transformed input stays there too. Otherwise panel after panel reads the transformed input of them all.
 constexpr int64_t CACHED = 160 << 10, STRIP_PIXELS = 192;
 
 // A position's weights go through so many blocks, whose sums wait. Where a panel's transformed weights are more than can
-// stay in the cache, they are made and used part by part of the depth.
+// stay in the cache, they are made and used part by part of the depth, anew for the next such blocks: with more blocks weights
+// of two bytes may be more.
 constexpr int64_t MOST_WAITING = 3, WAITING = 192 << 10, MOST_WEIGHTS = 800 << 10, PART_WEIGHTS = 320 << 10;
 constexpr int64_t PART_CHANNELS = 32;  // a part is a multiple of these: kernels may order channels within them
 
@@ -26,27 +29,31 @@ struct Layout {
     int64_t across, down, tiles, chunk;      // tiles of a row, a column, an image; samples at once
     int64_t depth, part, one_tile;           // channels; those of a part; bytes of a tile's input at one position
     int64_t waiting, one_block;              // blocks whose sums wait; bytes of a block's sums
+    int64_t made;                            // how often a run makes the transformed weights
     int64_t weight_stride, panel;            // bytes of a panel's transformed weights and offsets
     bool strips;
     int64_t strip;                           // tiles
     int64_t in_stride, one_sum, weights, inputs, one_input, places, one_places, sums, one_sums, clipped,
         one_clipped, bytes;
 
-    Layout(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, int depth, int64_t panels, int threads)
+    Layout(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, int depth, int64_t panels, int64_t samples,
+           int threads)
         : depth(depth) {
         across = split_up(out.width, kernel.across);
         down = split_up(out.height, kernel.down);
         tiles = across * down;
         const int64_t positions = kernel.positions(), outputs = int64_t{kernel.down} * kernel.across;
-        chunk = std::max<int64_t>(1, MOST_PIXELS / (tiles * outputs));
+        chunk = std::clamp<int64_t>(MOST_PIXELS[kernel.bytes - 1] / (tiles * outputs), 1, samples);
         one_block = positions * TILES * COLUMNS * 4;
-        const int64_t all = positions * depth * COLUMNS * kernel.bytes;
-        part = round_up(split_up(depth, all <= MOST_WEIGHTS ? 1 : split_up(all, PART_WEIGHTS)), PART_CHANNELS);
         waiting = std::clamp<int64_t>(WAITING / one_block, 1, MOST_WAITING);
+        const int64_t groups = split_up(chunk * tiles, TILES * waiting);
+        const int64_t all = positions * depth * COLUMNS * kernel.bytes, most = MOST_WEIGHTS * (groups > 1 ? kernel.bytes : 1);
+        part = round_up(split_up(depth, all <= most ? 1 : split_up(all, PART_WEIGHTS)), PART_CHANNELS);
         weight_stride = part * COLUMNS * kernel.bytes + LINE;
         one_tile = int64_t{depth} * kernel.bytes;
         panel = round_up(positions * weight_stride, LINE) + positions * COLUMNS * 4 + LINE;
-        strips = panels * panel <= CACHED * kernel.bytes;
+        strips = part >= depth && panels * panel <= CACHED * kernel.bytes;
+        made = strips ? 1 : split_up(samples, chunk) * (part < depth ? groups : 1);
         strip = std::max<int64_t>(1, STRIP_PIXELS / (outputs * TILES)) * TILES;
         const int64_t together = strips ? strip : chunk * tiles;
         in_stride = round_up(together * one_tile, LINE) + LINE;
@@ -80,8 +87,9 @@ class Winograd {
     Winograd(const Context& run, const WinogradRun& w)
         : run_(run), w_(w), kernel_(w.kernel), threads_(run.arena.threads.count()),
           panels_(static_cast<int64_t>(w.layer.panels.size())),
-          at_(w.kernel, w.in, w.out, w.layer.depth, panels_, threads_), base_(run.arena.scratch.data()), range_(w.layer.input(w.activation).narrow), down_(w.layer.weight_shift(w.weight)),
-          shift_(range_.s) {}
+          at_(w.kernel, w.in, w.out, w.layer.depth, panels_, static_cast<int64_t>(run.arena.order.size()), threads_),
+          base_(run.arena.scratch.data()), range_(w.layer.input(w.activation).narrow),
+          down_(w.layer.weight_shift(w.weight)), shift_(range_.s) {}
 
     void all() {
         const auto& order = run_.arena.order;
@@ -305,8 +313,7 @@ bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kern
 
 int64_t winograd_passes(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, const PackedLayer& layer,
                         int64_t samples, int threads) {
-    const Layout at(kernel, in, out, layer.depth, static_cast<int64_t>(layer.panels.size()), threads);
-    return at.strips ? 1 : split_up(samples, at.chunk);
+    return Layout(kernel, in, out, layer.depth, static_cast<int64_t>(layer.panels.size()), samples, threads).made;
 }
 
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,
@@ -319,7 +326,7 @@ int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const s
         for (const WinogradKernel& kernel : kernels.winograd->kinds)
             if (program.space.widths.front() <= kernel.weight_bits)
                 most = std::max(most, Layout(kernel, plan.values[op->x], plan.values[op->out], layers[i].depth, panels,
-                                             threads).bytes);
+                                             MOST_PIXELS[1], threads).bytes);
     }
     return most;
 }

@@ -73,17 +73,22 @@ def test_pairs_that_fit_and_pairs_that_do_not(size: str, channels: int, isa: str
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("kernel", ["winograd2x2", "winograd4x4"])
-@pytest.mark.parametrize(("channels", "outputs", "size"), [(20, 49, (8, 5)), (64, 64, (9, 7)), (130, 128, (6, 9))])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size"),
+    [(20, 49, (8, 5)), (64, 64, (9, 7)), (130, 128, (6, 9)), (256, 64, (9, 10)), (580, 64, (5, 5)), (260, 96, (9, 9))],
+)
 def test_winograd_at_every_width(channels: int, outputs: int, size: tuple[int, int], kernel: str, isa: str) -> None:
-    """Where the set has it at these widths; with a residual, and tiles past the edge."""
+    """Where the set has it at these widths; with a residual, tiles past the edge, weights transformed in parts."""
     b = Builder(channels, (channels, *size), widths=WIDTHS)
     x = b.conv("v0", channels, (1, 1), padding=(0, 0, 0, 0))
     y = b.conv(x, outputs, (3, 3), padding=(1, 1, 1, 1))
     program = b.build(b.binary(Add, y, b.conv(x, outputs, (1, 1), padding=(0, 0, 0, 0))))
     extreme = with_weights(program, lambda w: np.where(w > 0, 127, -128).astype(np.int8))
+    program = with_weights(program, lambda w: w // 2)  # of many channels the sums of larger ones would not fit
     for each, threads in ((program, 1), (program, 2), (extreme, 1)):
         run = Runtime(each, threads=threads, isa=isa, kernel=kernel)
-        if isa == "avx2" and (kernel == "winograd2x2" or each is program):
+        sets = ("avx2",) if kernel == "winograd2x2" else ("avx2", "avx512vnni")
+        if isa in sets and (kernel == "winograd2x2" or each is program):
             assert kernel in run.kernels(inputs(each, 1), 8)
         for batch in (inputs(each, 3), extremes(each, 3), np.full((2, channels, *size), 1e9, np.float32)):
             for pair in ((8, 8), (8, 4), (4, 8), (7, 7), (4, 6), (2, 2)):
@@ -91,14 +96,15 @@ def test_winograd_at_every_width(channels: int, outputs: int, size: tuple[int, i
                 np.testing.assert_array_equal(run.codes(batch, plan), execute(each, batch, plan).codes, str(pair))
 
 
+@pytest.mark.parametrize("isa", ["avx2", "avx512vnni"])
 @pytest.mark.parametrize(("weight", "fits"), [(127, True), (-128, False)])
-def test_the_largest_tile_is_taken_where_its_sums_fit(weight: int, fits: bool) -> None:
+def test_the_largest_tile_is_taken_where_its_sums_fit(weight: int, fits: bool, isa: str) -> None:
     """64 * 255 codes * 9 taps * 115 channels * 127 is 0.1 % below 2^31, and with 128 it is beyond."""
-    if "avx2" not in ISAS:
-        pytest.skip("AVX2 alone has this transform")
+    if isa not in ISAS:
+        pytest.skip("this processor has no such set")
     b = Builder(0, (115, 8, 8), widths=(2, 8))
     program = with_weights(b.build(b.conv("v0", 64, (3, 3), padding=(1, 1, 1, 1))), lambda w: np.full_like(w, weight))
     x = np.full((2, 115, 8, 8), 1e9, np.float32)
-    run = Runtime(program, threads=1, isa="avx2", kernel="winograd4x4")
+    run = Runtime(program, threads=1, isa=isa, kernel="winograd4x4")
     assert ("winograd4x4" in run.kernels(x, 8)) is fits
     np.testing.assert_array_equal(run.codes(x, 8), execute(program, x, 8).codes)

@@ -105,10 +105,10 @@ void attend(const Context& run, const MatMul& second, const Attention& parts) {
             first.take(b.matrix(between, n, i));
             last.take(values.matrix(shape, n, i));
             const int64_t some = std::min(room.first.at_once, room.first.rows - row);
-            const int32_t* sums = first.multiply(a.matrix(between, n, i) + row * a.row, a.row, a.step, some, false);
+            const int32_t* sums = first.multiply(a.matrix(between, n, i) + row * a.row, a.row, a.step, some);
             for (int64_t r = 0; r < some; ++r)
                 make.row(sums + r * room.first.padded, n, i, row + r, shares + r * room.share);
-            sums = last.multiply(shares, room.share, 1, some, true);
+            sums = last.multiply_own(shares, room.share, some);
             uint8_t* to = out.matrix(shape, n, i) + row * out.row;
             for (int64_t r = 0; r < some; ++r)
                 store_products(run, second, out.t, sums + r * room.second.padded, to + r * out.row, out.step,

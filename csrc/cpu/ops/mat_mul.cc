@@ -40,7 +40,7 @@ void multiply_matrices(const Context& run, const MatMul& op) {
             product.set_widths(left, right);
             product.take(b.matrix(shape, n, i));
             const int64_t some = std::min(sizes.at_once, sizes.rows - first);
-            const int32_t* sums = product.multiply(a.matrix(shape, n, i) + first * a.row, a.row, a.step, some, false);
+            const int32_t* sums = product.multiply(a.matrix(shape, n, i) + first * a.row, a.row, a.step, some);
             uint8_t* to = out.matrix(shape, n, i) + first * out.row;
             for (int64_t r = 0; r < some; ++r)
                 store_products(run, op, out.t, sums + r * sizes.padded, to + r * out.row, out.step, sizes.columns);

@@ -81,13 +81,13 @@ constexpr LookupKernel lookup(const LookupCosts& costs) {
 }
 
 constexpr LookupKernel LOOKUPS[] = {
-    lookup<2>({0, 0.003417, 0, 0.01913, 0.2574, 0.02062}),
-    lookup<3>({0, 0.00447, 0, 0.01913, 0.2574, 0.02062}),
+    lookup<2>({0, 0.003949, 0, 0.05626, 0.285, 0.03659}),
+    lookup<3>({0, 0.005299, 0, 0.06651, 0.2872, 0.03179}),
 };
 
 constexpr WinogradKernel WINOGRADS[] = {
-    wino_kernel<F4>(Kernel::winograd4x4, {0.012, 0, 0.125, 7.5, 0.25}),
-    wino_kernel<F2>(Kernel::winograd2x2, {0.011, 0, 0.15, 2, 0.17}),
+    wino_kernel<F4>(Kernel::winograd4x4, {0.008204, 0.0155, 0.1746, 9.734, 0.1528}),
+    wino_kernel<F2>(Kernel::winograd2x2, {0.009742, 0.005031, 0.09513, 3.389, 0.07946}),
 };
 constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS};
 
@@ -95,7 +95,7 @@ bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {
     Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, &WINOGRAD, true,
-              nullptr, LOOKUPS, {0.001335, 0.03572, 0.2635}, {0.009, 0.006, 0.26}};
+              nullptr, LOOKUPS, {0, 0.04554, 0.3178}, {0, 0.0588, 0.3097}};
     k.integers = integer_kernels();
     k.clips = clip_kernels();
     k.rows = row_kernels(PRODUCTS);

@@ -1,4 +1,5 @@
-// Winograd's F(DOWN x ACROSS, 3x3) in bytes: the fewer the bits, the larger the tile whose numbers still fit.
+// Winograd's F(DOWN x ACROSS, 3x3) in bytes: the fewer the bits, the larger the tile whose numbers still fit. With more
+// bits, in 16-bit numbers (winograd_words_avx512.h).
 //
 //   bits (weights, activations)   tile   products   transformed weights   transformed inputs
 //   4, 6                          2x2    4/9        [-72, 67]             [-126, 126]; [0, 252] at position (1, 1)
@@ -10,7 +11,8 @@
 #include <algorithm>
 
 #include "avx512.h"
-#include "winograd_forms.h"
+#include "winograd_outputs_avx512.h"
+#include "winograd_words_avx512.h"
 
 namespace dqt {
 namespace {
@@ -37,14 +39,14 @@ void input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t
             __m512i d[Down::IN], r[Down::IN];
 #pragma GCC unroll 6
             for (int i = 0; i < Down::IN; ++i) d[i] = code(load64(pixels[i * Across::IN + j] + c, some), n, s);
-            Down::input(d, r);
+            Down::template input<InBytes>(d, r);
 #pragma GCC unroll 6
             for (int i = 0; i < Down::IN; ++i) t[i][j] = r[i];
         }
 #pragma GCC unroll 6
         for (int i = 0; i < Down::IN; ++i) {
             __m512i r[Across::IN];
-            Across::input(t[i], r);
+            Across::template input<InBytes>(t[i], r);
 #pragma GCC unroll 6
             for (int j = 0; j < Across::IN; ++j)
                 store64(out + (Across::IN * i + j) * stride + c, some,
@@ -121,169 +123,18 @@ void weights(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out, in
     for (int v = 0; v < 4; ++v) offsets<Down, Across>(sums[v], offset + v * LANES);
 }
 
-// One position of `ROWS` tiles.
-template <int ROWS, bool ASKS>
-void product(const WinogradBlock& b, int position) {
-    int32_t* const out = b.sums + position * TILES * 64;
-    __m512i acc[ROWS][4];
-#pragma GCC unroll 6
-    for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; ++v) {
-            acc[i][v] = _mm512_loadu_si512(b.offset + position * 64 + v * LANES);
-            if (!b.begins) acc[i][v] = _mm512_add_epi32(acc[i][v], _mm512_loadu_si512(out + i * 64 + v * LANES));
-        }
-    const uint8_t* in = b.in + position * b.in_stride;
-    const int8_t* w = b.weight + position * b.weight_stride;
-    const int64_t step = b.tile_stride;
-#pragma GCC unroll 2
-    for (int k = 0; k < b.depth; k += 4, w += 256, in += 4) {
-        if constexpr (ASKS) _mm_prefetch(reinterpret_cast<const char*>(b.next + 16 * k), _MM_HINT_T1);
-        __m512i weight[4];
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; ++v) weight[v] = _mm512_loadu_si512(w + 64 * v);
-#pragma GCC unroll 6
-        for (int i = 0; i < ROWS; ++i) {
-            const __m512i x = broadcast4(in + i * step);
-#pragma GCC unroll 4
-            for (int v = 0; v < 4; ++v) acc[i][v] = dot(acc[i][v], x, weight[v]);
-        }
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < ROWS; ++i)
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; ++v) _mm512_storeu_si512(out + i * 64 + v * LANES, acc[i][v]);
-}
-
-template <bool ASKS>
-constexpr void (*PRODUCTS[TILES])(const WinogradBlock&, int) = {product<1, ASKS>, product<2, ASKS>, product<3, ASKS>,
-                                                                product<4, ASKS>, product<5, ASKS>, product<6, ASKS>};
-
-void products(const WinogradBlock& b, int position) {
-    (b.next ? PRODUCTS<true> : PRODUCTS<false>)[b.tiles - 1](b, position);
-}
-
-// x divided by DIVISOR, exactly, but for 2^POWER: an odd factor by its inverse modulo 2^32.
-template <int DIVISOR>
-struct Exact {
-    static constexpr int POWER = DIVISOR % 2 == 0 ? Exact<DIVISOR / 2>::POWER + 1 : 0;
-    static constexpr uint32_t ODD = DIVISOR >> POWER;
-    static constexpr uint32_t inverse() {
-        uint32_t x = ODD;  // right to 3 bits; each step doubles them
-        for (int i = 0; i < 4; ++i) x *= 2 - ODD * x;
-        return x;
-    }
-    static INLINE __m512i divided(__m512i x) {
-        if constexpr (ODD == 1) return x;
-        return _mm512_mullo_epi32(x, _mm512_set1_epi32(static_cast<int>(inverse())));
-    }
-};
-template <>
-struct Exact<1> {
-    static constexpr int POWER = 0;
-};
-
-// Shifted to the left; `ANY`: `left` may be negative.
-template <bool ANY>
-INLINE __m512i moved(__m512i sum, int left) {
-    if constexpr (ANY)
-        if (left < 0) return _mm512_sra_epi32(sum, _mm_cvtsi32_si128(-left));
-    return _mm512_sll_epi32(sum, _mm_cvtsi32_si128(left));
-}
-
 // A kind of tile.
 template <class Down, class Across>
-struct Kind {
-    static constexpr int POSITIONS = Down::IN * Across::IN, OUTPUTS = Down::OUT * Across::OUT;
-    using Division = Exact<Down::DIVISOR * Across::DIVISOR>;
-
-    // Where the outputs of a block go, null outside the image; what store_added wants of a block.
-    struct Places {
-        uint8_t* out[TILES * OUTPUTS];
-        const uint8_t* other[TILES * OUTPUTS];
-        const Residual* residual;
-        int columns, stored;
-        Narrow narrow;
-
-        explicit Places(const WinogradBlock& b)
-            : residual(b.residual), columns(b.columns), stored(b.stored), narrow(b.narrow) {
-            int at = 0;
-            for (const WinogradTile* tile = b.places; tile < b.places + b.tiles; ++tile)
-                for (int i = 0; i < Down::OUT; ++i)
-                    for (int j = 0; j < Across::OUT; ++j, ++at) {
-                        const bool inside = i < tile->height && j < tile->width;
-                        out[at] = inside ? tile->out + b.channel + i * b.out_row + j * b.out_pixel : nullptr;
-                        other[at] = tile->other + b.channel + i * b.other_row + j * b.other_pixel;
-                    }
-        }
-    };
-
-    // One vector of columns of the outputs of a tile: sums of products at `m`, requantized.
-    template <bool ANY>
-    static INLINE void requantized(const WinogradBlock& b, const int32_t* m, const int32_t* middle,
-                                   const Factors<>& factors, __m512i* y) {
-        __m512i a[Down::OUT][Across::IN];
-#pragma GCC unroll 6
-        for (int j = 0; j < Across::IN; ++j) {
-            __m512i column[Down::IN], r[Down::OUT];
-#pragma GCC unroll 6
-            for (int i = 0; i < Down::IN; ++i) column[i] = _mm512_loadu_si512(m + (Across::IN * i + j) * TILES * 64);
-            Down::output(column, r);
-#pragma GCC unroll 4
-            for (int i = 0; i < Down::OUT; ++i) a[i][j] = r[i];
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < Down::OUT; ++i) {
-            __m512i sums[Across::OUT];
-            Across::output(a[i], sums);
-#pragma GCC unroll 4
-            for (int j = 0; j < Across::OUT; ++j) {
-                const __m512i acc = _mm512_add_epi32(moved<ANY>(Division::divided(sums[j]), b.shift - Division::POWER),
-                                                     _mm512_set1_epi32(middle[Across::OUT * i + j]));
-                y[Across::OUT * i + j] = scaled<ANY>(acc, factors, b.rounding);
-            }
-        }
-    }
-
-    // The outputs of each tile, as bytes. What is the same for all pixels goes into the constant of requantization.
-    template <bool ANY>
-    static void output(const WinogradBlock& b, const int32_t* m, const Finish& finish, __m512i* bytes) {
-        __m512i y[TILES][OUTPUTS][4];  // [tile][output][vector]
-        for (int v = 0; v < 4; ++v) {
-            Factors<> factors(b.rounding, v * LANES);
-            factors.start_from(_mm512_loadu_si512(b.start + v * LANES));
-            for (int tile = 0; tile < b.tiles; ++tile) {
-                __m512i all[OUTPUTS];
-                requantized<ANY>(b, m + tile * 64 + v * LANES, b.places[tile].middle, factors, all);
-                for (int o = 0; o < OUTPUTS; ++o) y[tile][o][v] = all[o];
-            }
-        }
-        for (int tile = 0; tile < b.tiles; ++tile)
-#pragma GCC unroll 12
-            for (int o = 0; o < OUTPUTS; ++o) bytes[OUTPUTS * tile + o] = finish(packed<4>(y[tile][o]));
-    }
-
-    static void outputs(const WinogradBlock& b) {
-        __m512i bytes[OUTPUTS * TILES];
-        const Finish finish(b.rounding.lo, b.rounding.hi, b.residual ? Narrow() : b.narrow);
-        (b.rounding.shift == 32 && b.shift >= Division::POWER ? output<false> : output<true>)(b, b.sums, finish, bytes);
-        const Places places(b);
-        if (b.residual) return store_added<4>(places, bytes, OUTPUTS * b.tiles);
-        const Lanes<MAX_VECTORS> lanes(b.columns, b.stored);
-        for (int i = 0; i < OUTPUTS * b.tiles; ++i)
-            if (places.out[i]) lanes.store(places.out[i], bytes[i]);
-    }
-
-    static constexpr WinogradKernel kernel(Kernel kernel, int weight, int activation, const WinogradCosts& costs) {
-        return {kernel, Down::OUT,           Across::OUT,           weight,   activation,
-                costs,  input<Down, Across>, weights<Down, Across>, products, outputs};
-    }
-};
+constexpr WinogradKernel kind(Kernel name, int weight, int activation, const WinogradCosts& costs) {
+    return {name,  Down::OUT,           Across::OUT,           weight,         activation,
+            costs, input<Down, Across>, weights<Down, Across>, products<Bytes>, Outputs<Down, Across>::all};
+}
 
 constexpr WinogradKernel KINDS[] = {
-    Kind<F2, F2>::kernel(Kernel::winograd2x2, 4, 6, {0.0007956, 0.007351, 0.03313, 1.664, 0.02296}),
-    Kind<F2, F4>::kernel(Kernel::winograd2x4, 3, 3, {0.001159, 0.005486, 0.03213, 2.812, 0.03241}),
-    Kind<F3, F4>::kernel(Kernel::winograd3x4, 2, 2, {0.001467, 0.003059, 0.04597, 3.986, 0.04511}),
+    kind<F2, F2>(Kernel::winograd2x2, 4, 6, {0.002835, 0.004641, 0.09506, 2.402, 0.04606}),
+    kind<F2, F4>(Kernel::winograd2x4, 3, 3, {0.002976, 0.006486, 0.0696, 3.891, 0.04903}),
+    kind<F3, F4>(Kernel::winograd3x4, 2, 2, {0.003107, 0.002965, 0.08504, 6.217, 0.07255}),
+    words({0.005901, 0.02182, 0.1203, 5.581, 0.07249}),
 };
 
 }  // namespace

@@ -2,7 +2,7 @@
 // A' ((G' g) * (B d)) is DIVISOR times the convolution of the taps g with the inputs d, exactly.
 //
 // The fractions of G are multiplied out, row by row, as far as the numbers stay bytes; A' takes the rest. `input` is in
-// bytes that wrap around, which is harmless: what comes out fits (winograd_avx512.cc).
+// numbers that wrap around, which is harmless: what comes out fits (winograd_avx512.cc).
 #pragma once
 
 #include "avx512.h"
@@ -13,6 +13,10 @@ namespace {
 struct InBytes {
     static INLINE __m512i add(__m512i x, __m512i y) { return _mm512_add_epi8(x, y); }
     static INLINE __m512i sub(__m512i x, __m512i y) { return _mm512_sub_epi8(x, y); }
+};
+struct InWords {
+    static INLINE __m512i add(__m512i x, __m512i y) { return _mm512_add_epi16(x, y); }
+    static INLINE __m512i sub(__m512i x, __m512i y) { return _mm512_sub_epi16(x, y); }
 };
 struct InDwords {
     static INLINE __m512i add(__m512i x, __m512i y) { return _mm512_add_epi32(x, y); }
@@ -35,8 +39,8 @@ struct F2 {
     static constexpr int OUT = 2, IN = 4, DIVISOR = 2;
 
     // B = [1 0 -1 0; 0 1 1 0; 0 -1 1 0; 0 1 0 -1]
+    template <class N>
     static INLINE void input(const __m512i* d, __m512i* r) {
-        using N = InBytes;
         r[0] = N::sub(d[0], d[2]);
         r[1] = N::add(d[1], d[2]);
         r[2] = N::sub(d[2], d[1]);
@@ -63,8 +67,8 @@ struct F3 {
     static constexpr int OUT = 3, IN = 5, DIVISOR = 6;
 
     // B = [2 -1 -2 1 0; 0 -2 -1 1 0; 0 2 -3 1 0; 0 -1 0 1 0; 0 2 -1 -2 1]
+    template <class N>
     static INLINE void input(const __m512i* d, __m512i* r) {
-        using N = InBytes;
         const __m512i e = N::sub(d[3], d[1]);
         r[0] = N::add(twice<N>(N::sub(d[0], d[2])), e);
         r[1] = N::sub(e, N::add(d[1], d[2]));
@@ -96,8 +100,8 @@ struct F4 {
     static constexpr int OUT = 4, IN = 6, DIVISOR = 24;
 
     // B = [4 0 -5 0 1 0; 0 -4 -4 1 1 0; 0 4 -4 -1 1 0; 0 -2 -1 2 1 0; 0 2 -1 -2 1 0; 0 4 0 -5 0 1]
+    template <class N>
     static INLINE void input(const __m512i* d, __m512i* r) {
-        using N = InBytes;
         const __m512i a = N::sub(d[4], d[2]), b = twice<N>(N::sub(d[3], d[1]));
         r[0] = N::add(fourfold<N>(N::sub(d[0], d[2])), a);
         r[1] = N::sub(N::add(d[3], d[4]), fourfold<N>(N::add(d[1], d[2])));

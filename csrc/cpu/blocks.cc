@@ -1,0 +1,123 @@
+// Blocks of output pixels times panels of output channels.
+#include <algorithm>
+
+#include "pairs.h"
+#include "rows.h"
+#include "window.h"
+
+namespace dqt {
+namespace {
+
+// Where all weights stay in the cache, a strip of pixels goes through every panel before the next strip: what the panels
+// read and write of a pixel lies side by side.
+constexpr size_t CACHED_WEIGHTS = 256 << 10;
+constexpr int64_t STRIP = 192;
+
+// Panels of so many products come from behind the second-level cache: the next one is asked for meanwhile.
+constexpr int64_t STREAMED = 1024;
+
+// So many blocks of a panel are worth that the first keeps its narrowed weights for the others.
+constexpr int64_t KEPT_BLOCKS = 8;
+
+int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
+
+// Where this thread clips or keeps the weights of a panel.
+int8_t* own_panel(const Context& run, const LayerRun& layer, int thread) {
+    return reinterpret_cast<int8_t*>(run.arena.scratch.data() + thread * layer.packed.clip_scratch());
+}
+
+// The weights of a panel, clipped in the scratch of this thread where that is wanted.
+const int8_t* clipped(const Context& run, const LayerRun& layer, const Panel& panel, int thread) {
+    const int8_t* weights = layer.weights + panel.weight;
+    if (!layer.packed.clips(layer.weight)) return weights;
+    int8_t* to = own_panel(run, layer, thread);
+    run.kernels.clips.weights(weights, to, layer.packed.panel_bytes(panel), layer.packed.clip(layer.weight));
+    return to;
+}
+
+// One panel of channels over a range of output pixels, in blocks of nearly equal height.
+void run_panel(const Context& run, const LayerRun& layer, int64_t p, Range pixels, int thread) {
+    const std::vector<Panel>& panels = layer.packed.panels;
+    const Panel& panel = panels[p];
+    const Window& w = layer.w;
+    const Ending& end = layer.end;
+    const int kind = kind_of(panel.vectors), most = run.kernels.most_rows[kind];
+    Block block{};
+    block.taps = w.taps.data();
+    block.tap_count = static_cast<int>(w.taps.size());
+    block.depth = w.depth;
+    block.panel = clipped(run, layer, panel, thread);
+    const int64_t products = int64_t{block.tap_count} * block.depth;
+    const bool streams = products >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
+    block.next = streams ? layer.weights + panels[p + 1].weight : block.panel;
+    const int64_t lines = streams ? products / 4 * LINE : 0;
+    block.mask = layer.narrowing.mask;
+    std::copy_n(layer.narrowing.middle, 2, block.middle);
+    block.start = layer.start + panel.at;
+    block.rounding = layer.packed.rounding(layer.row, panel.at);
+    block.residual = end.fused ? &end.residual : nullptr;
+    block.wide = !end.out.coded;
+    block.narrow = end.narrow;
+    block.input_shift = layer.input_shift;
+    block.product_bits = layer.product_bits;
+    block.columns = panel.columns;
+    block.stored = stored_columns(layer.packed, panel, end.out);
+    const std::optional<PairedPanel> in_pairs = paired(run, layer, panel, pixels.last - pixels.first, thread);
+    block.paired = in_pairs ? &*in_pairs : nullptr;
+    const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;
+    Cursor cursor{run.arena.order.data(), static_cast<int64_t>(run.arena.order.size()), w, end.out, end.other,
+                  panel.group * w.group_bytes, int64_t{panel.first} * end.out.element()};
+    cursor.move_to(pixels.first);
+    const int64_t least = total / count, more = total % count;
+    bool narrowed = layer.narrowing.narrowed;
+    if (narrowed && run.kernels.keeps && count >= KEPT_BLOCKS) block.kept = own_panel(run, layer, thread);
+    for (int64_t k = 0; k < count; ++k) {
+        const int64_t rows = least + (k < more);
+        cursor.fill(block, rows);
+        run.kernels.block[kind][narrowed][rows - 1](block);
+        block.next += lines;
+        if (block.kept) block.panel = block.kept, narrowed = false;  // the first block has narrowed them for the others
+    }
+}
+
+}  // namespace
+
+void run_blocks(const Context& run, const LayerRun& layer) {
+    const PackedLayer& packed = layer.packed;
+    const int parts = run.arena.threads.count();
+    const Ending& end = layer.end;
+    const int64_t pixels = static_cast<int64_t>(run.arena.order.size()) * end.out.height * end.out.width;
+    const auto panels = static_cast<int64_t>(packed.panels.size());
+    const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
+    run.arena.threads.each([&](int t) {
+        const Part part(!by_pixel, panels, pixels, t, parts);
+        const Range some = part.rows;
+        const bool small = packed.weight.size() <= CACHED_WEIGHTS;
+        const int64_t strip = small ? STRIP : some.last - some.first;
+        for (int64_t first = some.first; first < some.last; first += strip) {
+            const Range these{first, std::min(first + strip, some.last)};
+            for (int64_t p = part.panels.first; p < part.panels.last; ++p) run_panel(run, layer, p, these, t);
+            if (by_pixel && end.table) through_table(run, end, these);
+        }
+    });
+    if (!by_pixel) through_table(run, end);
+}
+
+void through_table(const Context& run, const Ending& end, Range pixels) {
+    const Tensor& out = end.out;
+    for (int64_t i = pixels.first; i < pixels.last;) {
+        const int64_t x = i % out.width, y = i / out.width % out.height, n = run.arena.order[i / (out.width * out.height)];
+        const int64_t some = std::min(out.width - x, pixels.last - i);
+        uint8_t* p = out.at(n, y, x);
+        look_up_pixels(run.kernels, out, p, p, some, end.table);
+        i += some;
+    }
+}
+
+void through_table(const Context& run, const Ending& end) {
+    if (!end.table) return;
+    const int64_t pixels = static_cast<int64_t>(run.arena.order.size()) * end.out.height * end.out.width;
+    run.arena.threads.each([&](int t) { through_table(run, end, split(pixels, t, run.arena.threads.count())); });
+}
+
+}  // namespace dqt

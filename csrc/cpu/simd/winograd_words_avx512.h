@@ -1,0 +1,124 @@
+// Winograd's F(4x4, 3x3) in 16-bit numbers, for all widths: a quarter of the products, each at twice the cost of one of bytes.
+//
+// Transformed 8-bit codes lie in [-12750, 17340], transformed weights in [-8192, 8192]: vpdpwssd adds pairs of their products
+// in 32 bits. Sums may wrap around: what they stand for, 576 times an accumulator, is divided modulo 2^32 by the odd factor,
+// which is exact, and then by the power of two, which is exact where 64 accumulators fit 32 bits (WinogradKernel::power).
+//
+// Channels are stored in pairs (0, 2) and (1, 3) of each four, since these are cheap to widen: of up to 32 channels first
+// all the pairs (0, 2), then all the pairs (1, 3).
+#pragma once
+
+#include <algorithm>
+
+#include "winograd_outputs_avx512.h"
+
+namespace dqt {
+namespace {
+
+constexpr int WORD_CHANNELS = 32;  // of a vector
+
+// Codes of 32 channels as 16-bit numbers, in their order: of `steps` fours, the rest 0.
+INLINE __m512i word_codes(const uint8_t* p, __mmask32 some, int n, int s) {
+    __m512i q = _mm512_broadcast_i64x4(load32(p, some));
+    if (s) q = code(q, n, s);
+    const __m512i right = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(8), 1);
+    return _mm512_and_si512(_mm512_srlv_epi16(q, right), _mm512_set1_epi16(0xFF));
+}
+
+// The transform of IN x IN vectors; `put` takes the position and its numbers.
+template <class F, class Put>
+INLINE void word_tile(const __m512i* d, const Put& put) {
+    __m512i t[F::IN][F::IN];
+#pragma GCC unroll 6
+    for (int j = 0; j < F::IN; ++j) {
+        __m512i column[F::IN], r[F::IN];
+#pragma GCC unroll 6
+        for (int i = 0; i < F::IN; ++i) column[i] = d[F::IN * i + j];
+        F::template input<InWords>(column, r);
+#pragma GCC unroll 6
+        for (int i = 0; i < F::IN; ++i) t[i][j] = r[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < F::IN; ++i) {
+        __m512i r[F::IN];
+        F::template input<InWords>(t[i], r);
+#pragma GCC unroll 6
+        for (int j = 0; j < F::IN; ++j) put(F::IN * i + j, r[j]);
+    }
+}
+
+template <class F>
+void word_input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride) {
+    for (int64_t c = 0; c < channels; c += WORD_CHANNELS, out += 2 * WORD_CHANNELS) {
+        const int count = static_cast<int>(std::min<int64_t>(WORD_CHANNELS, channels - c));
+        const auto some = static_cast<__mmask32>(first(count));
+        __m512i d[F::IN * F::IN];
+#pragma GCC unroll 36
+        for (int p = 0; p < F::IN * F::IN; ++p) d[p] = word_codes(pixels[p] + c, some, n, s);
+        if (count == WORD_CHANNELS) {
+            word_tile<F>(d, [&](int p, __m512i numbers) { _mm512_storeu_si512(out + p * stride, numbers); });
+            continue;
+        }
+        const __mmask64 half = first(count / 4);  // dwords of either kind of pair, which then lie side by side
+        word_tile<F>(d, [&](int p, __m512i numbers) {
+            const __m512i both = _mm512_maskz_compress_epi32(static_cast<__mmask16>(half | half << 8), numbers);
+            _mm512_mask_storeu_epi32(out + p * stride, static_cast<__mmask16>(first(count / 2)), both);
+        });
+    }
+}
+
+// Both dimensions of the transform of nine vectors of weights.
+template <class F, class Put>
+INLINE void word_taps(const __m512i* g, const Put& put) {
+    __m512i t[F::IN][3];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) {
+        const __m512i column[3] = {g[j], g[3 + j], g[6 + j]};
+        __m512i u[F::IN];
+        F::template weights<InWords>(column, u);
+#pragma GCC unroll 6
+        for (int i = 0; i < F::IN; ++i) t[i][j] = u[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < F::IN; ++i) {
+        __m512i u[F::IN];
+        F::template weights<InWords>(t[i], u);
+#pragma GCC unroll 6
+        for (int j = 0; j < F::IN; ++j) put(F::IN * i + j, u[j]);
+    }
+}
+
+// Transformed: [position][pair of channels][4][16][2]; there are no offsets.
+template <class F>
+void word_weights(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out, int64_t stride, int32_t* offset) {
+    constexpr int STEP = 256, TOGETHER = WORD_CHANNELS / 4;  // bytes of 64 columns, 4 channels; or 2 as 16-bit numbers
+    const __m128i right = _mm_cvtsi32_si128(8 + s);
+    for (int k = 0; k < depth / 4; ++k) {
+        const int group = k / TOGETHER * TOGETHER, together = std::min(TOGETHER, depth / 4 - group);
+        int8_t* even = out + int64_t{2 * group + k % TOGETHER} * STEP;
+        for (int at = 0; at < STEP; at += 64) {
+            __m512i low[9], high[9];
+#pragma GCC unroll 9
+            for (int t = 0; t < 9; ++t) {
+                const __m512i w = _mm512_loadu_si512(panel + t * tap + int64_t{k} * STEP + at);
+                low[t] = _mm512_sra_epi16(_mm512_slli_epi16(w, 8), right);
+                high[t] = _mm512_sra_epi16(w, right);
+            }
+            int8_t *to = even + at, *second = to + int64_t{together} * STEP;
+            word_taps<F>(low, [&](int p, __m512i u) { _mm512_storeu_si512(to + p * stride, u); });
+            word_taps<F>(high, [&](int p, __m512i u) { _mm512_storeu_si512(second + p * stride, u); });
+        }
+    }
+    std::memset(offset, 0, F::IN * F::IN * 64 * sizeof(int32_t));
+}
+
+constexpr WinogradKernel words(const WinogradCosts& costs) {
+    WinogradKernel k{Kernel::winograd4x4, F4::OUT, F4::OUT, 8, 8, costs, word_input<F4>, word_weights<F4>, products<Words>,
+                     Outputs<F4, F4>::all};
+    k.bytes = Words::SIZE;
+    k.power = Outputs<F4, F4>::Division::POWER;
+    return k;
+}
+
+}  // namespace
+}  // namespace dqt

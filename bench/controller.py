@@ -12,7 +12,7 @@ from the 5,000 held-out images, or from one half of the test images, and the oth
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
@@ -208,10 +208,10 @@ def rows_of(subject: Subject, test: DataSet, tested: Answers, held: Answers, bit
         }
 
 
-def measured(subject: Subject, test: DataSet, held_out: DataSet) -> dict[str, Any]:
+def measured(subject: Subject, test: DataSet, held_out: DataSet, budgets: Sequence[float]) -> dict[str, Any]:
     """All that is said of one program."""
     tested, held = subject.answers(test), subject.answers(held_out)
-    rows = [row for bits in BUDGETS for row in rows_of(subject, test, tested, held, bits)]
+    rows = [row for bits in budgets for row in rows_of(subject, test, tested, held, bits)]
     net = subject.taught(held, subject.network.budget(AT_BITS), 0)
     return {
         "choices": CASCADES,
@@ -248,6 +248,8 @@ def main() -> None:
     """Measure what is named, print, write; the record keeps the others."""
     options = parser(__doc__, data=True)
     options.add_argument("programs", nargs="*", metavar="NAME=FILE", default=[f"{SHIPPED}={dqt.example()}"])
+    words = "budgets: the BitOPs of uniform widths, a fraction of a bit included"
+    options.add_argument("--bits", nargs="+", type=float, default=BUDGETS, metavar="BITS", help=words)
     arguments = options.parse_args()
     torch.set_num_threads(1)
     splits = load(f"cifar10={arguments.data / CIFAR10}", valid=HELD_OUT)
@@ -255,7 +257,7 @@ def main() -> None:
     path = RESULTS / "controller.json"
     results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
     for name, _, file in (each.partition("=") for each in arguments.programs):
-        results[name] = measured(Subject(name, Program.load(file)), splits.test, splits.valid)
+        results[name] = measured(Subject(name, Program.load(file)), splits.test, splits.valid, arguments.bits)
     settings = {"seeds": SEEDS, "images": len(splits.test), "held_out": HELD_OUT, "units": UNITS}
     settings["recipe"] = RECIPE.model_dump(include={"epochs", "batch_size", "optimizer", "lr", "weight_decay"})
     write("controller", settings=settings, results=results, checks=list(checks(results)))

@@ -109,15 +109,22 @@ def timed(points: list[Point], x: Any) -> list[dict[str, Any]]:
     full = ms[max(i for i, point in enumerate(points) if point.kind == "uniform")]
     keys = ("kind", "label", "held_out", "top1", "share")
     return [
-        {key: getattr(point, key) for key in keys} | {"ms": round(each, 5), "time": round(each / full, 4)}
+        {key: _short(getattr(point, key)) for key in keys} | {"ms": round(each, 5), "time": round(each / full, 4)}
         for point, each in zip(points, ms, strict=True)
     ]
 
 
-def fastest(rows: list[dict[str, Any]], kind: str = "") -> dict[str, Any]:
-    """What is fastest of all (of a kind) that loses ``LESS`` points or less against the widest on held-out images."""
-    least = next(row["held_out"] for row in reversed(rows) if row["kind"] == "uniform") - LESS
-    fit = [row for row in rows if row["held_out"] >= least - 1e-9 and row["kind"] != STOPS]
+def _short(value: str | float) -> str | float:
+    return value if isinstance(value, str) else round(value, 4)
+
+
+def fastest(rows: list[dict[str, Any]], kind: str = "", on: str = "held_out") -> dict[str, Any]:
+    """What is fastest of all (of a kind) that loses ``LESS`` points or less against the widest on held-out images.
+
+    ``on``: "top1" for the test images, which then choose as well as judge.
+    """
+    least = next(row[on] for row in reversed(rows) if row["kind"] == "uniform") - LESS
+    fit = [row for row in rows if row[on] >= least - 1e-9 and row["kind"] != STOPS]
     return min((row for row in fit if kind in ("", row["kind"])), key=lambda row: row["time"], default={})
 
 
@@ -129,8 +136,9 @@ def checks(results: dict[str, Any], isa: str | None) -> Iterator[Check]:
         part = round(stopped["ms"] / narrow["ms"] - 1, 4)
         yield Check(f"{name}: the controller's own time, of a run at the least width", part, "<=", CONTROL)
         if name != SHIPPED:
-            words = f"{name}: time at the accuracy of 8 bits less {LESS:g}, over that of 8 bits"
-            yield Check(words, fastest(rows)["time"], "<=", FASTEST[isa or ""])
+            words = f"{name}: time at the accuracy of 8 bits less {LESS:g}, over that of 8 bits, chosen on"
+            for which, on in (("held-out", "held_out"), ("test", "top1")):
+                yield Check(f"{words} {which} images", fastest(rows, on=on)["time"], "<=", FASTEST[isa or ""])
 
 
 def main() -> None:

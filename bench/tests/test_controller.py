@@ -48,11 +48,12 @@ def test_what_is_taught_runs_behind_the_program(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_fastest_is_the_fastest_of_those_that_lose_little() -> None:
     rows = [
-        {"kind": "uniform", "label": "2 bits", "held_out": 88.0, "time": 0.5},
-        {"kind": "uniform", "label": "8 bits", "held_out": 92.0, "time": 1.0},
-        {"kind": "cascade", "label": "2 then 8", "held_out": 91.9, "time": 0.7},
-        {"kind": "controller", "label": "12 %", "held_out": 91.89, "time": 0.6},
-        {"kind": "all stop", "label": "all stop", "held_out": 95.0, "time": 0.5},
+        {"kind": "uniform", "label": "2 bits", "held_out": 88.0, "top1": 88.0, "time": 0.5},
+        {"kind": "uniform", "label": "8 bits", "held_out": 92.0, "top1": 91.0, "time": 1.0},
+        {"kind": "cascade", "label": "2 then 8", "held_out": 91.9, "top1": 90.5, "time": 0.7},
+        {"kind": "controller", "label": "12 %", "held_out": 91.89, "top1": 90.9, "time": 0.6},
+        {"kind": "all stop", "label": "all stop", "held_out": 95.0, "top1": 95.0, "time": 0.5},
     ]
     assert fastest(rows)["label"] == "2 then 8"
     assert fastest(rows, "controller") == {}
+    assert fastest(rows, on="top1")["label"] == "12 %"

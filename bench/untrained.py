@@ -33,7 +33,8 @@ from dqt.train.data import load
 from dqt.train.recipe import ModelPart
 
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
-METHODS, IMAGES, BATCH = ("fast", "best"), 512, 128
+METHODS: dict[str, dict[str, Any]] = {"fast": {}, "best": {"method": "best"}, "shared": {"ranges": "shared"}}
+IMAGES, BATCH = 512, 128
 SKIPPED, JUDGED = 1000, 3000
 """Test images at the beginning that constants of the library were chosen on; how many after them judge."""
 SAMPLE_BATCH = 25
@@ -52,13 +53,13 @@ def main() -> None:
     options = parser(__doc__, data=True)
     names = ["resnet20", "resnet56", *AGREE, "int8"]
     options.add_argument("networks", nargs="*", default=names, choices=[*names, []])
-    options.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    options.add_argument("--methods", nargs="+", default=[*METHODS], choices=METHODS)
     options.add_argument("--threads", type=int, default=1, help="of calibration; the time is that of all together")
     options.add_argument("--shared", type=Path, required=True, help="folder of the float weights")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     path = RESULTS / "untrained.json"
-    settings = {"batch": BATCH, "skipped": SKIPPED, "threads": arguments.threads, "ranges": "per_width"}
+    settings = {"batch": BATCH, "skipped": SKIPPED, "threads": arguments.threads}
     for name in arguments.networks:
         found = measured(name, arguments)
         results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
@@ -114,11 +115,11 @@ def imagenet_network(name: str, arguments: Any) -> nn.Module:
     return imagenet.mobilenet_v2(arguments.shared) if name == "mobilenet_v2" else imagenet.efficientnet_lite0()
 
 
-def calibrated(model: nn.Module, parts: Any, method: Any, x: Tensor, expected: Tensor) -> dict[str, Any]:
+def calibrated(model: nn.Module, parts: Any, method: str, x: Tensor, expected: Tensor) -> dict[str, Any]:
     """Part of ``x`` on which the program's answer is ``expected``, in percent, by width; seconds of one core."""
     net = dqt.prepare(model, x[:2]).eval()
     start = time.process_time()
-    dqt.calibrate(net, parts, method=method, ranges="per_width")
+    dqt.calibrate(net, parts, **METHODS[method])
     seconds = round(time.process_time() - start, 1)
     run = dqt.Runtime(dqt.lower(net), threads=1)
     plans: dict[str, Any] = {str(b): b for b in WIDTHS} | {"weights 4, activations 8": mixed(net)}
@@ -180,7 +181,7 @@ def beside(model: nn.Module, parts: Any, x: Tensor) -> dict[str, float]:
     """Cosines of ``{"ours": ..., "plain": ...}``."""
     net = dqt.prepare(model, x[:2]).eval()
     plain = plain_int8(net, parts)
-    run = dqt.Runtime(dqt.lower(dqt.calibrate(net, parts, ranges="per_width")), threads=1)
+    run = dqt.Runtime(dqt.lower(dqt.calibrate(net, parts)), threads=1)
     found = {"ours": cosine(model, lambda part: torch.from_numpy(run(part.numpy(), 8)), x)}
     found["plain"] = cosine(model, plain, x)
     print(found, flush=True)

@@ -10,7 +10,7 @@ from bench.markdown import table
 
 ACCURACY = {"resnet20": "ResNet-20", "resnet56": "ResNet-56"}
 AGREEMENT = {"mobilenet_v2": "MobileNetV2", "efficientnet_lite0": "EfficientNet-Lite0"}
-METHODS = ("fast", "best")
+METHODS = {"fast": "fast", "best": "best", "shared": "fast, shared ranges"}
 _RELATION = {"<=": "at most", ">=": "at least"}
 
 
@@ -25,7 +25,7 @@ def untrained(document: dict[str, Any]) -> str:
     results, machine = document["results"], document["machine"]
     there = [name for name in {**ACCURACY, **AGREEMENT} if name in results]
     lines = [_line(name, method, results[name]) for name in there for method in METHODS if method in results[name]]
-    heads = [_head(label) for label in results[there[0]][METHODS[0]]["right"]]
+    heads = [_head(label) for label in results[there[0]]["fast"]["right"]]
     where = [_judged(name, results[name]) for name in there]
     time = f"The time is that of one core ({processor_name(machine)}, {machine['date']})."
     text = table(("network", "method", "float", *heads, "time"), lines)
@@ -40,7 +40,7 @@ def _line(name: str, method: str, results: dict[str, Any]) -> tuple[str, ...]:
     found, reference = results[method], f"{results['float']:.2f}" if "float" in results else ""
     right = (f"{value:.2f}" for value in found["right"].values())
     title = {**ACCURACY, **AGREEMENT}[name]
-    return (title, method, reference, *right, f"{found['seconds']:.0f} s")
+    return (title, METHODS[method], reference, *right, f"{found['seconds']:.0f} s")
 
 
 def _judged(name: str, results: dict[str, Any]) -> str:

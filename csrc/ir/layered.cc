@@ -55,18 +55,30 @@ Bound bound(const Counts& counts, const Narrowing& narrowing, int64_t zero, int6
     return {positive * low + negative * high, positive * high + negative * low};
 }
 
-void prove_channel(const Scope& scope, const LayerView& op, size_t channel, int b, const Bound& acc) {
+// Of any weights, so many to a channel.
+Bound bound(int64_t count, int64_t zero, int64_t highest) {
+    const int64_t reach = count * 128 * std::max(std::abs(zero), std::abs(highest - zero));
+    return {-reach, reach};
+}
+
+bool fits_int32(const Bound& acc) { return acc.lo >= -kInt32 - 1 && acc.hi <= kInt32; }
+
+// The largest constants of a channel over the rows that serve min(bw, ba) <= b.
+Largest constants(const Scope& scope, const LayerView& op, size_t channel, int b) {
     const std::vector<int>& widths = scope.space().widths;
-    bool fits = acc.lo >= -kInt32 - 1 && acc.hi <= kInt32;
-    require(fits, "at ", b, " bits the accumulator of channel ", channel, " reaches ",
-            static_cast<int64_t>(acc.reach()), ", beyond int32: split the layer or narrow its weights");
     const size_t count = static_cast<size_t>(op.weight.shape[0]), rows = op.m.data.size() / count;
-    Largest k;  // over the rows that serve min(bw, ba) <= b
+    Largest k;
     for (size_t row = 0; row < rows; ++row) {
         if (rows > 1 && widths[row] > b) continue;
         k.include(op.m.data[row * count + channel], op.c.data[row * count + channel]);
     }
-    require(k.fits(acc.reach()), "at ", b, " bits acc * m + c of channel ", channel,
+    return k;
+}
+
+void prove_channel(const Scope& scope, const LayerView& op, size_t channel, int b, const Bound& acc) {
+    require(fits_int32(acc), "at ", b, " bits the accumulator of channel ", channel, " reaches ",
+            static_cast<int64_t>(acc.reach()), ", beyond int32: split the layer or narrow its weights");
+    require(constants(scope, op, channel, b).fits(acc.reach()), "at ", b, " bits acc * m + c of channel ", channel,
             " does not fit int64: its scale or bias is too large");
 }
 
@@ -136,7 +148,11 @@ void prove_layer(const Scope& scope, const LayerView& op) {
         const int e = exponent_of(scope, op.weight_exponents, b);
         narrowings.emplace_back(scope.space().master, b, e, op.nearest);
     }
-    for (size_t channel = 0; channel < static_cast<size_t>(op.weight.shape[0]); ++channel) {
+    const size_t channels = static_cast<size_t>(op.weight.shape[0]);
+    const Bound any = bound(static_cast<int64_t>(op.weight.data.size() / channels), scope.at(op.x).zero, scope.highest());
+    for (size_t channel = 0; channel < channels; ++channel) {
+        const auto plain = [&](int b) { return constants(scope, op, channel, b).fits(any.reach()); };
+        if (fits_int32(any) && std::ranges::all_of(widths, plain)) continue;  // whatever the weights
         Counts counts = {};
         tally(op.weight, channel, counts);
         for (size_t i = 0; i < widths.size(); ++i) {

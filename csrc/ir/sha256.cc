@@ -4,6 +4,11 @@
 #include <bit>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
 namespace dqt::ir {
 namespace {
 
@@ -17,7 +22,53 @@ constexpr uint32_t kRound[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
+#if defined(__x86_64__)
+// Whether the processor has SHA-256's own instructions: several times as fast.
+bool has_instructions() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    return (b >> 29 & 1) && __builtin_cpu_supports("sse4.1");
+}
+
+// The state as the instructions want it: (f, e, b, a) and (h, g, d, c), from the lowest lane.
+__attribute__((target("sha,sse4.1"))) void blocks_by_instructions(uint32_t* state, const uint8_t* bytes, size_t count) {
+    auto* at = reinterpret_cast<__m128i*>(state);
+    const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    const __m128i abcd = _mm_shuffle_epi32(_mm_loadu_si128(at), 0xB1);
+    const __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128(at + 1), 0x1B);
+    __m128i x = _mm_alignr_epi8(abcd, efgh, 8), y = _mm_blend_epi16(efgh, abcd, 0xF0);
+    for (; count > 0; --count, bytes += 64) {
+        const __m128i x_before = x, y_before = y;
+        __m128i w[4];  // the last sixteen words of the schedule
+        for (int i = 0; i < 16; ++i) {
+            __m128i &now = w[i % 4], &next = w[(i + 1) % 4], &third = w[(i + 2) % 4], &last = w[(i + 3) % 4];
+            if (i < 4)
+                now = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes) + i), big_endian);
+            else
+                now = _mm_sha256msg2_epu32(
+                    _mm_add_epi32(_mm_sha256msg1_epu32(now, next), _mm_alignr_epi8(last, third, 4)), last);
+            const __m128i k = _mm_add_epi32(now, _mm_loadu_si128(reinterpret_cast<const __m128i*>(kRound) + i));
+            y = _mm_sha256rnds2_epu32(y, x, k);
+            x = _mm_sha256rnds2_epu32(x, y, _mm_shuffle_epi32(k, 0x0E));
+        }
+        x = _mm_add_epi32(x, x_before);
+        y = _mm_add_epi32(y, y_before);
+    }
+    const __m128i feba = _mm_shuffle_epi32(x, 0x1B), dchg = _mm_shuffle_epi32(y, 0xB1);
+    _mm_storeu_si128(at, _mm_blend_epi16(feba, dchg, 0xF0));
+    _mm_storeu_si128(at + 1, _mm_alignr_epi8(dchg, feba, 8));
+}
+#endif
+
 }  // namespace
+
+void Sha256::blocks(const uint8_t* bytes, size_t count) {
+#if defined(__x86_64__)
+    static const bool own = has_instructions();
+    if (own) return blocks_by_instructions(state_.data(), bytes, count);
+#endif
+    for (; count > 0; --count, bytes += 64) block(bytes);
+}
 
 void Sha256::block(const uint8_t* bytes) {
     uint32_t w[64];
@@ -49,11 +100,11 @@ void Sha256::update(const void* data, size_t size) {
         size_t taken = std::min(size, 64 - held);
         if (taken) std::memcpy(rest_.data() + held, bytes, taken);
         if (held + taken < 64) return;
-        block(rest_.data());
+        blocks(rest_.data(), 1);
         bytes += taken, size -= taken;
     }
-    for (; size >= 64; bytes += 64, size -= 64) block(bytes);
-    if (size) std::memcpy(rest_.data(), bytes, size);
+    blocks(bytes, size / 64);
+    if (size % 64) std::memcpy(rest_.data(), bytes + size / 64 * 64, size % 64);
 }
 
 std::string Sha256::hex() {

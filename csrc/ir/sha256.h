@@ -14,6 +14,7 @@ class Sha256 {
     std::string hex();  // the digest, 64 lowercase digits; ends the use of this object
 
   private:
+    void blocks(const uint8_t* bytes, size_t count);  // of 64 bytes
     void block(const uint8_t* bytes);
 
     std::array<uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,

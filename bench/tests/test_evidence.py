@@ -94,7 +94,8 @@ def test_a_run_is_trained_judged_and_goes_on_where_it_was(folder: Path, capsys: 
     assert timed.timed is not None
     assert timed.timed["images"] == record.images["test"]
     assert main(arguments(folder, "run", "tiny.toml")) == 0
-    assert records.load(folder / "results" / "tiny-s0.json") == timed
+    again = records.load(folder / "results" / "tiny-s0.json")
+    assert again == timed.model_copy(update={"judged": again.judged})  # which says how busy the machine is now
 
 
 def test_a_folder_of_another_recipe_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 
 from bench.networks import network
 from bench.onnx.engines import session
+from bench.onnx.profile import by_operator, products, roundings
+from bench.onnx.single import layers
 from dqt.export.file import integer_model
 from dqt.export.qdq.model import qdq_model
 from dqt.program.program import Program
@@ -31,7 +33,16 @@ def resnet50(folder: Path, rounds: int) -> dict[str, Any]:
         models[width] = integer_model(program, width)
         made[str(width)] = {"export_s": round(time.process_time() - start, 3), "bytes": len(models[width])}
     reals = qdq_model(program)
-    return {"integer": made, "qdq_bytes": len(reals), **timed(program, models[8], reals, rounds)}
+    found = {"integer": made, "qdq_bytes": len(reals), **timed(program, models[8], reals, rounds)}
+    return {**found, "profile": profile(program, models[8], reals)}
+
+
+def profile(program: Program, integers: bytes, reals: bytes) -> dict[str, Any]:
+    """Where the time goes, on one thread."""
+    x = noise(program, 1)
+    with pinned(1):
+        operators = {key: by_operator(model, x) for key, model in (("integer", integers), ("qdq", reals))}
+        return {"operators": operators, "products": products(), "roundings": roundings(), "float32": layers(program)}
 
 
 def timed(program: Program, integers: bytes, reals: bytes, rounds: int) -> dict[str, Any]:

@@ -8,12 +8,26 @@ from typing import Any
 from bench.common import RESULTS, processor_name, records_of
 from bench.markdown import table
 
+SHOWN = 0.5
+"""Milliseconds of an operator that are worth a row."""
+PRODUCTS = {
+    "uint8, weights uint8": "on every processor",
+    "int8, weights uint8": "with VNNI alone; sums of two saturate elsewhere",
+    "uint8, weights int8": "yes, on this processor",
+}
+"""Types of operands -> where their products are exact."""
+
 
 def blocks() -> dict[str, str]:
     """Name of each block of the page -> its content."""
     document = json.loads((RESULTS / "onnx.json").read_text())
-    measured = (json.loads(path.read_text()) for path in records_of("onnx"))
-    return {"operators": operators(document), "forms": "\n".join(map(forms, measured))}
+    measured = [json.loads(path.read_text()) for path in records_of("onnx")]
+    profiled = next(record for record in measured if "profile" in record["results"]["resnet50"])
+    return {
+        "operators": operators(document),
+        "forms": "\n".join(map(forms, measured)),
+        "profile": profile(profiled),
+    }
 
 
 def operators(document: dict[str, Any]) -> str:
@@ -60,6 +74,42 @@ def forms(document: dict[str, Any]) -> str:
         f"where this has exact products ({where})."
     )
     return f"{table(heads, rows)}\n{words}\n"
+
+
+def profile(document: dict[str, Any]) -> str:
+    """Where the time goes, and what products and requantizations cost in other forms."""
+    found = document["results"]["resnet50"]["profile"]
+    where = f"{processor_name(document['machine'])}, {document['machine']['date']}; bench/onnx"
+    products = [(kinds, f"{row['rate']:.0f}", PRODUCTS[kinds]) for kinds, row in found["products"].items()]
+    roundings = [
+        (form, f"{row['ms']:.2f}", "yes" if row["exact"] else "no") for form, row in found["roundings"].items()
+    ]
+    return "\n".join(
+        (
+            _operators(found["operators"]),
+            table(("inputs and weights of `ConvInteger`", "billion products a second", "exact"), products),
+            table(("requantization of 256 x 56 x 56 sums", "ms", "exact"), roundings),
+            f"One thread of ONNX Runtime ({where}). {_single(found['float32'])}\n",
+        )
+    )
+
+
+def _operators(found: dict[str, Any]) -> str:
+    """Milliseconds of the integer form beside those of the QDQ form, by operator."""
+    shown = [
+        (f"`{kind}`", str(row["nodes"]), f"{row['ms']:.1f}")
+        for form in ("integer", "qdq")
+        for kind, row in found[form].items()
+        if row["ms"] >= SHOWN
+    ]
+    return table(("operator", "nodes", "ms of one image"), shown)
+
+
+def _single(found: dict[str, int]) -> str:
+    return (
+        f"In float32 {found['exact_channels']:,} of {found['channels']:,} channels have numbers that round sums as "
+        f"the integers do; {found['exact_layers']} of {found['layers']} layers have them for all channels."
+    )
 
 
 def _mb(size: int) -> str:

@@ -17,13 +17,14 @@ KIB = 1024
 
 
 def blocks() -> dict[str, str]:
-    """Name of each block of the page -> its content: of the last record, since instructions are counted, not timed."""
-    document = json.loads(records_of("tiny")[-1].read_text())
+    """Name of each block of the page -> its content, of the newest record: instructions are counted, not timed."""
+    records = [json.loads(path.read_text()) for path in records_of("tiny")]
+    document = max(records, key=lambda record: str(record["machine"]["date"]))
     rows = document["results"]
     tools = document["settings"]["tools"]
     made = f"{tools['arm-none-eabi-gcc']}, -O2; {tools['qemu-system-arm']}, one sample; bench/tiny"
     return {
-        "sizes": f"{sizes(rows)}\n{made}.\n",
+        "sizes": f"{sizes(rows)}\n{made}. {targets(document['targets'])}\n",
         "accuracy": accuracy(rows["resnet8"]["accuracy"]),
         "peer": f"{peer(rows)}\n{_where(document)}.\n",
     }
@@ -46,6 +47,18 @@ def sizes(rows: dict[str, Any]) -> str:
             shown = "all (at 8, 4, 2 bits)" if widths == "all" else widths
             lines.append((label, shown, f"{row['weights']:,}", _kib(row["flash"]), _kib(row["ram"]), *counts))
     return table(heads, lines, left=2)
+
+
+def targets(found: list[dict[str, Any]]) -> str:
+    """ResNet-20's flash and RAM beside what they may be."""
+    flash, ram = (
+        next(row for row in found if row["what"].startswith(what)) for what in ("ResNet-20, every", "ResNet-20: RAM")
+    )
+    return (
+        f"ResNet-20 with every width takes, beside its weights, {flash['value']:,} bytes of flash "
+        f"(aim: {flash['target']:,}); "
+        f"its RAM is {ram['value']:.2f} of its two largest values (aim: {ram['target']})."
+    )
 
 
 def _millions(instructions: dict[str, int]) -> str:

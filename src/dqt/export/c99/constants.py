@@ -39,19 +39,27 @@ def tables(code: Code, op: Layered, m: npt.NDArray[np.int32], c: npt.NDArray[np.
     Args:
         m, c: ``[rows, O]``.   bound: of the accumulators that meet them, ``[rows, O]``.
     """
-    narrow, rows = offsets(m, c, bound, op.shift, op.lo, op.hi), bool((m != m[:1]).any())
-    multipliers, base = _multipliers(code, m if rows else m[:1])
-    unit = 1 << narrow.up if narrow else 1
-    return Tables([*multipliers, *_parts(code, c, narrow)], base, m.shape[1] * rows, unit)
+    narrow = offsets(m, c, bound, op.shift, op.lo, op.hi)
+    multipliers, base, row = _multipliers(code, m)
+    return Tables([*multipliers, *_parts(code, c, narrow)], base, row, 1 << narrow.up if narrow else 1)
 
 
-def _multipliers(code: Code, m: npt.NDArray[np.int32]) -> tuple[list[str], int]:
-    """m; where 3 bytes hold what each is above the smallest, these and the smallest."""
-    base = int(m.min())
-    above = m.astype(np.int64) - base
-    if above.max() >> 24:
-        return [code.constant(m, np.int32), "NULL", "NULL"], 0
-    return ["NULL", code.constant(above & 0xFFFF, np.uint16), code.constant(above >> 16, np.uint8)], base
+def _multipliers(code: Code, m: npt.NDArray[np.int32]) -> tuple[list[str], int, int]:
+    """m, m_low and m_high, m_base and m_row: where rows differ and 3 bytes hold it, what each is above the smallest.
+
+    The smallest is that of the layer, or else that of each channel.
+    """
+    wide, outputs = m.astype(np.int64), m.shape[1]
+    if (m == m[:1]).all():
+        return [code.constant(m[:1], np.int32), "NULL", "NULL"], 0, 0
+    for base in (wide.min(), wide.min(axis=0)):
+        above = wide - base
+        if above.max() >> 24 == 0:
+            parts = [code.constant(above & 0xFFFF, np.uint16), code.constant(above >> 16, np.uint8)]
+            if base.ndim:
+                return [code.constant(base, np.int32), *parts], 0, 0
+            return ["NULL", *parts], int(base), 0
+    return [code.constant(m, np.int32), "NULL", "NULL"], 0, outputs
 
 
 def _parts(code: Code, c: npt.NDArray[np.int64], narrow: Wide | None) -> list[str]:

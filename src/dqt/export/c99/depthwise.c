@@ -13,7 +13,8 @@ static void inside(int32_t start, int32_t dilation, int32_t taps, int32_t size, 
 static void sums_of(const dqt_layer *l, const dqt_window *g, const dqt_width *w, const uint32_t *words, int up,
                     const uint8_t *x, const int16_t *inputs, const int32_t *start, const int32_t *rows,
                     const int32_t *columns, int32_t *sums) {
-    const uint32_t middles[2] = {(w->middle & 0xFF) * 0x01010101u, (w->middle >> 8 & 0xFF) * 0x01010101u};
+    const uint32_t first = dqt_four_of(w->middle), middles[2] = {first, w->middle ? first - 0x01010101u : 0};
+    const uint32_t mask = dqt_four_of(w->mask), half = dqt_four_of(w->half);
     const int32_t step = g->dilation[1] * g->from[2];
     for (int32_t i = rows[0]; i < rows[1]; i++) {
         int32_t tap = i * g->kernel[1] + columns[0];
@@ -21,7 +22,7 @@ static void sums_of(const dqt_layer *l, const dqt_window *g, const dqt_width *w,
         const uint8_t *q = x + y * g->from[1] + at * g->from[2];
         for (int32_t j = columns[0]; j < columns[1]; j++, tap++, q += step) {
             const uint32_t word = words[(size_t)tap * l->words] << up;
-            const uint32_t four = ((w->half ? dqt_added(word, w->half) : word) & w->mask) | middles[tap & 1];
+            const uint32_t four = ((half ? dqt_added(word, half) : word) & mask) | middles[tap & 1];
             sums[0] += (int8_t)four * inputs[q[0]];
             sums[1] += (int8_t)(four >> 8) * inputs[q[1]];
             sums[2] += (int8_t)(four >> 16) * inputs[q[2]];
@@ -31,10 +32,10 @@ static void sums_of(const dqt_layer *l, const dqt_window *g, const dqt_width *w,
 }
 
 void dqt_depthwise(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba) {
-    const dqt_width *w = &l->widths[bw];
-    const size_t row = l->widths[bw < ba ? bw : ba].row;
+    const dqt_width *w = dqt_at(l, bw);
+    const size_t row = dqt_at(l, bw < ba ? bw : ba)->row;
     int16_t inputs[256];
-    dqt_narrowed(l->n, ba, l->widths[ba].input_e, l->zero, inputs);
+    dqt_narrowed(l->n, ba, dqt_at(l, ba)->input_e, l->zero, inputs);
     for (int32_t i = 0; i < g->rows; i++)
         for (int32_t j = 0; j < g->columns; j++) {
             const int32_t start[2] = {i * g->stride[0] - g->top, j * g->stride[1] - g->left};

@@ -14,7 +14,7 @@ void dqt_narrowed(int n, int b, int e, int32_t zero, int16_t *table) {
 /* A layer at a pair of widths. */
 typedef struct {
     const dqt_layer *layer;
-    const dqt_width *weights;
+    uint32_t mask, middle, half; /* of dot.h */
     size_t row; /* of m and c */
     int16_t inputs[256];
     int8_t *table;    /* T_b of a weight, first for even channels, then for odd ones; NULL: by mask and middle */
@@ -24,8 +24,7 @@ typedef struct {
 
 static dqt_row row_of(const product *p, int32_t o) {
     const dqt_layer *l = p->layer;
-    dqt_row row = {l->weight + (size_t)o * l->words, l->words, l->stored, p->weights->mask, p->weights->middle,
-                   p->weights->half};
+    dqt_row row = {l->weight + (size_t)o * l->words, l->words, l->stored, p->mask, p->middle, p->half};
     if (!p->table) return row;
     for (size_t i = 0; i < l->words; i++) {
         uint32_t word = 0;
@@ -44,7 +43,8 @@ static dqt_row row_of(const product *p, int32_t o) {
 dqt_scale dqt_scale_of(const dqt_layer *l, size_t row, int32_t o) {
     const size_t i = row * (size_t)l->m_row + (size_t)o, j = row * (size_t)l->outputs + (size_t)o;
     dqt_scale s;
-    s.m = l->m ? l->m[i] : l->m_base + (int32_t)((uint32_t)l->m_high[i] << 16 | l->m_low[i]);
+    s.m = l->m ? l->m[i] : l->m_base;
+    if (l->m_low) s.m += (int32_t)((uint32_t)l->m_high[j] << 16 | l->m_low[j]);
     s.c = l->c ? l->c[j] : (int64_t)l->c_high[j] * l->c_unit;
     if (l->c_low) s.c += l->c_low[j];
     return s;
@@ -131,7 +131,7 @@ static void weight_table(const dqt_layer *l, int b, int8_t *table) {
     for (int parity = 0; parity < 2; parity++)
         for (int w = -(1 << (l->n - 1)); w < 1 << (l->n - 1); w++)
             table[256 * parity + (uint8_t)w] =
-                dqt_narrow_weight((int8_t)w, l->n, b, l->widths[b].weight_e, l->nearest, parity);
+                dqt_narrow_weight((int8_t)w, l->n, b, dqt_at(l, b)->weight_e, l->nearest, parity);
 }
 
 void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba,
@@ -141,11 +141,13 @@ void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_v
     int16_t *first = scratch, *second = first + (count > 1 ? length : 0), *ones = second + length;
     int8_t table[512];
     const int far = l->near != l->zero;
-    product p = {l, &l->widths[bw], l->widths[bw < ba ? bw : ba].row, {0}, NULL, NULL, NULL};
+    const dqt_width *w = dqt_at(l, bw);
+    product p = {l, dqt_four_of(w->mask), dqt_middles(w->middle), dqt_four_of(w->half),
+                 dqt_at(l, bw < ba ? bw : ba)->row, {0}, NULL, NULL, NULL};
     p.narrow = (uint32_t *)(void *)(ones + (far ? length : 0));
-    dqt_narrowed(l->n, ba, l->widths[ba].input_e, l->near, p.inputs);
+    dqt_narrowed(l->n, ba, dqt_at(l, ba)->input_e, l->near, p.inputs);
     memset(first, 0, (size_t)(ones - first + (far ? (ptrdiff_t)length : 0)) * sizeof *first);
-    if (l->widths[bw].table) {
+    if (w->table) {
         weight_table(l, bw, table);
         p.table = table;
     }

@@ -111,14 +111,11 @@ def _width(code: Code, op: Layered, b: int) -> str:
     exact = pair_of(code, op) is not None and stored_bits(code, op) == 8  # weights are T_b as they are
     mask = 0xFF if e or exact or not shift else 0xFF << max(shift, 8 - stored_bits(code, op)) & 0xFF
     half = 0 if e or exact or op.nearest or not shift else 1 << (shift - 1)
-    pair = (half, max(half - 1, 0))
-    middles = sum(pair[i & 1] << 8 * i for i in range(4))
     added = 1 << (shift - 1) if op.nearest and shift and not e and pair_of(code, op) is None and code.n == BYTE else 0
     row = 0 if pair_of(code, op) else row_of(space, op.m, b)
     exponents = (e, exponent(op.input_exponents, space, b))
     numbers = (int(_table(code, op, b)), row, *exponents)
-    words = (mask * 0x01010101, middles, added * 0x01010101)
-    return f"{{{', '.join([*map(word, words), *map(str, numbers)])}}}"
+    return f"{{{', '.join([*map(word, (mask, half, added)), *map(str, numbers)])}}}"
 
 
 def _constants(code: Code, op: Layered) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Bound]:
@@ -135,13 +132,14 @@ def _constants(code: Code, op: Layered) -> tuple[npt.NDArray[np.int32], npt.NDAr
 
 
 def _layer(code: Code, op: Layered) -> str:
-    entries = [_width(code, op, b) for b in range(code.n + 1)]
+    lowest = code.program.space.widths[0]
+    entries = [_width(code, op, b) for b in range(lowest, code.n + 1)]
     weight, zero, scales = packed(code, op), code.values[op.x].zero, tables(code, op, *_constants(code, op))
     arrays = [code.constant(weight, np.uint32), *scales.arrays]
     arrays.append(code.held("dqt_width", tuple(entries), lambda: ", ".join(entries)))
     numbers = [
         weight.shape[1], *op.weight.shape[:2], step_of(op), literal(scales.base), scales.row, scales.unit,
-        zero, max(zero, NEAREST_ZERO), stored_bits(code, op), code.n, int(op.nearest),
+        zero, max(zero, NEAREST_ZERO), stored_bits(code, op), code.n, int(op.nearest), lowest,
     ]  # fmt: skip
     return code.struct("dqt_layer", *arrays, *numbers, code.rounding(op, typed=False))
 

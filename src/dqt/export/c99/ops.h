@@ -57,28 +57,33 @@ static inline size_t dqt_count(const dqt_walk *w) {
     return count;
 }
 
-/* How a layer runs at a width: T_b(w) by mask, middle and half, as in dot.h, or through a table; `row` of m and c; the
-   exponents of the ranges that weights and inputs read. */
+/* How a layer runs at a width: T_b(w) by mask, middle and half, as in dot.h but of one weight, or through a table; `row`
+   of m and c; the exponents of the ranges that weights and inputs read. */
 typedef struct {
-    uint32_t mask, middle, half;
-    uint8_t table, row, weight_e, input_e;
+    uint8_t mask, middle, half, table, row, weight_e, input_e;
 } dqt_width;
 
-/* A product with weights of n bits. `widths` has an entry for each width from 0 to n. */
+/* A byte in each of the four places of a word. */
+static inline uint32_t dqt_four_of(uint8_t byte) { return byte * 0x01010101u; }
+
+/* The middles of four weights: those of odd channels are one less, equation 5. */
+static inline uint32_t dqt_middles(uint8_t middle) { return dqt_four_of(middle) - (middle ? 0x01000100u : 0); }
+
+/* A product with weights of n bits. `widths` has an entry for each width from `lowest` to n. */
 typedef struct {
     const uint32_t *weight; /* [outputs, words], `stored` bits each: dot.h */
-    const int32_t *m; /* [rows, outputs], or NULL: m_base + m_high * 2^16 + m_low */
-    const uint16_t *m_low;
+    const int32_t *m;       /* [outputs], with `m_row` [rows, outputs]; NULL: m_base for all */
+    const uint16_t *m_low;  /* NULL, or m_high * 2^16 + m_low is added, [rows, outputs] */
     const uint8_t *m_high;
-    const int64_t *c; /* [rows, outputs], or NULL: c_high * c_unit + c_low */
+    const int64_t *c;       /* [rows, outputs], or NULL: c_high * c_unit + c_low */
     const int32_t *c_high;
-    const uint16_t *c_low; /* NULL: 0 */
+    const uint16_t *c_low;  /* NULL: 0 */
     const dqt_width *widths;
     size_t words;
-    int32_t outputs, depth, step; /* a tap has `depth` weights, and begins `step` after the one before */
-    int32_t m_base, m_row, c_unit; /* `m_row`: outputs, or 0 where m is the same for every width */
-    int32_t zero, near;           /* `near`: the zero, or the closest to it that leaves inputs less zero in 16 bits */
-    uint8_t stored, n, nearest;
+    int32_t outputs, depth, step;  /* a tap has `depth` weights, and begins `step` after the one before */
+    int32_t m_base, m_row, c_unit; /* `m_row`: outputs, or 0 where m has one row for every width */
+    int32_t zero, near;            /* `near`: the zero, or the closest to it that leaves inputs less zero in 16 bits */
+    uint8_t stored, n, nearest, lowest;
     dqt_rounding rounding;
 } dqt_layer;
 
@@ -100,6 +105,8 @@ void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_v
 
 /* A filter for each channel, channels side by side: `weight` is [taps, words], no width reads it by table. */
 void dqt_depthwise(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba);
+
+static inline const dqt_width *dqt_at(const dqt_layer *l, int b) { return &l->widths[b - l->lowest]; }
 
 /* m and c of an output. */
 typedef struct {

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import dqt
 import dqt.export
 from dqt.arith.errors import PlanError
-from dqt.arith.plan import PlanLike, uniform
+from dqt.arith.plan import Plan, PlanLike, resolve, uniform
 from dqt.cli.app import app
 from dqt.export.c99 import layer, write
 from dqt.export.c99.arena import bytes_of, over
@@ -121,30 +121,60 @@ def test_a_filter_for_each_channel(width: int | None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extreme", [False, True])
-def test_weights_that_are_narrowed_to_the_nearest_need_no_table(extreme: bool, tmp_path: Path) -> None:
-    """Rows and places in pairs and alone, and a filter for each channel; weights at both ends of int8."""
+@pytest.mark.parametrize("exponents", [(), (1, 2, 1, 0, 2, 0, 1, 0), (2, 2, 2, 2, 2, 2, 1, 0)])
+@pytest.mark.parametrize("rule", ["nearest", "midpoint"])
+def test_narrowed_weights_need_no_table(rule: str, exponents: tuple[int, ...], extreme: bool, tmp_path: Path) -> None:
+    """Rows and places in pairs and alone, and a filter for each channel; weights at both ends of int8. A width alone is
+    stored in as few bits as it has.
+    """
+    program = narrowing(rule == "nearest", exponents, extreme=extreme)
+    assert not any(
+        layer._way(Code(program, "net"), op, b) == layer.TABLE for op in layers_of(program) for b in range(1, 9)
+    )
+    net = Compiled(program, tmp_path, "gcc", *SANITIZED["gcc"])
+    for plan in plans(program):
+        assert_same_on_random(net, plan, 3)
+    for b in (2, 3):
+        plan = resolve(program.space, dict.fromkeys(program.space.names, b))
+        assert isinstance(plan, Plan)
+        alone = Code(program, "net", plan)
+        assert [layer.stored_bits(alone, op) for op in layers_of(program)] == [2 if b == 2 else 4] * 3
+        (folder := tmp_path / str(b)).mkdir()
+        assert_same_on_random(Compiled(program, folder, "gcc", *SANITIZED["gcc"], width=plan), plan, 3)
+
+
+def test_a_range_whose_sums_leave_no_room_is_read_through_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than 65,000 weights of an output would; here int32 is made smaller."""
+    monkeypatch.setattr(layer, "INT32", 1 << 14)
+    program = narrowing(False, (2,) * 6 + (1, 0), extreme=False)
+    assert all(layer._way(Code(program, "net"), op, 2) == layer.TABLE for op in layers_of(program))
+    net = Compiled(program, tmp_path, "gcc", *SANITIZED["gcc"])
+    for plan in plans(program):
+        assert_same_on_random(net, plan, 2)
+
+
+def narrowing(nearest: bool, exponents: tuple[int, ...], *, extreme: bool) -> Program:
+    """A filter for each channel, a convolution and a product with a matrix, at 1 to 8 bits."""
     b = Builder(5, (8, 5, 5), master=8, widths=tuple(range(1, 9)))
     x = b.conv("v0", 8, (3, 3), groups=8)
     x = b.conv(x, 5, (3, 3), padding=(1, 1, 1, 1))
     b.output(b.linear(b.flatten(x), 3, integers=True), "out")
     program = b.build()
-    ops = (nearest(op, extreme=extreme) if isinstance(op, Layered) else op for op in program.ops)
-    program = replace(program, ops=tuple(ops))
-    assert not any(layer._table(Code(program, "net"), op, b) for op in layers_of(program) for b in range(1, 9))
-    net = Compiled(program, tmp_path, "gcc", *SANITIZED["gcc"])
-    for plan in plans(program):
-        assert_same_on_random(net, plan, 3)
+    ops = (reading(op, nearest, exponents, extreme=extreme) if isinstance(op, Layered) else op for op in program.ops)
+    return replace(program, ops=tuple(ops))
 
 
 def layers_of(program: Program) -> list[Layered]:
     return [op for op in program.ops if isinstance(op, Layered)]
 
 
-def nearest(op: Layered, *, extreme: bool) -> Layered:
-    """The layer with the nearest rule and one range for all widths; weights 127, 126 and -128 where ``extreme``."""
+def reading(op: Layered, nearest: bool, exponents: tuple[int, ...], *, extreme: bool) -> Layered:
+    """The layer with this rule and these exponents of its weights; weights 127, 126 and -128 where ``extreme``."""
     ends = np.resize(np.array([127, -128, 126, -127], np.int8), op.weight.shape)
     weight = np.where(np.abs(op.weight) > 64, ends, op.weight) if extreme else op.weight
-    return replace(op, nearest=True, weight_exponents=(), input_exponents=(), weight=weight)
+    return replace(op, nearest=nearest, weight_exponents=exponents, input_exponents=(), weight=weight)
 
 
 def test_a_packed_program_at_a_width_is_the_whole_one() -> None:

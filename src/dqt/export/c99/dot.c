@@ -36,7 +36,35 @@ static int16x8_t weights(const dqt_row *row, size_t k, mve_pred16_t inside, int1
     return vandq_s16(vminq_s16(vaddq_s16(w, spread(row->half)), vdupq_n_s16(127)), mask);
 }
 
+/* dqt_dots of a range of its own. */
+static void doubled_dots(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
+    const int16x8_t mask = spread(row->mask), middle = spread(row->middle), half = spread(row->half);
+    const size_t count = length(row);
+    int32_t p = 0, q = 0;
+    for (size_t k = 0; k < count; k += 8) {
+        const mve_pred16_t inside = vctp16q((uint32_t)(count - k));
+        const int16x8_t large = vmaxq_s16(vshlq_r_s16(eight(row, k, inside), row->doubled), vdupq_n_s16(-128));
+        const int16x8_t w = vorrq_s16(vandq_s16(vminq_s16(vaddq_s16(large, half), vdupq_n_s16(127)), mask), middle);
+        p = vmladavaq_s16(p, w, vldrhq_z_s16(first + k, inside));
+        q = vmladavaq_s16(q, w, vldrhq_z_s16(second + k, inside));
+    }
+    sums[0] = p;
+    sums[1] = q;
+}
+
+void dqt_four_doubled(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
+    dqt_row next = *row;
+    next.words += row->count;
+    doubled_dots(row, first, second, sums);
+    doubled_dots(&next, first, second, sums + 2);
+}
+
 int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
+    if (row->doubled) {
+        int32_t sums[2];
+        doubled_dots(row, column, column, sums);
+        return sums[0];
+    }
     const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
     const size_t count = length(row);
     int32_t p = 0;
@@ -49,7 +77,14 @@ int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
 }
 
 void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
-    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle, row->half};
+    if (row->doubled) {
+        int32_t four[4];
+        dqt_four_doubled(row, column, column, four);
+        sums[0] = four[0];
+        sums[1] = four[2];
+        return;
+    }
+    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle, row->half, row->doubled};
     const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
     const size_t count = length(row);
     int32_t p = 0, q = 0;
@@ -64,6 +99,10 @@ void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
 }
 
 void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
+    if (row->doubled) {
+        doubled_dots(row, first, second, sums);
+        return;
+    }
     const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
     const size_t count = length(row);
     int32_t p = 0, q = 0;
@@ -78,11 +117,15 @@ void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, i
 }
 
 void dqt_four(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
-    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle, row->half};
+    const dqt_row next = {row->words + row->count, row->count, row->stored, row->mask, row->middle, row->half, row->doubled};
     const int8_t *a = (const int8_t *)row->words, *b = (const int8_t *)next.words, *const end = b;
     const size_t each = 32 / (size_t)row->stored; /* weights of a word */
     const int16x8_t mask = spread(row->mask), middle = spread(row->middle);
     int32_t p = 0, q = 0, r = 0, s = 0;
+    if (row->doubled) {
+        dqt_four_doubled(row, first, second, sums);
+        return;
+    }
     if (row->count % 2 || row->half) { /* no whole vectors, or not by mask and middle alone */
         dqt_dots(row, first, second, sums);
         dqt_dots(&next, first, second, sums + 2);
@@ -155,6 +198,8 @@ static inline int16x2_t odd_bytes(uint32_t w) {
 #define NARROW(word) ((((word) << up) & mask) | middle)
 #define NEAREST(word) (dqt_added(word, half) & mask)
 #define WHOLE(word) (word)
+/* Of every rule and range of stored bytes. */
+#define ANY(word) ((dqt_added(dqt_doubled(word, doubled), half) & mask) | middle)
 
 /* A word of one row with one column, whose place moves on. */
 #define ONE(bits, weights)                   \
@@ -207,21 +252,38 @@ static inline int16x2_t odd_bytes(uint32_t w) {
         second += 4;                                                       \
     }
 
+/* Apart, so that the loops of dqt_four keep their registers. */
+void dqt_four_doubled(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
+    const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
+    const int doubled = row->doubled;
+    const size_t gap = row->count;
+    int32_t p = 0, q = 0, r = 0, s = 0;
+    for (; word < end; word++) TWO_ROWS(8, ANY)
+    sums[0] = p;
+    sums[1] = q;
+    sums[2] = r;
+    sums[3] = s;
+}
+
 int32_t dqt_dot(const dqt_row *row, const int16_t *column) {
     const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
+    const int doubled = row->doubled;
     int32_t p = 0;
-    if (row->stored == 2)
-        for (; word < end; word++) ONE(2, NARROW)
-    else if (row->stored == 4)
-        for (; word < end; word++) ONE(4, NARROW)
-    else if (half)
-        for (; word < end; word++) ONE(8, NEAREST)
+    if (row->stored < 8)
+        for (; word < end; word++) ONE(row->stored, NARROW)
     else
-        for (; word < end; word++) ONE(8, NARROW)
+        for (; word < end; word++) ONE(8, ANY)
     return p;
 }
 
 void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
+    if (row->doubled) {
+        dqt_row next = *row;
+        next.words += row->count;
+        sums[0] = dqt_dot(row, column);
+        sums[1] = dqt_dot(&next, column);
+        return;
+    }
     const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
     const size_t gap = row->count;
     int32_t p = 0, q = 0;
@@ -241,20 +303,21 @@ void dqt_pair(const dqt_row *row, const int16_t *column, int32_t *sums) {
 
 void dqt_dots(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
     const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
+    const int doubled = row->doubled;
     int32_t p = 0, q = 0;
-    if (row->stored == 2)
-        for (; word < end; word++) ONE_ROW(2, NARROW)
-    else if (row->stored == 4)
-        for (; word < end; word++) ONE_ROW(4, NARROW)
-    else if (half)
-        for (; word < end; word++) ONE_ROW(8, NEAREST)
+    if (row->stored < 8)
+        for (; word < end; word++) ONE_ROW(row->stored, NARROW)
     else
-        for (; word < end; word++) ONE_ROW(8, NARROW)
+        for (; word < end; word++) ONE_ROW(8, ANY)
     sums[0] = p;
     sums[1] = q;
 }
 
 void dqt_four(const dqt_row *row, const int16_t *first, const int16_t *second, int32_t *sums) {
+    if (row->doubled) {
+        dqt_four_doubled(row, first, second, sums);
+        return;
+    }
     const uint32_t *word = row->words, *const end = word + row->count, mask = row->mask, middle = row->middle, half = row->half;
     const size_t gap = row->count;
     int32_t p = 0, q = 0, r = 0, s = 0;

@@ -15,6 +15,8 @@ void dqt_narrowed(int n, int b, int e, int32_t zero, int16_t *table) {
 typedef struct {
     const dqt_layer *layer;
     uint32_t mask, middle, half; /* of dot.h */
+    int doubled;
+    int down;   /* sums are 2^down times as large as they should be */
     size_t row; /* of m and c */
     int16_t inputs[256];
     int8_t *table;    /* T_b of a weight, first for even channels, then for odd ones; NULL: by mask and middle */
@@ -24,7 +26,7 @@ typedef struct {
 
 static dqt_row row_of(const product *p, int32_t o) {
     const dqt_layer *l = p->layer;
-    dqt_row row = {l->weight + (size_t)o * l->words, l->words, l->stored, p->mask, p->middle, p->half};
+    dqt_row row = {l->weight + (size_t)o * l->words, l->words, l->stored, p->mask, p->middle, p->half, p->doubled};
     if (!p->table) return row;
     for (size_t i = 0; i < l->words; i++) {
         uint32_t word = 0;
@@ -51,7 +53,7 @@ dqt_scale dqt_scale_of(const dqt_layer *l, size_t row, int32_t o) {
 }
 
 static int32_t sum_of(const product *p, const dqt_row *row, int32_t acc) {
-    return p->ones ? acc + (p->layer->near - p->layer->zero) * dqt_dot(row, p->ones) : acc;
+    return (p->ones ? acc + (p->layer->near - p->layer->zero) * dqt_dot(row, p->ones) : acc) >> p->down;
 }
 
 /* Inputs `step` apart to places k to k + depth - 1 of a column. */
@@ -126,7 +128,7 @@ static void places(const product *p, const dqt_window *g, const uint8_t *x, dqt_
     }
 }
 
-/* Where T_b is no mask: ranges 2^-e of the master's, and the nearest rule of less than 8 bits. Equations 34 and 35. */
+/* Of ranges 2^-e whose sums leave no room, and the nearest rule of less than 8 bits. Equations 34 and 35. */
 static void weight_table(const dqt_layer *l, int b, int8_t *table) {
     for (int parity = 0; parity < 2; parity++)
         for (int w = -(1 << (l->n - 1)); w < 1 << (l->n - 1); w++)
@@ -142,12 +144,13 @@ void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_v
     int8_t table[512];
     const int far = l->near != l->zero;
     const dqt_width *w = dqt_at(l, bw);
-    product p = {l, dqt_four_of(w->mask), dqt_middles(w->middle), dqt_four_of(w->half),
+    product p = {l, dqt_four_of(w->mask), dqt_middles(w), dqt_four_of(w->half),
+                 w->way == DQT_DOUBLED ? w->weight_e : 0, dqt_down(w),
                  dqt_at(l, bw < ba ? bw : ba)->row, {0}, NULL, NULL, NULL};
     p.narrow = (uint32_t *)(void *)(ones + (far ? length : 0));
     dqt_narrowed(l->n, ba, dqt_at(l, ba)->input_e, l->near, p.inputs);
     memset(first, 0, (size_t)(ones - first + (far ? (ptrdiff_t)length : 0)) * sizeof *first);
-    if (w->table) {
+    if (w->way == DQT_TABLE) {
         weight_table(l, bw, table);
         p.table = table;
     }

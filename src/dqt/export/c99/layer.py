@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dqt.arith.bounds import Bound
+from dqt.arith.bounds import INT32, Bound
 from dqt.export.c99.code import Code, literal, word
 from dqt.export.c99.constants import tables
 from dqt.program.layered import Layered, exponent, narrowed, row_of
@@ -22,6 +22,8 @@ NEAREST_ZERO = -32512
 """Inputs less a zero that is not smaller fit int16."""
 BYTE = 8
 """Bits of a master whose weights saturate as bytes do."""
+STORED, TABLE, DOUBLED = "DQT_STORED", "DQT_TABLE", "DQT_DOUBLED"
+"""How weights are read at a width: ops.h."""
 COLUMN = 2
 """Bytes of an input less its zero."""
 
@@ -45,7 +47,7 @@ def widths(code: Code, op: Planned) -> list[str]:
 def stored_bits(code: Code, op: Layered) -> int:
     """Bits of a weight: 4 or 2 where no more are ever read and the others are 0."""
     pair = pair_of(code, op)
-    if pair is None or code.n < 8 or exponent(op.weight_exponents, code.program.space, pair[0]):
+    if pair is None or code.n < BYTE or not _has_room(code, op, pair[0]):
         return 8
     return next(bits for bits in (2, 4, 8) if pair[0] <= bits)
 
@@ -56,7 +58,7 @@ def packed(code: Code, op: Layered) -> npt.NDArray[np.uint32]:
     weight = op.weight
     if pair is not None:
         e = exponent(op.weight_exponents, space, pair[0])
-        weight = narrowed(weight, code.n, pair[0], nearest=op.nearest, e=e)
+        weight = narrowed(weight, code.n, pair[0], nearest=op.nearest, e=e) << (e if bits < BYTE else 0)
     count, depth = weight.shape[:2]
     rows: npt.NDArray[Any] = np.moveaxis(weight.reshape(count, depth, -1), 1, 2)
     if is_depthwise(code, op):
@@ -75,7 +77,7 @@ def is_depthwise(code: Code, op: Layered) -> bool:
     if not isinstance(op, Conv) or op.groups != op.weight.shape[0] or op.weight.shape[1] > 1:
         return False
     beside = {op.x, op.out} <= code.last and op.groups % (32 // stored_bits(code, op)) == 0
-    tables = any(_table(code, op, b) for b in code.program.space.widths)
+    tables = any(_way(code, op, b) == TABLE for b in code.program.space.widths)
     return beside and not tables and code.values[op.x].zero >= NEAREST_ZERO
 
 
@@ -92,30 +94,43 @@ def scratch_of(code: Code, op: Layered) -> int:
     words = packed(code, op).shape[1]
     places = min(2, size(code.values[op.out].shape) // len(op.weight))
     columns = places + (code.values[op.x].zero < NEAREST_ZERO)
-    table = any(_table(code, op, b) for b in code.program.space.widths)
+    table = any(_way(code, op, b) == TABLE for b in code.program.space.widths)
     return columns * words * (32 // stored_bits(code, op)) * COLUMN + 4 * words * table
 
 
-def _table(code: Code, op: Layered, b: int) -> bool:
-    """Whether weights of a width are read through a table."""
-    e = exponent(op.weight_exponents, code.program.space, b)
-    return pair_of(code, op) is None and bool(e or (op.nearest and b < code.n < BYTE))
+def _way(code: Code, op: Layered, b: int) -> str:
+    """How weights of a width are read."""
+    if pair_of(code, op) is not None:
+        return STORED
+    if exponent(op.weight_exponents, code.program.space, b):
+        return DOUBLED if _has_room(code, op, b) else TABLE
+    return TABLE if op.nearest and b < code.n < BYTE else STORED
+
+
+def _has_room(code: Code, op: Layered, b: int) -> bool:
+    """Whether weights of a range ``2^-e`` may be ``2^e`` times as large: they fill bytes, and sums fit int32."""
+    space, zero = code.program.space, code.values[op.x].zero
+    e = exponent(op.weight_exponents, space, b)
+    if not e:
+        return True
+    bound = op.bound_at(space, b, zero)
+    return code.n == BYTE and zero >= NEAREST_ZERO and max(-int(bound.lo.min()), int(bound.hi.max())) << e <= INT32
 
 
 def _width(code: Code, op: Layered, b: int) -> str:
     """An entry of ``dqt_width``."""
     space = code.program.space
     if b not in space.widths:
-        return "{0, 0, 0, 0, 0, 0, 0}"
-    shift, e = code.n - b, exponent(op.weight_exponents, space, b)
-    exact = pair_of(code, op) is not None and stored_bits(code, op) == 8  # weights are T_b as they are
-    mask = 0xFF if e or exact or not shift else 0xFF << max(shift, 8 - stored_bits(code, op)) & 0xFF
-    half = 0 if e or exact or op.nearest or not shift else 1 << (shift - 1)
-    added = 1 << (shift - 1) if op.nearest and shift and not e and pair_of(code, op) is None and code.n == BYTE else 0
+        return "{0, 0, 0, DQT_STORED, 0, 0, 0}"
+    shift, e, way = code.n - b, exponent(op.weight_exponents, space, b), _way(code, op, b)
+    exact = pair_of(code, op) is not None and stored_bits(code, op) == BYTE  # weights are T_b as they are
+    bin_ = 0 if exact or way == TABLE or shift == e else 1 << shift
+    mask = 0xFF if exact or way == TABLE or not shift else 0xFF << max(shift, BYTE - stored_bits(code, op)) & 0xFF
+    middle = 0 if op.nearest else bin_ >> 1
+    half = bin_ >> 1 if op.nearest and pair_of(code, op) is None and code.n == BYTE else 0
     row = 0 if pair_of(code, op) else row_of(space, op.m, b)
-    exponents = (e, exponent(op.input_exponents, space, b))
-    numbers = (int(_table(code, op, b)), row, *exponents)
-    return f"{{{', '.join([*map(word, (mask, half, added)), *map(str, numbers)])}}}"
+    exponents = (0 if exact else e, exponent(op.input_exponents, space, b))
+    return f"{{{', '.join([*map(word, (mask, middle, half)), way, *map(str, (row, *exponents))])}}}"
 
 
 def _constants(code: Code, op: Layered) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Bound]:

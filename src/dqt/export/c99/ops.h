@@ -57,17 +57,25 @@ static inline size_t dqt_count(const dqt_walk *w) {
     return count;
 }
 
-/* How a layer runs at a width: T_b(w) by mask, middle and half, as in dot.h but of one weight, or through a table; `row`
-   of m and c; the exponents of the ranges that weights and inputs read. */
+/* How a layer runs at a width: T_b(w) by mask, middle and half, as in dot.h but of one weight, and in what way; `row` of m
+   and c; the exponents of the ranges that weights and inputs read. */
 typedef struct {
-    uint8_t mask, middle, half, table, row, weight_e, input_e;
+    uint8_t mask, middle, half, way, row, weight_e, input_e;
 } dqt_width;
+
+/* Weights are read as they are stored; through a table; or of a range 2^-e, 2^e times as large. */
+enum { DQT_STORED, DQT_TABLE, DQT_DOUBLED };
+
+/* Sums are 2^e times as large where weights are. */
+static inline int dqt_down(const dqt_width *w) { return w->way == DQT_TABLE ? 0 : w->weight_e; }
 
 /* A byte in each of the four places of a word. */
 static inline uint32_t dqt_four_of(uint8_t byte) { return byte * 0x01010101u; }
 
-/* The middles of four weights: those of odd channels are one less, equation 5. */
-static inline uint32_t dqt_middles(uint8_t middle) { return dqt_four_of(middle) - (middle ? 0x01000100u : 0); }
+/* The middles of four weights: those of odd channels are one less, equation 5, times 2^e. */
+static inline uint32_t dqt_middles(const dqt_width *w) {
+    return dqt_four_of(w->middle) - (w->middle ? 0x01000100u << w->weight_e : 0);
+}
 
 /* A product with weights of n bits. `widths` has an entry for each width from `lowest` to n. */
 typedef struct {

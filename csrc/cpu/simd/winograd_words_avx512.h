@@ -25,26 +25,36 @@ INLINE __m512i word_codes(const uint8_t* p, __mmask32 some, int n, int s) {
     return _mm512_and_si512(_mm512_srlv_epi16(q, right), _mm512_set1_epi16(0xFF));
 }
 
-// The transform of IN x IN vectors; `put` takes the position and its numbers.
+// Both dimensions of a transform of FROM vectors to TO: `put` takes the position and its numbers.
+template <int FROM, int TO, void (*TRANSFORM)(const __m512i*, __m512i*), class Put>
+INLINE void word_both(const __m512i* d, const Put& put) {
+    __m512i t[TO][FROM];
+#pragma GCC unroll 6
+    for (int j = 0; j < FROM; ++j) {
+        __m512i column[FROM], r[TO];
+#pragma GCC unroll 6
+        for (int i = 0; i < FROM; ++i) column[i] = d[FROM * i + j];
+        TRANSFORM(column, r);
+#pragma GCC unroll 6
+        for (int i = 0; i < TO; ++i) t[i][j] = r[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < TO; ++i) {
+        __m512i r[TO];
+        TRANSFORM(t[i], r);
+#pragma GCC unroll 6
+        for (int j = 0; j < TO; ++j) put(TO * i + j, r[j]);
+    }
+}
+
 template <class F, class Put>
 INLINE void word_tile(const __m512i* d, const Put& put) {
-    __m512i t[F::IN][F::IN];
-#pragma GCC unroll 6
-    for (int j = 0; j < F::IN; ++j) {
-        __m512i column[F::IN], r[F::IN];
-#pragma GCC unroll 6
-        for (int i = 0; i < F::IN; ++i) column[i] = d[F::IN * i + j];
-        F::template input<InWords>(column, r);
-#pragma GCC unroll 6
-        for (int i = 0; i < F::IN; ++i) t[i][j] = r[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < F::IN; ++i) {
-        __m512i r[F::IN];
-        F::template input<InWords>(t[i], r);
-#pragma GCC unroll 6
-        for (int j = 0; j < F::IN; ++j) put(F::IN * i + j, r[j]);
-    }
+    word_both<F::IN, F::IN, F::template input<InWords>>(d, put);
+}
+
+template <class F, class Put>
+INLINE void word_taps(const __m512i* g, const Put& put) {
+    word_both<3, F::IN, F::template weights<InWords>>(g, put);
 }
 
 template <class F>
@@ -64,27 +74,6 @@ void word_input(const uint8_t* const* pixels, int64_t channels, int n, int s, ui
             const __m512i both = _mm512_maskz_compress_epi32(static_cast<__mmask16>(half | half << 8), numbers);
             _mm512_mask_storeu_epi32(out + p * stride, static_cast<__mmask16>(first(count / 2)), both);
         });
-    }
-}
-
-// Both dimensions of the transform of nine vectors of weights.
-template <class F, class Put>
-INLINE void word_taps(const __m512i* g, const Put& put) {
-    __m512i t[F::IN][3];
-#pragma GCC unroll 3
-    for (int j = 0; j < 3; ++j) {
-        const __m512i column[3] = {g[j], g[3 + j], g[6 + j]};
-        __m512i u[F::IN];
-        F::template weights<InWords>(column, u);
-#pragma GCC unroll 6
-        for (int i = 0; i < F::IN; ++i) t[i][j] = u[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < F::IN; ++i) {
-        __m512i u[F::IN];
-        F::template weights<InWords>(t[i], u);
-#pragma GCC unroll 6
-        for (int j = 0; j < F::IN; ++j) put(F::IN * i + j, u[j]);
     }
 }
 

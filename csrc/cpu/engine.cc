@@ -53,13 +53,15 @@ class One final : public Sample {
 // others panel by panel in each thread.
 int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& space, const Kernels& kernels, int threads) {
     int64_t most = 0;
-    for (const PackedLayer& layer : layers)
+    for (const PackedLayer& layer : layers) {
+        if (layer.weight.size() == 0 || layer.slice) continue;  // no layer at all, which has no widths; or read by slices
         for (const int b : space.widths) {
             const bool keeps = kernels.keeps && layer.narrowing(b).narrowed && !layer.depthwise;
-            if (layer.weight.size() == 0 || layer.slice || !(layer.aside(b) || layer.clips(b) || keeps)) continue;
+            if (!(layer.aside(b) || layer.clips(b) || keeps)) continue;
             const bool whole = layer.aside(b) || layer.depthwise;
             most = std::max(most, whole ? static_cast<int64_t>(layer.weight.size()) : threads * layer.clip_scratch());
         }
+    }
     return most;
 }
 

@@ -103,7 +103,7 @@ struct PackedLayer {
     int32_t shift, lo, hi;
 
     // The low bits that codes of a width lack.
-    int weight_shift(int width) const { return std::max(0, master - width - weight_exponent[width]); }  // 0: no such width
+    int weight_shift(int width) const { return master - width - weight_exponent[width]; }
     int input_shift(int width) const { return master - width - input_exponent[width]; }
     // The low bits of a weight that change nothing at a width.
     int unread(int width) const { return std::max(0, weight_shift(width) - nearest); }

@@ -31,7 +31,8 @@ void wino_inputs(const uint8_t* const* pixels, int64_t channels, int n, int s, u
                 if (steps == 8) return save(place, numbers);
                 _mm256_maskstore_epi32(reinterpret_cast<int*>(place), kept, numbers);
             };
-            wino_both<F::IN, F::IN, F::input>([&](int i, int j) { return codes(q[F::IN * i + j]); }, put);
+            both_dimensions<F::IN, F::IN, F::IN, F::IN, F::input, F::input>(
+                [&](int i, int j) { return codes(q[F::IN * i + j]); }, put);
         };
         half([](__m256i x) { return even_codes(x); }, out + 2 * c);
         half([](__m256i x) { return odd_codes(x); }, out + 2 * c + 4 * steps);
@@ -73,7 +74,8 @@ void wino_panel(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out,
             int8_t *to = even + at, *second = to + int64_t{together} * STEP;
             const auto half = [&](const __m256i* taps, int8_t* first) {
                 const auto put = [&](int i, int j, __m256i u) { save(first + (F::IN * i + j) * stride, u); };
-                wino_both<3, F::IN, F::weights>([&](int i, int j) { return taps[3 * i + j]; }, put);
+                both_dimensions<3, F::IN, 3, F::IN, F::weights, F::weights>(
+                    [&](int i, int j) { return taps[3 * i + j]; }, put);
             };
             half(low, to);
             half(high, second);

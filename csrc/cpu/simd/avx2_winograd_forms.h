@@ -5,6 +5,7 @@
 #pragma once
 
 #include "avx2_end.h"
+#include "winograd_both.h"
 
 namespace dqt {
 namespace {
@@ -101,28 +102,6 @@ inline __m256i wino_codes(__m256i q, int n, int s) {
     return _mm256_and_si256(q, same_bytes(0xFF >> s));
 }
 
-// Both dimensions of a transform of FROM vectors to TO: get(i, j) reads one of FROM x FROM, put(i, j, x) takes one of TO x TO.
-template <int FROM, int TO, void (*TRANSFORM)(const __m256i*, __m256i*), class Get, class Put>
-[[gnu::always_inline]] inline void wino_both(const Get& get, const Put& put) {
-    __m256i t[TO][FROM];
-#pragma GCC unroll 6
-    for (int j = 0; j < FROM; ++j) {
-        __m256i column[FROM], r[TO];
-#pragma GCC unroll 6
-        for (int i = 0; i < FROM; ++i) column[i] = get(i, j);
-        TRANSFORM(column, r);
-#pragma GCC unroll 6
-        for (int i = 0; i < TO; ++i) t[i][j] = r[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < TO; ++i) {
-        __m256i r[TO];
-        TRANSFORM(t[i], r);
-#pragma GCC unroll 6
-        for (int j = 0; j < TO; ++j) put(i, j, r[j]);
-    }
-}
-
 // The outputs of a tile, to rows of accumulators `acc` of 64 columns: sums are 2^(2 POWER) ODD^2 times too large.
 template <class F>
 inline void wino_outputs_of(const WinogradBlock& b, int tile, int32_t (*acc)[64]) {
@@ -133,7 +112,7 @@ inline void wino_outputs_of(const WinogradBlock& b, int tile, int32_t (*acc)[64]
     for (int at = 0; at < 64; at += 8) {
         const __m256i start = load(b.start + at);
         const auto get = [&](int i, int j) { return load(sums + (F::IN * i + j) * TILES * 64 + at); };
-        wino_both<F::IN, F::OUT, F::output>(get, [&](int i, int j, __m256i y) {
+        both_dimensions<F::IN, F::OUT, F::IN, F::OUT, F::output, F::output>(get, [&](int i, int j, __m256i y) {
             const __m256i whole = F::ODD == 1 ? y : _mm256_mullo_epi32(y, odd);
             const __m256i sum = _mm256_sll_epi32(_mm256_sra_epi32(whole, down), up);
             const __m256i extra = _mm256_add_epi32(start, _mm256_set1_epi32(middle[F::OUT * i + j]));

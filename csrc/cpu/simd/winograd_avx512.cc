@@ -33,25 +33,13 @@ void input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t
     const __m512i offset = _mm512_set1_epi8(static_cast<char>(0x80));
     for (int64_t c = 0; c < channels; c += 64) {
         const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
-        __m512i t[Down::IN][Across::IN];
-#pragma GCC unroll 6
-        for (int j = 0; j < Across::IN; ++j) {
-            __m512i d[Down::IN], r[Down::IN];
-#pragma GCC unroll 6
-            for (int i = 0; i < Down::IN; ++i) d[i] = code(load64(pixels[i * Across::IN + j] + c, some), n, s);
-            Down::template input<InBytes>(d, r);
-#pragma GCC unroll 6
-            for (int i = 0; i < Down::IN; ++i) t[i][j] = r[i];
-        }
-#pragma GCC unroll 6
-        for (int i = 0; i < Down::IN; ++i) {
-            __m512i r[Across::IN];
-            Across::template input<InBytes>(t[i], r);
-#pragma GCC unroll 6
-            for (int j = 0; j < Across::IN; ++j)
-                store64(out + (Across::IN * i + j) * stride + c, some,
-                        is_unsigned<Down, Across>(i, j) ? r[j] : _mm512_xor_si512(r[j], offset));
-        }
+        const auto get = [&](int i, int j) { return code(load64(pixels[i * Across::IN + j] + c, some), n, s); };
+        const auto put = [&](int i, int j, __m512i r) {
+            store64(out + (Across::IN * i + j) * stride + c, some,
+                    is_unsigned<Down, Across>(i, j) ? r : _mm512_xor_si512(r, offset));
+        };
+        both_dimensions<Down::IN, Down::IN, Across::IN, Across::IN, Down::template input<InBytes>,
+                        Across::template input<InBytes>>(get, put);
     }
 }
 
@@ -74,21 +62,13 @@ void weigh(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels,
 // The sum of a transform is the transform of the sum: nine sums of taps give the offsets of all positions.
 template <class Down, class Across>
 INLINE void offsets(const __m512i* sums, int32_t* out) {
-    __m512i t[Down::IN][3];
-    for (int j = 0; j < 3; ++j) {
-        const __m512i g[3] = {sums[j], sums[3 + j], sums[6 + j]};
-        __m512i u[Down::IN];
-        Down::template weights<InDwords>(g, u);
-        for (int i = 0; i < Down::IN; ++i) t[i][j] = u[i];
-    }
     const __m512i zero = _mm512_setzero_si512();
-    for (int i = 0; i < Down::IN; ++i) {
-        __m512i u[Across::IN];
-        Across::template weights<InDwords>(t[i], u);
-        for (int j = 0; j < Across::IN; ++j)
-            _mm512_storeu_si512(out + (Across::IN * i + j) * 64,
-                                is_unsigned<Down, Across>(i, j) ? zero : _mm512_sub_epi32(zero, u[j]));
-    }
+    const auto put = [&](int i, int j, __m512i u) {
+        _mm512_storeu_si512(out + (Across::IN * i + j) * 64,
+                            is_unsigned<Down, Across>(i, j) ? zero : _mm512_sub_epi32(zero, u));
+    };
+    both_dimensions<3, Down::IN, 3, Across::IN, Down::template weights<InDwords>, Across::template weights<InDwords>>(
+        [&](int i, int j) { return sums[3 * i + j]; }, put);
 }
 
 template <class Down, class Across>
@@ -99,26 +79,14 @@ void weights(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out, in
     for (auto& some : sums)
         for (auto& sum : some) sum = _mm512_setzero_si512();
     for (int64_t at = 0; at < bytes; at += 64) {  // in the order of memory: as many streams are written as positions
-        __m512i t[Down::IN][3], *sum = sums[at / 64 % 4];
-#pragma GCC unroll 3
-        for (int j = 0; j < 3; ++j) {
-            __m512i g[3], u[Down::IN];
-#pragma GCC unroll 3
-            for (int i = 0; i < 3; ++i) {
-                g[i] = shifted_signed(_mm512_loadu_si512(panel + (3 * i + j) * tap + at), s);
-                sum[3 * i + j] = _mm512_dpbusd_epi32(sum[3 * i + j], all, g[i]);
-            }
-            Down::template weights<InBytes>(g, u);
-#pragma GCC unroll 6
-            for (int i = 0; i < Down::IN; ++i) t[i][j] = u[i];
-        }
-#pragma GCC unroll 6
-        for (int i = 0; i < Down::IN; ++i) {
-            __m512i u[Across::IN];
-            Across::template weights<InBytes>(t[i], u);
-#pragma GCC unroll 6
-            for (int j = 0; j < Across::IN; ++j) _mm512_storeu_si512(out + (Across::IN * i + j) * stride + at, u[j]);
-        }
+        __m512i* const sum = sums[at / 64 % 4];
+        const auto get = [&](int i, int j) {
+            const __m512i g = shifted_signed(_mm512_loadu_si512(panel + (3 * i + j) * tap + at), s);
+            sum[3 * i + j] = _mm512_dpbusd_epi32(sum[3 * i + j], all, g);
+            return g;
+        };
+        both_dimensions<3, Down::IN, 3, Across::IN, Down::template weights<InBytes>, Across::template weights<InBytes>>(
+            get, [&](int i, int j, __m512i u) { _mm512_storeu_si512(out + (Across::IN * i + j) * stride + at, u); });
     }
     for (int v = 0; v < 4; ++v) offsets<Down, Across>(sums[v], offset + v * LANES);
 }

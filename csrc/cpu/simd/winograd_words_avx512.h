@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "winograd_both.h"
 #include "winograd_outputs_avx512.h"
 
 namespace dqt {
@@ -25,38 +26,6 @@ INLINE __m512i word_codes(const uint8_t* p, __mmask32 some, int n, int s) {
     return _mm512_and_si512(_mm512_srlv_epi16(q, right), _mm512_set1_epi16(0xFF));
 }
 
-// Both dimensions of a transform of FROM vectors to TO: `put` takes the position and its numbers.
-template <int FROM, int TO, void (*TRANSFORM)(const __m512i*, __m512i*), class Put>
-INLINE void word_both(const __m512i* d, const Put& put) {
-    __m512i t[TO][FROM];
-#pragma GCC unroll 6
-    for (int j = 0; j < FROM; ++j) {
-        __m512i column[FROM], r[TO];
-#pragma GCC unroll 6
-        for (int i = 0; i < FROM; ++i) column[i] = d[FROM * i + j];
-        TRANSFORM(column, r);
-#pragma GCC unroll 6
-        for (int i = 0; i < TO; ++i) t[i][j] = r[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < TO; ++i) {
-        __m512i r[TO];
-        TRANSFORM(t[i], r);
-#pragma GCC unroll 6
-        for (int j = 0; j < TO; ++j) put(TO * i + j, r[j]);
-    }
-}
-
-template <class F, class Put>
-INLINE void word_tile(const __m512i* d, const Put& put) {
-    word_both<F::IN, F::IN, F::template input<InWords>>(d, put);
-}
-
-template <class F, class Put>
-INLINE void word_taps(const __m512i* g, const Put& put) {
-    word_both<3, F::IN, F::template weights<InWords>>(g, put);
-}
-
 template <class F>
 void word_input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride) {
     for (int64_t c = 0; c < channels; c += WORD_CHANNELS, out += 2 * WORD_CHANNELS) {
@@ -65,14 +34,19 @@ void word_input(const uint8_t* const* pixels, int64_t channels, int n, int s, ui
         __m512i d[F::IN * F::IN];
 #pragma GCC unroll 36
         for (int p = 0; p < F::IN * F::IN; ++p) d[p] = word_codes(pixels[p] + c, some, n, s);
+        const auto transform = [&](const auto& put) {
+            constexpr auto input = F::template input<InWords>;
+            const auto get = [&](int i, int j) { return d[F::IN * i + j]; };
+            both_dimensions<F::IN, F::IN, F::IN, F::IN, input, input>(get, put);
+        };
         if (count == WORD_CHANNELS) {
-            word_tile<F>(d, [&](int p, __m512i numbers) { _mm512_storeu_si512(out + p * stride, numbers); });
+            transform([&](int i, int j, __m512i numbers) { _mm512_storeu_si512(out + (F::IN * i + j) * stride, numbers); });
             continue;
         }
         const __mmask64 half = first(count / 4);  // dwords of either kind of pair, which then lie side by side
-        word_tile<F>(d, [&](int p, __m512i numbers) {
+        transform([&](int i, int j, __m512i numbers) {
             const __m512i both = _mm512_maskz_compress_epi32(static_cast<__mmask16>(half | half << 8), numbers);
-            _mm512_mask_storeu_epi32(out + p * stride, static_cast<__mmask16>(first(count / 2)), both);
+            _mm512_mask_storeu_epi32(out + (F::IN * i + j) * stride, static_cast<__mmask16>(first(count / 2)), both);
         });
     }
 }
@@ -94,8 +68,13 @@ void word_weights(const int8_t* panel, int64_t tap, int depth, int s, int8_t* ou
                 high[t] = _mm512_sra_epi16(w, right);
             }
             int8_t *to = even + at, *second = to + int64_t{together} * STEP;
-            word_taps<F>(low, [&](int p, __m512i u) { _mm512_storeu_si512(to + p * stride, u); });
-            word_taps<F>(high, [&](int p, __m512i u) { _mm512_storeu_si512(second + p * stride, u); });
+            const auto half = [&](const __m512i* taps, int8_t* first) {
+                constexpr auto weights = F::template weights<InWords>;
+                const auto put = [&](int i, int j, __m512i u) { _mm512_storeu_si512(first + (F::IN * i + j) * stride, u); };
+                both_dimensions<3, F::IN, 3, F::IN, weights, weights>([&](int i, int j) { return taps[3 * i + j]; }, put);
+            };
+            half(low, to);
+            half(high, second);
         }
     }
     std::memset(offset, 0, F::IN * F::IN * 64 * sizeof(int32_t));

@@ -11,7 +11,6 @@ from the 5,000 held-out images, or from one half of the test images, and the oth
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
@@ -24,9 +23,10 @@ from torch import Tensor
 
 import dqt
 from bench.again import halves
-from bench.common import CIFAR10, RESULTS, Check, parser, write
+from bench.common import RESULTS, Check, write
 from bench.late import DEALS, SEEDS
-from bench.robust import CASCADES, HELD_OUT, SHIPPED, Network, Outcome, outcome_of
+from bench.named import HELD_OUT, SHIPPED, images_of, named_parser, programs_of, results_in
+from bench.robust import CASCADES, Network, Outcome, outcome_of
 from dqt.arith.affine import add_constants
 from dqt.arith.cost import controller_bitops, full_bitops
 from dqt.arith.plan import AUTO
@@ -48,7 +48,7 @@ from dqt.program.program import Program
 from dqt.program.task import Task
 from dqt.program.values import Value
 from dqt.runtime import Runtime
-from dqt.train.data import DataSet, load
+from dqt.train.data import DataSet
 from dqt.train.gains import WORST, Gains, learn
 from dqt.train.losses import Loss
 from dqt.train.models import resnet20, wide_cnn
@@ -246,18 +246,14 @@ def _part(found: dict[str, Any]) -> float:
 
 def main() -> None:
     """Measure what is named, print, write; the record keeps the others."""
-    options = parser(__doc__, data=True)
-    options.add_argument("programs", nargs="*", metavar="NAME=FILE", default=[f"{SHIPPED}={dqt.example()}"])
+    options = named_parser(__doc__)
     words = "budgets: the BitOPs of uniform widths, a fraction of a bit included"
     options.add_argument("--bits", nargs="+", type=float, default=BUDGETS, metavar="BITS", help=words)
     arguments = options.parse_args()
-    torch.set_num_threads(1)
-    splits = load(f"cifar10={arguments.data / CIFAR10}", valid=HELD_OUT)
-    assert splits.valid is not None
-    path = RESULTS / "controller.json"
-    results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
-    for name, _, file in (each.partition("=") for each in arguments.programs):
-        results[name] = measured(Subject(name, Program.load(file)), splits.test, splits.valid, arguments.bits)
+    splits, held_out = images_of(arguments)
+    results = results_in(RESULTS / "controller.json")
+    for name, program in programs_of(arguments):
+        results[name] = measured(Subject(name, program), splits.test, held_out, arguments.bits)
     settings = {"seeds": SEEDS, "images": len(splits.test), "held_out": HELD_OUT, "units": UNITS}
     settings["recipe"] = RECIPE.model_dump(include={"epochs", "batch_size", "optimizer", "lr", "weight_decay"})
     write("controller", settings=settings, results=results, checks=list(checks(results)))

@@ -9,7 +9,6 @@ choice itself takes. Needs a quiet core; ``--isa`` names a kernel set and writes
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,17 +18,16 @@ from typing import Any
 
 import torch
 
-import dqt
-from bench.common import CIFAR10, Check, machine, parser, place_of, write
+from bench.common import Check, machine, place_of, write
 from bench.controller import Subject
-from bench.robust import HELD_OUT, SHIPPED
+from bench.named import SHIPPED, images_of, named_parser, programs_of, results_in
 from dqt.arith.plan import AUTO
 from dqt.nn.controller import LOGITS
 from dqt.program.evaluate import evaluate
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.bench import pinned
-from dqt.train.data import Splits, load
+from dqt.train.data import Splits
 
 BUDGETS = (0.085, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
 IMAGES, BATCH, ROUNDS = 2048, 32, 5
@@ -143,18 +141,15 @@ def checks(results: dict[str, Any], isa: str | None) -> Iterator[Check]:
 
 def main() -> None:
     """Measure what is named, print, write; the record keeps the others."""
-    options = parser(__doc__, data=True)
-    options.add_argument("programs", nargs="*", metavar="NAME=FILE", default=[f"{SHIPPED}={dqt.example()}"])
+    options = named_parser(__doc__)
     options.add_argument("--isa", choices=[each for each in FASTEST if each], help="a kernel set by name")
     arguments = options.parse_args()
-    torch.set_num_threads(1)
-    splits = load(f"cifar10={arguments.data / CIFAR10}", valid=HELD_OUT)
+    splits, _ = images_of(arguments)
     name = "controller_times" + (f"_{arguments.isa}" if arguments.isa else "")
-    path = place_of(name, machine())
-    results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+    results = results_in(place_of(name, machine()))
     x = splits.test.inputs(slice(IMAGES)).numpy()
-    for each, _, file in (given.partition("=") for given in arguments.programs):
-        results[each] = timed(list(Points(each, Program.load(file), splits, arguments.isa).all()), x)
+    for each, program in programs_of(arguments):
+        results[each] = timed(list(Points(each, program, splits, arguments.isa).all()), x)
     settings = {"images": IMAGES, "batch": BATCH, "rounds": ROUNDS, "isa": arguments.isa}
     write(name, settings=settings, results=results, checks=list(checks(results, arguments.isa)))
 

@@ -11,7 +11,6 @@ held-out images, once as they are and once with the corruptions dealt among them
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,20 +24,20 @@ from rich.progress import Progress
 from torch import Tensor
 
 import dqt
-from bench.common import CIFAR10, RESULTS, Check, parser, write
+from bench.common import RESULTS, Check, write
+from bench.named import HELD_OUT, images_of, named_parser, programs_of, results_in
 from dqt.program.cascade import Trials, best_thresholds
 from dqt.program.interpret import margins
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.testing.zoo import torchvision
-from dqt.train.data import DataSet, load
+from dqt.train.data import DataSet
 
-SHIPPED = "resnet20"
 CLEAN = "none"
 STRENGTHS = {"noise": (0.04, 0.08, 0.12), "blur": (0.6, 0.9, 1.2), "contrast": (0.5, 0.3, 0.2)}
 """Standard deviation of the noise, of pixels in [0, 1]; of the blur, in pixels; and the factor of contrast."""
 SETS = ((CLEAN, 0.0), *((kind, each) for kind, strengths in STRENGTHS.items() for each in strengths))
-BLUR_WINDOW, HELD_OUT, BATCH, SEED = 7, 5000, 250, 0
+BLUR_WINDOW, BATCH, SEED = 7, 250, 0
 CASCADES = (2, 3, 4, 6, 8)
 """Widths that cascades of two or three are made of."""
 BUDGETS, AT_BITS, TARGET = (2.5, 3.0, 4.0), 3.0, 1.5
@@ -193,19 +192,14 @@ def gain(result: dict[str, Any], bits: float, calibrated: str, name: str = "all 
 
 def main() -> None:
     """Measure what is named, print, write; the record keeps the others."""
-    options = parser(__doc__, data=True)
-    options.add_argument("programs", nargs="*", metavar="NAME=FILE", default=[f"{SHIPPED}={dqt.example()}"])
-    arguments = options.parse_args()
-    torch.set_num_threads(1)
-    splits = load(f"cifar10={arguments.data / CIFAR10}", valid=HELD_OUT)
-    assert splits.valid is not None
-    path = RESULTS / "robust.json"
-    results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
-    for name, _, file in (each.partition("=") for each in arguments.programs):
+    arguments = named_parser(__doc__).parse_args()
+    splits, held_out = images_of(arguments)
+    results = results_in(RESULTS / "robust.json")
+    for name, program in programs_of(arguments):
         with Progress() as progress:
             task = progress.add_task(name, total=len(SETS) + 2)
-            network = Network(Program.load(file))
-            results[name] = measured(network, splits.test, splits.valid, partial(progress.advance, task))
+            network = Network(program)
+            results[name] = measured(network, splits.test, held_out, partial(progress.advance, task))
     settings = {"images": len(splits.test), "held_out": HELD_OUT, "seed": SEED, "blur_window": BLUR_WINDOW}
     write("robust", settings=settings, results=results, checks=checks(results))
 

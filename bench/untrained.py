@@ -10,7 +10,6 @@ computes; it has the integers of ``dqt.interpret``.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 import dqt
 from bench import imagenet
 from bench.common import CIFAR10, RESULTS, Check, parser, write
+from bench.named import results_in
 from bench.networks import images
 from bench.plain import plain_int8
 from dqt.testing.networks import unsettle
@@ -62,7 +62,7 @@ def main() -> None:
     settings = {"batch": BATCH, "skipped": SKIPPED, "threads": arguments.threads}
     for name in arguments.networks:
         found = measured(name, arguments)
-        results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+        results = results_in(path)
         results[name] = results.get(name, {}) | found
         write("untrained", settings=settings, results=results, checks=checks(results), path=path)
 

@@ -66,3 +66,16 @@ def test_every_package_says_what_it_is() -> None:
 def test_tests_and_measurements_share_the_library_and_nothing_else(folder: str, other: str) -> None:
     imports = re.compile(rf"^\s*(from|import) {other}\b", re.MULTILINE)
     assert [path for path in (ROOT / folder).rglob("*.py") if imports.search(path.read_text())] == []
+
+
+def test_imports_within_functions_keep_an_optional_package_out() -> None:
+    late = {
+        (path.relative_to(ROOT / "src/dqt").as_posix(), str(node.module))
+        for path in MODULES.values()
+        if "cli" not in path.parts  # a verb loads what it needs: --help and a misspelt name answer at once
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("dqt")
+    }
+    assert late == {("lower/__init__.py", "dqt.lower.emit")}  # needs torch

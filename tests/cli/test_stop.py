@@ -53,11 +53,11 @@ def test_one_interrupt_ends_a_verb(what: str) -> None:
     code = f"""
 import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
-import dqt.program.file
+import dqt
 def load(path):
     print("busy", flush=True)
     {BUSY[what]}
-dqt.program.file.load = load
+dqt.Program.load = load
 from dqt.cli import main
 sys.argv = ["dqt", "inspect", "net.dqt"]
 sys.exit(main())

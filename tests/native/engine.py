@@ -13,7 +13,8 @@ import numpy.typing as npt
 from dqt.arith.cascade import Cascade
 from dqt.arith.plan import Plan, PlanLike, resolve, uniform
 from dqt.program.inputs import as_inputs, inputs_of
-from dqt.program.interpret import Result, cascaded, execute
+from dqt.program.interpret import Result, execute
+from dqt.program.passes import cascaded
 from dqt.program.program import Program
 from dqt.program.signature import Signature
 from tests.native.build import call

@@ -19,7 +19,7 @@ from safetensors.numpy import save as save_tensors
 
 from dqt.arith.bounds import INT64
 from dqt.arith.plan import Space
-from dqt.program.file import dumps, loads
+from dqt.program.file import dumps
 from dqt.program.ops.add import Add
 from dqt.program.ops.avg_pool import AvgPool
 from dqt.program.ops.conv import Conv
@@ -29,7 +29,7 @@ from dqt.program.ops.multiply import Multiply
 from dqt.program.ops.quantize import Quantize, plain_gain
 from dqt.program.ops.rescale import Rescale
 from dqt.program.ops.table import Table
-from dqt.program.program import Program, ProgramError
+from dqt.program.program import Program, ProgramError, loads
 from dqt.program.values import Input, Value
 from dqt.program.verify import verify
 from dqt.shipped import example

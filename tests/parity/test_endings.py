@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from dqt.lower.emit import lower
-from dqt.program.file import dumps, loads
+from dqt.program.file import dumps
 from dqt.program.ops.reshape import Reshape
 from dqt.program.ops.slice import Slice
 from dqt.program.ops.transpose import Transpose
+from dqt.program.program import loads
 from dqt.runtime.runtime import Runtime
 from dqt.testing.networks import Model, ready, unsettle
 

@@ -16,9 +16,9 @@ from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config, Controller
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
-from dqt.program.file import dumps, loads
+from dqt.program.file import dumps
 from dqt.program.interpret import interpret
-from dqt.program.program import Program
+from dqt.program.program import Program, loads
 from dqt.runtime.runtime import Runtime
 from dqt.testing.networks import unsettle
 from tests.nn.test_inputs import Pair, data

@@ -20,8 +20,9 @@ from dqt.nn.errors import UnsupportedError
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
 from dqt.nn.run import Run
-from dqt.program.file import dumps, loads
+from dqt.program.file import dumps
 from dqt.program.interpret import interpret
+from dqt.program.program import loads
 from dqt.runtime.runtime import Runtime
 from tests.nn.test_inputs import Around
 from tests.nn.test_states import Streaming

@@ -13,9 +13,9 @@ from numpy.testing import assert_array_equal
 
 import dqt
 from dqt.arith.plan import PlanLike
-from dqt.program.file import dumps, load, loads, outline
+from dqt.program.file import dumps, outline
 from dqt.program.interpret import execute
-from dqt.program.program import Program, ProgramError
+from dqt.program.program import Program, ProgramError, loads
 from dqt.program.signature import Signature
 from dqt.testing import Builder, inputs
 from tests.native.version_1 import version_1
@@ -57,7 +57,7 @@ def test_the_engine_reads_it_by_path(tmp_path: Any) -> None:
 
 def test_the_shipped_example_is_of_version_1() -> None:
     assert header(Path(dqt.example()).read_bytes())[0]["__metadata__"]["version"] == "1"
-    program = load(dqt.example())
+    program = dqt.Program.load(dqt.example())
     assert [one.name for one in program.inputs] == ["input"]
     assert [out.name for out in program.outputs] == ["output"]
 

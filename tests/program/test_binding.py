@@ -13,11 +13,11 @@ from numpy.testing import assert_array_equal
 import dqt
 from dqt.arith.cost import cost
 from dqt.arith.errors import InputError
-from dqt.program.file import dumps, loads
+from dqt.program.file import dumps
 from dqt.program.interpret import execute, interpret
 from dqt.program.ops.add import Add
 from dqt.program.ops.slice import END
-from dqt.program.program import Program
+from dqt.program.program import Program, loads
 from dqt.testing import Builder, inputs, random_model
 
 

@@ -11,8 +11,8 @@ from numpy.testing import assert_array_equal
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.plan import Plan, PlanError, PlanLike, resolve
-from dqt.program import arrays, interpret
-from dqt.program.interpret import InputError, execute, margins
+from dqt.program import arrays, passes
+from dqt.program.interpret import InputError, execute, interpret, margins
 from dqt.program.ops.add import Add
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
@@ -143,9 +143,9 @@ def test_the_result_does_not_depend_on_slices_blocks_or_cores(monkeypatch: pytes
     plans: tuple[PlanLike, ...] = (None, "auto", Cascade(program.space.widths[-2:], (7000,)))
     whole = [execute(program, x, plan, keep=True) for plan in plans]
     for samples, block, cores in ((1, 1, 1), (3, 40, 2), (4, 1 << 20, 5)):
-        monkeypatch.setattr(interpret, "SLICE_SAMPLES", samples)
+        monkeypatch.setattr(passes, "SLICE_SAMPLES", samples)
         monkeypatch.setattr(arrays, "BLOCK", block)
-        monkeypatch.setattr(interpret, "cores", lambda n=cores: n)
+        monkeypatch.setattr(passes, "cores", lambda n=cores: n)
         for plan, expected in zip(plans, whole, strict=True):
             got = execute(program, x, plan, keep=True)
             for name in ("codes", "widths", "passes"):
@@ -178,7 +178,7 @@ def test_dequantized_once() -> None:
     x = inputs(program, 4)
     out = program.values[-1]
     expected = (execute(program, x).codes - out.zero).astype(np.float32) * np.float32(out.scale)
-    got = interpret.interpret(program, x)
+    got = interpret(program, x)
     assert got.dtype == np.float32
     assert_array_equal(got, expected)
     assert_array_equal(program(x), expected)

@@ -12,11 +12,11 @@ from numpy.testing import assert_array_equal
 
 from dqt.arith.cost import controller_bitops, cost
 from dqt.program.evaluate import evaluate
-from dqt.program.file import dumps, loads
+from dqt.program.file import dumps
 from dqt.program.interpret import execute
 from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.top_k import TopK
-from dqt.program.program import Program, ProgramError
+from dqt.program.program import Program, ProgramError, loads
 from dqt.testing import Builder, inputs, random_late
 from tests.program.networks import divided
 from tests.program.test_interpret import check

@@ -13,11 +13,11 @@ from numpy.testing import assert_array_equal
 import dqt
 from dqt.arith.errors import PlanError
 from dqt.arith.plan import Plan, PlanLike
-from dqt.program.file import dumps, loads
+from dqt.program.file import dumps
 from dqt.program.interpret import execute
 from dqt.program.layered import Layered
 from dqt.program.operator import Scope
-from dqt.program.program import Program
+from dqt.program.program import Program, loads
 from dqt.testing import Builder, inputs, random_model, random_program
 
 WIDTHS = (2, 3, 4, 6, 8)

@@ -14,9 +14,9 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from dqt.program.container import digest
-from dqt.program.file import described, dumps, loads, outline
+from dqt.program.file import described, dumps, outline
 from dqt.program.layered import Layered
-from dqt.program.program import Program, ProgramError
+from dqt.program.program import Program, ProgramError, loads
 from dqt.program.signature import Signature
 from dqt.testing import Builder
 from tests.program.test_file import assemble, header

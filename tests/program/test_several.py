@@ -102,7 +102,7 @@ def test_the_state_starts_as_real_zeros_and_is_not_changed_by_a_run() -> None:
 
 
 def test_slices_of_a_batch_keep_their_own_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dqt.program import interpret as module
+    from dqt.program import passes as module
 
     program = random_model(5)
     x = inputs(program, 7)

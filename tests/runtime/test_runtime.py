@@ -497,7 +497,7 @@ def test_a_file_goes_straight_to_the_engine(auto: bool, tmp_path: Path, monkeypa
     plan: PlanLike = "auto" if auto else None
     want = execute(program, x, plan)
     with monkeypatch.context() as patch:
-        patch.setattr(file, "_program", pytest.fail)
+        patch.setattr("dqt.program.program.parts_of", pytest.fail)
         patch.setattr(verify, "verify", pytest.fail)
         got = Runtime(str(path)).execute(x, plan)
     np.testing.assert_array_equal(got.codes, want.codes)

@@ -19,7 +19,7 @@ from dqt.nn.inputs import Input
 from dqt.nn.run import Choice
 from dqt.nn.tensors import TensorArrays
 from dqt.program.execute import Execution, Machine
-from dqt.program.interpret import check_cascade
+from dqt.program.passes import check_cascade
 from dqt.program.signature import Signature as ProgramSignature
 from dqt.program.values import State
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from dqt.arith.errors import InputError
@@ -12,8 +13,10 @@ from dqt.arith.whole import index
 from dqt.program.errors import ProgramError
 from dqt.program.operator import Operator, Scope
 from dqt.program.planned import Planned
-from dqt.program.program import Program
 from dqt.program.values import Value, resized
+
+if TYPE_CHECKING:
+    from dqt.program.program import Program
 
 KEPT = 32
 """Bindings of one program that are kept; the oldest goes."""
@@ -61,7 +64,7 @@ def _made(program: Program, sizes: Mapping[str, int]) -> Program:
     try:
         ops = tuple(_rebound(i, op, scope, values) for i, op in enumerate(program.ops))
         space = _counted(program, ops, values)
-        return Program(space, tuple(values.values()), ops, inputs, program.info, states, program.dims)
+        return replace(program, space=space, values=tuple(values.values()), ops=ops, inputs=inputs, states=states)
     except ProgramError as error:
         words = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise InputError(f"this program cannot take {words}: {error}") from None

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.cost import cost
+from dqt.arith.errors import InputError
 from dqt.arith.margin import margins_of
 from dqt.arith.plan import PlanError, resolve
 from dqt.arith.whole import real, wholes
 from dqt.program.evaluate import Engine, interpreter, output_value, task_of_program
-from dqt.program.interpret import InputError, check_cascade
+from dqt.program.passes import check_cascade
 from dqt.program.program import ProgramLike, as_program
 from dqt.program.scoring import mean, reals
 from dqt.program.signature import Signature

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from dqt.arith.cascade import Cascade
 from dqt.arith.cost import chosen_bitops, cost, full_bitops
+from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Plan, PlanError, PlanLike, resolve
 from dqt.program.inputs import Samples, as_inputs, inputs_of, plain, rows
-from dqt.program.interpret import InputError, Result, dequantized, execute
+from dqt.program.passes import Result, dequantized, execute
 from dqt.program.program import Program, ProgramLike, as_program
 from dqt.program.scoring import Rows, reals
 from dqt.program.signature import Signature, only

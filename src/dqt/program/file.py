@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_origin
 
 import numpy as np
 
-from dqt.arith.files import write_file
 from dqt.arith.plan import Space
 from dqt.program.before import check_keys, check_list, upgraded
 from dqt.program.container import Tensors, closed, digest, metadata, opened, tensor
-from dqt.program.errors import require
+from dqt.program.errors import ProgramError, require
 from dqt.program.info import frozen
 from dqt.program.layered import Layered
 from dqt.program.operator import Scope, operators
-from dqt.program.program import Program, ProgramError
 from dqt.program.schema import array_dtype, check_scalar, field_types, tuple_items
 from dqt.program.signature import Entry, Signature
 from dqt.program.stored import restored, stored
@@ -29,6 +25,8 @@ from dqt.program.verify import PARTS
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from dqt.program.program import Program
+
 FORMAT, BEFORE, VERSION, PACKED = "dqt", "1", "2", "3"
 """A program is written as version 2, a packed one as version 3."""
 KEYS = frozenset({"format", "version", "graph", "sha256"})
@@ -36,28 +34,6 @@ Kept = dict[str, tuple[int, int]]
 """Tensor -> bits and shift of the weights that a packed program keeps."""
 MAX_GRAPH = 2**26
 """Most bytes of a graph; a network of a thousand layers needs about a quarter of a mebibyte."""
-
-
-def save(program: Program, path: str | os.PathLike[str]) -> None:
-    """Write ``program`` to ``path``, atomically: an existing file stays whole until the new one is.
-
-    Raises:
-        OSError: it cannot be written, say on a full disk; see :func:`dqt.arith.files.write_file`.
-    """
-    write_file(path, dumps(program))
-
-
-def load(path: str | os.PathLike[str]) -> Program:
-    """Read and verify a program.
-
-    Raises:
-        ProgramError: the file is truncated, changed, of another version, or not a legal program.
-        OSError: it cannot be read.
-    """
-    try:
-        return loads(Path(path).read_bytes())
-    except ProgramError as error:
-        raise ProgramError(f"{path}: {error}") from None
 
 
 def dumps(program: Program) -> bytes:
@@ -103,8 +79,8 @@ def assembled(text: str, tensors: Tensors, sha: str, kept: Kept | None) -> tuple
     return closed(meta, tensors)
 
 
-def loads(data: bytes) -> Program:
-    """The program in the bytes of a ``.dqt`` file, verified.
+def parts_of(data: bytes) -> dict[str, Any]:
+    """What the program in the bytes of a ``.dqt`` file is made of, by field; each has its type, none is verified yet.
 
     Raises:
         ProgramError: anything is wrong with them; no other error.
@@ -115,7 +91,7 @@ def loads(data: bytes) -> Program:
     graph = parse(meta["graph"], "graph")
     if meta["version"] == BEFORE:
         graph, tensors = upgraded(graph, tensors)
-    return _program(graph, tensors, packed=meta["version"] == PACKED)
+    return _parts(graph, tensors, packed=meta["version"] == PACKED)
 
 
 def contents(data: bytes) -> tuple[dict[str, str], Tensors]:
@@ -177,7 +153,7 @@ def _check_metadata(meta: Any) -> None:
         raise ProgramError(f"a graph of {len(meta['graph'])} bytes, the most is {MAX_GRAPH}")
 
 
-def _program(graph: Any, tensors: Tensors, *, packed: bool) -> Program:
+def _parts(graph: Any, tensors: Tensors, *, packed: bool) -> dict[str, Any]:
     check_keys(graph, ("space", "ops", "info", *PARTS), "graph")
     rest = dict(tensors)
     space = _space(graph["space"], packed=packed)
@@ -185,7 +161,7 @@ def _program(graph: Any, tensors: Tensors, *, packed: bool) -> Program:
     ops = tuple(_decode_op(item, f"op {i}", rest) for i, item in enumerate(check_list(graph["ops"], "ops")))
     if rest:
         raise ProgramError(f"tensor {min(rest)!r} belongs to no instruction")
-    return Program(space=space, ops=ops, info=graph["info"], **parts)
+    return {"space": space, "ops": ops, "info": graph["info"], **parts}
 
 
 def _space(data: Any, *, packed: bool) -> Space:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from dqt.arith.files import write_file
 from dqt.arith.plan import PlanLike, Space
+from dqt.program.binding import bound
 from dqt.program.errors import ProgramError
+from dqt.program.file import dumps, parts_of
 from dqt.program.info import frozen, thawed
 from dqt.program.listing import listing
 from dqt.program.operator import Operator
 from dqt.program.ops.choose import Choose
 from dqt.program.ops.choose_late import ChooseLate
 from dqt.program.ops.dequantize import Dequantize
+from dqt.program.pack import packed, save_delta
+from dqt.program.passes import outputs_of
 from dqt.program.signature import only, only_input
 from dqt.program.values import Dimension, Input, Output, State, Value, sizes_of
 from dqt.program.verify import verify
@@ -113,8 +119,6 @@ class Program:
             InputError: a dimension that the program does not have, a size outside of its range, or one that an
                 instruction cannot take.
         """
-        from dqt.program.binding import bound
-
         return bound(self, sizes)
 
     @property
@@ -135,10 +139,12 @@ class Program:
         return isinstance(choice, ChooseLate) and choice.again
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a ``.dqt`` file (docs/format.md), atomically: an existing file stays whole until the new one is."""
-        from dqt.program.file import save
+        """Write a ``.dqt`` file (docs/format.md), atomically: an existing file stays whole until the new one is.
 
-        save(self, path)
+        Raises:
+            OSError: it cannot be written, say on a full disk; see :func:`dqt.arith.files.write_file`.
+        """
+        write_file(path, dumps(self))
 
     def pack(self, width: int) -> Program:
         """The program with the top bits of its weights alone, as many as widths up to ``width`` need.
@@ -150,8 +156,6 @@ class Program:
         Raises:
             PlanError: ``width`` is not one of the program's widths, or it is packed to fewer bits by now.
         """
-        from dqt.program.pack import packed
-
         return packed(self, width)
 
     def save_delta(self, path: str | os.PathLike[str], since: int) -> None:
@@ -161,8 +165,6 @@ class Program:
             PlanError: ``since`` is not one of the widths below those that this program holds.
             OSError: it cannot be written.
         """
-        from dqt.program.pack import save_delta
-
         save_delta(self, path, since)
 
     @classmethod
@@ -173,18 +175,26 @@ class Program:
             ProgramError: truncated, changed, of another version, or not a legal program; always this one error.
             OSError: the file cannot be read.
         """
-        from dqt.program.file import load
-
-        return load(path)
+        try:
+            return loads(Path(path).read_bytes())
+        except ProgramError as error:
+            raise ProgramError(f"{path}: {error}") from None
 
     def __str__(self) -> str:
         return listing(self)
 
     def __call__(self, x: Any, plan: PlanLike = None, state: Mapping[str, Any] | None = None) -> Any:
         """``dqt.interpret(self, x, plan, state)``."""
-        from dqt.program.interpret import interpret
+        return outputs_of(self, x, plan, state)
 
-        return interpret(self, x, plan, state)
+
+def loads(data: bytes) -> Program:
+    """The program in the bytes of a ``.dqt`` file, verified.
+
+    Raises:
+        ProgramError: anything is wrong with them; no other error.
+    """
+    return Program(**parts_of(data))
 
 
 ProgramLike: TypeAlias = Program | str | os.PathLike[str]

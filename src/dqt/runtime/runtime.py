@@ -15,10 +15,10 @@ import numpy.typing as npt
 from dqt.arith.cascade import Cascade
 from dqt.arith.errors import InputError
 from dqt.arith.plan import AUTO, Plan, PlanError, PlanLike, resolve, uniform
-from dqt.program.file import dumps, loads, outline
+from dqt.program.file import dumps, outline
 from dqt.program.inputs import Inputs, Samples, plain, states_of
-from dqt.program.interpret import Result, cascaded, check_cascade, chosen_of, dequantized
-from dqt.program.program import Program, ProgramError, ProgramLike, as_program
+from dqt.program.passes import Result, cascaded, check_cascade, chosen_of, dequantized
+from dqt.program.program import Program, ProgramError, ProgramLike, as_program, loads
 from dqt.program.signature import Signature
 from dqt.runtime.bindings import Bindings
 from dqt.runtime.native import (

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dqt.arith.errors import InputError
 from dqt.arith.plan import PlanLike
 from dqt.arith.whole import whole
-from dqt.program.interpret import Result
+from dqt.program.passes import Result
 
 if TYPE_CHECKING:
     from dqt.runtime.runtime import Runtime

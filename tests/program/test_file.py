@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from dqt.program import file
+from dqt.program import container, file
 from dqt.program.container import digest as digest_of
 from dqt.program.file import dumps
 from dqt.program.interpret import execute
@@ -389,3 +390,12 @@ def test_arrays_of_any_memory_order_are_written_by_value() -> None:
 def test_an_unverified_program_cannot_be_written_back() -> None:
     with pytest.raises(ProgramError, match="plain JSON"):
         replace(sample(), info={"scale": np.float32(1)})
+
+
+def test_every_file_is_written_by_value() -> None:
+    turned, skipped = np.arange(6, dtype=np.int8).reshape(2, 3).T, np.arange(6)[::2]
+    tensors: dict[str, npt.NDArray[Any]] = {"turned": turned, "skipped": skipped, "one": np.array(3)}
+    _, found = container.opened(b"".join(container.closed({}, tensors)))
+    for name, array in tensors.items():
+        assert_array_equal(found[name], array)
+        assert found[name].shape == array.shape

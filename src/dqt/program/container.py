@@ -52,7 +52,8 @@ def tensor(data: bytes, name: str) -> npt.NDArray[Any]:
 
 def closed(meta: Mapping[str, str], tensors: Tensors) -> tuple[bytes, memoryview]:
     """The bytes of a file, in two parts; the metadata in sorted order: the library's own changes from run to run."""
-    data = save_tensors(tensors)
+    in_order = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    data = save_tensors(in_order)  # which writes memory as it lies
     length = struct.unpack("<Q", data[:8])[0]
     header = json.dumps(
         {"__metadata__": dict(sorted(meta.items())), **json.loads(data[8 : 8 + length])}, separators=(",", ":")

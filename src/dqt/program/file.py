@@ -198,7 +198,7 @@ def _encode(value: Any, owner: str, tensors: Tensors) -> Any:
         for name in field_types(type(value)):
             item = getattr(value, name)
             if isinstance(item, np.ndarray):
-                tensors[f"{owner}.{name}"] = np.asarray(item, order="C")  # safetensors writes memory as it lies
+                tensors[f"{owner}.{name}"] = item
                 item = f"{owner}.{name}"
             result[name] = _encode(item, owner, tensors)
         return result

@@ -71,6 +71,7 @@ class _Run:
         g = Graph(self.program, self.pairs)
         exporters()[type(op)](g, op)
         feed, wanted = self._given(op), self._wanted(g, op)
+        feed |= self._first() if g.exact else {}
         return Case(type(op).__name__, _model(g, feed, wanted), feed, wanted)
 
     def _typed(self, value: Value, array: Any) -> npt.NDArray[Any]:
@@ -85,9 +86,12 @@ class _Run:
             state = next(each for each in self.program.states if each.name == op.state)
             feed[state_in(op.state)] = np.full((BATCH, *state.shape), state.zero, np.int32)
         elif not feed:  # a constant, once for each sample
-            first = self.program.inputs[0]
-            feed[first.name] = self.x[first.name].astype(np.float32 if first.kind == FLOAT else np.int64)
+            feed |= self._first()
         return feed
+
+    def _first(self) -> Arrays:
+        first = self.program.inputs[0]
+        return {first.name: self.x[first.name].astype(np.float32 if first.kind == FLOAT else np.int64)}
 
     def _wanted(self, g: Graph, op: Operator) -> Arrays:
         values = {value.name: value for value in self.program.values}

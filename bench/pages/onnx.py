@@ -14,6 +14,7 @@ PRODUCTS = {
     "uint8, weights uint8": "on every processor",
     "int8, weights uint8": "with VNNI alone; sums of two saturate elsewhere",
     "uint8, weights int8": "yes, on this processor",
+    "rows of uint8, columns of int8": "with VNNI alone",
 }
 """Types of operands -> where their products are exact."""
 
@@ -65,6 +66,8 @@ def forms(document: dict[str, Any]) -> str:
     for key, label in (("qdq", "QDQ"), ("qdq, precise", "QDQ, `session.x64quantprecision`")):
         agreed = found["agreement"][key]
         rows.append((label, _mb(found["qdq_bytes"]), "", _ms(ms[key]), f"{agreed['difference']:.1%}"))
+    if "integer, uint8" in ms:
+        rows.insert(1, ("the same, products of uint8 by uint8", "", "", _ms(ms["integer, uint8"]), "none"))
     times, exact = (f"{ratio[key]['median']:.2f}x" for key in ("qdq", "qdq, precise"))
     where = f"{processor_name(document['machine'])}, {document['machine']['date']}; bench/onnx"
     saturates = "" if "vnni" in document["machine"]["processor"] else ", which saturates on this processor"
@@ -87,7 +90,7 @@ def profile(document: dict[str, Any]) -> str:
     return "\n".join(
         (
             _operators(found["operators"]),
-            table(("inputs and weights of `ConvInteger`", "billion products a second", "exact"), products),
+            table(("inputs and weights of a 3 x 3 convolution", "billion products a second", "exact"), products),
             table(("requantization of 256 x 56 x 56 sums", "ms", "exact"), roundings),
             f"One thread of ONNX Runtime ({where}). {_single(found['float32'])}\n",
         )

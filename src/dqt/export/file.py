@@ -41,10 +41,11 @@ def onnx(
 
     The integer form has standard operators alone and gives the integers of :func:`dqt.interpret` to the bit in ONNX
     Runtime's CPU provider and in the reference evaluator of onnx, at every level of optimization and any batch:
-    products are of uint8 by uint8, which no kernel saturates, and every rounding is exact in float64 or int64. Inputs,
-    outputs and states keep their names and order; a state is the int32 input ``state.NAME`` and the int32 output
-    ``next.NAME``, and an output that is called like an input is ``NAME.out``. With "auto" there is one more output,
-    ``widths``, int64 ``[N, layers]``. Weights of 4 bits or fewer take 4 or 2 bits each in the file.
+    products are of uint8 by uint8, which no kernel saturates, or of uint8 by int8 where the model finds that its
+    processor does not saturate these, and every rounding is exact. Inputs, outputs and states keep their names and
+    order; a state is the int32 input ``state.NAME`` and the int32 output ``next.NAME``, and an output that is called
+    like an input is ``NAME.out``. With "auto" there is one more output, ``widths``, int64 ``[N, layers]``. Weights of 4
+    bits or fewer take 4 or 2 bits each in the file.
 
     The QDQ form is that from which other engines take their int8 kernels: the same weights at 8 bits, rounded
     elsewhere, so its answers differ now and then.

@@ -1,14 +1,11 @@
 """An ONNX graph in the making, and how the integers of a program lie in it.
 
-Codes and weights are uint8, weights with a zero point in the middle: ONNX Runtime multiplies uint8 by uint8 exactly in
-all its kernels, while those for uint8 by int8 saturate on x86 processors without VNNI.
+Codes and weights are uint8, weights with a zero point in the middle. :mod:`dqt.export.products` says why.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,24 +17,10 @@ from dqt.export.nodes import Nodes
 from dqt.program.program import Program
 from dqt.program.values import Value
 
-EXACT = 1 << 53
-"""Integers of a smaller magnitude are exact in float64, in which sums and roundings are faster than in int64."""
 LIFT = 1 << 62
 """Added before a shift, so that what is shifted is not negative; a multiple of every power of two that divides it."""
 UINT4 = 4
 """The widest weights that a smaller type than uint8 holds."""
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """Integers before their last shift: a tensor, its type ("DOUBLE" or "INT64"), and what it is short of the integer.
-
-    A float64 tensor holds ``v * 2^-shift``, an int64 tensor ``v``.
-    """
-
-    tensor: str
-    shift: int
-    double: bool
 
 
 class Graph(Nodes):
@@ -47,6 +30,7 @@ class Graph(Nodes):
         pairs: (weight, activation) width of each layer.
         outputs: what each output of the program is called.
         chosen: layer -> the int64 tensor ``[N]`` of its widths, where samples choose.
+        exact: operator of products -> the boolean tensor that says whether its fast form does not saturate.
     """
 
     def __init__(self, program: Program, pairs: dict[str, Pair]) -> None:
@@ -55,6 +39,7 @@ class Graph(Nodes):
         self.pairs = pairs
         self.constants: dict[str, Any] = {}
         self.chosen: dict[str, str] = {}
+        self.exact: dict[str, str] = {}
         self._held: dict[tuple[Any, ...], str] = {}
 
     # tensors
@@ -112,49 +97,6 @@ class Graph(Nodes):
         """The integers of a value, less a number, as int32."""
         tensor = self.cast(name, "INT32") if self.values[name].coded else name
         return self.node("Sub", [tensor, self.constant(less, np.int32)]) if less else tensor
-
-    # roundings
-
-    def scaled(
-        self, parts: Sequence[tuple[str, npt.ArrayLike]], offset: npt.ArrayLike, shift: int, reach: int
-    ) -> Scaled:
-        """``sum(tensor * factor) + offset``, before ``>> shift``.
-
-        Args:
-            parts: integer tensors and their factors.
-            reach: the largest magnitude of the sum, of its parts, and of the partial sums.
-        """
-        double = reach < EXACT
-        unit, kind, dtype = (2.0**-shift, "DOUBLE", np.float64) if double else (1, "INT64", np.int64)
-        terms = []
-        for tensor, factor in parts:
-            factors = np.asarray(factor, dtype=np.int64)
-            terms.append(self.node("Mul", [self.cast(tensor, kind), self.constant(factors * unit, dtype)]))
-        total = terms[0]
-        for term in (*terms[1:], self.constant(np.asarray(offset, dtype=np.int64) * unit, dtype)):
-            total = self.node("Add", [total, term])
-        return Scaled(total, shift, double)
-
-    def rounded(self, v: Scaled, lo: int, hi: int, out: str) -> None:
-        """``clamp(v >> shift, lo, hi)`` becomes the value ``out``."""
-        kind = "UINT8" if self.values[out].coded else "INT32"
-        y = self._floor(v, lo, hi) if v.double else self._shifted(v, lo, hi)
-        self.node("Cast", [y], out, to=getattr(self.onnx.TensorProto, kind))
-
-    def _floor(self, v: Scaled, lo: int, hi: int) -> str:
-        """In float64. A cast rounds towards zero, which is down where nothing is negative: then no Floor is needed."""
-        last = hi + 1 - 2.0**-v.shift
-        bounds = [self.constant(np.float64(bound)) for bound in (lo, last)]
-        clipped = self.node("Clip", [v.tensor, *bounds])
-        return clipped if lo >= 0 else self.node("Floor", [clipped])
-
-    def _shifted(self, v: Scaled, lo: int, hi: int) -> str:
-        """In int64: clamp first, then shift numbers that are not negative; ONNX shifts unsigned integers alone."""
-        least, most = lo << v.shift, ((hi + 1) << v.shift) - 1
-        clamped = self.node("Clip", [v.tensor, *(self.constant(np.int64(bound)) for bound in (least, most))])
-        positive = self.cast(self.node("Sub", [clamped, self.constant(np.int64(least))]), "UINT64")
-        y = self.node("BitShift", [positive, self.constant(np.uint64(v.shift))], direction="RIGHT")
-        return self.node("Add", [self.cast(y, "INT64"), self.constant(np.int64(lo))])
 
 
 def packed(codes: npt.NDArray[np.uint8], bits: int) -> bytes:

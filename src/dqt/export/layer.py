@@ -10,10 +10,11 @@ import numpy.typing as npt
 from dqt.arith.nested import shift_of
 from dqt.arith.plan import Pair
 from dqt.export.graph import Graph
+from dqt.export.rounding import Terms, rounded
 from dqt.program.layered import Layered, exponent, narrowed, row_of
 
-Product = Callable[[str, str, str, str], str]
-"""uint8 operand and weight and the zero points of both, constants, to int32 accumulators."""
+Product = Callable[[tuple[str, str], tuple[int, int]], str]
+"""uint8 operand and weight, and the zero points of both, to int32 accumulators."""
 
 
 def add_layer(g: Graph, op: Layered, product: Product, channels: tuple[int, ...]) -> None:
@@ -61,12 +62,8 @@ def _at(g: Graph, op: Layered, pair: Pair, product: Product, channels: tuple[int
     space, zero = g.program.space, g.values[op.x].zero
     weight = narrowed(op.weight, space.master, bw, nearest=op.nearest, e=exponent(op.weight_exponents, space, bw))
     inside = 0 <= zero <= 255
-    acc = product(
-        narrow_input(g, op.x, ba, exponent(op.input_exponents, space, ba)),
-        weight_tensor(g, op, bw, weight),
-        g.constant(np.uint8(zero if inside else 0)),
-        g.constant(np.uint8(middle_of(g, op, bw))),
-    )
+    x = narrow_input(g, op.x, ba, exponent(op.input_exponents, space, ba))
+    acc = product((x, weight_tensor(g, op, bw, weight)), (zero if inside else 0, middle_of(g, op, bw)))
     row = row_of(space, op.m, min(pair))
     m, c = op.m[row].astype(np.int64), op.c[row]
     bound = op.bound_at(space, bw, zero)
@@ -75,7 +72,7 @@ def _at(g: Graph, op: Layered, pair: Pair, product: Product, channels: tuple[int
         sums = weight.astype(np.int64).reshape(len(weight), -1).sum(axis=1)
         c, reach = c - zero * sums * m, reach + abs(zero) * np.abs(sums)
     top = max(int(r) * abs(int(a)) + abs(int(b)) for r, a, b in zip(reach, m, c, strict=True))
-    g.rounded(g.scaled([(acc, m.reshape(channels))], c.reshape(channels), op.shift, top), op.lo, op.hi, out)
+    rounded(g, Terms([(acc, m.reshape(channels))], c.reshape(channels), op.shift, top), op.lo, op.hi, out)
 
 
 def middle_of(g: Graph, op: Layered, b: int) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 
 from dqt.export.graph import Graph
 from dqt.export.matrices import ones
+from dqt.export.rounding import Terms, rounded
 from dqt.program.ops.avg_pool import AvgPool
 
 OPERATOR = AvgPool
@@ -25,4 +26,4 @@ def add(g: Graph, op: AvgPool) -> None:
     far = area * max(abs(x.lo - x.zero), abs(x.hi - x.zero))
     m, c = op.m.astype(np.int64), op.c
     reach = far * int(np.abs(m).max()) + max(abs(int(each)) for each in c.flat)
-    g.rounded(g.scaled([(acc, m)], c, op.shift, reach), op.lo, op.hi, op.out)
+    rounded(g, Terms([(acc, m)], c, op.shift, reach), op.lo, op.hi, op.out)

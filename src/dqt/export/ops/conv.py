@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
+from itertools import product as pairs
+
+import numpy as np
+
 from dqt.export.graph import Graph
 from dqt.export.layer import add_layer
+from dqt.export.products import CONV, MATMUL, product
 from dqt.program.ops.conv import Conv
 
 OPERATOR = Conv
+LEAST_CHANNELS = 128
+"""Windows of as many channels are faster as rows of a matrix, whose kernels have the weights packed beforehand."""
 
 
 def add(g: Graph, op: Conv) -> None:
-    """``ConvInteger``, whose padding is the operand's zero point."""
+    """``ConvInteger``, whose padding is the operand's zero point; or ``MatMulInteger`` of windows."""
+    _, channels, *kernel = op.weight.shape
+    as_matrix = op.groups == 1 and channels >= LEAST_CHANNELS and kernel != [1, 1]
+    form = _matrix if as_matrix else _direct
+    add_layer(g, op, lambda ins, zeros: form(g, op, ins, zeros), (-1, 1, 1))
+
+
+def _direct(g: Graph, op: Conv, ins: tuple[str, str], zeros: tuple[int, int]) -> str:
     top, bottom, left, right = op.padding
+    return product(
+        g, CONV, ins, zeros, op.counts(g.values).macs,
+        kernel_shape=op.weight.shape[2:], strides=op.stride, pads=[top, left, bottom, right],
+        dilations=op.dilation, group=op.groups,
+    )  # fmt: skip
 
-    def product(x: str, weight: str, zero: str, middle: str) -> str:
-        return g.node(
-            "ConvInteger", [x, weight, zero, middle],
-            kernel_shape=op.weight.shape[2:], strides=op.stride, pads=[top, left, bottom, right],
-            dilations=op.dilation, group=op.groups,
-        )  # fmt: skip
 
-    add_layer(g, op, product, (-1, 1, 1))
+def _matrix(g: Graph, op: Conv, ins: tuple[str, str], zeros: tuple[int, int]) -> str:
+    channels, taps = op.weight.shape[0], op.weight[0].size
+    weight = g.node("Transpose", [ins[1]], perm=[2, 3, 1, 0])
+    weight = g.node("Reshape", [weight, g.constant([taps, channels], np.int64)])
+    rows = g.node("Reshape", [_windows(g, op, ins[0], zeros[0]), g.constant([0, -1, taps], np.int64)])
+    y = product(g, MATMUL, (rows, weight), zeros, op.counts(g.values).macs)
+    shape = g.constant([0, *g.value(op.out).shape], np.int64)
+    return g.node("Reshape", [g.node("Transpose", [y], perm=[0, 2, 1]), shape])
+
+
+def _windows(g: Graph, op: Conv, x: str, zero: int) -> str:
+    """What each output reads, ``[N, H, W, taps * C]``: the input at each tap, strided, side by side."""
+    top, bottom, left, right = op.padding
+    x = g.node("Transpose", [x], perm=[0, 2, 3, 1])
+    if any(op.padding):
+        pads = g.constant([0, top, left, 0, 0, bottom, right, 0], np.int64)
+        x = g.node("Pad", [x, pads, g.constant(np.uint8(zero))])
+    sides, stride = np.array(g.value(op.out).shape[1:]), np.array(op.stride)
+    taps = []
+    for tap in pairs(*(range(side) for side in op.weight.shape[2:])):
+        start = np.array(tap) * op.dilation
+        bounds = (start, start + (sides - 1) * stride + 1, np.array([1, 2]), stride)
+        taps.append(g.node("Slice", [x, *(g.constant(each, np.int64) for each in bounds)]))
+    return g.node("Concat", taps, axis=3)

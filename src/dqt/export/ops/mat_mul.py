@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from dqt.arith.plan import Pair
 from dqt.export.elementwise import ranked
 from dqt.export.graph import Graph
 from dqt.export.layer import at_widths, narrow_input
+from dqt.export.products import MATMUL, product
+from dqt.export.rounding import Terms, rounded
 from dqt.program.ops.mat_mul import MatMul
 
 OPERATOR = MatMul
@@ -19,8 +19,8 @@ def add(g: Graph, op: MatMul) -> None:
 
 
 def _at(g: Graph, op: MatMul, pair: Pair, out: str) -> None:
-    ins = [ranked(g, name, op.out, narrow_input(g, name, b)) for name, b in zip((op.a, op.b), pair, strict=True)]
-    zeros = [g.constant(np.uint8(g.value(name).zero)) for name in (op.a, op.b)]
-    acc = g.node("MatMulInteger", [*ins, *zeros])
+    a, b = (ranked(g, name, op.out, narrow_input(g, name, bits)) for name, bits in zip((op.a, op.b), pair, strict=True))
+    zeros = (g.value(op.a).zero, g.value(op.b).zero)
+    acc = product(g, MATMUL, (a, b), zeros, op.counts(g.values).macs)
     top = op.bound(g.values).magnitude * abs(op.m) + abs(op.c)
-    g.rounded(g.scaled([(acc, op.m)], op.c, op.shift, top), op.lo, op.hi, out)
+    rounded(g, Terms([(acc, op.m)], op.c, op.shift, top), op.lo, op.hi, out)

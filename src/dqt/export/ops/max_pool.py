@@ -8,10 +8,12 @@ from dqt.export.graph import Graph
 from dqt.program.ops.max_pool import MaxPool
 
 OPERATOR = MaxPool
+SINGLE = 1 << 24
+"""Integers of a smaller magnitude are exact in float32."""
 
 
 def add(g: Graph, op: MaxPool) -> None:
-    """``MaxPool`` compares uint8 as it compares codes; it has no int32, and float64 holds every int32.
+    """``MaxPool`` in float32, or float64 where numbers are larger: both hold the integers, and have faster kernels.
 
     Padding is an operator of its own, of the smallest number: the reference evaluator of onnx reads uneven pads of a
     MaxPool in another order.
@@ -23,8 +25,7 @@ def add(g: Graph, op: MaxPool) -> None:
         pads = g.constant([0, 0, top, left, 0, 0, bottom, right], np.int64)
         y = g.node("Pad", [y, pads, g.constant(x.lo, np.uint8 if x.coded else np.int32)])
     y = g.node(
-        "MaxPool", [y if x.coded else g.cast(y, "DOUBLE")], op.out if x.coded else "",
+        "MaxPool", [g.cast(y, "FLOAT" if x.reach < SINGLE else "DOUBLE")],
         kernel_shape=op.kernel, strides=op.stride, dilations=op.dilation,
     )  # fmt: skip
-    if not x.coded:
-        g.node("Cast", [y], op.out, to=g.onnx.TensorProto.INT32)
+    g.node("Cast", [y], op.out, to=g.onnx.TensorProto.UINT8 if x.coded else g.onnx.TensorProto.INT32)

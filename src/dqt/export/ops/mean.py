@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from dqt.export.graph import Graph
+from dqt.export.rounding import Terms, rounded
 from dqt.program.ops.mean import Mean
 
 OPERATOR = Mean
@@ -20,4 +21,4 @@ def add(g: Graph, op: Mean) -> None:
     acc = g.node("ReduceSum", [wide, g.constant([axis + 1 for axis in op.axes], np.int64)], keepdims=1)
     offset = op.c - k * area * x.zero
     reach = abs(k) * area * x.reach + abs(offset)
-    g.rounded(g.scaled([(acc, k)], offset, op.shift, reach), op.lo, op.hi, op.out)
+    rounded(g, Terms([(acc, k)], offset, op.shift, reach), op.lo, op.hi, op.out)

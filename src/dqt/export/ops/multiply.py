@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dqt.export.elementwise import ranked
 from dqt.export.graph import Graph
+from dqt.export.rounding import Terms, rounded
 from dqt.program.ops.multiply import Multiply
 
 OPERATOR = Multiply
@@ -15,4 +16,4 @@ def add(g: Graph, op: Multiply) -> None:
     ra, rb = g.value(op.a).reach, g.value(op.b).reach
     reach = abs(op.k1) * ra * rb + abs(op.k2) * ra + abs(op.k3) * rb + abs(op.k4)
     parts = [(g.node("Mul", [a, b]), op.k1), (a, op.k2), (b, op.k3)]
-    g.rounded(g.scaled(parts, op.k4, op.shift, reach), op.lo, op.hi, op.out)
+    rounded(g, Terms(parts, op.k4, op.shift, reach), op.lo, op.hi, op.out)

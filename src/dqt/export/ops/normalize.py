@@ -6,6 +6,7 @@ import numpy as np
 
 from dqt.arith.roots import ENERGY_BITS, FIRST_BITS, SUM_BITS, UNIT_BITS, added_energy, root_table
 from dqt.export.graph import Graph
+from dqt.export.rounding import Terms, rounded
 from dqt.program.ops.normalize import Normalize
 
 OPERATOR = Normalize
@@ -31,7 +32,7 @@ def add(g: Graph, op: Normalize) -> None:
     energy = g.node("Max", [g.node("Add", [squares, added]), g.constant(np.int64(1))])
     u = g.node("Reshape", [_normalized(g, deviation, energy), g.constant([0, *x.shape], np.int64)])
     reach = op.reach(count) * int(np.abs(op.m.astype(np.int64)).max()) + int(np.abs(op.c).max())
-    g.rounded(g.scaled([(u, op.m)], op.c, op.shift, reach), op.lo, op.hi, op.out)
+    rounded(g, Terms([(u, op.m)], op.c, op.shift, reach), op.lo, op.hi, op.out)
 
 
 def _sum(g: Graph, x: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dqt.export.graph import Graph
+from dqt.export.rounding import Terms, rounded
 from dqt.program.ops.rescale import Rescale
 
 OPERATOR = Rescale
@@ -16,4 +17,4 @@ def add(g: Graph, op: Rescale) -> None:
     shape = (-1, *(1,) * (len(x.shape) - 1))
     m = op.m.astype(np.int64)
     reach = max(abs(int(k)) * x.reach + abs(int(b)) for k, b in zip(m, op.c, strict=True))
-    g.rounded(g.scaled([(op.x, m.reshape(shape))], op.c.reshape(shape), op.shift, reach), op.lo, op.hi, op.out)
+    rounded(g, Terms([(op.x, m.reshape(shape))], op.c.reshape(shape), op.shift, reach), op.lo, op.hi, op.out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dqt.arith.resize import WEIGHT_BITS
 from dqt.export.graph import Graph
 from dqt.export.matrices import resizing
+from dqt.export.rounding import Terms, rounded
 from dqt.program.ops.resize import Resize
 
 OPERATOR = Resize
@@ -18,4 +19,4 @@ def add(g: Graph, op: Resize) -> None:
     acc = g.node("MatMul", [g.constant(resizing(op, 0, x.shape[1], out.shape[1])), acc])
     shift = 2 * WEIGHT_BITS
     half = 1 << (shift - 1)
-    g.rounded(g.scaled([(acc, 1)], half, shift, (x.reach << shift) + half), x.lo, x.hi, op.out)
+    rounded(g, Terms([(acc, 1)], half, shift, (x.reach << shift) + half), x.lo, x.hi, op.out)

@@ -1,0 +1,129 @@
+"""Products of integers in ONNX: uint8 by uint8, and uint8 by int8 where the processor adds such products exactly.
+
+Processors with VNNI multiply uint8 by int8 more than twice as fast as uint8 by uint8. With AVX2 and without VNNI, ONNX
+Runtime's kernels for uint8 by int8 add two products in 16 bits, which saturate; those for uint8 by uint8 do not. A
+model does not know its processor. So it computes one small product whose sums saturate where any do, and compares it
+with the exact integers; an ``If`` around each large product reads the answer. Both branches read the same constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dqt.export.graph import Graph
+from dqt.export.packages import package
+from dqt.program.values import FLOAT
+
+LEAST_MACS = 1 << 18
+"""Smaller products have no second branch: an ``If`` costs as much as it gains."""
+EXACT = "exact."
+"""How the tensors are called that say whether fast products do not saturate."""
+MIDDLE = 128
+"""What an int8 operand is less than the uint8 one that it stands for."""
+DEPTH, COLUMNS = 64, 16
+"""Of the product that shows saturation."""
+ROWS = (1, 8)
+"""Engines have kernels of their own for a single row."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An operator of integer products.
+
+    Attributes:
+        name: of the ONNX operator.
+        signed: which of its operands the fast form has as int8. Kernels take uint8 on their left and int8 on their
+            right; ``ConvInteger`` has the weights on the left.
+    """
+
+    name: str
+    signed: int
+
+
+CONV, MATMUL = Kind("ConvInteger", 0), Kind("MatMulInteger", 1)
+
+
+def product(g: Graph, kind: Kind, ins: tuple[str, str], zeros: tuple[int, int], macs: int, **attributes: Any) -> str:
+    """Append ``kind`` of two uint8 tensors with their zero points; the name of its int32 result.
+
+    Args:
+        macs: multiplications per sample.
+        attributes: of the operator.
+    """
+
+    def safe() -> str:
+        return g.node(kind.name, [*ins, *(g.constant(np.uint8(zero)) for zero in zeros)], **attributes)
+
+    def fast() -> str:
+        operands, points = list(ins), [g.constant(np.uint8(zero)) for zero in zeros]
+        operands[kind.signed] = as_int8(g, ins[kind.signed])
+        points[kind.signed] = g.constant(np.int8(zeros[kind.signed] - MIDDLE))
+        return g.node(kind.name, [*operands, *points], **attributes)
+
+    if macs < LEAST_MACS:
+        return safe()
+    return either(g, exact(g, kind), fast, safe)
+
+
+def as_int8(g: Graph, x: str) -> str:
+    """``x - 128`` of uint8 as int8: 128 is added modulo 256, and the bits are read as signed."""
+    return g.cast(g.node("Add", [x, g.constant(np.uint8(MIDDLE))]), "INT8")
+
+
+def either(g: Graph, condition: str, then: Callable[[], str], otherwise: Callable[[], str]) -> str:
+    """The int32 tensor that the one or the other of two branches makes."""
+    return g.node("If", [condition], then_branch=g.branch(then), else_branch=g.branch(otherwise))
+
+
+def exact(g: Graph, kind: Kind) -> str:
+    """Whether this processor's fast products do not saturate, a boolean; the nodes of it are appended once.
+
+    Its operands depend on the model's input, so that no optimizer computes the answer where the model is made ready:
+    an optimized model may be saved and run elsewhere. Neither are they constants, whose type an optimizer may change.
+    """
+    if kind.name not in g.exact:
+        one = _one(g)
+        found = [_unsaturated(g, kind, one, rows) for rows in ROWS]
+        g.exact[kind.name] = g.node("And", found, g.name(f"{EXACT}{kind.name}"))
+    return g.exact[kind.name]
+
+
+def _one(g: Graph) -> str:
+    """uint8 1, by what nobody knows before the model runs; the input may be of no sample, or NaN."""
+    first = g.program.inputs[0]
+    rank = 1 + len(first.shape)
+    starts, ends = (g.constant([bound] * rank, np.int64) for bound in (0, 1))
+    v = g.node("ReduceSum", [g.node("Slice", [first.name, starts, ends])], keepdims=0)
+    if first.kind == FLOAT:
+        v = g.node("IsNaN", [v])
+    return g.node("BitwiseOr", [g.cast(g.cast(v, "BOOL"), "UINT8"), g.constant(np.uint8(1))])
+
+
+def _unsaturated(g: Graph, kind: Kind, one: str, rows: int) -> str:
+    """Whether ``DEPTH`` products of the largest numbers add up."""
+    left, right = (rows, DEPTH), (DEPTH, COLUMNS)
+    unsigned = g.node("Mul", [one, g.constant(np.uint8(255))])
+    signed = g.cast(g.node("Mul", [one, g.constant(np.uint8(127))]), "INT8")
+    if kind is CONV:
+        x = g.node("Expand", [signed, g.constant([1, DEPTH, COLUMNS, 1], np.int64)])
+        y = g.node(kind.name, [x, g.node("Expand", [unsigned, g.constant([*left, 1, 1], np.int64)])])
+    else:
+        ins = [g.node("Expand", [x, g.constant(shape, np.int64)]) for x, shape in ((unsigned, left), (signed, right))]
+        y = g.node(kind.name, ins)
+    least = g.node("ReduceMin", [y], keepdims=0)
+    return g.node("Equal", [least, g.constant(np.int32(DEPTH * 255 * 127))])
+
+
+def answered(model: bytes, answer: bool) -> bytes:
+    """A model in which the question of :func:`exact` is answered: to test and to measure either branch."""
+    onnx = package("onnx")
+    read = onnx.load_from_string(model)
+    asked = [node for node in read.graph.node if node.output[0].startswith(EXACT)]
+    read.graph.initializer.extend(onnx.numpy_helper.from_array(np.array(answer), node.output[0]) for node in asked)
+    for node in asked:
+        read.graph.node.remove(node)
+    return bytes(read.SerializeToString())

@@ -304,9 +304,10 @@ bool winograd_fits(const PackedLayer& layer, const WinogradKernel& kernel, int w
     return sum * ((1 << activation) - 1) <= INT32_MAX >> kernel.power;
 }
 
+// Midpoints are added as one sum over channels that all taps share, so they may not go by tap.
 bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kernels) {
-    const bool plain = op.groups == 1 && layer.kernel_height == 3 && layer.kernel_width == 3 && op.stride[0] == 1 &&
-                       op.stride[1] == 1 && op.dilation[0] == 1 && op.dilation[1] == 1;
+    const bool plain = op.groups == 1 && !layer.by_tap && layer.kernel_height == 3 && layer.kernel_width == 3 &&
+                       op.stride[0] == 1 && op.stride[1] == 1 && op.dilation[0] == 1 && op.dilation[1] == 1;
     return kernels.winograd && plain &&
            std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
 }

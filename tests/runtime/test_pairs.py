@@ -15,7 +15,7 @@ from dqt.program.ops.add import Add
 from dqt.program.ops.conv import Conv
 from dqt.program.program import Program
 from dqt.runtime import Runtime
-from dqt.runtime.runtime import kernel_sets
+from dqt.runtime.runtime import kernel_names, kernel_sets
 from dqt.testing import Builder, extremes, inputs
 
 ISAS = kernel_sets()
@@ -94,6 +94,23 @@ def test_winograd_at_every_width(channels: int, outputs: int, size: tuple[int, i
             for pair in ((8, 8), (8, 4), (4, 8), (7, 7), (4, 6), (2, 2)):
                 plan = Plan.of(dict.fromkeys(each.layers, pair))
                 np.testing.assert_array_equal(run.codes(batch, plan), execute(each, batch, plan).codes, str(pair))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kernel", kernel_names())
+@pytest.mark.parametrize("nearest", [False, True])
+def test_one_input_channel_whose_midpoints_go_by_tap(kernel: str, isa: str, *, nearest: bool) -> None:
+    """Behind another layer, where no first layer's packing serves it: no kernel takes midpoints by channel here."""
+    b = Builder(7, (3, 9, 10), widths=WIDTHS)
+    x = b.conv("v0", 1, (1, 1), padding=(0, 0, 0, 0))
+    program = b.build(b.conv(x, 64, (3, 3), padding=(1, 1, 1, 1)))
+    program = replace(
+        program, ops=tuple(replace(op, nearest=nearest) if isinstance(op, Conv) else op for op in program.ops)
+    )
+    run, batch = Runtime(program, threads=1, isa=isa, kernel=kernel), inputs(program, 3)
+    for pair in itertools.product(WIDTHS, WIDTHS):
+        plan = Plan.of(dict.fromkeys(program.layers, pair))
+        np.testing.assert_array_equal(run.codes(batch, plan), execute(program, batch, plan).codes, str(pair))
 
 
 @pytest.mark.parametrize("isa", ["avx2", "avx512vnni"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,19 @@ def test_every_way_to_name_a_model(words: list[str], samples: int, data: bool, w
     assert (found["samples"], found["data"]) == (samples, data)
     assert [int(b) for b in found["costs"]] == widths
     assert all(layer["accumulator_bits"] <= 32 for layer in found["layers"])
+
+
+@pytest.mark.parametrize("name", ["deep/beside_main.py:make", "pack_of_mine.models:make"])
+def test_a_model_finds_the_modules_beside_it(name: str, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the folder of a file, and of a package in the working directory, as ``python`` finds them."""
+    monkeypatch.setattr("sys.path", [*sys.path])
+    for folder, file, of in (("deep", "beside_main.py", "beside_parts"), ("pack_of_mine", "models.py", ".parts")):
+        Path(folder).mkdir()
+        Path(folder, "__init__.py").touch()
+        Path(folder, f"{of.removeprefix('.')}.py").write_text(MODELS)
+        Path(folder, file).write_text(f"def make():\n    from {of} import Pair\n    return Pair()\n")
+    done = call("doctor", name, "--shape", "6", "--shape", "5:10", "--widths", "8", "--json")
+    assert done.code == 0, done.err
 
 
 def test_the_table_for_people(call: Call) -> None:

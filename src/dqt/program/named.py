@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,12 +26,19 @@ def names_object(given: Any) -> bool:
 def named_object(name: str, where: str, error: type[Exception]) -> Any:
     """The object that ``name`` names; its module is imported.
 
+    The folder of ``file.py``, or else the working directory, joins the end of ``sys.path``: modules beside it are
+    found, and none hides an installed one.
+
     Raises:
         error: the module cannot be imported, or has no such object; ``where`` opens the message.
     """
     source, _, attribute = name.rpartition(":")
+    file = Path(source) if source.endswith(".py") else None
+    beside = str((file.parent if file else Path()).resolve())
+    if beside not in sys.path:
+        sys.path.append(beside)
     try:
-        module = _file_module(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+        module = _file_module(file) if file else importlib.import_module(source)
     except (ImportError, OSError, SyntaxError) as failed:
         raise error(f"{where}: cannot import {source!r}: {failed}") from None
     except MemoryError:

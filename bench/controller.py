@@ -89,20 +89,24 @@ class Subject:
     def __init__(self, name: str, program: Program) -> None:
         self.name, self.program, self.network = name, program, Network(program)
         self.scale = output_value(program).scale
-        self.at = [self.network.widths.index(b) for b in CASCADES]
+        self.at = self.places(CASCADES)
+
+    def places(self, choices: Sequence[int]) -> list[int]:
+        """Where widths stand among those of the program."""
+        return [self.network.widths.index(b) for b in choices]
 
     def answers(self, data: DataSet) -> Answers:
         """Of a whole set."""
         return Answers(np.stack(self.network.codes(data, data.images)), data.labels.numpy())
 
-    def taught(self, learned: Answers, budget: float, seed: int) -> Net:
+    def taught(self, learned: Answers, budget: float, seed: int, choices: tuple[int, ...] = CASCADES) -> Net:
         """A network whose controller learned from ``learned`` and is held to ``budget`` there."""
         torch.manual_seed(seed)
-        controller = dqt.Controller(choices=CASCADES, rerun=True, hidden=UNITS)
+        controller = dqt.Controller(choices=choices, rerun=True, hidden=UNITS)
         config = dqt.Config(widths=self.network.widths, norm="per_width", controller=controller)
         net = dqt.prepare(MODELS[self.name]().eval(), torch.zeros(2, *self.program.input_shape), config)
         recipe = RECIPE.model_copy(update={"bitops": budget, "seed": seed})
-        outputs = torch.from_numpy(learned.codes[self.at] * self.scale).float()
+        outputs = torch.from_numpy(learned.codes[self.places(choices)] * self.scale).float()
         loss = Loss(net, Task.classification())
         losses = [loss.each(each, torch.from_numpy(learned.labels)).clamp(max=WORST) for each in outputs]
         gains = Gains(begun(net, outputs[0]), torch.stack(losses, 1))

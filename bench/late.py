@@ -10,6 +10,7 @@ from training images knows no more.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
@@ -33,7 +34,7 @@ from dqt.train.data import load
 Floats = npt.NDArray[np.float64]
 STAGES = {"layer1": "layer1.2.add_2", "layer2": "layer2.2.add_5"}
 """Stage -> the value that its last block gives."""
-LOGITS, BATCH, SEEDS, DEALS, WORST = "output", 250, (0, 1, 2), 50, 5.0
+LOGITS, SECOND, BATCH, SEEDS, DEALS, WORST = "output", "second", 250, (0, 1, 2), 50, 5.0
 HIDDEN, DECAY = 32, 1.0
 TARGET, AT_BITS = 0.5, 3
 """Points over the same choices dealt at random that late decisions should gain, at the BitOPs of so many bits."""
@@ -46,7 +47,8 @@ class Design:
     Attributes:
         trunk: width of what runs before the decision.
         after: the last stage before it; "": the decision follows a whole run, and a choice above ``trunk`` runs again.
-        reads: stages whose features it reads; ``LOGITS``: the outputs of the run, largest first.
+        reads: stages whose features it reads; ``LOGITS``: the outputs of the run, largest first; ``SECOND``: those of a
+            classifier inside of the network, likewise.
         choices: widths of what runs after it.
     """
 
@@ -67,7 +69,7 @@ DESIGNS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """All images under one plan: ``outputs`` float ``[N, classes]``; BitOPs; stage -> features ``[N, F]``."""
+    """All images under one plan: ``outputs`` float ``[N, classes]``; BitOPs; name -> what heads may read ``[N, F]``."""
 
     outputs: Floats
     share: float
@@ -75,11 +77,21 @@ class Answer:
 
 
 class Answers:
-    """The network's answers by plan, each computed once."""
+    """The network's answers by plan, each computed once.
 
-    def __init__(self, program: Program, inputs: npt.NDArray[np.float32]) -> None:
-        self.program, self.inputs = program, inputs
-        more = tuple(Dequantize(value, stage) for stage, value in STAGES.items())
+    Args:
+        stages: name -> the value that it gives.   main: the output that says the class.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        inputs: npt.NDArray[np.float32],
+        stages: Mapping[str, str] = STAGES,
+        main: str = LOGITS,
+    ) -> None:
+        self.program, self.inputs, self.stages, self.main = program, inputs, tuple(stages), main
+        more = tuple(Dequantize(value, stage) for stage, value in stages.items())
         self.engine = Runtime(replace(program, ops=program.ops + more))
         self.known: dict[tuple[int, int, str], Answer] = {}
 
@@ -91,7 +103,7 @@ class Answers:
         return self.known[key]
 
     def _plan(self, trunk: int, width: int, after: str) -> Plan:
-        first = tuple(STAGES)[: tuple(STAGES).index(after) + 1] if after else ()
+        first = self.stages[: self.stages.index(after) + 1] if after else ()
         space = self.program.space
         own = {name: trunk if name.split(".")[0] in first else width for name in space.chosen}
         ends = {layer.name: space.edge_width for layer in space.layers if layer.edge}
@@ -101,10 +113,11 @@ class Answers:
         made: list[dict[str, Floats]] = []
         for first in track(range(0, len(self.inputs), BATCH), "running", transient=True):
             found = self.engine(self.inputs[first : first + BATCH], plan)
-            made.append({name: values if name == LOGITS else _pooled(values) for name, values in found.items()})
-        joined = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
-        share = dqt.cost(self.program, plan).share
-        return Answer(joined[LOGITS].astype(np.float64), share, {stage: joined[stage] for stage in STAGES})
+            made.append({name: values if values.ndim == 2 else _pooled(values) for name, values in found.items()})
+        joined = {name: np.concatenate([each[name] for each in made]).astype(np.float64) for name in made[0]}
+        outputs = joined.pop(self.main)
+        ordered = {SECOND: -np.sort(-joined[SECOND], 1)} if SECOND in joined else {}
+        return Answer(outputs, dqt.cost(self.program, plan).share, joined | ordered)
 
 
 def _pooled(values: npt.NDArray[np.float32]) -> Floats:

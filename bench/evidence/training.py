@@ -180,7 +180,8 @@ def check_run(where: Place, held: dict[str, Any] | None) -> None:
 
 
 def _comparable(run: dict[str, Any]) -> dict[str, Any]:
-    flat = {f"{part}.{key}": value for part, entries in run.items() for key, value in (entries or {}).items()}
+    parts = {part: entries if isinstance(entries, dict) else {"": entries} for part, entries in run.items()}
+    flat = {f"{part}.{key}": value for part, entries in parts.items() for key, value in entries.items()}
     flat["data.spec"] = flat["data.spec"].partition("=")[0]
     for key in ("model.weights", "model.checkpoint", "teacher.weights"):
         flat[key] = flat.get(key) is not None

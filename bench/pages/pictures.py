@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,9 @@ LINES = {
 }
 ALONE = (2, 3, 4, 8)
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
-FLOOR = 84.0
-"""Accuracy below this would flatten what is above: the axis ends here, and the table has the numbers."""
+FLOOR, ROOM = 84.0, 4.0
+"""Accuracy below this would flatten what is above: the axis ends here, and the table has the numbers. A picture that
+has not so much above it shows all."""
 
 
 def drawable(name: str, runs: Runs) -> bool:
@@ -70,6 +71,25 @@ def draw_front(record: Record, untrained: Sequence[Point], float_top1: float, pa
     _save(paint, path)
 
 
+def draw_choices(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Accuracy against time of the rows of :mod:`bench.controller_times`: one network, chosen on held-out images."""
+    styles = {
+        "uniform": ("uniform widths, 2 to 8 bits", "o-", "plan"),
+        "cascade": ("cascades", "D", "cascade"),
+        "controller": ("controllers that run again", "*", "auto"),
+    }
+
+    def paint(axes: Axes) -> None:
+        for kind, (words, style, colour) in styles.items():
+            mine = [(row["time"], row["top1"]) for row in rows if row["kind"] == kind]
+            x, y = zip(*mine, strict=True)
+            axes.plot(x, y, style, label=words, color=COLOURS[colour], markersize=7, linewidth=1)
+        axes.set_xlabel("time of an image over that of 8 bits, one thread")
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _save(paint, path)
+
+
 def _save(paint: Callable[[Axes], None], path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -83,7 +103,7 @@ def _save(paint: Callable[[Axes], None], path: Path) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         low, high = axes.get_ylim()
-        axes.set_ylim(max(low, FLOOR) if high > FLOOR else low, high)
+        axes.set_ylim(max(low, FLOOR) if high > FLOOR + ROOM else low, high)
         axes.legend(frameon=False, loc="lower right", labelcolor=COLOURS["ink"])
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(path, metadata=nothing, facecolor=COLOURS["paper"])

@@ -10,7 +10,7 @@ from bench.common import processor_name
 from bench.evidence import records
 from bench.evidence.records import FloatRecord, Point, Record, mean
 from bench.markdown import table
-from bench.pages import again, controller, gate, late, pictures, robust, targets, wide
+from bench.pages import again, choices, controller, gate, late, pictures, robust, targets, wide
 from bench.pages.targets import (
     BASE,
     DYNAMIC,
@@ -60,7 +60,8 @@ ALONE_WORDS = {
     "any-width-float-15": "a model for each width",
     "any-width-resnet56": "a model for each width, taught by the float ResNet-56",
 }
-EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, *FASHION, targets.WIDE, RESNET18, RESNET18_DYNAMIC)
+LATE = ("wide-longer", "wide-joint")
+EVERYTHING = (*NETWORKS, *ALONE_RUNS, *TARGETS, *MEASURES, *FASHION, targets.WIDE, *LATE, RESNET18, RESNET18_DYNAMIC)
 FLOATS = (RESNET18_FLOAT, FASHION_FLOAT, targets.WIDE_FLOAT)
 """The float trainings of this folder; the float weights of ResNet-20 are public ones."""
 
@@ -82,6 +83,7 @@ def blocks(folder: Path = records.FOLDER) -> dict[str, str]:
         "dynamic": _dynamic(runs),
         "gap": _gap(runs),
         "late": late.block(),
+        "choices": choices.block(runs),
         **wide.blocks(runs, floats),
         **robust.blocks(),
         **again.blocks(),
@@ -99,6 +101,8 @@ def blocks(folder: Path = records.FOLDER) -> dict[str, str]:
 def draw(docs: Path, folder: Path = records.FOLDER) -> None:
     """The pictures of the page."""
     pictures.draw(finished(records.load_all(folder)), docs / "results")
+    for name, rows in controller.timed().items():
+        pictures.draw_choices(rows, docs / "results" / f"time-{name}.svg")
 
 
 def spread(values: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ import torch
 import dqt
 from bench import controller
 from bench.controller import Answers, Subject, once
-from bench.controller_times import fastest
+from bench.controller_times import beside_cascade, fastest
 from bench.robust import CASCADES
 from dqt.arith.plan import AUTO
 from dqt.program.interpret import execute
@@ -57,3 +57,16 @@ def test_the_fastest_is_the_fastest_of_those_that_lose_little() -> None:
     assert fastest(rows)["label"] == "2 then 8"
     assert fastest(rows, "controller") == {}
     assert fastest(rows, on="top1")["label"] == "12 %"
+
+
+def test_a_controller_stands_beside_the_cascade_of_its_budget() -> None:
+    rows = [
+        {"kind": "cascade", "label": "15 %: 2 then 4", "held_out": 90.0, "top1": 90.0, "time": 1.0},
+        {"kind": "cascade", "label": "20 %: 2 then 8", "held_out": 91.0, "top1": 91.0, "time": 1.2},
+        {"kind": "controller", "label": "15 %: 2, 4", "held_out": 90.0, "top1": 90.5, "time": 0.91},
+        {"kind": "controller", "label": "12 %: 2, 4", "held_out": 89.5, "top1": 89.0, "time": 0.9},
+        {"kind": "controller", "label": "10 %: 2, 4", "held_out": 88.5, "top1": 89.9, "time": 0.5},
+    ]
+    cascade, own = beside_cascade(rows, 0.15)
+    assert (cascade["label"], own["label"]) == ("15 %: 2 then 4", "12 %: 2, 4")  # chosen on held-out images
+    assert beside_cascade(rows[:3], 0.15)[1] == {}

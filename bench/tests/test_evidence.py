@@ -13,7 +13,7 @@ import dqt
 from bench.evidence import frontier, judging, records, training
 from bench.evidence.__main__ import main
 from bench.evidence.records import Point, Record
-from bench.pages import results, targets
+from bench.pages import controller, results, targets
 from dqt.arith.plan import uniform
 from dqt.train.recipe import load_run
 
@@ -182,7 +182,8 @@ def test_the_page_holds_the_numbers_and_says_what_is_met_missed_and_not_yet_run(
     assert f"In training, and in no table above: {targets.BASE} (seed 1)" in page
     assert "a processor, 2 cores, 2026-01-01" in page
     results.draw(tmp_path / "docs", tmp_path / "json")
-    assert {path.name for path in (tmp_path / "docs" / "results").iterdir()} == {"widths.svg", "dynamic.svg"}
+    drawn = {"widths.svg", "dynamic.svg", *(f"time-{name}.svg" for name in controller.timed())}
+    assert {path.name for path in (tmp_path / "docs" / "results").iterdir()} == drawn
     first = (tmp_path / "docs" / "results" / "widths.svg").read_bytes()
     results.draw(tmp_path / "docs", tmp_path / "json")
     assert (tmp_path / "docs" / "results" / "widths.svg").read_bytes() == first

@@ -14,6 +14,7 @@ import dqt
 from dqt.nn.calibrate import set_controller_ranges
 from dqt.nn.controller import LOGITS
 from dqt.nn.controller_alone import controller_features
+from dqt.nn.exact import run_exact
 from dqt.nn.net import Net
 from dqt.program.evaluate import evaluate
 from dqt.program.interpret import execute
@@ -48,6 +49,18 @@ class Stages(nn.Module):
         return y
 
 
+class Twice(Stages):
+    """The same with a second classifier behind the first stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        x = self.layer1(self.stem(x).relu()).relu()
+        return self.fc(self.layer2(x).relu().mean((2, 3))), self.second(x.mean((2, 3)))
+
+
 def late_net(kind: str, seed: int = 0) -> tuple[Net, Tensor]:
     """A calibrated network whose controller is of several minds about the samples."""
     torch.manual_seed(seed)
@@ -57,6 +70,12 @@ def late_net(kind: str, seed: int = 0) -> tuple[Net, Tensor]:
     )
     dqt.calibrate(net, [x])
     set_controller_ranges(net, [x])
+    _mind(net, x)
+    return net, x
+
+
+def _mind(net: Net, x: Tensor) -> None:
+    """Let every choice be the best for some of the samples."""
     bias = net.layer(LOGITS).bias
     assert bias is not None
     program = dqt.lower(net)
@@ -66,7 +85,6 @@ def late_net(kind: str, seed: int = 0) -> tuple[Net, Tensor]:
     (value,) = (each for each in program.values if each.name == choice.x)
     with torch.no_grad():
         bias.sub_(torch.from_numpy(np.median(logits, 0) * value.scale).float())
-    return net, x
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,6 +138,26 @@ def test_where_it_stands() -> None:
     assert [(plan["layer1"], plan["layer2"]) for plan in plans] == [((4, 4), (b, b)) for b in WIDTHS]
 
 
+def test_it_reads_the_margin_of_a_classifier_inside() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(24, 3, 8, 8) * torch.linspace(0.1, 3, 24).view(-1, 1, 1, 1)
+    controller = dqt.Controller(hidden=16, after="second", reads=("margin",), margins=2, first=4)
+    net = dqt.prepare(Twice().eval(), x, dqt.Config(widths=WIDTHS, controller=controller))
+    dqt.calibrate(net, [x])
+    set_controller_ranges(net, [x])
+    _mind(net, x)
+    program = dqt.lower(net)
+    found = execute(program, x.numpy(), "auto")
+    assert len(np.unique(found.widths, axis=0)) > 1
+    assert isinstance(found.codes, dict)
+    served = dqt.Runtime(program).execute(x.numpy(), "auto")
+    for (name, codes), exact in zip(found.codes.items(), run_exact(net, x, "auto").integers, strict=True):
+        np.testing.assert_array_equal(served.codes[name], codes)
+        np.testing.assert_array_equal(exact.numpy(), codes)
+    np.testing.assert_array_equal(served.widths, found.widths)
+    assert set(found.widths[:, program.layers.index("layer1")].tolist()) == {4}  # it runs before the decision
+
+
 def test_it_is_held_to_its_budget() -> None:
     net, x = late_net("again")
     table, fixed = share_table(net.space, net.late)
@@ -138,7 +176,6 @@ def test_it_is_held_to_its_budget() -> None:
         ({"first": 2}, "first 2 is of a late decision"),
         ({"rerun": True, "reads": "stem"}, "a late decision reads 'features', 'margin'"),
         ({"rerun": True, "reads": ("features",)}, "name the module that they come from"),
-        ({"after": "layer1", "reads": ("margin",)}, "set rerun=True"),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, Any], message: str) -> None:
@@ -148,9 +185,14 @@ def test_options_that_do_not_fit(options: dict[str, Any], message: str) -> None:
 
 def test_a_module_that_is_not_there() -> None:
     x = torch.randn(2, 3, 8, 8)
-    for after, message in (("layer9", "is no module of the model: it has fc, layer1"), ("fc", "nothing to choose")):
+    for after, reads, message in (
+        ("layer9", "features", "is no module of the model: it has fc, layer1"),
+        ("fc", "features", r"int32: set reads=\('margin',\)"),
+        ("fc", "margin", "nothing to choose"),
+        ("layer1", "margin", r"the margin of .* of shape \[4, 6, 6\]"),
+    ):
         with pytest.raises(dqt.UnsupportedError, match=message):
-            dqt.prepare(Stages(), x, dqt.Config(controller=dqt.Controller(after=after)))
+            dqt.prepare(Stages(), x, dqt.Config(controller=dqt.Controller(after=after, reads=(reads,))))
     with pytest.raises(ValidationError, match="it is the least of the choices, 2"):
         dqt.Config(controller=dqt.Controller(rerun=True, first=8))
 

@@ -23,9 +23,10 @@ from dqt.train.data import load
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("road")
-    text = shipped()["digits"].read_text()
-    lines = [line for line in text.splitlines() if not line.startswith(("epochs", "valid_every"))]
-    (folder / "digits.toml").write_text("\n".join([*lines, "epochs = 2", "valid_every = 2"]))
+    for name, more in (("digits", ["epochs = 2", "valid_every = 2"]), ("digits-controller", ["epochs = 2"])):
+        lines = shipped()[name].read_text().splitlines()
+        kept = [line for line in lines if not line.startswith(("epochs", "valid_every"))]
+        (folder / f"{name}.toml").write_text("\n".join([*kept, *more]))
     for _ in range(2):  # a demo begins anew over what an earlier one left
         assert main(["demo", "--out", str(folder / "demo"), "--recipe", str(folder / "digits.toml")]) == 0
     return folder / "demo"

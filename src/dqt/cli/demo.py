@@ -15,7 +15,7 @@ from dqt.cli.errors import DIFFERS
 from dqt.cli.evaluate import show, stop_if_different
 from dqt.cli.inputs import EngineName, engine_of
 from dqt.cli.output import Json, alarm, console, emit, written
-from dqt.cli.train import find_recipe
+from dqt.cli.train import find_recipe, native_judge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,10 +39,12 @@ def demo(
     recipe: Annotated[str, typer.Option("--recipe", metavar="CONFIG", help="Another run file.")] = "digits",
     as_json: Json = False,
 ) -> None:
-    """Train a small network with a controller on handwritten digits, lower it, and run the test set in integers.
+    """Train a small network on handwritten digits, and a controller for it; lower it, and run the test set in integers.
 
-    Real data that ships with scikit-learn: no download. A minute or two on two cores. The exit code is 4 where the
-    integers of the native engine, or the exact ones of torch, are not those of the interpreter.
+    Real data that ships with scikit-learn: no download. A minute or two on two cores. Where a run file
+    ``NAME-controller.toml`` lies beside that of the network, its controller is taught after the network, on the
+    held-out samples. The exit code is 4 where the integers of the native engine, or the exact ones of torch, are not
+    those of the interpreter.
     """
     from dqt.train.lock import locked
 
@@ -126,7 +128,27 @@ def _train(out: Path, recipe: str, *, quiet: bool, say: Callable[[str], object])
         for old in (folder / LAST, folder / BEST, out / CASCADE):
             old.unlink(missing_ok=True)  # a demo begins anew
         fit(net, splits.train, splits.valid, run=run, run_dir=folder, progress=not quiet)
-    return _Road(out, path.stem, net, splits)
+    road = _Road(out, path.stem, net, splits)
+    controller = path.with_name(f"{path.stem}-controller.toml")
+    if controller.exists():
+        say(f"teaching a controller on the held-out samples, with {controller}")
+        _teach(road, controller, quiet=quiet)
+    return road
+
+
+def _teach(road: _Road, path: Path, *, quiet: bool) -> None:
+    """Give the trained network the controller of another run file."""
+    from dqt.train.build import network
+    from dqt.train.checkpoint import BEST, LAST
+    from dqt.train.gains import fit_controller
+    from dqt.train.recipe import load_run
+
+    folder, splits, run = road.out / "run", road.splits, load_run(path)
+    trained = folder / BEST if (folder / BEST).exists() else folder / LAST
+    model = run.model.model_copy(update={"checkpoint": str(trained)})
+    road.net = network(run.model_copy(update={"model": model}), splits.train.shape)
+    held = splits.valid or splits.train
+    fit_controller(road.net, held, splits.valid, run=run, judge=native_judge(road.net), progress=not quiet)
 
 
 def _lower(road: _Road, say: Callable[[str], object]) -> None:

@@ -51,7 +51,7 @@ def train(
         from dqt.train.gains import fit_controller
 
         places: dict[str, Any] = {"run": run, "run_dir": folder, "progress": not as_json}
-        history = fit_controller(net, data.train, data.valid, judge=_judge(net), **places)
+        history = fit_controller(net, data.train, data.valid, judge=native_judge(net), **places)
     else:
         places = {"run": run, "run_dir": folder, "resume": resume, "progress": not as_json}
         history = fit(net, data.train, data.valid, teacher=teacher(run), **places)
@@ -75,7 +75,7 @@ def _scores(history: History) -> dict[str, Any]:
     return {"metric": last["metric"], "scores": history.scores}
 
 
-def _judge(net: Net) -> Judge:
+def native_judge(net: Net) -> Judge:
     """The network as the native engine serves it: inputs and a width to logits."""
     import torch
 

@@ -20,7 +20,8 @@ class Controller(BaseModel):
         choices: widths to choose from, ascending, each in ``Config.widths``; ``None``: all of them.
         hidden: units of its hidden layer; ``None``: as many as fit in 1 % of the model's parameters, at least 4.
         reads: the input, or the output of the stem (the model's first layer). Of a late decision some of "features",
-            means of what the module ``after`` gives, and "margin", how far the next outputs lie below the largest.
+            means of what the module ``after`` gives, and "margin", how far the next outputs lie below the largest:
+            those of a whole run with ``rerun``, or of ``after``, such as a classifier inside of the model.
         margins: how many outputs below the largest the margin looks at.
         grid: it sees the mean of what it reads over a ``grid x grid`` raster.
         after: path of a module, such as ``"layer2"``: its features are read; without ``rerun`` the decision follows it.
@@ -63,8 +64,6 @@ class Controller(BaseModel):
             raise ValueError(f"reads {self.reads!r}: a late decision reads 'features', 'margin', or both")
         if "features" in self.reads and self.after is None:
             raise ValueError("reads 'features': name the module that they come from, such as after='layer2'")
-        if "margin" in self.reads and not self.rerun:
-            raise ValueError("reads 'margin', which a whole run gives: set rerun=True")
         return self
 
     @property

@@ -32,7 +32,8 @@ def place_late(config: Config, graph: Graph, shapes: Shapes, chosen: tuple[str, 
     """The features of a late controller, for the layers ``chosen`` of the plan that are no edges.
 
     Raises:
-        UnsupportedError: there is no such module, the output has no classes, or nothing is left to choose.
+        UnsupportedError: there is no such module, it has no features, what gives the margin has no classes, or nothing
+            is left to choose.
     """
     spec = config.controller
     assert spec is not None
@@ -40,9 +41,9 @@ def place_late(config: Config, graph: Graph, shapes: Shapes, chosen: tuple[str, 
         raise UnsupportedError("the controller has samples run again (rerun=True), and every run changes the states")
     parts: list[Node] = []
     if "features" in spec.reads:
-        parts += _features(_end_of(spec.after or "", graph), shapes, spec.grid)
+        parts += _features(_end_of(spec.after or "", graph), graph, shapes, spec.grid)
     if "margin" in spec.reads:
-        parts += _margin(graph.outputs[0], shapes, spec.margins)
+        parts += _margin(graph.outputs[0] if spec.rerun else _end_of(spec.after or "", graph), shapes, spec.margins)
     read = [parts[-1].out] if len(spec.reads) == 1 else ["controller.features", "controller.margin"]
     if len(read) > 1:
         length = sum(node.shape[0] for node in parts if node.out in read)
@@ -80,8 +81,12 @@ def _end_of(path: str, graph: Graph) -> str:
     raise UnsupportedError(f"the controller's after={path!r} is no module of the model: it has {', '.join(known[:20])}")
 
 
-def _features(value: str, shapes: Shapes, grid: int) -> Iterator[Node]:
+def _features(value: str, graph: Graph, shapes: Shapes, grid: int) -> Iterator[Node]:
     """Means over a raster, as a vector."""
+    if any(node.out == value and node.quantizer == "int32" for node in graph.nodes):
+        raise UnsupportedError(
+            f"the controller reads features of {value}, an output of the model in int32: set reads=('margin',)"
+        )
     shape = shapes[value]
     if len(shape) > 1:
         cells = tuple(min(grid, size) for size in shape[1:])
@@ -96,7 +101,7 @@ def _margin(value: str, shapes: Shapes, margins: int) -> Iterator[Node]:
     shape = shapes[value]
     if len(shape) != 1 or shape[0] < 2:
         raise UnsupportedError(
-            f"the controller reads the margin of the output {value} of shape {list(shape)}: need [classes], two or more"
+            f"the controller reads the margin of {value} of shape {list(shape)}: need [classes], two or more"
         )
     count = min(shape[0], 1 + margins)
     yield _node("top_k", "controller.top", (value,), (count,), "same", count=count)

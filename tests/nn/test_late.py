@@ -192,7 +192,9 @@ def test_a_module_that_is_not_there() -> None:
         ("layer1", "margin", r"the margin of .* of shape \[4, 6, 6\]"),
     ):
         with pytest.raises(dqt.UnsupportedError, match=message):
-            dqt.prepare(Stages(), x, dqt.Config(controller=dqt.Controller(after=after, reads=(reads,))))
+            dqt.prepare(
+                Stages(), x, dqt.Config(controller=dqt.Controller.model_validate({"after": after, "reads": (reads,)}))
+            )
     with pytest.raises(ValidationError, match="it is the least of the choices, 2"):
         dqt.Config(controller=dqt.Controller(rerun=True, first=8))
 

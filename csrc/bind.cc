@@ -1,6 +1,6 @@
 // The Python module dqt._native: the only file that knows Python.
 //
-//     engine(data: bytes, threads, isa, kernel) -> Engine
+//     engine(data: bytes, or the descriptor of an open file, threads, isa, kernel) -> Engine
 //     Engine.run(input, widths, output, chosen)          of one input and one output
 //     Engine.run(inputs: list, widths, outputs: list, chosen)
 //     Engine.run(inputs: list, widths, outputs: list, chosen, states: list, after: list)      all by position
@@ -27,8 +27,10 @@
 #endif
 
 #include <algorithm>
+#include <cerrno>
 #include <span>
 #include <string>
+#include <system_error>
 
 #include "cpu/engine.h"
 #include "ir/load.h"
@@ -49,14 +51,29 @@ dqt::Kernel kernel_of(const std::string& name) {
     return static_cast<dqt::Kernel>(found - std::begin(dqt::KERNEL_NAMES));
 }
 
-std::unique_ptr<dqt::Engine> make(nb::bytes data, int threads, const std::string& isa, const std::string& kernel) {
+// Of the program that `load` gives.
+template <class Load>
+std::unique_ptr<dqt::Engine> make(const Load& load, int threads, const std::string& isa, const std::string& kernel) {
     const dqt::Kernels* kernels = dqt::choose_kernels(isa.empty() ? nullptr : isa.c_str());
     if (!kernels) throw nb::value_error(("no kernels called '" + isa + "' that this processor runs").c_str());
     const dqt::Kernel forced = kernel_of(kernel);
-    const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
-    const size_t size = data.size();
     const nb::gil_scoped_release release;
-    return std::make_unique<dqt::Engine>(dqt::load(bytes, size), threads, *kernels, forced);
+    return std::make_unique<dqt::Engine>(load(), threads, *kernels, forced);
+}
+
+std::unique_ptr<dqt::Engine> make_of_bytes(const nb::bytes& data, int threads, const std::string& isa, const std::string& kernel) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
+    return make([&] { return dqt::load(bytes, data.size()); }, threads, isa, kernel);
+}
+
+std::unique_ptr<dqt::Engine> make_of_file(int descriptor, int threads, const std::string& isa, const std::string& kernel) {
+    try {
+        return make([&] { return dqt::load_file(descriptor); }, threads, isa, kernel);
+    } catch (const std::system_error& error) {
+        errno = error.code().value();
+        PyErr_SetFromErrno(PyExc_OSError);
+        throw nb::python_error();
+    }
 }
 
 // `weight` and `activation`: a width for each layer, the controller's own after them.
@@ -266,5 +283,6 @@ NB_MODULE(_native, m) {
         .def_prop_ro("threads", &dqt::Engine::threads)
         .def_prop_ro("weight_bytes", &dqt::Engine::weight_bytes)
         .def("arena_bytes", &dqt::Engine::arena_bytes);
-    m.def("engine", &make, "data"_a, "threads"_a, "isa"_a, "kernel"_a, "An engine from the bytes of a .dqt file.");
+    m.def("engine", &make_of_file, "descriptor"_a, "threads"_a, "isa"_a, "kernel"_a, "An engine from an open .dqt file.");
+    m.def("engine", &make_of_bytes, "data"_a, "threads"_a, "isa"_a, "kernel"_a, "An engine from the bytes of a .dqt file.");
 }

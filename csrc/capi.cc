@@ -5,15 +5,14 @@ extern "C" {
 
 int dqt_load(const void* data, size_t size, int threads, dqt_program** program) {
     if (const int code = check_load(data, threads, program)) return code;
-    return guarded([&] { return load(data, size, threads, program); });
+    return guarded([&] { return made(dqt::load(static_cast<const uint8_t*>(data), size), threads, program); });
 }
 
 int dqt_load_file(const char* path, int threads, dqt_program** program) {
     if (const int code = check_load(path, threads, program)) return code;
     return guarded([&] {
-        const std::vector<char> data = read(path);
         try {
-            return load(data.data(), data.size(), threads, program);
+            return made(program_of(path), threads, program);
         } catch (const dqt::LoadError& error) {
             return fail(DQT_INVALID_FILE, "%s: %s", path, error.what());
         }

@@ -2,17 +2,21 @@
 #pragma once
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <map>
 #include <memory>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "dqt.h"
 #include "cpu/engine.h"
@@ -66,19 +70,27 @@ int guarded(const F& body) noexcept {
     }
 }
 
-int load(const void* data, size_t size, int threads, dqt_program** program) {
-    auto engine = std::make_unique<dqt::Engine>(dqt::load(static_cast<const uint8_t*>(data), size),
-                                                threads ? threads : dqt::usable_cores(), *dqt::choose_kernels(nullptr));
+int made(dqt::Program loaded, int threads, dqt_program** program) {
+    auto engine = std::make_unique<dqt::Engine>(std::move(loaded), threads ? threads : dqt::usable_cores(),
+                                                *dqt::choose_kernels(nullptr));
     *program = new dqt_program{std::move(engine)};
     return DQT_OK;
 }
 
-std::vector<char> read(const char* path) {
-    std::vector<char> data(std::filesystem::file_size(path));  // refuses what is not a regular file
-    std::ifstream file(path, std::ios::binary);
-    if (!file.read(data.data(), static_cast<std::streamsize>(data.size())))
-        throw std::filesystem::filesystem_error("", path, std::make_error_code(std::errc::io_error));
-    return data;
+// The program of a file. Throws filesystem_error of what is not a regular file, or cannot be read.
+dqt::Program program_of(const char* path) {
+    (void)std::filesystem::file_size(path);  // refuses a folder or a pipe, which would wait for its other end
+    struct Closed {
+        int descriptor;
+        ~Closed() { if (descriptor >= 0) close(descriptor); }
+    };
+    const Closed file{open(path, O_RDONLY | O_CLOEXEC)};
+    try {
+        if (file.descriptor < 0) throw std::system_error(errno, std::generic_category());
+        return dqt::load_file(file.descriptor);
+    } catch (const std::system_error& error) {
+        throw std::filesystem::filesystem_error("", path, error.code());
+    }
 }
 
 size_t size_of(const dqt::Shape& shape) { return static_cast<size_t>(dqt::product(shape)); }

@@ -11,45 +11,49 @@ namespace dqt {
 namespace {
 
 constexpr double COLUMNS = 64;       // of a panel
+constexpr size_t STREAMED = size_t{1} << 20;  // more packed weights stay in no second-level cache from run to run
 
 // What a layer has to do for some samples.
 struct Work {
-    double pixels, columns, depth, weights, inputs;  // output pixels, padded columns; bytes of input
+    double pixels, columns, depth, weights, inputs, streamed;  // output pixels, padded columns; bytes of input
 
     Work(const Tensor& in, const Tensor& out, const PackedLayer& layer, double samples)
         : pixels(samples * static_cast<double>(out.height * out.width)),
           columns(static_cast<double>(layer.panels.size()) * COLUMNS), depth(layer.depth),
           weights(layer.kernel_height * layer.kernel_width * columns * depth),
-          inputs(samples * static_cast<double>(in.rows() * in.columns()) * depth) {}
+          inputs(samples * static_cast<double>(in.rows() * in.columns()) * depth),
+          streamed(layer.weight.size() > STREAMED ? weights : 0) {}
 };
 
-// Counts and costs of each kind of kernel are in the order of its costs in kernels.h.
-Estimate block_estimate(const BlockCosts& cost, const Work& n) {
+// Counts of each kind of kernel. A pass is one weight on its way through a block of pixels or tiles; the last count is the
+// call itself.
+Estimate block_estimate(const Costs& costs, const Work& n) {
     return {Kernel::block,
-            {n.weights * n.pixels, n.weights * std::ceil(n.pixels / BLOCK_ROWS), n.pixels * n.columns},
-            {cost.product, cost.pass, cost.output}};
+            {n.weights * n.pixels, n.weights * std::ceil(n.pixels / BLOCK_ROWS), n.pixels * n.columns, n.streamed, 1},
+            costs};
 }
 
+// Of transformed numbers; transformed bytes; channels of tiles; weights that are transformed.
 Estimate winograd_estimate(const WinogradKernel& kernel, const Tensor& out, const Work& n, double samples, double passes) {
-    const WinogradCosts& cost = kernel.costs;
     const double positions = kernel.positions(), weights = positions * n.columns * n.depth;
     const int64_t one = split_up(out.height, kernel.down) * split_up(out.width, kernel.across);
     const double tiles = samples * static_cast<double>(one);
     return {kernel.kernel,
             {weights * tiles, weights * std::ceil(tiles / TILES), positions * tiles * n.depth, tiles * n.columns,
-             passes * n.weights},
-            {cost.product, cost.pass, cost.input, cost.output, cost.weight}};
+             passes * n.weights, passes * n.streamed, 1},
+            kernel.costs.here()};
 }
 
+// Products of two panels at once, and of one alone; passes, bytes that are encoded, outputs, weights that become indices.
 Estimate lookup_estimate(const LookupKernel& kernel, const Work& n) {
-    const LookupCosts& cost = kernel.costs;
     const double unit = kernel.panels * COLUMNS;
     const double pairs = kernel.panels > 1 ? std::floor(n.columns / unit) * unit / n.columns : 0;
     const double codes = kernel.codes(static_cast<int>(n.depth)) * kernel.channels / n.depth;  // with what pads them
     const double products = n.weights * n.pixels * codes, passes = std::ceil(n.pixels / kernel.rows[kernel.panels - 1]);
     return {Kernel::lookup,
-            {pairs * products, (1 - pairs) * products, n.weights * passes, n.inputs, n.pixels * n.columns, n.weights},
-            {cost.product, cost.single, cost.pass, cost.input, cost.output, cost.weight}};
+            {pairs * products, (1 - pairs) * products, n.weights * passes, n.inputs, n.pixels * n.columns, n.weights,
+             n.streamed, 1},
+            kernel.costs.here()};
 }
 
 // Every kernel that is exact for the layer at these widths, and that the run may take, with its estimate.
@@ -61,7 +65,7 @@ void each_kernel(const Context& run, const Conv* conv, const Tensor& in, const T
     const auto samples = static_cast<double>(count);
     const Work work(in, out, layer, samples);
     const bool whole = layer.product_bits(weight, activation) == 16;
-    take(Choice{}, block_estimate(whole ? run.kernels.whole_costs : run.kernels.costs, work));
+    take(Choice{}, block_estimate((whole ? run.kernels.whole_costs : run.kernels.costs).here(), work));
     if (conv && out.coded && winograd_fits(*conv, layer, run.kernels))
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
             if (!winograd_fits(layer, kernel, weight, activation)) continue;

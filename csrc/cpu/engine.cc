@@ -65,16 +65,26 @@ int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& spac
     return most;
 }
 
-// A layer's constants are held in their packed form alone.
-void drop_packed(Program& program) {
-    const auto drop = [](auto& op) {
-        if constexpr (requires { op.weight; }) {
-            op.weight.data = {};
-            op.m.data = {};
-            op.c.data = {};
+// Bytes of the weights of all layers.
+size_t all_weights(const Program& program) {
+    size_t total = 0;
+    const auto add = [&](const auto& op) {
+        if constexpr (requires { op.weight; }) total += op.weight.data.size();
+    };
+    for (const Op& op : program.ops) std::visit(add, op);
+    return total;
+}
+
+// A layer's constants are held in their packed form alone: its memory serves the next layer's.
+void drop_packed(Op& op) {
+    const auto drop = [](auto& each) {
+        if constexpr (requires { each.weight; }) {
+            each.weight.data = {};
+            each.m.data = {};
+            each.c.data = {};
         }
     };
-    for (Op& op : program.ops) std::visit(drop, op);
+    std::visit(drop, op);
 }
 
 }  // namespace
@@ -120,21 +130,21 @@ Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forc
       plan_auto_(make_plan(program_, true)), family_(std::make_shared<Family>()) {
     std::vector<PackedLayer>& layers = family_->layers;
     layers.resize(program_.ops.size());
+    Slab slab(all_weights(program_));
     const auto packed = [&](const auto& op, int groups, Packing packing) {
-        return pack(Packed(op), groups, packing, program_.values[op.x].zero, program_.space);
+        return pack(Packed(op), groups, packing, program_.values[op.x].zero, program_.space, slab);
     };
     for (size_t i = 0; i < program_.ops.size(); ++i) {
-        const Op& op = program_.ops[i];
+        Op& op = program_.ops[i];
         if (const auto* conv = std::get_if<Conv>(&op)) {
             layers[i] = packed(*conv, static_cast<int>(conv->groups), packing_of(*conv, program_, plan_));
         } else if (const auto* linear = std::get_if<Linear>(&op)) {
             const bool slices = takes_slices(*linear, kernels, forced);
             layers[i] = packed(*linear, 1, slices ? Packing::slices : Packing::panels);
         }
+        drop_packed(op);
+        if (kernels.pair) choose_pairs(layers[i]);
     }
-    for (PackedLayer& layer : layers)
-        if (kernels.pair) choose_pairs(layer);
-    drop_packed(program_);
     lay_out();
 }
 

@@ -86,10 +86,9 @@ struct Arena {
 
 // What a kernel that is exact for a layer does there, by counts, and what each of them costs by the model: nanoseconds on the
 // processor where bench/kernels.py fitted the costs. A layer takes the kernel with the least sum (choice.cc).
-constexpr int COUNTS = 6;
 struct Estimate {
     Kernel kernel;
-    std::array<double, COUNTS> counts{}, costs{};
+    Costs counts{}, costs{};
 
     double nanoseconds() const;
 };

@@ -3,6 +3,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace dqt {
 
 Residual::Residual(int64_t k1, int64_t k2, int64_t k3, int32_t shift, int32_t lo, int32_t hi)
@@ -20,6 +24,19 @@ Residual::Residual(int64_t k1, int64_t k2, int64_t k3, int32_t shift, int32_t lo
     low3 = lower(k3);
     high3 = static_cast<int32_t>(upper(k3));
 }
+
+#if defined(__x86_64__)
+// Family 25 of AMD, by its base and extended family: Zen 3, which has no 512 bits, and Zen 4.
+bool splits_vectors() {
+    static const bool found = [] {
+        unsigned a = 0, b = 0, c = 0, d = 0;
+        return __builtin_cpu_is("amd") && __get_cpuid(1, &a, &b, &c, &d) && (a >> 8 & 15) + (a >> 20 & 255) == 25;
+    }();
+    return found;
+}
+#else
+bool splits_vectors() { return false; }
+#endif
 
 const Kernels* choose_kernels(const char* isa) {
 #define DQT_KERNELS(each) \

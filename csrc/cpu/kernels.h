@@ -9,6 +9,7 @@
 
 #include "../arith.h"
 #include "../ir/shared.h"
+#include "costs.h"
 #include "row_kernels.h"
 
 namespace dqt {
@@ -157,14 +158,6 @@ struct WinogradBlock {
     Narrow narrow;
 };
 
-// What a 3x3 layer costs, in nanoseconds on the processor where bench/kernels.py fitted them: their ratios choose the
-// kernel. A pass is one weight on its way through a block of pixels or tiles.
-struct BlockCosts {
-    double product, pass, output;
-};
-struct WinogradCosts {
-    double product, pass, input, output, weight;  // of transformed numbers; a transformed byte; a tile's channel
-};
 constexpr int BLOCK_ROWS = 6;  // of 64 columns
 
 // F(down x across, 3x3), exact up to so many bits.
@@ -172,7 +165,7 @@ struct WinogradKernel {
     Kernel kernel;                   // its name
     int down, across;                // outputs of a tile
     int weight_bits, activation_bits;
-    WinogradCosts costs;
+    CoreCosts costs;
     // The pixels of one tile, master codes: narrowed by s of n bits, transformed, positions `stride` apart.
     void (*input)(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride);
     // Some depth of a panel [9 taps, `tap` bytes apart][depth / 4][4][16][4], shifted right by s, transformed; and the
@@ -212,16 +205,12 @@ struct LookupBlock {
     int shift, middle_shift;         // of sums of products; of the sums of records
 };
 
-struct LookupCosts {
-    double product, single, pass, input, output, weight;  // `single`: a product where one panel is alone
-};
-
 struct LookupKernel {
     int weight_bits, activation_bits;  // it is for these alone
     int channels, code_bytes;        // of a code
     int panels, rows[LOOKUP_PANELS]; // of a block at most; rows of one of one panel, of two
     int codes_to_line;               // a block asks for a cache line of Block::next for so many codes; 0: for none
-    LookupCosts costs;
+    CoreCosts costs;
     // Records of `count` pixels, `step` apart, narrowed by s of n bits; [1]: they have been. The sums are those of
     // WinogradKernels::weigh.
     void (*encode[2])(const uint8_t* pixels, int64_t step, int64_t count, int depth, int n, int s, int even, int odd,
@@ -290,7 +279,7 @@ struct Kernels {
     bool narrows = false;            // whether block, depthwise and Winograd kernels heed `narrow`
     const SlicedKernels* sliced = nullptr;  // null: there are none
     std::span<const LookupKernel> lookups = {};
-    BlockCosts costs = {}, whole_costs = {};  // of few bits, of 8 by 8: needed where there is a choice
+    CoreCosts costs = {}, whole_costs = {};  // of few bits, of 8 by 8: needed where there is a choice
     IntegerKernels integers = {};
     ClipKernels clips = {};
     RowKernels rows = {};

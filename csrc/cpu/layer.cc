@@ -4,25 +4,18 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
-#include <new>
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 #include "../arith.h"
 
 namespace dqt {
 namespace {
 
-constexpr size_t SLACK = 4096 + 256;           // kernels prefetch a page ahead and read whole vectors
-constexpr size_t HUGE_PAGE = size_t{2} << 20;  // weights that stream from memory come a tenth faster from huge pages
 constexpr int64_t SLICE_GAP = 1024;            // no two slices a power of two apart
 
 int vectors_for(int columns) { return columns > 32 ? 4 : columns > 16 ? 2 : 1; }
 
 // The panels of every group, largest first.
-void lay_out(PackedLayer& layer) {
+void lay_out(PackedLayer& layer, Slab& slab) {
     const int taps = layer.kernel_height * layer.kernel_width, of_group = layer.out_channels / layer.groups;
     int64_t bytes = 0;
     for (int group = 0; group < layer.groups; ++group)
@@ -32,27 +25,34 @@ void lay_out(PackedLayer& layer) {
             bytes += int64_t{taps} * layer.depth * vectors * LANES + 64;  // no two panels a power of two apart
             layer.lanes += vectors * LANES;
         }
-    layer.weight = Bytes(bytes, true);
+    layer.weight = slab.take(bytes);
+}
+
+// Sixteen weights, or those that are left, as four bytes of each slice: byte i has two bits of weights i, i + 4, i + 8, i + 12.
+void cut_slices(const int8_t* weights, int left, uint8_t* to, int64_t slice) {
+    uint32_t four[SLICED_DEPTH / 4] = {};
+    std::memcpy(four, weights, std::min(left, SLICED_DEPTH));
+    for (int s = 0; s < SLICES; ++s, to += slice) {
+        uint32_t cut = 0;
+        for (int i = 0; i < SLICED_DEPTH / 4; ++i) cut |= (four[i] >> (6 - 2 * s) & 0x03030303u) << 2 * i;
+        std::memcpy(to, &cut, sizeof cut);
+    }
 }
 
 // Panels of 64 columns, each slice of all of them contiguous: see SlicedKernels.
-void pack_sliced(PackedLayer& layer, const int8_t* weight, int inputs) {
+void pack_sliced(PackedLayer& layer, const int8_t* weight, int inputs, Slab& slab) {
     const int64_t bytes = int64_t{layer.depth + SLICED_DEPTH - 1} / SLICED_DEPTH * 256;
     for (int first = 0; first < layer.out_channels; first += 64, layer.lanes += 64)
         layer.panels.push_back({0, first, std::min(64, layer.out_channels - first), 4, first / 64 * bytes, layer.lanes});
     layer.slice = static_cast<int64_t>(layer.panels.size()) * bytes + SLICE_GAP;
-    layer.weight = Bytes(SLICES * layer.slice, true);
+    layer.weight = slab.take(SLICES * layer.slice);
     for (const Panel& panel : layer.panels)
         for (int lane = 0; lane < 64; ++lane) {
             const int j = column(4, lane / LANES, lane % LANES);
             if (j >= panel.columns) continue;
             const int8_t* from = weight + int64_t{panel.first + j} * inputs;
-            for (int i = 0; i < inputs; ++i) {
-                uint8_t* to = layer.weight.data() + panel.weight + i / 16 * 256 + lane * 4 + i % 4;
-                const auto w = static_cast<uint8_t>(from[i]);
-                for (int s = 0; s < SLICES; ++s, to += layer.slice)
-                    *to = static_cast<uint8_t>(*to | (w >> (6 - 2 * s) & 3) << i / 4 % 4 * 2);
-            }
+            uint8_t* to = layer.weight.data() + panel.weight + lane * 4;
+            for (int i = 0; i < inputs; i += SLICED_DEPTH, to += 256) cut_slices(from + i, inputs - i, to, layer.slice);
         }
 }
 
@@ -70,25 +70,67 @@ Constants<T> by_lane(const PackedLayer& layer, bool halves, const F& of_channel)
     return result;
 }
 
-// [tap][step of four channels][vector][lane][4], a row of weights read once.
+// What columns of a panel have weights: the rows of a vector's lanes, null where there is no column.
+using Rows = std::array<const int8_t*, LANES>;
+
+// Four channels of every lane and tap, [tap][lane][4]: `count` real channels from `channel` on.
+void gather(const Rows& rows, int64_t channel, int count, int taps, uint8_t* to) {
+    for (int lane = 0; lane < LANES; ++lane) {
+        if (!rows[lane]) continue;
+        const int8_t* from = rows[lane] + channel * taps;
+        __builtin_prefetch(from + 4 * LINE);
+        for (int t = 0; t < taps; ++t)
+            for (int i = 0; i < count; ++i) to[(t * LANES + lane) * 4 + i] = static_cast<uint8_t>(from[i * taps + t]);
+    }
+}
+
+// Layers of one tap: a lane's four channels lie together. Cache line by cache line of each row, because rows are often a
+// power of two apart, where the first-level cache keeps only eight of them.
+void pack_points(const Rows& rows, int64_t steps, int64_t stride, uint8_t* to) {
+    constexpr int64_t BLOCK = LINE / 4, AHEAD = 4;
+    for (int64_t first = 0; first < steps; first += BLOCK) {
+        const int64_t end = std::min(steps, first + BLOCK);
+        for (int lane = 0; lane < LANES; ++lane) {
+            if (!rows[lane]) continue;
+            __builtin_prefetch(rows[lane] + 4 * (first + AHEAD * BLOCK));
+            for (int64_t k = first; k < end; ++k) std::memcpy(to + k * stride + lane * 4, rows[lane] + 4 * k, 4);
+        }
+    }
+}
+
+// [tap][step of four channels][vector][lane][4]. Each row of weights is read once from its start to its end, and each line
+// of the panel is written once.
+void pack_vector(const Rows& rows, int inputs, int taps, int vectors, uint8_t* to) {
+    const int64_t steps = split_up(inputs, 4), whole = inputs / 4, stride = int64_t{vectors} * LANES * 4;
+    const bool points = taps == 1;
+    if (points) pack_points(rows, whole, stride, to);
+    std::vector<uint8_t> lines(size_t(taps) * LANES * 4);
+    for (int64_t k = points ? whole : 0; k < steps; ++k) {
+        if (k == whole) std::ranges::fill(lines, uint8_t{0});
+        if (k < whole && taps == 9)
+            gather(rows, 4 * k, 4, 9, lines.data());  // constants: the loops vanish
+        else
+            gather(rows, 4 * k, k < whole ? 4 : inputs % 4, taps, lines.data());
+        for (int t = 0; t < taps; ++t) std::memcpy(to + (t * steps + k) * stride, &lines[size_t(t) * LANES * 4], LANES * 4);
+    }
+}
+
 void pack_panels(PackedLayer& layer, const int8_t* weight, int inputs) {
-    const int taps = layer.kernel_height * layer.kernel_width, steps = layer.depth / 4;
+    const int taps = layer.kernel_height * layer.kernel_width;
     for (const Panel& panel : layer.panels)
-        for (int step = 0; step < steps; ++step)
-            for (int v = 0; v < panel.vectors; ++v)
-                for (int lane = 0; lane < LANES; ++lane) {
-                    const int j = column(panel.vectors, v, lane), count = std::min(4, inputs - 4 * step);
-                    if (j >= panel.columns) continue;
-                    const int8_t* from = weight + (int64_t{panel.first + j} * inputs + 4 * step) * taps;
-                    uint8_t* to = layer.weight.data() + panel.weight +
-                                  ((int64_t{step} * panel.vectors + v) * LANES + lane) * 4;
-                    for (int t = 0; t < taps; ++t, to += int64_t{steps} * panel.vectors * LANES * 4)
-                        for (int i = 0; i < count; ++i) to[i] = static_cast<uint8_t>(from[i * taps + t]);
-                }
+        for (int v = 0; v < panel.vectors; ++v) {
+            Rows rows;
+            for (int lane = 0; lane < LANES; ++lane) {
+                const int j = column(panel.vectors, v, lane);
+                rows[lane] = j < panel.columns ? weight + int64_t{panel.first + j} * inputs * taps : nullptr;
+            }
+            uint8_t* const to = layer.weight.data() + panel.weight + int64_t{v} * LANES * 4;
+            pack_vector(rows, inputs, taps, panel.vectors, to);
+        }
 }
 
 // A row of taps as one tap of so many channels: [O, C, KH, KW] -> [O, KW * C, KH].
-void pack_rows(PackedLayer& layer, const int8_t* weight, int inputs) {
+void pack_rows(PackedLayer& layer, const int8_t* weight, int inputs, Slab& slab) {
     const int height = layer.kernel_height, width = layer.kernel_width, row = width * inputs;
     std::vector<int8_t> rows(size_t(layer.out_channels) * row * height);
     for (int o = 0; o < layer.out_channels; ++o)
@@ -101,7 +143,7 @@ void pack_rows(PackedLayer& layer, const int8_t* weight, int inputs) {
     layer.kernel_width = 1;
     layer.inputs = row;
     layer.depth = static_cast<int>(round_up(row, 4));
-    lay_out(layer);
+    lay_out(layer, slab);
     pack_panels(layer, rows.data(), row);
 }
 
@@ -167,33 +209,29 @@ void pack_depthwise(PackedLayer& layer, const int8_t* weight) {
             }
 }
 
-// The largest sum of the positive weights of an output, or of its negative ones.
+// The largest sum of the positive weights of an output, or of its negative ones. In parts that fit 16 bits, which compilers
+// turn into vectors of eight.
 int64_t most_sum(const int8_t* weight, int outputs, int count) {
+    constexpr int PART = 128;
     int64_t most = 0;
     for (int o = 0; o < outputs; ++o, weight += count) {
-        int32_t sum = 0, size = 0;
-        for (int i = 0; i < count; ++i) sum += weight[i], size += std::abs(weight[i]);
-        most = std::max<int64_t>(most, (size + std::abs(sum)) / 2);
+        int64_t sum = 0, size = 0;
+        for (int first = 0; first < count; first += PART) {
+            const int end = std::min(count, first + PART);
+            int16_t part = 0;
+            uint16_t reach = 0;
+            for (int i = first; i < end; ++i) {
+                part = static_cast<int16_t>(part + weight[i]);
+                reach = static_cast<uint16_t>(reach + std::abs(weight[i]));
+            }
+            sum += part, size += reach;
+        }
+        most = std::max(most, (size + std::abs(sum)) / 2);
     }
     return most;
 }
 
 }  // namespace
-
-Bytes::Bytes(size_t size, bool streamed) : size_(round_up(size + SLACK, LINE)) {
-    const size_t unit = streamed && size_ >= HUGE_PAGE ? HUGE_PAGE : LINE;
-    void* p = nullptr;  // aligned_alloc would round the size up to whole units: resident, and nobody's
-    if (posix_memalign(&p, unit, size_) != 0) throw std::bad_alloc();
-    data_.reset(static_cast<uint8_t*>(p));
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (unit == HUGE_PAGE) madvise(data_.get(), size_ / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);  // a wish: it may fail
-#endif
-    std::memset(data_.get(), 0, size_);
-}
-
-bool Bytes::holds(size_t size) const { return size_ >= static_cast<size_t>(round_up(size + SLACK, LINE)); }
-
-void Bytes::Free::operator()(uint8_t* p) const { std::free(p); }
 
 InputRange PackedLayer::input(int width) const {
     const int e = input_exponent[width];
@@ -249,7 +287,7 @@ Rounding PackedLayer::rounding(int row, int64_t at) const {
     return {m[k].data() + at, c[k].data() + at, shift, lo, hi};
 }
 
-PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const Space& space) {
+PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const Space& space, Slab& slab) {
     const Array<int8_t>& weight = op.weight;
     const Requant& requant = op.requant;
     const bool linear = weight.shape.size() == 2;
@@ -276,10 +314,10 @@ PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const 
     layer.hi = requant.hi;
     const int taps = layer.kernel_height * layer.kernel_width;
     switch (packing) {
-        case Packing::panels: lay_out(layer); pack_panels(layer, weight.data.data(), inputs); break;
-        case Packing::rows: pack_rows(layer, weight.data.data(), inputs); break;
+        case Packing::panels: lay_out(layer, slab); pack_panels(layer, weight.data.data(), inputs); break;
+        case Packing::rows: pack_rows(layer, weight.data.data(), inputs, slab); break;
         case Packing::depthwise: pack_depthwise(layer, weight.data.data()); break;
-        case Packing::slices: pack_sliced(layer, weight.data.data(), inputs); break;
+        case Packing::slices: pack_sliced(layer, weight.data.data(), inputs, slab); break;
     }
     if (layer.kernel_height == 3 && layer.kernel_width == 3 && !layer.depthwise)
         layer.most_sum = most_sum(weight.data.data(), layer.out_channels, inputs * taps);

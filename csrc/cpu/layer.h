@@ -4,34 +4,16 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "bytes.h"
 #include "kernels.h"
 #include "../ir/program.h"
 #include "tensor.h"
 
 namespace dqt {
-
-// Bytes aligned to a cache line, that grow and are never copied.
-class Bytes {
-  public:
-    Bytes() = default;
-    // `streamed`: read from memory once in a run, and so from huge pages where the system has them.
-    explicit Bytes(size_t size, bool streamed = false);
-    uint8_t* data() const { return data_.get(); }
-    size_t size() const { return size_; }
-    bool holds(size_t size) const;   // as one of this size would
-
-  private:
-    struct Free {
-        void operator()(uint8_t* p) const;
-    };
-    std::unique_ptr<uint8_t, Free> data_;
-    size_t size_ = 0;
-};
 
 // Constants that kernels load as whole vectors: an array that starts inside a cache line has two of them at every load.
 template <class T>
@@ -149,6 +131,7 @@ struct Packed {
         : weight(op.weight), requant(op), nearest(op.nearest), weight_exponents(op.weight_exponents),
           input_exponents(op.input_exponents) {}
 };
-PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const Space& space);
+// Packed weights lie in `slab`.
+PackedLayer pack(const Packed& op, int groups, Packing packing, int zero, const Space& space, Slab& slab);
 
 }  // namespace dqt

@@ -78,7 +78,7 @@ Entry entry(const json::Member& member) {
     bool whole = fields->size() == 3 && dtype && shape && offsets;
     if (!whole) broken("tensor " + shown(member.key) + ": need dtype, shape and data_offsets");
     auto [kind, item] = dtype_of(*dtype, member.key);
-    Entry result{member.key, {kind, sizes(*shape, member.key), nullptr, 0}, 0, 0};
+    Entry result{member.key, {kind, sizes(*shape, member.key), nullptr, nullptr, 0}, 0, 0};
     Shape range = sizes(*offsets, member.key);
     if (range.size() != 2 || range[0] > range[1]) broken("tensor " + shown(member.key) + ": bad offsets");
     result.first = range[0], result.last = range[1];
@@ -88,7 +88,9 @@ Entry entry(const json::Member& member) {
     return result;
 }
 
-void add_tensors(Container& container, std::vector<Entry> entries, const uint8_t* data, size_t size) {
+void add_tensors(Container& container, std::vector<Entry> entries, const std::shared_ptr<Pages>& pages, size_t before) {
+    const uint8_t* const data = pages->data() + before;
+    const size_t size = pages->size() - before;
     auto order = [](const Entry& a, const Entry& b) { return std::pair(a.first, a.last) < std::pair(b.first, b.last); };
     std::sort(entries.begin(), entries.end(), order);
     int64_t end = 0;
@@ -98,6 +100,7 @@ void add_tensors(Container& container, std::vector<Entry> entries, const uint8_t
         end = item.last;
         item.tensor.data = data + item.first;
         item.tensor.bytes = static_cast<size_t>(item.last - item.first);
+        item.tensor.owner = part(pages, item.tensor.data, item.tensor.bytes);
         container.tensors.emplace(std::move(item.name), std::move(item.tensor));
     }
     if (static_cast<uint64_t>(end) != size) broken("the tensors do not fill the file");
@@ -151,9 +154,9 @@ int64_t size_of(Dtype dtype) {
     return sizes[static_cast<int>(dtype)];
 }
 
-Container open(const uint8_t* data, size_t size) {
-    size_t length = header_length(data, size);
-    json::Value parsed = parse_header(data + 8, length);
+Container open(const std::shared_ptr<Pages>& pages) {
+    size_t length = header_length(pages->data(), pages->size());
+    json::Value parsed = parse_header(pages->data() + 8, length);
     const json::Object* header = parsed.as<json::Object>();
     if (!header) broken("the header is no object");
     Container container;
@@ -167,7 +170,7 @@ Container open(const uint8_t* data, size_t size) {
             entries.push_back(entry(member));
         }
     }
-    add_tensors(container, std::move(entries), data + 8 + length, size - 8 - length);
+    add_tensors(container, std::move(entries), pages, 8 + length);
     add_metadata(container, *meta);
     return container;
 }

@@ -16,6 +16,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "tensors are copied as they lie in the file");
 
 constexpr int kMaxInfoDepth = 32;
+constexpr size_t kLarge = size_t{64} << 10;  // bytes of a tensor that stays where the file was read to; others are copied
 
 template <class T>
 constexpr Dtype dtype_for = std::is_same_v<T, int8_t>    ? Dtype::int8
@@ -308,8 +309,14 @@ void Decoder::tensor(const Fields& f, const char* field, Array<Kept>& to) {
     bool typed = stored.dtype == dtype_for<T>;
     require(typed, f.where(), ": tensor ", shown(name), " is ", name_of(stored.dtype), ", need ",
             name_of(dtype_for<T>));
-    std::vector<T> numbers(stored.bytes / sizeof(T));
-    if (stored.bytes) std::memcpy(numbers.data(), stored.data, stored.bytes);
+    const size_t count = stored.bytes / sizeof(T);
+    if constexpr (std::is_same_v<T, Kept>)
+        if (stored.bytes >= kLarge && reinterpret_cast<uintptr_t>(stored.data) % alignof(T) == 0) {
+            to = {stored.shape, Shared<Kept>(stored.owner, reinterpret_cast<const T*>(stored.data), count)};
+            return;
+        }
+    std::vector<T> numbers(count);
+    if (count) std::memcpy(numbers.data(), stored.data, stored.bytes);
     if constexpr (std::is_same_v<T, Kept>)
         to = {stored.shape, Shared<Kept>(std::move(numbers))};
     else

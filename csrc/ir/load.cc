@@ -1,5 +1,7 @@
 #include "load.h"
 
+#include <cstring>
+#include <memory>
 #include <new>
 
 #include "decode.h"
@@ -20,9 +22,9 @@ json::Value parse_graph(const std::string& text) {
     }
 }
 
-Program read(const uint8_t* data, size_t size, bool check_digest) {
+Program read(const std::shared_ptr<Pages>& pages, bool check_digest) {
     try {
-        Container container = open(data, size);
+        Container container = open(pages);
         if (container.version == 3) restore(container);
         bool same = !check_digest || digest(container) == container.sha256;
         require(same, "the content does not match its sha256: the file was changed or damaged; get it again");
@@ -30,14 +32,26 @@ Program read(const uint8_t* data, size_t size, bool check_digest) {
         verify(program);
         return program;
     } catch (const std::bad_alloc&) {
+        refuse("too little memory for a file of ", pages->size(), " bytes");
+    }
+}
+
+std::shared_ptr<Pages> copied(const uint8_t* data, size_t size) {
+    try {
+        auto pages = std::make_shared<Pages>(size);
+        if (size) std::memcpy(pages->data(), data, size);
+        return pages;
+    } catch (const std::bad_alloc&) {
         refuse("too little memory for a file of ", size, " bytes");
     }
 }
 
 }  // namespace
 
-Program load(const uint8_t* data, size_t size) { return read(data, size, true); }
+Program load(const uint8_t* data, size_t size) { return read(copied(data, size), true); }
 
-Program ir::load_without_digest(const uint8_t* data, size_t size) { return read(data, size, false); }
+Program load_file(int descriptor) { return read(read_pages(descriptor), true); }
+
+Program ir::load_without_digest(const uint8_t* data, size_t size) { return read(copied(data, size), false); }
 
 }  // namespace dqt

@@ -18,5 +18,7 @@ struct DQT_SHARED LoadError : std::runtime_error {
 // The program in the bytes of a `.dqt` file, verified: whoever executes it needs no checks of its own.
 // Safe on any bytes. Throws LoadError, and nothing else.
 DQT_SHARED Program load(const uint8_t* data, size_t size);
+// The same of an open regular file. Throws std::system_error, too, where it cannot be read.
+DQT_SHARED Program load_file(int descriptor);
 
 }  // namespace dqt

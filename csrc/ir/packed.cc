@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -141,9 +142,8 @@ void restore(Container& container) {
     for (const Entry& entry : table_of(container.packed)) {
         const auto found = container.tensors.find(entry.name);
         require(found != container.tensors.end(), entry.where, " is missing");
-        container.restored.push_back(restored(entry, found->second));
-        const Bytes& bytes = container.restored.back();
-        found->second = {entry.dtype, entry.shape, bytes.data(), bytes.size()};
+        const auto bytes = std::make_shared<const Bytes>(restored(entry, found->second));
+        found->second = {entry.dtype, entry.shape, bytes, bytes->data(), bytes->size()};
     }
 }
 

@@ -61,8 +61,13 @@ template <class T>
 class Shared {
   public:
     Shared() = default;
-    explicit Shared(std::vector<T> numbers)
-        : all_(std::make_shared<const std::vector<T>>(std::move(numbers))), first_(all_->data()), size_(all_->size()) {}
+    explicit Shared(std::vector<T> numbers) {
+        const auto all = std::make_shared<const std::vector<T>>(std::move(numbers));
+        first_ = all->data(), size_ = all->size(), owner_ = all;
+    }
+    // So many that lie where `owner` keeps them.
+    Shared(std::shared_ptr<const void> owner, const T* first, size_t size)
+        : owner_(std::move(owner)), first_(first), size_(size) {}
 
     const T* data() const { return first_; }
     size_t size() const { return size_; }
@@ -72,7 +77,7 @@ class Shared {
     const T& operator[](size_t i) const { return first_[i]; }
 
   private:
-    std::shared_ptr<const std::vector<T>> all_;
+    std::shared_ptr<const void> owner_;
     const T* first_ = nullptr;
     size_t size_ = 0;
 };

@@ -76,18 +76,18 @@ void look_up_block(const LookupBlock& b, int, int rows) {
 }
 
 template <int A>
-constexpr LookupKernel lookup(const LookupCosts& costs) {
-    return {2, A, CHANNELS, 1, 1, {LOOKUP_ROWS}, 0, costs, {encode<A>, encode<A>}, index, look_up_block<A>};
+constexpr LookupKernel lookup(const Costs& costs) {
+    return {2, A, CHANNELS, 1, 1, {LOOKUP_ROWS}, 0, on_every_core(costs), {encode<A>, encode<A>}, index, look_up_block<A>};
 }
 
 constexpr LookupKernel LOOKUPS[] = {
-    lookup<2>({0, 0.003949, 0, 0.05626, 0.285, 0.03659}),
-    lookup<3>({0, 0.005299, 0, 0.06651, 0.2872, 0.03179}),
+    lookup<2>({0, 0.003884, 0.001805, 0.0294, 0.3187, 0.02436, 0.03799, 1064}),
+    lookup<3>({0, 0.004737, 0.006388, 0.03735, 0.3049, 0.02011, 0, 1207}),
 };
 
 constexpr WinogradKernel WINOGRADS[] = {
-    wino_kernel<F4>(Kernel::winograd4x4, {0.008204, 0.0155, 0.1746, 9.734, 0.1528}),
-    wino_kernel<F2>(Kernel::winograd2x2, {0.009742, 0.005031, 0.09513, 3.389, 0.07946}),
+    wino_kernel<F4>(Kernel::winograd4x4, {0.008252, 0.01609, 0.1284, 11.04, 0.1516, 0.02337, 150.9}),
+    wino_kernel<F2>(Kernel::winograd2x2, {0.009784, 0.004728, 0.08919, 3.643, 0.08268, 0.02261}),
 };
 constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS};
 
@@ -95,7 +95,8 @@ bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {
     Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, &WINOGRAD, true,
-              nullptr, LOOKUPS, {0, 0.04554, 0.3178}, {0, 0.0588, 0.3097}};
+              nullptr, LOOKUPS, on_every_core({0.0009565, 0.04067, 0.3317, 0.05711, 936.1}),
+              on_every_core({0.004192, 0.03431, 0.2462, 0.069, 1796})};
     k.integers = integer_kernels();
     k.clips = clip_kernels();
     k.rows = row_kernels(PRODUCTS);

@@ -126,8 +126,8 @@ inline void wino_all_products(const WinogradBlock& b, int position) {
 }
 
 template <class F>
-constexpr WinogradKernel wino_kernel(Kernel name, const WinogradCosts& costs) {
-    WinogradKernel k{name, F::OUT, F::OUT, 8, 8, costs, wino_inputs<F>, wino_panel<F>, wino_all_products, wino_outputs<F>};
+constexpr WinogradKernel wino_kernel(Kernel name, const Costs& costs) {
+    WinogradKernel k{name, F::OUT, F::OUT, 8, 8, on_every_core(costs), wino_inputs<F>, wino_panel<F>, wino_all_products, wino_outputs<F>};
     k.bytes = 2;
     k.power = 2 * F::POWER;
     return k;

@@ -177,7 +177,8 @@ bool usable() {
 constexpr Kernels make() {
     Kernels k{"avx512vnni", {}, {}, depthwise_avx512, narrow, add, table, quantize, usable, maximum,
               &winograd_avx512, true, &sliced_avx512, lookups_avx512,
-              {0.0002137, 0.02208, 0.1322}, {0.001184, 0.01888, 0.09168}};
+              {{0.002837, 0.009382, 0.1139, 0.03641, 866.5}, {0.0005476, 0.01006, 0.06848, 0.01698, 112}},
+              {{0.003483, 0.004858, 0.1218, 0.03074, 867}, {0.0005476, 0.01006, 0.06848, 0.01698, 112}}};
     k.keeps = true;
     k.integers = integer_kernels();
     k.clips = clip_kernels();

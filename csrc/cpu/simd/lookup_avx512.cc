@@ -232,7 +232,7 @@ void blocks(const LookupBlock& b, int panels, int rows) {
 }
 
 template <int W, int A>
-constexpr LookupKernel kernel(const LookupCosts& costs) {
+constexpr LookupKernel kernel(const CoreCosts& costs) {
     using F = Form<W, A>;
     return {W, A, F::CHANNELS, sizeof(typename F::Code), 2, {8, 4}, F::SUMMED / F::ASKED, costs,
             {encode<W, A, false>, encode<W, A, true>}, index<W>, blocks<F>};
@@ -241,9 +241,12 @@ constexpr LookupKernel kernel(const LookupCosts& costs) {
 }  // namespace
 
 const LookupKernel lookups_avx512[3] = {
-    kernel<2, 2>({0.002061, 0.002753, 0, 0.04695, 0.203, 0.03947}),
-    kernel<2, 3>({0.002317, 0.002905, 0, 0.03606, 0.2032, 0.04195}),
-    kernel<3, 2>({0, 0.02269, 0.01379, 0.02709, 0.157, 0.02258}),
+    kernel<2, 2>({{0.002121, 0.002426, 0, 0.02809, 0.1789, 0.02141, 0.02922, 1237},
+                  {0.001133, 0.001734, 0.0004504, 0.01117, 0.1194, 0.01774, 0.02769, 323.2}}),
+    kernel<2, 3>({{0.002376, 0.002563, 0, 0.03514, 0.1791, 0.01829, 0, 1217},
+                  {0.001366, 0.001851, 0, 0.01738, 0.1203, 0.01753, 0, 297.5}}),
+    kernel<3, 2>({{0.003205, 0.003683, 0.0001163, 0.003099, 0.1962, 0.02097, 0, 1184},
+                  {0.0001534, 0.001083, 0.006518, 0, 0.1539, 0.01941, 0, 254.6}}),
 };
 
 }  // namespace dqt

@@ -93,16 +93,21 @@ void weights(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out, in
 
 // A kind of tile.
 template <class Down, class Across>
-constexpr WinogradKernel kind(Kernel name, int weight, int activation, const WinogradCosts& costs) {
+constexpr WinogradKernel kind(Kernel name, int weight, int activation, const CoreCosts& costs) {
     return {name,  Down::OUT,           Across::OUT,           weight,         activation,
             costs, input<Down, Across>, weights<Down, Across>, products<Bytes>, Outputs<Down, Across>::all};
 }
 
 constexpr WinogradKernel KINDS[] = {
-    kind<F2, F2>(Kernel::winograd2x2, 4, 6, {0.002835, 0.004641, 0.09506, 2.402, 0.04606}),
-    kind<F2, F4>(Kernel::winograd2x4, 3, 3, {0.002976, 0.006486, 0.0696, 3.891, 0.04903}),
-    kind<F3, F4>(Kernel::winograd3x4, 2, 2, {0.003107, 0.002965, 0.08504, 6.217, 0.07255}),
-    words({0.005901, 0.02182, 0.1203, 5.581, 0.07249}),
+    kind<F2, F2>(Kernel::winograd2x2, 4, 6, {{0.002569, 0.009136, 0.04564, 2.345, 0.03354, 0.03832, 1215},
+                                                {0.0004093, 0.008414, 0.0389, 1.984, 0.02139, 0.02744, 377.8}}),
+    kind<F2, F4>(Kernel::winograd2x4, 3, 3, {{0.00301, 0.006377, 0.056, 4.094, 0.04652, 0.04607, 1125},
+                                                {0.001572, 0.0001403, 0.05339, 3.421, 0.04509, 0.03289, 124.3}}),
+    kind<F3, F4>(Kernel::winograd3x4, 2, 2, {{0.003018, 0.005966, 0.07047, 5.973, 0.06154, 0.04, 1238},
+                                                {0.00112, 0.003488, 0.05586, 4.668, 0.04432, 0.02891, 272.5}}),
+    // Not measured on cores that compute 512 bits at once: scaled as the costs of the tile of 2x2.
+    words({{0.005371, 0.02301, 0.1144, 7.154, 0.07023, 0.03566, 1594},
+           {0.0027, 0.0115, 0.0975, 6.05, 0.0448, 0.0256, 380}}),
 };
 
 }  // namespace

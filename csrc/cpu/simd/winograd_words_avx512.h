@@ -80,7 +80,7 @@ void word_weights(const int8_t* panel, int64_t tap, int depth, int s, int8_t* ou
     std::memset(offset, 0, F::IN * F::IN * 64 * sizeof(int32_t));
 }
 
-constexpr WinogradKernel words(const WinogradCosts& costs) {
+constexpr WinogradKernel words(const CoreCosts& costs) {
     WinogradKernel k{Kernel::winograd4x4, F4::OUT, F4::OUT, 8, 8, costs, word_input<F4>, word_weights<F4>, products<Words>,
                      Outputs<F4, F4>::all};
     k.bytes = Words::SIZE;

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from safetensors import SafetensorError
@@ -24,6 +25,24 @@ DTYPES = {"I8": "<i1", "U8": "<u1", "F32": "<f4"}
 """Of tensors that are read alone."""
 
 
+class Sliced(Protocol):
+    """What gives parts of a file's bytes."""
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Those of a slice without a stride."""
+
+
+class FileBytes:
+    """The bytes of an open file, each slice read when it is asked for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        first = part.start or 0
+        return os.pread(self._descriptor, part.stop - first, first)
+
+
 def opened(data: bytes) -> tuple[Any, Tensors]:
     """The metadata, as they are, and the tensors of a file.
 
@@ -37,12 +56,12 @@ def opened(data: bytes) -> tuple[Any, Tensors]:
         raise ProgramError(f"not a whole safetensors file ({short(error)}): get the file again") from None
 
 
-def metadata(data: bytes) -> Any:
+def metadata(data: Sliced) -> Any:
     """The metadata of the header, as they are."""
     return parse(data[8 : 8 + struct.unpack("<Q", data[:8])[0]], "header").get("__metadata__", {})
 
 
-def tensor(data: bytes, name: str) -> npt.NDArray[Any]:
+def tensor(data: Sliced, name: str) -> npt.NDArray[Any]:
     """One tensor of one dimension, of bytes or float32, of a file that is verified."""
     length = struct.unpack("<Q", data[:8])[0]
     found = json.loads(data[8 : 8 + length])[name]

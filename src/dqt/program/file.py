@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, get_origin
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from dqt.arith.plan import Space
 from dqt.program.before import check_keys, check_list, upgraded
-from dqt.program.container import Tensors, closed, digest, metadata, opened, tensor
+from dqt.program.container import Sliced, Tensors, closed, digest, metadata, opened, tensor
 from dqt.program.errors import ProgramError, require
 from dqt.program.info import frozen
 from dqt.program.layered import Layered
 from dqt.program.operator import Scope, operators
+from dqt.program.ops.quantize import Quantize
 from dqt.program.schema import array_dtype, check_scalar, field_types, tuple_items
 from dqt.program.signature import Entry, Signature
 from dqt.program.stored import restored, stored
@@ -105,7 +107,7 @@ def contents(data: bytes) -> tuple[dict[str, str], Tensors]:
     return meta, restored(meta["packed"], tensors) if meta["version"] == PACKED else tensors
 
 
-def outline(data: bytes) -> tuple[Signature, str]:
+def outline(data: Sliced) -> tuple[Signature, str]:
     """The signature and the digest of the bytes of a ``.dqt`` file that are verified: only their header is read.
 
     Raises:
@@ -126,14 +128,14 @@ def outline(data: bytes) -> tuple[Signature, str]:
     for item in graph["ops"]:
         if item["op"] == "Quantize" and item["x"] not in entries:
             tensors = made or _constants(data, meta, frozenset(item[field] for field in ("gain", "bias")))
-            entries[item["x"]] = Entry.of(_decode_op(item, "op", tensors), value(item["out"]))
+            entries[item["x"]] = Entry.of(_decode_as(Quantize, item, "op", tensors), value(item["out"]))
     outputs = {item["name"]: value(item["x"]) for item in graph["ops"] if item["op"] == "Dequantize"}
     space = _space(graph["space"], packed=meta["version"] == PACKED)
     info = frozen(graph["info"])
     return Signature(space=space, entries=entries, outputs=outputs, info=info, **held), meta["sha256"]
 
 
-def _constants(data: bytes, meta: Any, names: frozenset[str]) -> Tensors:
+def _constants(data: Sliced, meta: Any, names: frozenset[str]) -> Tensors:
     """Some tensors of one dimension of a file that is verified."""
     found = {name: tensor(data, name) for name in names}
     return restored(meta["packed"], found, only=names) if meta["version"] == PACKED else found
@@ -187,8 +189,12 @@ def _decode_op(data: Any, where: str, tensors: Tensors) -> Any:
         raise ProgramError(
             f"{where}: unknown operator {str(name)[:40]!r}, this release has {', '.join(sorted(known))}; {newer}"
         )
+    return _decode_as(known[name], data, f"{where} {name}", tensors)
+
+
+def _decode_as(operator: type[Any], data: Mapping[str, Any], where: str, tensors: Tensors) -> Any:
     fields = {key: value for key, value in data.items() if key != "op"}
-    return _decode(fields, known[name], f"{where} {name}", str(fields.get("out", "")), tensors)
+    return _decode(fields, operator, where, str(fields.get("out", "")), tensors)
 
 
 def _encode(value: Any, owner: str, tensors: Tensors) -> Any:

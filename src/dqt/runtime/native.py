@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from dqt.arith.whole import index
+from dqt.program.container import FileBytes
 from dqt.program.errors import ProgramError
 from dqt.program.file import outline
 from dqt.program.signature import Signature
@@ -76,10 +79,29 @@ def thread_count(threads: Any) -> int:
     return min(count, MOST_THREADS)
 
 
-def of_file(module: ModuleType, made: Callable[[bytes], Any], path: Path) -> tuple[Any, tuple[Signature, str]]:
-    """The engine of a file, which verifies it; its signature and digest. The program is never an object of Python."""
-    data = path.read_bytes()
-    try:
-        return made(data), outline(data)
-    except module.LoadError as error:
-        raise ProgramError(f"{path}: {error}") from None
+def of_file(module: ModuleType, made: Callable[[bytes | int], Any], path: Path) -> tuple[Any, tuple[Signature, str]]:
+    """The engine of a file, which verifies it; its signature and digest. The program is never an object of Python.
+
+    The engine reads a regular file itself, into memory that its packed weights take over layer by layer.
+
+    Raises:
+        ProgramError: it is no legal file, or somebody wrote to it just now.
+        OSError: it cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        regular = stat.S_ISREG(before.st_mode)
+        data = None if regular else file.readall()
+        try:
+            engine = made(file.fileno() if data is None else data)
+        except module.LoadError as error:
+            raise ProgramError(f"{path}: {error}") from None
+        found = outline(FileBytes(file.fileno()) if data is None else data)
+        if regular and _written(before) != _written(os.fstat(file.fileno())):
+            raise ProgramError(f"{path}: the file was changed while it was read: load it again")
+    return engine, found
+
+
+def _written(status: os.stat_result) -> tuple[int, int]:
+    """What changes when somebody writes to a file."""
+    return status.st_size, status.st_mtime_ns

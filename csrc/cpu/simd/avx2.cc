@@ -81,13 +81,13 @@ constexpr LookupKernel lookup(const Costs& costs) {
 }
 
 constexpr LookupKernel LOOKUPS[] = {
-    lookup<2>({0, 0.003884, 0.001805, 0.0294, 0.3187, 0.02436, 0.03799, 1064}),
-    lookup<3>({0, 0.004737, 0.006388, 0.03735, 0.3049, 0.02011, 0, 1207}),
+    lookup<2>({0, 0.003334, 0.006118, 0.03674, 0.2823, 0.02685, 0.03815, 1248}),
+    lookup<3>({0, 0.00412, 0.01095, 0.03275, 0.289, 0.02238, 0, 1257}),
 };
 
 constexpr WinogradKernel WINOGRADS[] = {
-    wino_kernel<F4>(Kernel::winograd4x4, {0.008252, 0.01609, 0.1284, 11.04, 0.1516, 0.02337, 150.9}),
-    wino_kernel<F2>(Kernel::winograd2x2, {0.009784, 0.004728, 0.08919, 3.643, 0.08268, 0.02261}),
+    wino_kernel<F4>(Kernel::winograd4x4, {0.009353, 0.01174, 0.09745, 10.58, 0.1572, 0.04198, 333.9}),
+    wino_kernel<F2>(Kernel::winograd2x2, {0.008469, 0.01363, 0.08962, 3.44, 0.06992, 0.02738}),
 };
 constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS};
 
@@ -95,8 +95,8 @@ bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {
     Kernels k{"avx2", {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, &WINOGRAD, true,
-              nullptr, LOOKUPS, on_every_core({0.0009565, 0.04067, 0.3317, 0.05711, 936.1}),
-              on_every_core({0.004192, 0.03431, 0.2462, 0.069, 1796})};
+              nullptr, LOOKUPS, on_every_core({0.0009773, 0.04086, 0.3149, 0.04886, 966.5}),
+              on_every_core({0.002765, 0.04319, 0.2053, 0.06033, 1391})};
     k.integers = integer_kernels();
     k.clips = clip_kernels();
     k.rows = row_kernels(PRODUCTS);

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -277,6 +276,26 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_file_is_never_replaced_by_a_folder(tmp_path: Path) -> None:
+    net = tmp_path / "net.dqt"
+    Program.load(dqt.example()).save(net)
+    before = net.read_bytes()
+    with pytest.raises(ExportError, match=r"net\.dqt is a file: give the name of a folder"):
+        dqt.export.c(net, net)
+    assert net.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["net.dqt"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "c")
+    for width in (2, 4):  # makes what it leads to, and replaces it
+        dqt.export.c(dqt.example(), tmp_path / "link", width=width)
+        assert (tmp_path / "link").is_symlink()
+        program = Program.load(dqt.example())
+        written = {path.name: path.read_text() for path in (tmp_path / "c").iterdir()}
+        assert written == write.sources(program, "net", uniform(program.space, width))
+
+
 def test_the_command_line_writes_the_same_files(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         app, ["export", "c", str(dqt.example()), "-o", str(tmp_path / "c"), "--name", "small", "--width", "4"]
@@ -294,11 +313,11 @@ def test_a_disk_that_fills_leaves_what_was_there(tmp_path: Path, monkeypatch: py
 
     def full(path: Path, text: str) -> None:
         if path.name == "net.c":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            raise OSError(errno.ENOSPC, "cannot be written: no space", str(path))  # as write_file words it
         path.write_text(text)
 
     monkeypatch.setattr(write, "write_file", full)
-    with pytest.raises(OSError, match=r"No space left on device.*is as it was: choose a folder with space"):
+    with pytest.raises(OSError, match=r"\(No space left on device\), and is as it was: choose a folder with space"):
         dqt.export.c(dqt.example(), target, width=4)
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["c"]

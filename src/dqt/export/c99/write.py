@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -56,11 +57,12 @@ def c(
 
     Raises:
         ExportError: an operator has no C form, the name is no identifier, the width is not one of a run, or the folder
-            holds other files.
+            holds other files or is a file.
         PlanError: the plan is none of the program's.
         OSError: the folder cannot be written; nothing is left of it.
     """
     program, place = as_program(program), Path(folder)
+    place = place.resolve() if place.is_symlink() else place  # a link stays, and what it leads to is written
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,30}", name) or name == "dqt" or f"{name}.c" in LIBRARY:
         raise ExportError(f"name {name!r}: need a C identifier of at most 31 letters, digits and _, such as 'net'")
     texts = sources(program, name, _fixed(program, width))
@@ -68,8 +70,11 @@ def c(
     try:
         _replace(place, texts)
     except OSError as error:
-        said = f"cannot be written ({error.strerror}), and is as it was: choose a folder with space that you may write"
-        raise OSError(error.errno, said, str(place)) from error
+        code = error.errno or errno.EIO
+        said = (
+            f"cannot be written ({os.strerror(code)}), and is as it was: choose a folder with space that you may write"
+        )
+        raise OSError(code, said, str(place)) from error
 
 
 def sources(program: Program, name: str, plan: Plan | None = None) -> dict[str, str]:
@@ -100,6 +105,8 @@ def _check_place(place: Path, texts: dict[str, str]) -> None:
         others = sorted({each.name for each in place.iterdir()} - texts.keys())
         if others:
             raise ExportError(f"{place} holds {others[0]}, which is no part of this export: choose a folder of its own")
+    elif place.exists():
+        raise ExportError(f"{place} is a file: give the name of a folder")
 
 
 def _replace(place: Path, texts: dict[str, str]) -> None:

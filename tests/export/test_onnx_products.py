@@ -88,6 +88,19 @@ def network() -> Program:
     return b.build(b.linear(b.flatten(x), 4))
 
 
+@pytest.mark.parametrize(("side", "kind"), [(22, "Conv"), (23, "ConvInteger")])
+def test_depthwise_sums_that_float32_holds(side: int, kind: str) -> None:
+    """22 * 22 products of at most 2^15 stay below 2^24; 23 * 23 may not."""
+    b = Builder(0, (2, side, side))
+    program = b.build(b.linear(b.flatten(b.conv("v0", 2, (side, side), padding=(0, 0, 0, 0), groups=2)), 3))
+    model = integer_model(program)
+    text = onnx.load_from_string(model)
+    assert sum(node.op_type == "Conv" for node in text.graph.node) == (kind == "Conv")
+    for seed, level in product(range(3), LEVELS):
+        x = extremes(program, 3, seed)
+        assert_equal(served(model, fed(program, x), level), defined(program, x, None))
+
+
 def test_no_optimizer_answers_for_another_processor(tmp_path: Path) -> None:
     """A model that is optimized, with its batch fixed, and saved still asks."""
     options = ort.SessionOptions()

@@ -19,6 +19,8 @@ from dqt.program.values import Value
 
 LIFT = 1 << 62
 """Added before a shift, so that what is shifted is not negative; a multiple of every power of two that divides it."""
+SINGLE = 1 << 24
+"""Integers of a smaller magnitude are exact in float32."""
 UINT4 = 4
 """The widest weights that a smaller type than uint8 holds."""
 

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 from itertools import product as pairs
+from typing import Any
 
 import numpy as np
 
-from dqt.export.graph import Graph
+from dqt.export.graph import SINGLE, Graph
 from dqt.export.layer import add_layer
 from dqt.export.products import CONV, MATMUL, product
 from dqt.program.ops.conv import Conv
 
 OPERATOR = Conv
+LARGEST = 1 << 15
+"""No product of a weight and a code is larger."""
 LEAST_CHANNELS = 128
 """Windows of as many channels are faster as rows of a matrix, whose kernels have the weights packed beforehand."""
 
 
 def add(g: Graph, op: Conv) -> None:
-    """``ConvInteger``, whose padding is the operand's zero point; or ``MatMulInteger`` of windows."""
+    """``ConvInteger``, padded with the operand's zero point; ``MatMulInteger`` of windows; or ``Conv`` in float32."""
     _, channels, *kernel = op.weight.shape
-    as_matrix = op.groups == 1 and channels >= LEAST_CHANNELS and kernel != [1, 1]
-    form = _matrix if as_matrix else _direct
+    form = _direct
+    if op.groups == 1 and channels >= LEAST_CHANNELS and kernel != [1, 1]:
+        form = _matrix
+    elif channels == 1 < op.groups and op.weight[0].size * LARGEST < SINGLE:
+        form = _single
     add_layer(g, op, lambda ins, zeros: form(g, op, ins, zeros), (-1, 1, 1))
 
 
 def _direct(g: Graph, op: Conv, ins: tuple[str, str], zeros: tuple[int, int]) -> str:
+    return product(g, CONV, ins, zeros, op.counts(g.values).macs, **_attributes(op))
+
+
+def _single(g: Graph, op: Conv, ins: tuple[str, str], zeros: tuple[int, int]) -> str:
+    """Of one channel each. Every partial sum is an integer that float32 holds, in whatever order an engine adds."""
+    x, weight = (
+        g.node("Sub", [g.cast(tensor, "FLOAT"), g.constant(np.float32(zero))])
+        for tensor, zero in zip(ins, zeros, strict=True)
+    )
+    return g.node("Conv", [x, weight], **_attributes(op))
+
+
+def _attributes(op: Conv) -> dict[str, Any]:
     top, bottom, left, right = op.padding
-    return product(
-        g, CONV, ins, zeros, op.counts(g.values).macs,
-        kernel_shape=op.weight.shape[2:], strides=op.stride, pads=[top, left, bottom, right],
-        dilations=op.dilation, group=op.groups,
-    )  # fmt: skip
+    return {
+        "kernel_shape": op.weight.shape[2:], "strides": op.stride, "pads": [top, left, bottom, right],
+        "dilations": op.dilation, "group": op.groups,
+    }  # fmt: skip
 
 
 def _matrix(g: Graph, op: Conv, ins: tuple[str, str], zeros: tuple[int, int]) -> str:

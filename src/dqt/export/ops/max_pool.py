@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dqt.export.graph import Graph
+from dqt.export.graph import SINGLE, Graph
 from dqt.program.ops.max_pool import MaxPool
 
 OPERATOR = MaxPool
-SINGLE = 1 << 24
-"""Integers of a smaller magnitude are exact in float32."""
 
 
 def add(g: Graph, op: MaxPool) -> None:

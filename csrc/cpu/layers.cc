@@ -17,10 +17,6 @@ namespace {
 
 int small(int64_t number) { return static_cast<int>(number); }  // of a geometry: below 2^24
 
-int index_of(const std::vector<int>& widths, int width) {
-    return static_cast<int>(std::find(widths.begin(), widths.end(), width) - widths.begin());
-}
-
 // One layer of one slice of the batch.
 class LayerExecution {
   public:
@@ -100,9 +96,9 @@ class LayerExecution {
         const Op& op = run_.program.ops[i];
         const auto* conv = std::get_if<Conv>(&op);
         const PackedLayer& packed = run_.layers[i];
-        const auto& widths = run_.program.space.widths;
-        const int row = index_of(widths, std::min(weight, activation));
-        const int32_t* start = packed.starts(index_of(widths, weight), activation);
+        const Space& space = run_.program.space;
+        const int row = space.row_of(static_cast<int64_t>(packed.m.size()), weight, activation);
+        const int32_t* start = packed.starts(space.index_of(weight), activation);
         const bool staged = !packed.input(activation).by_kernels();  // whatever the kernel
         const LayerRun layer{packed, weights_of(packed, weight), w, packed.narrowing(weight), start, row, ending(i, w.out),
                              staged || narrow_of(plan_.reads[i][0]).s > 0, packed.input_shift(activation),

@@ -63,14 +63,13 @@ Bound bound(int64_t count, int64_t zero, int64_t highest) {
 
 bool fits_int32(const Bound& acc) { return acc.lo >= -kInt32 - 1 && acc.hi <= kInt32; }
 
-// The largest constants of a channel over the rows that serve min(bw, ba) <= b.
+// The largest constants of a channel over the rows that serve weights of b bits.
 Largest constants(const Scope& scope, const LayerView& op, size_t channel, int b) {
-    const std::vector<int>& widths = scope.space().widths;
-    const size_t count = static_cast<size_t>(op.weight.shape[0]), rows = op.m.data.size() / count;
+    const auto count = static_cast<size_t>(op.weight.shape[0]);
     Largest k;
-    for (size_t row = 0; row < rows; ++row) {
-        if (rows > 1 && widths[row] > b) continue;
-        k.include(op.m.data[row * count + channel], op.c.data[row * count + channel]);
+    for (const int ba : scope.space().widths) {
+        const size_t at = static_cast<size_t>(scope.space().row_of(op.m.shape[0], b, ba)) * count + channel;
+        k.include(op.m.data[at], op.c.data[at]);
     }
     return k;
 }
@@ -83,9 +82,7 @@ void prove_channel(const Scope& scope, const LayerView& op, size_t channel, int 
 }
 
 int exponent_of(const Scope& scope, const Numbers& exponents, int b) {
-    const std::vector<int>& widths = scope.space().widths;
-    const auto which = static_cast<size_t>(std::ranges::find(widths, b) - widths.begin());
-    return exponents.empty() ? 0 : static_cast<int>(exponents[which]);
+    return exponents.empty() ? 0 : static_cast<int>(exponents[static_cast<size_t>(scope.space().index_of(b))]);
 }
 
 // The top bits of the master's that its weights need, at every width that they may run at: a width b with exponent e reads
@@ -128,8 +125,9 @@ void check_weights(const Scope& scope, const LayerView& op) {
     require(inside, "a weight is not in [", least, ", ", most, "], the signed range of ", master, " bits");
     const int64_t count = op.weight.shape[0], widths = static_cast<int64_t>(scope.space().widths.size());
     const Shape& rows = op.m.shape;
-    bool legal = rows == Shape{1, count} || rows == Shape{widths, count};
-    require(legal, "m of shape ", shown(rows), ", need (1, ", count, ") or (", widths, ", ", count, ")");
+    bool legal = false;
+    for (const int64_t each : {int64_t{1}, widths, 3 * widths - 2}) legal |= rows == Shape{each, count};
+    require(legal, "m of shape ", shown(rows), ", need 1, ", widths, " or ", 3 * widths - 2, " rows of ", count);
     check_exponents(scope, "weight_exponents", op.weight_exponents);
     check_exponents(scope, "input_exponents", op.input_exponents);
     const Value& x = scope.at(op.x);

@@ -38,6 +38,15 @@ std::vector<int> reads(const Op& op) {
     return result;
 }
 
+int Space::index_of(int width) const { return static_cast<int>(std::ranges::find(widths, width) - widths.begin()); }
+
+int Space::row_of(int64_t rows, int weight, int activation) const {
+    if (rows == 1) return 0;
+    const int row = index_of(std::min(weight, activation)), count = static_cast<int>(widths.size());
+    if (weight == activation || rows == count) return row;
+    return row + (weight < activation ? count : 2 * count - 1);
+}
+
 size_t Space::held() const {
     return static_cast<size_t>(std::upper_bound(widths.begin(), widths.end(), widest()) - widths.begin());
 }

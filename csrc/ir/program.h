@@ -153,7 +153,7 @@ std::vector<int> reads(const Op& op);  // the values, in order
 int writes(const Op& op);              // the value, or -1
 int layer_of(const Op& op);            // the layer that it is, or -1
 
-// The requantization constants of an instruction that has them; rows of `m` and `c` are 1 or one for each width.
+// The requantization constants of an instruction that has them; rows of `m` and `c`: Space::row_of.
 struct Requant {
     const Array<int32_t>& m;
     const Array<int64_t>& c;
@@ -184,6 +184,11 @@ struct Space {
         if (!packed || !layer.weights) return master;
         return layer.edge && edge_width > packed ? edge_width : packed;
     }
+    // The place of a width in `widths`.
+    int index_of(int width) const;
+    // Of `rows` rows of m and c the one that serves weights and inputs of these widths: the only one; that of the smaller
+    // width; or of that width with the other at the master's, which follow: first where weights are narrower.
+    int row_of(int64_t rows, int weight, int activation) const;
     // The uniform widths, ascending: how many of `widths`.
     size_t held() const;
     // Whether samples may choose their widths.

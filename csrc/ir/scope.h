@@ -78,7 +78,7 @@ struct LayerView {
           out(op.out) {}
 };
 
-// Weights inside the master's range, one row of m and c or one for each width, a legal clamp, exponents of every width.
+// Weights inside the master's range, a legal number of rows of m and c, a legal clamp, exponents of every width.
 void check_weights(const Scope& scope, const LayerView& op);
 
 // Accumulators fit int32 and acc * m + c int64, at every width that the layer may run at.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dqt.arith.errors import InputError
-from dqt.arith.plan import uniform
+from dqt.arith.plan import Pair
 from dqt.lower.emit import lower
 from dqt.nn.calibrate import calibrate, run_calibration, set_controller_ranges, set_ranges
 from dqt.nn.config import Config
@@ -26,6 +26,7 @@ from dqt.nn.prepare import prepare
 from dqt.nn.run import Run
 from dqt.nn.set_range import Ranges
 from dqt.nn.walk import Moments, axis_of, moments
+from dqt.program.layered import Layered
 from dqt.testing.networks import conv, head, ready, small, with_controller
 
 
@@ -35,14 +36,15 @@ def net_and_data(**options: Any) -> tuple[Net, Tensor]:
 
 
 @torch.no_grad()
-def layer_moments(net: Net, x: Tensor, b: int) -> dict[str, Moments]:
-    """Mean and variance of every layer's output before its batch norm, at uniform width ``b`` of the whole network."""
-    run = Run(dict(uniform(net.space, b).items_))
+def layer_moments(net: Net, x: Tensor, pair: Pair) -> dict[str, Moments]:
+    """Mean and variance of every layer's output before its batch norm, at one pair of widths for the whole network."""
+    edge = (net.space.edge_width,) * 2
+    run = Run({layer.name: edge if layer.edge else pair for layer in net.space.layers})
     values, means = net.read(x, run), dict[str, Moments]()
     for node in net.nodes:
         ins = [values[name] for name in node.ins]
         if node.layer:
-            means[node.layer] = moments([product(net.layer(node.layer), None, ins[0], (b, b), False)], axis_of(node))
+            means[node.layer] = moments([product(net.layer(node.layer), None, ins[0], pair, False)], axis_of(node))
         values[node.out] = net.fake_node(node, ins, run)
     return means
 
@@ -53,18 +55,57 @@ def test_corrections_give_every_layer_the_float_mean_and_deviation() -> None:
     expected = set_ranges(net, [x], Ranges(net, "mse"))
     calibrate(net, [x])
     for b in net.config.widths:
-        for name, got in layer_moments(net, x, b).items():
+        for name, got in layer_moments(net, x, (b, b)).items():
             torch.testing.assert_close(got.mean, expected[name].mean, rtol=1e-4, atol=1e-5)
             gain = net.layer(name).gain[net.config.widths.index(b)]
             sound = (gain > LEAST) & (gain < MOST)
             torch.testing.assert_close(got.variance[sound], expected[name].variance[sound], rtol=1e-3, atol=1e-5)
             assert sound.float().mean() > 0.7
     plain = calibrate(net_and_data()[0], [x], correct_bias=False)
-    off = [(got.mean - expected[name].mean).abs().max() for name, got in layer_moments(plain, x, 2).items()]
+    off = [(got.mean - expected[name].mean).abs().max() for name, got in layer_moments(plain, x, (2, 2)).items()]
     assert max(off) > 1e-3
     for name in plain.layers:
         assert (plain.layer(name).correction == 0).all()
         assert (plain.layer(name).gain == 1).all()
+        assert plain.layer(name).corrected_pairs == tuple((b, b) for b in plain.config.widths)
+
+
+@pytest.mark.parametrize("method", ["fast", "best"])
+def test_unlike_widths_have_the_float_mean_and_deviation_too(method: Any) -> None:
+    net, x = net_and_data(widths=(2, 4, 8))
+    calibrate(net, [x], method=method)
+    expected: dict[str, Moments] = {}  # of the float model, which `best` has moved the weights of
+    plain = net_and_data(widths=(2, 4, 8))[0]
+    set_ranges(plain, [x], Ranges(plain, "mse"), few=expected)
+    for pair in ((2, 8), (4, 8), (8, 2), (8, 4)):
+        for name, got in layer_moments(net, x, pair).items():
+            layer = net.layer(name)
+            assert pair in layer.corrected_pairs
+            torch.testing.assert_close(got.mean, expected[name].mean, rtol=1e-4, atol=1e-5)
+            gain = layer.gain_at(pair)
+            sound = (gain > LEAST) & (gain < MOST)
+            torch.testing.assert_close(got.variance[sound], expected[name].variance[sound], rtol=1e-3, atol=1e-5)
+    without = calibrate(net_and_data(widths=(2, 4, 8))[0], [x], method=method, unlike_widths=False)
+    assert [len(op.m) for op in lower(net).ops if isinstance(op, Layered)] == [7] * len(net.layers)
+    assert [len(op.m) for op in lower(without).ops if isinstance(op, Layered)] == [3] * len(net.layers)
+    for name in net.layers:  # what a width has for both is the same with and without
+        assert torch.equal(net.layer(name).correction, without.layer(name).correction)
+        assert torch.equal(net.layer(name).gain, without.layer(name).gain)
+
+
+def test_a_state_dict_without_unlike_widths_is_read_as_before() -> None:
+    net, x = net_and_data(widths=(2, 8))
+    calibrate(net, [x], unlike_widths=False)
+    state = {name: value for name, value in net.state_dict().items() if ".unlike_" not in name}
+    other = calibrate(net_and_data(widths=(2, 8))[0], [x])
+    other.load_state_dict(state)
+    for plan in (2, mixed(net, (2, 8)), mixed(net, (8, 2))):
+        assert torch.equal(net(x, plan, exact=True), other(x, plan, exact=True))
+
+
+def mixed(net: Net, pair: Pair) -> dict[str, Pair]:
+    """Every layer at ``pair``."""
+    return dict.fromkeys(net.space.names, pair)
 
 
 @pytest.mark.parametrize("observer", ["mse", "percentile", "max"])

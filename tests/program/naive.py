@@ -140,7 +140,13 @@ class Naive:
         return min(max((acc * int(m) + int(c)) // 2**op.shift, op.lo), op.hi)
 
     def row(self, op: Any, pair: tuple[int, int]) -> int:
-        return 0 if len(op.m) == 1 else self.program.space.widths.index(min(pair))
+        widths, n = self.program.space.widths, self.program.space.master
+        own = [(b, b) for b in widths] + [(b, n) for b in widths[:-1]] + [(n, b) for b in widths[:-1]]
+        if len(op.m) == 1:
+            return 0
+        if len(op.m) == len(widths) or pair[0] == pair[1]:
+            return widths.index(min(pair))
+        return own.index((pair[0], n) if pair[0] < pair[1] else (n, pair[1]))
 
     def conv(self, op: Conv, data: dict[str, Tensor], pair: tuple[int, int]) -> Tensor:
         x, value, k = data[op.x], self.values[op.x], self.row(op, pair)

@@ -21,8 +21,8 @@ from torch.utils.data import Dataset, TensorDataset
 from dqt.arith.errors import InputError
 from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config
-from dqt.nn.layers import Norm
 from dqt.nn.net import Net
+from dqt.nn.norms import Norm
 from dqt.nn.prepare import prepare
 from dqt.train import processes
 from dqt.train.checkpoint import LAST, Checkpoint, CheckpointError

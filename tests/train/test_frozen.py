@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from dqt.nn.calibrate import calibrate
 from dqt.nn.config import Config
 from dqt.nn.controller_alone import PREFIXES
-from dqt.nn.layers import Norm
 from dqt.nn.net import Net
+from dqt.nn.norms import Norm
 from dqt.nn.prepare import prepare
 from dqt.train.checkpoint import CheckpointError
 from dqt.train.fit import fit

@@ -64,7 +64,7 @@ def _at(g: Graph, op: Layered, pair: Pair, product: Product, channels: tuple[int
     inside = 0 <= zero <= 255
     x = narrow_input(g, op.x, ba, exponent(op.input_exponents, space, ba))
     acc = product((x, weight_tensor(g, op, bw, weight)), (zero if inside else 0, middle_of(g, op, bw)))
-    row = row_of(space, op.m, min(pair))
+    row = row_of(space, op.m, pair)
     m, c = op.m[row].astype(np.int64), op.c[row]
     bound = op.bound_at(space, bw, zero)
     reach = np.maximum(-bound.lo, bound.hi)

@@ -127,7 +127,7 @@ def difference(op: Add) -> tuple[str, str]:
 
 def layer_of(op: Layered, program: Program, values: Mapping[str, Value]) -> Layer:
     """The layer at the master width."""
-    k = row_of(program.space, op.m, program.space.master)
+    k = row_of(program.space, op.m, (program.space.master,) * 2)
     return _layer(op.weight, op.m[k].astype(np.float64), op.c[k], op.shift, values[op.x], values[op.out])
 
 

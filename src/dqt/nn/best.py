@@ -93,9 +93,9 @@ def _at_width(
 ) -> list[Kept]:
     """What a node gives at one width; a layer is corrected first."""
     if node.layer and b in net.layer(node.layer).widths:
-        sums = correct_layer(net, node, ins[0], expected[node.layer], b)
+        sums = correct_layer(net, node, ins[0], expected[node.layer], (b, b))
         if run.widths[node.layer] == (b, b) and not seen_by_hooks(net, node):
-            return [*map(kept, results(net, node, ins[0], sums, b))]
+            return [*map(kept, results(net, node, ins[0], sums, (b, b)))]
     return [kept(net.fake_node(node, list(each), run)) for each in zip(*ins, strict=True)]
 
 

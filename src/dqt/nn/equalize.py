@@ -15,8 +15,9 @@ from torch import Tensor
 
 from dqt.nn.channels import Channels, scalable
 from dqt.nn.graph import Node
-from dqt.nn.layers import Norm, WidthLayer
+from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
+from dqt.nn.norms import Norm
 from dqt.nn.ranges import OBSERVED, TINY
 from dqt.nn.run import Run
 from dqt.nn.scales import Scale

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dqt.nn.errors import UnsupportedError
-from dqt.nn.layers import Norm, WidthLayer
+from dqt.nn.layers import WidthLayer
+from dqt.nn.norms import Norm
 
 if TYPE_CHECKING:
     from dqt.nn.net import Net

@@ -40,7 +40,7 @@ class Codes:
 
 @dataclass(frozen=True, eq=False)
 class LayerIntegers:
-    """A layer in integers: int8 ``weight``, ``m`` int32 and ``c`` int64 ``[1 or widths, out]``; see ``ops.Conv``.
+    """A layer in integers: int8 ``weight``, ``m`` int32 and ``c`` int64 ``[rows, out]``; see ``ops.Conv``.
 
     ``magnitude`` is the largest ``|acc|`` over every width; ``zero`` the input's zero point.
     """
@@ -106,7 +106,7 @@ def layer_integers(net: Net, node: Node) -> LayerIntegers:
     weight = layer.fold.filters(layer.codes()).contiguous().cpu().numpy()
     bounds = accumulator_bounds(layer, weight, source.zero)
     unit = _double(layer.scale()) * source.scale
-    affine = [layer.gain_and_bias(net.affine(node.norm), b) for b in layer.widths]
+    affine = [layer.gain_and_bias(net.affine(node.norm), pair) for pair in layer.corrected_pairs]
     gain, bias = (np.stack([_double(part) for part in parts]) for parts in zip(*affine, strict=True))
     copies = len(weight) // len(unit)  # filters of each output channel
     unit, gain, bias = (np.repeat(part, copies, axis=-1) for part in (unit, gain, bias))

@@ -13,7 +13,8 @@ from dqt.arith.plan import Pair
 from dqt.nn import fake
 from dqt.nn.graph import Node
 from dqt.nn.hooks import is_hooked
-from dqt.nn.layers import Norm, WidthLayer
+from dqt.nn.layers import WidthLayer
+from dqt.nn.norms import Norm
 from dqt.nn.ranges import Quantizer, Signal
 from dqt.nn.run import Run, by_width
 from dqt.nn.scales import Scale
@@ -91,13 +92,12 @@ def product(
     and float32, which saves passes over memory. ``quantizer``: where the result goes.
     """
     bw, ba = pair
-    row = min(bw, ba)
     if batch_statistics:
-        weight, size = layer.narrowed(bw), layer.scale() * layer.gain_at(row)
+        weight, size = layer.narrowed(bw), layer.scale() * layer.gain_at(pair)
         x_real = x.real(ba, layer.input_exponent(ba))
-        y = layer.apply_weight(x_real, weight * fake.per_channel(size, weight), layer.offset(row))
-        return y if norm is None else norm(y, b=row, share=share, batch_statistics=y.numel() > y.shape[1])
-    return scaled(layer, norm, accumulator(layer, x, pair), x, row, quantizer)
+        y = layer.apply_weight(x_real, weight * fake.per_channel(size, weight), layer.offset(pair))
+        return y if norm is None else norm(y, b=min(pair), share=share, batch_statistics=y.numel() > y.shape[1])
+    return scaled(layer, norm, accumulator(layer, x, pair), x, pair, quantizer)
 
 
 def accumulator(layer: WidthLayer, x: Signal, pair: Pair) -> Tensor:
@@ -107,11 +107,11 @@ def accumulator(layer: WidthLayer, x: Signal, pair: Pair) -> Tensor:
 
 
 def scaled(
-    layer: WidthLayer, norm: Norm | Scale | None, acc: Tensor, x: Signal, row: int, quantizer: Quantizer | None = None
+    layer: WidthLayer, norm: Norm | Scale | None, acc: Tensor, x: Signal, pair: Pair, quantizer: Quantizer | None = None
 ) -> Tensor:
-    """What a layer and its norm make of the accumulator ``acc``, by the constants of width ``row``; float64."""
+    """What a layer and its norm make of the accumulator ``acc``, by the constants of widths ``pair``; float64."""
     shape = (-1, *(1 for _ in range(acc.dim() - 2))) if layer.weight.dim() > 2 else (-1,)
-    gain, bias = layer.gain_and_bias(norm, row)
+    gain, bias = layer.gain_and_bias(norm, pair)
     scale = layer.scale().double() * x.scale.double() * gain
     if quantizer is not None and not torch.compiler.is_compiling():  # 2^-33 of a node: not worth a break in the graph
         scale = scale + _multiplier_error(layer, norm, x, quantizer, scale)
@@ -123,7 +123,7 @@ def _multiplier_error(
 ) -> Tensor:
     """What the program's multiplier ``round(scale * 2^S)`` makes of ``scale``, less ``scale`` (equation 9)."""
     units = layer.scale().double() * x.scale.double() / quantizer.scale().double()
-    largest = torch.stack([(units * layer.gain_and_bias(norm, b)[0]).abs().amax() for b in layer.widths]).amax()
+    largest = (units * layer.gains(norm)).abs().amax()
     unit = 2.0 ** choose_shift(float(largest.detach())) / quantizer.scale().double()
     return ((scale * unit).round() / unit - scale).detach()
 

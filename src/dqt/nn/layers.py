@@ -1,4 +1,4 @@
-"""The layers that carry a width, and the batch norm that follows them."""
+"""The layers that carry a width."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dqt.arith.plan import Pair
 from dqt.nn import fake
-from dqt.nn.across import Across
 from dqt.nn.folds import Deep, Flipped, Fold, Phases
+from dqt.nn.norms import Norm, own
 from dqt.nn.reading import Reading, plain_reading, reading_of
 from dqt.nn.scales import Scale
+from dqt.program.layered import row_pairs
 
 TINY = 1e-12
 WeightClip = Literal["learned", "statistic"]
 LAYER_ITSELF = Fold()
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """A float32 copy in torch's usual memory order: a prepared network trains so, whatever the model was in."""
-    return tensor.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
 
 
 class WidthLayer(nn.Module):
@@ -33,6 +30,9 @@ class WidthLayer(nn.Module):
         clip: ``[out]``, per output channel; ``scale = clip / ((2^n - 1) / 2)``.
         correction, gain: ``[widths, out]``: at each width the layer's product is multiplied by ``gain``, then
             ``correction`` is added (what calibration finds; in the program both are parts of the constants by width).
+        unlike_correction, unlike_gain: ``[2 (widths - 1), out]``: where weights and activations have unlike widths,
+            what is added to the correction of the smaller one, and multiplies its gain; rows as in
+            :func:`dqt.program.layered.row_pairs`.
         reading: how the widths read weights and activations; the state dict holds it.
         fold: how the filters lie in the program.
     """
@@ -40,6 +40,8 @@ class WidthLayer(nn.Module):
     clip: Tensor
     correction: Tensor
     gain: Tensor
+    unlike_correction: Tensor
+    unlike_gain: Tensor
     reading_as: Tensor
 
     def __init__(
@@ -54,8 +56,8 @@ class WidthLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.n, self.widths = name, n, tuple(widths)
-        self.weight = nn.Parameter(_own(weight))
-        self.bias = nn.Parameter(_own(bias)) if bias is not None else None
+        self.weight = nn.Parameter(own(weight))
+        self.bias = nn.Parameter(own(bias)) if bias is not None else None
         self.shape, self.fold = tuple(weight.shape), fold
         self.learned = clip == "learned"
         start = self._largest()
@@ -65,6 +67,9 @@ class WidthLayer(nn.Module):
             self.register_buffer("clip", start)
         self.register_buffer("correction", torch.zeros(len(self.widths), weight.shape[0], dtype=torch.float32))
         self.register_buffer("gain", torch.ones(len(self.widths), weight.shape[0], dtype=torch.float32))
+        others = 2 * len(self.widths) - 2, weight.shape[0]
+        self.register_buffer("unlike_correction", torch.zeros(others, dtype=torch.float32))
+        self.register_buffer("unlike_gain", torch.ones(others, dtype=torch.float32))
         self.reading = plain_reading(self.widths)
         self.register_buffer("reading_as", self.reading.tensor())
         for b in range(self.widths[0], n + 1):  # with an exponent, a width has the midpoints of a higher one
@@ -81,9 +86,18 @@ class WidthLayer(nn.Module):
         self.reading = reading
         self.reading_as.copy_(reading.tensor())
 
+    @torch.no_grad()
+    def uncorrected(self) -> None:
+        """Take every correction away."""
+        for offset, factor in ((self.correction, self.gain), (self.unlike_correction, self.unlike_gain)):
+            offset.zero_()
+            factor.fill_(1.0)
+
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """As the first edition read, from a state dict of it, which says nothing of that."""
+        """As earlier editions computed, from a state dict of theirs, which does not say all."""
         if f"{prefix}correction" in state:
+            state.setdefault(f"{prefix}unlike_correction", torch.zeros_like(self.unlike_correction))
+            state.setdefault(f"{prefix}unlike_gain", torch.ones_like(self.unlike_gain))
             state.setdefault(f"{prefix}gain", torch.ones_like(self.gain))
             state.setdefault(f"{prefix}reading_as", plain_reading(self.widths).tensor())
         super()._load_from_state_dict(state, prefix, *rest)
@@ -119,22 +133,40 @@ class WidthLayer(nn.Module):
         """The exponent with which width ``b`` reads the activations."""
         return self.reading.inputs[self.widths.index(b)]
 
-    def offset(self, b: int) -> Tensor:
-        """Bias and correction at the width that indexes the tables (the smaller of the two widths), ``[out]``."""
-        correction = self.correction[self.widths.index(b)]
+    def unlike(self, pair: Pair) -> int:
+        """The row of ``unlike_correction`` and ``unlike_gain`` of unlike widths of weights and activations."""
+        return self.widths.index(min(pair)) + (0 if pair[0] < pair[1] else len(self.widths) - 1)
+
+    def offset(self, pair: Pair) -> Tensor:
+        """Bias and correction at the widths of weights and activations, ``[out]``."""
+        correction = self.correction[self.widths.index(min(pair))]
+        if pair[0] != pair[1]:
+            correction = correction + self.unlike_correction[self.unlike(pair)]
         return correction if self.bias is None else self.bias + correction
 
-    def gain_at(self, b: int) -> Tensor:
-        """What the product is multiplied by at the width that indexes the tables, ``[out]``."""
-        return self.gain[self.widths.index(b)]
+    def gain_at(self, pair: Pair) -> Tensor:
+        """What the product is multiplied by at the widths of weights and activations, ``[out]``."""
+        gain = self.gain[self.widths.index(min(pair))]
+        return gain if pair[0] == pair[1] else gain * self.unlike_gain[self.unlike(pair)]
 
-    def gain_and_bias(self, norm: Norm | Scale | None, b: int) -> tuple[Tensor, Tensor]:
+    def gain_and_bias(self, norm: Norm | Scale | None, pair: Pair) -> tuple[Tensor, Tensor]:
         """The affine map from the layer's real product to its result in evaluation, float64 ``[out]`` each."""
-        offset, own = self.offset(b).double(), self.gain_at(b).double()
+        offset, own = self.offset(pair).double(), self.gain_at(pair).double()
         if norm is None:
             return own, offset
-        gain, bias = norm.gain_and_bias(b)
+        gain, bias = norm.gain_and_bias(min(pair))
         return gain * own, bias + offset * gain
+
+    def gains(self, norm: Norm | Scale | None) -> Tensor:
+        """The factors of :meth:`gain_and_bias` of all pairs of widths, ``[pairs, out]``."""
+        rows = torch.stack([self.gain_and_bias(norm, (b, b))[0] for b in self.widths])
+        return torch.cat((rows, rows[:-1].repeat(2, 1) * self.unlike_gain))
+
+    @property
+    def corrected_pairs(self) -> tuple[Pair, ...]:
+        """The pairs of widths that have constants of their own."""
+        plain = not bool(self.unlike_correction.any()) and bool((self.unlike_gain == 1).all())
+        return tuple((b, b) for b in self.widths) if plain else row_pairs(self.widths)
 
     def forward(self, x: Tensor, *, product: Callable[[Tensor], Tensor]) -> Tensor:
         """``product(x)``: what the network computes here, as a call of the module, for its hooks.
@@ -248,95 +280,3 @@ LAYERS: Mapping[str, Callable[..., WidthLayer]] = {
     "linear": Linear,
 }
 """Kind of a node -> its layer."""
-
-
-class NormSet(nn.Module):
-    """Affine and running statistics of one width, named as torch's batch norm names them."""
-
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones_like(mean, dtype=torch.float32) if weight is None else _own(weight))
-        self.bias = nn.Parameter(torch.zeros_like(mean, dtype=torch.float32) if bias is None else _own(bias))
-        self.register_buffer("running_mean", _own(mean))
-        self.register_buffer("running_var", _own(var))
-
-
-class Norm(NormSet):
-    """Batch norm over dimension 1 with a set for each width, or one for all.
-
-    The master's set has the names of the user's own batch norm; the others lie under ``at.<width>``.
-
-    Attributes:
-        across: the processes whose batches are parts of one batch; None: this one alone.
-    """
-
-    def __init__(
-        self, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor,
-        *, eps: float, momentum: float, widths: Sequence[int], master: int,
-    ) -> None:  # fmt: skip
-        super().__init__(weight, bias, mean, var)
-        self.eps, self.momentum = eps, momentum
-        self.across: Across | None = None
-        others = [b for b in widths if b != master]
-        self.at = nn.ModuleDict({str(b): NormSet(weight, bias, mean, var) for b in others})
-
-    @property
-    def untouched(self) -> bool:
-        """Whether its statistics are those that a new batch norm begins with."""
-        return not bool(self.running_mean.any()) and bool((self.running_var == 1).all())
-
-    @torch.no_grad()
-    def set_statistics(self, mean: Tensor, var: Tensor) -> None:
-        """Give every width these running statistics, ``[C]`` each."""
-        for each in self.sets:
-            each.running_mean.copy_(mean)
-            each.running_var.copy_(var)
-
-    @property
-    def sets(self) -> tuple[NormSet, ...]:
-        """The sets of all widths."""
-        return self, *(each for each in self.at.values() if isinstance(each, NormSet))
-
-    def set_of(self, b: int) -> NormSet:
-        """The set that serves width ``b``."""
-        chosen = self.at[str(b)] if str(b) in self.at else self
-        assert isinstance(chosen, NormSet)
-        return chosen
-
-    def forward(self, x: Tensor, b: int, share: float = 1.0, batch_statistics: bool = False) -> Tensor:
-        """Normalize. ``share``: the part of the batch that ``x`` is, which weighs its vote on the statistics.
-
-        In evaluation mode (frozen, inside a network that trains) its running statistics serve and stay as they are.
-
-        A float64 ``x`` (evaluation) takes the affine map that the program folds, in float64.
-        """
-        s = self.set_of(b)
-        if x.dtype == torch.float64 and not batch_statistics:
-            gain, bias = (v.reshape(-1, *(1 for _ in range(x.dim() - 2))) for v in self.gain_and_bias(b))
-            return x * gain + bias
-        momentum = self.momentum * share
-        batch_statistics = batch_statistics and self.training and s.training
-        if batch_statistics and self.across is not None:
-            return self._normalized_across(x, s, momentum, self.across)
-        return F.batch_norm(x, s.running_mean, s.running_var, s.weight, s.bias, batch_statistics, momentum, self.eps)
-
-    def _normalized_across(self, x: Tensor, s: NormSet, momentum: float, across: Across) -> Tensor:
-        """By the statistics of the batches of all processes, which are of one size."""
-        dims, shape = [0, *range(2, x.dim())], (-1, *(1 for _ in range(x.dim() - 2)))
-        mean = across.mean(x.float().mean(dims))
-        centred = x.float() - mean.reshape(shape)
-        var = across.mean(centred.square().mean(dims))
-        with torch.no_grad():
-            samples = across.count * x.numel() // x.shape[1]
-            s.running_mean.lerp_(mean, momentum)
-            s.running_var.lerp_(var * (samples / max(1, samples - 1)), momentum)
-        return centred * (s.weight * (var + self.eps).rsqrt()).reshape(shape) + s.bias.reshape(shape)
-
-    def gain_and_bias(self, b: int) -> tuple[Tensor, Tensor]:
-        """The affine map of evaluation at width ``b``, ``gain * x + bias``, float64 ``[C]`` each."""
-        s = self.set_of(b)
-        gain = s.weight.double() / (s.running_var.double() + self.eps).sqrt()
-        return gain, s.bias.double() - s.running_mean.double() * gain

@@ -19,7 +19,8 @@ from dqt.nn.exact import run_cascade, run_exact
 from dqt.nn.former import FormerNames
 from dqt.nn.graph import Node, last_uses
 from dqt.nn.inputs import Input
-from dqt.nn.layers import Norm, WidthLayer
+from dqt.nn.layers import WidthLayer
+from dqt.nn.norms import Norm
 from dqt.nn.operator import operators
 from dqt.nn.outputs import Signature
 from dqt.nn.quantizers import name_as_now, quantizer_key, quantizer_owners, read_as_floats

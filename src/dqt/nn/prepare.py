@@ -26,8 +26,9 @@ from dqt.nn.export import export, unwrapped
 from dqt.nn.graph import Node, first_and_last
 from dqt.nn.guards import outside_inference_mode
 from dqt.nn.hooks import Uncalled
-from dqt.nn.layers import LAYERS, Norm, WidthLayer
+from dqt.nn.layers import LAYERS, WidthLayer
 from dqt.nn.net import Net, quantizer_key
+from dqt.nn.norms import Norm
 from dqt.nn.operator import operators
 from dqt.nn.outputs import Output, Signature, output_names, states_of
 from dqt.nn.passes import rewritten

@@ -13,7 +13,7 @@ from torch import Tensor
 from dqt.arith.errors import InputError
 from dqt.nn.emission import emit
 from dqt.nn.hooks import compute_weights
-from dqt.nn.layers import Norm
+from dqt.nn.norms import Norm
 from dqt.nn.ranges import Quantizer
 from dqt.program.program import Program
 

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 class Layered(Planned):
     """A product with weights at widths (bw, ba), requantized: ``clamp((acc * m + c) >> shift, lo, hi)``.
 
-    ``acc[o] = sum T_bw(weight)[o] * (T_ba(q) - zero)``; then row ``widths.index(min(bw, ba))`` of ``m`` and ``c``, or
-    the only row, requantizes to ``[lo, hi]`` (docs/numerics.md, equations 4, 6 and 8, and 34 to 36).
+    ``acc[o] = sum T_bw(weight)[o] * (T_ba(q) - zero)``; then a row of ``m`` and ``c`` (:func:`row_of`) requantizes to
+    ``[lo, hi]`` (docs/numerics.md, equations 4, 6 and 8, and 34 to 36).
 
     Attributes:
         layer: its name in the space of plans.
         weight: int8 ``[O, ...]``, master codes.
-        m: int32 ``[1 or widths, O]``.   c: int64 ``[1 or widths, O]``.
+        m: int32, c: int64 ``[rows, O]``: one row, one for each width, or those of :func:`row_pairs`.
         nearest: weights are narrowed by the nearest rule, not by the balanced midpoint.
         weight_exponents, input_exponents: for each width of the space the ``e`` with which it reads a range of ``2^-e``
             of the master's; () is 0 for all.
@@ -89,11 +89,11 @@ class Layered(Planned):
                     f"at {b} bits the accumulator of channel {reach.argmax()} reaches {reach.max()}, beyond int32 "
                     f"({INT32}): split the layer or narrow its weights"
                 )
-            rows = sorted({row_of(scope.space, self.m, low) for low in scope.space.widths if low <= b})
+            rows = sorted({row_of(scope.space, self.m, (b, ba)) for ba in scope.space.widths})
             prove_product(bound.lo, bound.hi, self.m[rows], self.c[rows], f"at {b} bits ")
 
     def check_weights(self, scope: Scope) -> None:
-        """Weight codes inside the master's range, rows of ``m`` and ``c`` for one or all widths, a legal clamp."""
+        """Weight codes inside the master's range, legal counts of rows of ``m`` and ``c``, a legal clamp."""
         check_shape(self.weight.shape, "weight")
         check_rounding(self, scope)
         least, most = limits(scope.space.master, signed=True)
@@ -101,8 +101,8 @@ class Layered(Planned):
             outside = bool(((self.weight < least) | (self.weight > most)).any())
             bits = scope.space.master
             require(not outside, f"a weight is not in [{least}, {most}], the signed range of {bits} bits")
-        count = self.weight.shape[0]
-        shapes = ((1, count), (len(scope.space.widths), count))
+        count, widths = self.weight.shape[0], scope.space.widths
+        shapes = tuple((rows, count) for rows in sorted({1, len(widths), len(row_pairs(widths))}))
         for name, rows in (("m", self.m), ("c", self.c)):
             require(rows.shape in shapes, f"{name} of shape {rows.shape}, need one of {shapes}")
         require(self.m.shape == self.c.shape, f"m has shape {self.m.shape} and c {self.c.shape}: need the same rows")
@@ -163,7 +163,7 @@ class Layered(Planned):
 
     def requantized(self, run: Execution, acc: Any, pair: Pair) -> Any:
         """Accumulators, int64 ``[N, O, ...]`` or ``[..., O]``, as integers of the output."""
-        k = row_of(run.space, self.m, min(pair))
+        k = row_of(run.space, self.m, pair)
         m, c = (self._row(run, name, k) for name in ("m", "c"))
         return requantize(acc, m, c, self.shift, self.lo, self.hi)
 
@@ -197,6 +197,26 @@ def layer_bound(weight: Int8, n: int, b: int, zero: int, *, nearest: bool = Fals
     return dot_bound(narrowed(weight, n, b, nearest=nearest, e=e), lowest, highest)
 
 
-def row_of(space: Space, m: npt.NDArray[Any], b: int) -> int:
-    """The row of ``m`` and ``c`` that serves ``b = min(bw, ba)``: its index among the widths, or the only row."""
-    return 0 if len(m) == 1 else space.widths.index(b)
+def row_pairs(widths: tuple[int, ...]) -> tuple[Pair, ...]:
+    """The pairs ``(bw, ba)`` whose own constants the rows of ``m`` and ``c`` are, where there are most of them.
+
+    First those of one width; then weights narrower than the master's activations, then activations narrower than the
+    master's weights.
+    """
+    low, master = widths[:-1], widths[-1]
+    return (*((b, b) for b in widths), *((b, master) for b in low), *((master, b) for b in low))
+
+
+def row_of(space: Space, m: npt.NDArray[Any], pair: Pair) -> int:
+    """The row of ``m`` and ``c`` that serves a pair of widths.
+
+    The only row; the row of ``min(bw, ba)``, where there is one for each width; otherwise that of the same smaller
+    width in :func:`row_pairs`, on the same side.
+    """
+    if len(m) == 1:
+        return 0
+    (bw, ba), count = pair, len(space.widths)
+    row = space.widths.index(min(pair))
+    if bw == ba or len(m) == count:
+        return row
+    return row + (count if bw < ba else 2 * count - 1)

@@ -18,7 +18,7 @@ from dqt.program.ops.read import Read
 from dqt.program.ops.recall import Recall
 from dqt.program.ops.store import Store
 from dqt.program.values import INPUT, INTEGER, Dimension, Input, State, Value
-from dqt.testing.draw import Integers, Shape, interval, narrowing
+from dqt.testing.draw import Integers, Shape, interval, narrowing, with_unlike_rows
 
 
 class Base:
@@ -137,6 +137,8 @@ class Base:
         m = np.rint(factors * scale * 2.0**shift).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
         bias = self.rng.integers(-(self.top // 4) - 1, self.top // 4 + 2, (rows, count))
         c = (bias.astype(np.int64) << shift) + (1 << (shift - 1)) + (zero << shift)
+        if self.varied and not single and shift % 2:
+            m, c = (with_unlike_rows(each) for each in (m, c))
         return {"m": m, "c": c, "shift": shift}
 
     def weight(self, shape: Shape) -> npt.NDArray[np.int8]:

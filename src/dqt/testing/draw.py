@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 Shape: TypeAlias = tuple[int, ...]
 Integers: TypeAlias = bool | tuple[int, int]
@@ -27,3 +28,8 @@ def narrowing(rng: np.random.Generator, master: int, widths: Shape) -> dict[str,
     ]
     nearest = bool(rng.integers(3) == 0)
     return {"nearest": nearest, "weight_exponents": exponents[0], "input_exponents": exponents[1]}
+
+
+def with_unlike_rows(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``[widths, O]`` and further rows for unlike pairs of widths: of other widths, and of other channels."""
+    return np.concatenate([rows, rows[1:], np.roll(rows[:-1], 1, axis=1)])

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributed.nn.functional import all_reduce
 
-from dqt.nn.layers import Norm
 from dqt.nn.net import Net
+from dqt.nn.norms import Norm
 from dqt.nn.ranges import Quantizer
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from dqt.arith.plan import AUTO, PlanLike
-from dqt.nn.layers import Norm
 from dqt.nn.modes import Modes
 from dqt.nn.net import Net
+from dqt.nn.norms import Norm
 from dqt.nn.ranges import Quantizer
 from dqt.program.task import GivenTask, Task
 from dqt.train.answers import served

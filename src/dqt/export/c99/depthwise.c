@@ -35,7 +35,7 @@ static void sums_of(const dqt_layer *l, const dqt_window *g, const dqt_width *w,
 
 void dqt_depthwise(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba) {
     const dqt_width *w = dqt_at(l, bw);
-    const size_t row = dqt_at(l, bw < ba ? bw : ba)->row;
+    const size_t row = dqt_row_at(l, bw, ba);
     int16_t inputs[256];
     dqt_narrowed(l->n, ba, dqt_at(l, ba)->input_e, l->zero, inputs);
     for (int32_t i = 0; i < g->rows; i++)

@@ -146,7 +146,7 @@ void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_v
     const dqt_width *w = dqt_at(l, bw);
     product p = {l, dqt_four_of(w->mask), dqt_middles(w), dqt_four_of(w->half),
                  w->way == DQT_DOUBLED ? w->weight_e : 0, dqt_down(w),
-                 dqt_at(l, bw < ba ? bw : ba)->row, {0}, NULL, NULL, NULL};
+                 dqt_row_at(l, bw, ba), {0}, NULL, NULL, NULL};
     p.narrow = (uint32_t *)(void *)(ones + (far ? length : 0));
     dqt_narrowed(l->n, ba, dqt_at(l, ba)->input_e, l->near, p.inputs);
     memset(first, 0, (size_t)(ones - first + (far ? (ptrdiff_t)length : 0)) * sizeof *first);

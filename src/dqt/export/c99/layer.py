@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def _width(code: Code, op: Layered, b: int) -> str:
     mask = 0xFF if exact or way == TABLE or not shift else 0xFF << max(shift, BYTE - stored_bits(code, op)) & 0xFF
     middle = 0 if op.nearest else bin_ >> 1
     half = bin_ >> 1 if op.nearest and pair_of(code, op) is None and code.n == BYTE else 0
-    row = 0 if pair_of(code, op) else row_of(space, op.m, b)
+    row = 0 if pair_of(code, op) else row_of(space, op.m, (b, b))
     exponents = (0 if exact else e, exponent(op.input_exponents, space, b))
     return f"{{{', '.join([*map(word, (mask, middle, half)), way, *map(str, (row, *exponents))])}}}"
 
@@ -136,14 +137,21 @@ def _width(code: Code, op: Layered, b: int) -> str:
 def _constants(code: Code, op: Layered) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Bound]:
     """Rows of m and c that a run may take, and the accumulators that meet each of them."""
     pair, space = pair_of(code, op), code.program.space
-    rows = range(len(op.m)) if pair is None else [row_of(space, op.m, min(pair))]
-    zero, bounds = code.values[op.x].zero, []
+    met: dict[int, set[int]] = {}  # widths of weights, by row
+    for bw, ba in product(space.widths, repeat=2) if pair is None else [pair]:
+        met.setdefault(row_of(space, op.m, (bw, ba)), set()).add(bw)
+    rows, zero, bounds = sorted(met), code.values[op.x].zero, []
     for row in rows:
-        widths = [b for b in space.widths if row_of(space, op.m, b) >= row] if pair is None else [pair[0]]
-        each = [op.bound_at(space, b, zero) for b in widths]
+        each = [op.bound_at(space, b, zero) for b in sorted(met[row])]
         bounds.append((np.min([bound.lo for bound in each], axis=0), np.max([bound.hi for bound in each], axis=0)))
     lows, highs = (np.stack(side) for side in zip(*bounds, strict=True))
     return op.m[rows], op.c[rows], Bound(lows, highs)
+
+
+def _unlike(code: Code, op: Layered) -> int:
+    """How many rows of m and c lie before those of unlike widths; 0: there are none."""
+    count = len(code.program.space.widths)
+    return count if pair_of(code, op) is None and len(op.m) > count else 0
 
 
 def _layer(code: Code, op: Layered) -> str:
@@ -155,6 +163,7 @@ def _layer(code: Code, op: Layered) -> str:
     numbers = [
         weight.shape[1], *op.weight.shape[:2], step_of(op), literal(scales.base), scales.row, scales.unit,
         zero, max(zero, NEAREST_ZERO), stored_bits(code, op), code.n, int(op.nearest), lowest,
+        _unlike(code, op),
     ]  # fmt: skip
     return code.struct("dqt_layer", *arrays, *numbers, code.rounding(op, typed=False))
 

@@ -91,7 +91,7 @@ typedef struct {
     int32_t outputs, depth, step;  /* a tap has `depth` weights, and begins `step` after the one before */
     int32_t m_base, m_row, c_unit; /* `m_row`: outputs, or 0 where m has one row for every width */
     int32_t zero, near;            /* `near`: the zero, or the closest to it that leaves inputs less zero in 16 bits */
-    uint8_t stored, n, nearest, lowest;
+    uint8_t stored, n, nearest, lowest, unlike; /* `unlike`: 0, or how many rows lie before those of unlike widths */
     dqt_rounding rounding;
 } dqt_layer;
 
@@ -115,6 +115,12 @@ void dqt_layers(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_v
 void dqt_depthwise(const dqt_layer *l, const dqt_window *g, const uint8_t *x, dqt_value out, int bw, int ba);
 
 static inline const dqt_width *dqt_at(const dqt_layer *l, int b) { return &l->widths[b - l->lowest]; }
+
+/* The row of m and c that serves weights of `bw` and inputs of `ba` bits. */
+static inline size_t dqt_row_at(const dqt_layer *l, int bw, int ba) {
+    const size_t row = dqt_at(l, bw < ba ? bw : ba)->row;
+    return bw == ba || !l->unlike ? row : row + (bw < ba ? l->unlike : 2u * l->unlike - 1);
+}
 
 /* m and c of an output. */
 typedef struct {

@@ -69,6 +69,24 @@ def attention(m: Any, x: Tensor) -> Tensor:
     return z
 
 
+QUARTERS = {2: 4 * Dim("down", min=2), 3: 4 * Dim("across", min=2)}
+
+
+def enlarged(m: Any, x: Tensor) -> Tensor:
+    y = m.b(F.interpolate(m.a(x).relu(), scale_factor=(2, 3)))
+    return F.interpolate(y, scale_factor=2, mode="bilinear")
+
+
+def pyramid(m: Any, x: Tensor) -> Tensor:
+    """A coarse map made larger, joined with a fine one and added to what comes of both, as detectors do."""
+    fine = F.silu(m.a(x))
+    coarse = F.silu(m.b(fine))
+    both = torch.cat([F.interpolate(coarse, scale_factor=2), fine], 1)
+    up = F.interpolate(m.low(coarse), size=fine.shape[2:], mode="nearest")
+    y: Tensor = m.head(F.silu(m.c(both))) + up
+    return y
+
+
 NETWORKS: dict[str, tuple[Forward, dict[str, nn.Module], tuple[int, ...], dict[int, Any], list[tuple[int, ...]]]] = {
     "strided": (
         lambda m, x: m.b(m.a(x).relu()), {"a": conv(), "b": conv(4, 2, stride=2)},
@@ -108,6 +126,24 @@ NETWORKS: dict[str, tuple[Forward, dict[str, nn.Module], tuple[int, ...], dict[i
     "pooled": (
         lambda m, x: F.adaptive_avg_pool2d(m.a(x).relu(), 1).flatten(1), {"a": conv()},
         (3, 8, 8), IMAGE, [(3, 5, 9), (3, 40, 31)],
+    ),
+    "larger": (
+        enlarged,
+        {"a": conv(), "b": conv(4, 2)}, (3, 8, 8), IMAGE, [(3, 4, 10), (3, 11, 5)],
+    ),
+    "wider": (
+        lambda m, x: m.b(F.interpolate(m.a(x).relu(), scale_factor=(1, 2), mode="nearest-exact")),
+        {"a": conv(), "b": conv(4, 2)}, (3, 8, 8), {3: "width"}, [(3, 8, 5), (3, 8, 20)],
+    ),
+    "as large as the input": (
+        lambda m, x: m.b(F.interpolate(m.a(x).relu(), size=x.shape[2:], mode="bilinear", align_corners=True)),
+        {"a": conv(stride=2), "b": conv(4, 2)}, (3, 8, 8), {2: 2 * Dim("rows"), 3: 2 * Dim("columns")},
+        [(3, 4, 14), (3, 10, 6)],
+    ),
+    "pyramid": (
+        pyramid,
+        {"a": conv(stride=2), "b": conv(4, 6, stride=2), "c": conv(10, 8), "head": conv(8, 5, 1), "low": conv(6, 5, 1)},
+        (3, 16, 8), QUARTERS, [(3, 8, 20)],
     ),
     "padded": (lambda m, x: m.a(F.pad(x, (1, 2, 0, 3))), {"a": conv()}, (3, 8, 8), IMAGE, [(3, 5, 9)]),
 }  # fmt: skip
@@ -224,8 +260,12 @@ DIMS: dict[str, tuple[Forward, tuple[int, ...], Any, str]] = {
     ),
     "no end": (counted, (6, 8), TEXT, r"as long as dimension 'length', .* torch\.export\.Dim\('length', max=512\)"),
     "pixels picked": (
-        lambda m, x: F.interpolate(m.a(x), scale_factor=2), (3, 6, 6), IMAGE,
-        "indices that depend on the size of a named dimension",
+        lambda m, x: F.interpolate(m.a(x), scale_factor=1.5), (3, 6, 6), IMAGE,
+        "picks other elements by index at another size of a named dimension",
+    ),
+    "out of proportion": (
+        lambda m, x: F.interpolate(m.s(x), size=x.shape[2:], mode="bilinear"), (3, 6, 6), IMAGE,
+        "gives a size that is not in proportion to its operand's at every size",
     ),
     "rounded up": (
         lambda m, x: F.max_pool2d(m.a(x), 3, 2, ceil_mode=True), (3, 6, 6), IMAGE, "becomes MaxPool with padding",
@@ -236,7 +276,7 @@ DIMS: dict[str, tuple[Forward, tuple[int, ...], Any, str]] = {
 @pytest.mark.parametrize("case", DIMS)
 def test_dimensions_that_cannot_be_named(case: str) -> None:
     function, shape, dims, message = DIMS[case]
-    model = Around(function, a=conv(), fc=nn.Linear(8, 4), p=Positions()).eval()
+    model = Around(function, a=conv(), s=conv(stride=2), fc=nn.Linear(8, 4), p=Positions()).eval()
     with pytest.raises(UnsupportedError, match=message):
         prepare(model, torch.randn(4, *shape), dims=dims)
 
@@ -255,7 +295,7 @@ def test_a_controller_beside_a_dimension() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(conv(), nn.ReLU(), conv(4, 4), nn.ReLU(), conv(4, 2)).eval()
     x = torch.randn(4, 3, 8, 8)
-    with pytest.raises(UnsupportedError, match=r"controller\.pool .* depend on the size of a named dimension"):
+    with pytest.raises(UnsupportedError, match=r"controller\.pool becomes AvgPool with other .* at another size of a"):
         prepare(model, x, Config(controller=Controller(grid=2)), dims=IMAGE)
     net = calibrate(prepare(model, x, Config(controller=Controller(grid=1)), dims=IMAGE).eval(), [x])
     longer = torch.randn(4, 3, 12, 9)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
+Step: TypeAlias = tuple[int, int]
 Probes: TypeAlias = Sequence[Shape]
 """One shape at each of the sizes."""
 END = 2**63 - 1
@@ -94,6 +96,27 @@ def _place(lengths: Sequence[int], places: Sequence[int]) -> int | None:
         return places[0]
     behind = {place - length for place, length in zip(places, lengths, strict=True)}
     return min(behind) if len(behind) == 1 and max(behind) < 0 else None
+
+
+def scaled(lengths: Sequence[int], sizes: Sequence[int], step: Step) -> tuple[int, Step] | None:
+    """Size and step of a resized axis, as a program has them: fixed, or a size of 0, in proportion; ``None``: neither.
+
+    Args:
+        lengths, sizes: before and after, at each of the sizes.   step: that of the model, or ``(0, 0)``.
+    """
+    fixed = (sizes[0], step) if len(set(sizes)) == 1 else None
+    if len(set(lengths)) == 1:
+        return fixed
+    above, below = step if step != (0, 0) else Fraction(lengths[0], sizes[0]).as_integer_ratio()
+    follows = all(length * below // above == size for length, size in zip(lengths, sizes, strict=True))
+    return (0, (above, below)) if follows else fixed
+
+
+def repeated(indices: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
+    """How often every index follows itself, from the first to the last, at each of the sizes; 0: not so."""
+    times = len(indices[0]) // lengths[0]
+    whole = ([i // times for i in range(times * length)] for length in lengths)
+    return times if times and all(list(at) == each for at, each in zip(indices, whole, strict=True)) else 0
 
 
 def names_of(lengths: Probes, sizes: Sequence[Mapping[str, int]]) -> tuple[str, ...] | None:

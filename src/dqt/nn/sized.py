@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqt.nn.relative import Group, Probes, Shape, cut, grouped
+from dqt.nn.relative import Group, Probes, Shape, cut, grouped, repeated, scaled
 from dqt.program.operator import Operator
+from dqt.program.ops.gather import Gather
 from dqt.program.ops.reshape import Reshape
+from dqt.program.ops.resize import Resize
 from dqt.program.ops.slice import Slice
 from dqt.program.ops.transpose import Transpose
 from dqt.program.values import Value
@@ -60,9 +62,13 @@ def _append(found: Sized, same: Sequence[Operator], emissions: Sequence[Emission
     elif isinstance(first, Slice) and (cuts := _cuts(same, emissions)) is not None:
         starts, stops = zip(*cuts, strict=True)
         found.ops.append(replace(first, starts=starts, stops=stops))
+    elif isinstance(first, Resize) and (said := _scaled(first, emissions)) is not None:
+        found.ops.append(said)
+    elif isinstance(first, Gather) and (steps := _repeating(same, emissions)) is not None:
+        _append_steps(found, first, steps, emissions[0].values[first.out])
     else:
         kind = type(first).__name__
-        found.wrong[node] = f"becomes {kind} with {', '.join(differing)} that depend on the size of a named dimension"
+        found.wrong[node] = f"becomes {kind} with other {', '.join(differing)} at another size of a named dimension"
 
 
 def _differing(same: Sequence[Operator]) -> list[str]:
@@ -90,18 +96,53 @@ def _cuts(same: Sequence[Operator], emissions: Sequence[Emission]) -> list[tuple
     return whole if len(steps) == 1 and len(whole) == len(found) else None
 
 
+def _scaled(op: Resize, emissions: Sequence[Emission]) -> Resize | None:
+    """Size and steps in proportion to the operand; ``None``: they are not."""
+    before, after = ([e.values[name].shape for e in emissions] for name in (op.x, op.out))
+    said = [
+        scaled([shape[axis] for shape in before], [shape[axis] for shape in after], step)
+        for axis, step in ((1, op.steps[:2]), (2, op.steps[2:]))
+    ]
+    (rows, down), (columns, across) = (each or (-1, (0, 0)) for each in said)
+    return None if None in said else replace(op, size=(rows, columns), steps=(*down, *across))
+
+
+def _repeating(same: Sequence[Operator], emissions: Sequence[Emission]) -> list[Step] | None:
+    """Every element so many times, along an axis of any length: in an axis of its own, which is then joined with it."""
+    gathers = [op for op in same if isinstance(op, Gather)]
+    axis, before = gathers[0].axis, [e.values[op.x].shape for e, op in zip(emissions, gathers, strict=True)]
+    times = repeated([op.indices.tolist() for op in gathers], [shape[axis] for shape in before])
+    if not times or any(op.axis != axis for op in gathers):
+        return None
+
+    def with_axis(length: int) -> list[Shape]:
+        return [(*shape[: axis + 1], length, *shape[axis + 1 :]) for shape in before]
+
+    after = [(*shape[:axis], times * shape[axis], *shape[axis + 1 :]) for shape in before]
+    apart, joined = reshaping(before, with_axis(1)), reshaping(with_axis(times), after)
+    if apart is None or joined is None:
+        return None
+    return [*apart, Step(_copies, (axis + 1, times), with_axis(times)[0]), *joined]
+
+
+def _copies(x: str, out: str, field: Shape) -> Gather:
+    """The one element along an axis so many times; ``field``: the axis and the number."""
+    axis, times = field
+    return Gather(x, out, axis, np.zeros(times, dtype=np.int32))
+
+
 # shapes
 
 
 @dataclass(frozen=True)
 class Step:
-    """One of the instructions that a reshape becomes: the fields of a ``Reshape`` or a ``Transpose``, and the result.
+    """One of the instructions that a reshape or a repetition becomes: what moves, its field, and the result.
 
     Attributes:
-        shape: of the result at the example's sizes.
+        move: ``Reshape``, ``Transpose`` or :func:`_copies`.   shape: of the result at the example's sizes.
     """
 
-    move: type[Reshape | Transpose]
+    move: Callable[[str, str, Shape], Operator]
     field: Shape
     shape: Shape
 
@@ -160,7 +201,7 @@ def _permuted(steps: list[Step], blocks: Sequence[Shape], old: Sequence[int], ne
     return new
 
 
-def _append_steps(found: Sized, op: Reshape, steps: Sequence[Step], out: Value) -> None:
+def _append_steps(found: Sized, op: Reshape | Gather, steps: Sequence[Step], out: Value) -> None:
     name = op.x
     for i, step in enumerate(steps):
         after = op.out if i + 1 == len(steps) else f"{op.out}.step{i}"

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dqt.nn.graph import Node
-from dqt.nn.relative import Shape, cut, grouped, names_of
+from dqt.nn.relative import Shape, cut, grouped, names_of, repeated, scaled
 from dqt.nn.scales import ScaleSpec
 
+EVEN = "(a dimension that is named 2 * torch.export.Dim('height') has even sizes alone)"
 HELD = ("constant", "mask")
 """Kinds of nodes that hold a constant, which may be as long as a named dimension."""
 
@@ -80,6 +81,10 @@ def _joint(
         return _reshape(nodes, variants)
     if first.kind == "slice":
         return _slice(nodes, variants)
+    if first.kind == "resize":
+        return _resize(nodes, variants)
+    if first.kind == "gather" and any(node.attrs != first.attrs for node in nodes):
+        return _gather(nodes, variants)
     _check_attrs(nodes)
     if first.kind in HELD and len(set(_held(first, variants))) > 1:
         longest.add(first.attrs["path"])
@@ -101,7 +106,7 @@ def _check_constants(node: Node, variants: Sequence[Variant]) -> None:
 def _check_attrs(nodes: Sequence[Node]) -> None:
     for key, value in nodes[0].attrs.items():
         if any(node.attrs[key] != value for node in nodes):
-            raise Dependent(f"has {key} that depend on the size of a named dimension")
+            raise Dependent(f"has other {key} at another size of a named dimension")
 
 
 def _reshape(nodes: Sequence[Node], variants: Sequence[Variant]) -> Node:
@@ -124,6 +129,27 @@ def _slice(nodes: Sequence[Node], variants: Sequence[Variant]) -> Node:
         raise Dependent("cuts at a place that is neither fixed nor counted from the end")
     starts, stops = zip(*(each for each in cuts if each is not None), strict=True)
     return replace(first, attrs={**first.attrs, "starts": starts, "stops": stops})
+
+
+def _resize(nodes: Sequence[Node], variants: Sequence[Variant]) -> Node:
+    first, found = nodes[0], []
+    before = [variant.shapes[first.ins[0]] for variant in variants]
+    for axis, step in ((1, first.attrs["steps"][:2]), (2, first.attrs["steps"][2:])):
+        said = scaled([shape[axis] for shape in before], [node.shape[axis] for node in nodes], step)
+        if said is None or any(node.attrs["steps"] != first.attrs["steps"] for node in nodes):
+            raise Dependent(f"gives a size that is not in proportion to its operand's at every size {EVEN}")
+        found.append(said)
+    (rows, down), (columns, across) = found
+    return replace(first, attrs={**first.attrs, "size": (rows, columns), "steps": (*down, *across)})
+
+
+def _gather(nodes: Sequence[Node], variants: Sequence[Variant]) -> Node:
+    first, axis = nodes[0], nodes[0].attrs["axis"]
+    lengths = [variant.shapes[first.ins[0]][axis] for variant in variants]
+    times = repeated([node.attrs["indices"] for node in nodes], lengths)
+    if not times or any(node.attrs["axis"] != axis for node in nodes):
+        raise Dependent(f"picks other elements by index at another size of a named dimension {EVEN}")
+    return replace(first, attrs={"axis": axis, "times": times})
 
 
 def _constant(nodes: Sequence[Node], variants: Sequence[Variant], inputs: Mapping[str, tuple[str, ...]]) -> Node:

@@ -35,9 +35,11 @@ def _nearest(b: Builder, call: fx.Node) -> str:
 
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
-    raw = ins[0].raw
+    raw, axis = ins[0].raw, 1 + node.attrs["axis"]
+    if "times" in node.attrs:  # of a named dimension: see dqt.nn.variants
+        return ins[0].like(raw.repeat_interleave(node.attrs["times"], axis))
     indices = torch.tensor(node.attrs["indices"], device=raw.device)
-    return ins[0].like(raw.index_select(1 + node.attrs["axis"], indices))
+    return ins[0].like(raw.index_select(axis, indices))
 
 
 def _emit(e: Emission, node: Node) -> None:

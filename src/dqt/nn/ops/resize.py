@@ -64,20 +64,22 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     (x,), a = ins, node.attrs
     factors = [above and below / above for above, below in (a["steps"][:2], a["steps"][2:])]
     scales = [factor or None for factor in factors]
-    y = torch.ops.aten.upsample_bilinear2d(x.master, a["size"], a["corners"], *scales)
+    sides = zip(a["size"], x.master.shape[2:], a["steps"][::2], a["steps"][1::2], strict=True)
+    size = [fixed or side * below // above for fixed, side, above, below in sides]  # 0: of a named dimension
+    y = torch.ops.aten.upsample_bilinear2d(x.master, size, a["corners"], *scales)
     if not run.quantized or x.quantizer is None:
         return x.like(y)
     with torch.no_grad():
-        codes = _interpolated(x.codes(x.quantizer.n).double(), a)
+        codes = _interpolated(x.codes(x.quantizer.n).double(), size, a)
         served = (codes + 0.5).floor() * x.scale
     return x.like(y + (served - y).detach().to(y.dtype))
 
 
-def _interpolated(x: Tensor, attrs: Mapping[str, Any]) -> Tensor:
+def _interpolated(x: Tensor, size: Sequence[int], attrs: Mapping[str, Any]) -> Tensor:
     """Between rows, then between columns, with the weights of a program."""
     for axis in (2, 3):
         step = attrs["steps"][2 * axis - 4 : 2 * axis - 2]
-        parts = neighbours(x.shape[axis], attrs["size"][axis - 2], step, corners=attrs["corners"])
+        parts = neighbours(x.shape[axis], size[axis - 2], step, corners=attrs["corners"])
         first, second, weight = (torch.from_numpy(part).to(x.device) for part in parts)
         part = (weight.to(x.dtype) / (1 << WEIGHT_BITS)).reshape(-1, *(1,) * (3 - axis))
         start = x.index_select(axis, first)

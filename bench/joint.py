@@ -46,7 +46,7 @@ INSIDE = {
     "by both": Design(3, "layer1", ("layer1", SECOND), CHOICES),
 }
 """Decisions behind layer1, which ran at 3 bits, on the width of layer2."""
-BUDGETS = (2.5, 3.0)
+BUDGETS = (3.0,)
 OWN = "the controller that trained with it"
 
 
@@ -154,7 +154,8 @@ def main() -> None:
     results = results_in(RESULTS / "joint.json")
     for name in arguments.names:
         results[name] = measured(name, arguments, splits)
-    write("joint", settings={"seeds": SEEDS, "images": len(splits.test)}, results=results, checks=list(checks(results)))
+        settings = {"seeds": SEEDS, "images": len(splits.test)}
+        write("joint", settings=settings, results=results, checks=list(checks(results)))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,9 @@ def _run(options: argparse.Namespace, where: Place) -> None:
 
     if options.verb == "run":
         training.train(where)
+    if where.run.task is not None:
+        print(f"{where.name}: trained; it has a task of its own, which another script judges (see bench/README.md)")
+        return
     judged = judging.Judging(where, options.results, options.commit)
     judged.everything()
     if options.verb == "time":

@@ -32,12 +32,18 @@ FIGURES = ("share", "own", "dealt", "uniform", "cascade", "cascade share")
 SECOND = "second classifier"
 
 
+def judged() -> dict[str, Any]:
+    """What the record says of each run, in the order of the page."""
+    path = RESULTS / "joint.json"
+    results = json.loads(path.read_text())["results"] if path.exists() else {}
+    return {name: results[name] for name in WORDS if name in results}
+
+
 def block() -> str:
     """The tables; empty without a record."""
-    path = RESULTS / "joint.json"
-    if not path.exists():
+    found = judged()
+    if not found:
         return ""
-    found = {name: each for name in WORDS if (each := json.loads(path.read_text())["results"].get(name))}
     parts = [
         table(WIDTHS, [_widths(WORDS[name], each) for name, each in found.items()]),
         _second(found),

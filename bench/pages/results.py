@@ -10,7 +10,7 @@ from bench.common import processor_name
 from bench.evidence import records
 from bench.evidence.records import FloatRecord, Point, Record, mean
 from bench.markdown import table
-from bench.pages import again, choices, controller, gate, late, pictures, robust, targets, wide
+from bench.pages import again, choices, controller, gate, joint, late, pictures, robust, targets, wide
 from bench.pages.targets import (
     BASE,
     DYNAMIC,
@@ -299,7 +299,7 @@ def _resnet18(runs: Runs, floats: Sequence[FloatRecord]) -> str:
 
 def _runs(records: Sequence[Record], floats: Sequence[FloatRecord]) -> str:
     rows = [*(_run(record) for record in records), *(_float_run(record) for record in floats)]
-    names = {record.name for record in records} | {record.name for record in floats}
+    names = {record.name for record in records} | {record.name for record in floats} | set(joint.judged())
     missing = [name for name in (*EVERYTHING, *FLOATS) if name not in names]
     text = table(("run", "seed", "epochs", "minutes", "trained at", "judged at", "judge", "on"), rows) if rows else ""
     unfinished = [f"{r.name} (seed {r.seed})" for r in records if not r.training.finished]

@@ -16,7 +16,7 @@ from dqt.nn.controller import LOGITS
 from dqt.nn.controller_alone import controller_features
 from dqt.nn.exact import run_exact
 from dqt.nn.net import Net
-from dqt.program.evaluate import evaluate
+from dqt.program.evaluate import evaluate, evaluate_widths
 from dqt.program.interpret import execute
 from dqt.program.ops.choose_late import ChooseLate
 from dqt.train.gains import choice_plans, fit_controller
@@ -107,7 +107,9 @@ def test_all_forms_agree(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_share_counts_what_the_program_pays(kind: str) -> None:
     net, x = late_net(kind)
-    found = evaluate(dqt.lower(net), x.numpy(), "auto")
+    program = dqt.lower(net)
+    found = evaluate(program, x.numpy(), "auto")
+    np.testing.assert_array_equal(evaluate_widths(program, x.numpy(), found.widths).bitops, found.bitops)
     _, choice = net.route(x, exact=True)
     assert float(chosen_share(net.space, choice.widths, net.late).mean()) == pytest.approx(found.share, rel=1e-12)
 

@@ -131,7 +131,7 @@ def evaluate_widths(
     """Each sample at widths that are given for it, ``[N, layers]``; samples of equal widths run together.
 
     For comparison with a controller: the same choices dealt to other samples. They cost what they cost the
-    controller, its own operations included.
+    controller, its own operations included, and the first run where it has samples run again.
 
     Raises:
         InputError, PlanError: as :func:`evaluate`.
@@ -147,7 +147,8 @@ def evaluate_widths(
         parts.append((engine or interpreter(program))(plain(rows(x, mine)), plan).codes)
         order.append(mine)
     codes = np.concatenate(parts)[np.argsort(np.concatenate(order))]
-    return _evaluation(program, codes, widths, chosen_bitops(program.space, widths), task_of_program(program, task))
+    bitops = _chosen(program, widths, _passes(program, widths))
+    return _evaluation(program, codes, widths, bitops, task_of_program(program, task))
 
 
 def as_defined(
@@ -254,9 +255,23 @@ def _evaluation(
 def _paid(program: Program, plan: PlanLike, widths: npt.NDArray[np.int8], passes: npt.NDArray[np.int8]) -> Ints:
     fixed = resolve(program.space, plan)
     if fixed == AUTO:
-        before = cost(program, program.first).bitops if program.again else 0
-        return chosen_bitops(program.space, widths) + (passes.astype(np.int64) - 1) * before
+        return _chosen(program, widths, passes)
     if isinstance(fixed, Cascade):
         prices = np.cumsum([cost(program, b).bitops for b in fixed.widths], dtype=np.int64)
         return prices[passes.astype(np.int64) - 1]
     return np.full(len(widths), cost(program, fixed).bitops, dtype=np.int64)
+
+
+def _chosen(program: Program, widths: npt.NDArray[np.int8], passes: npt.NDArray[np.int8]) -> Ints:
+    """BitOPs of each sample at the widths of its last run, with the first run where it ran again."""
+    before = cost(program, program.first).bitops if program.again else 0
+    return chosen_bitops(program.space, widths) + (passes.astype(np.int64) - 1) * before
+
+
+def _passes(program: Program, widths: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """How often the controller has samples run that end at these widths."""
+    if not program.again:
+        return np.ones(len(widths), np.int8)
+    first = resolve(program.space, program.first)
+    assert isinstance(first, Plan)
+    return (1 + (widths != [first[name][0] for name in program.layers]).any(1)).astype(np.int8)

@@ -33,6 +33,8 @@ from bench.common import RESULTS, Check, write
 from bench.models.networks.transformers import minilm
 
 PAIRS, CALIBRATION, WIDTHS, METHODS = 500, 128, (8, 6, 4), ("fast", "best")
+UNLIKE = ((6, 8), (8, 6), (4, 8))
+"""Widths of weights and activations."""
 SHORTEST, LONGEST, TOKENS = 6, 30, 48
 """Words of a sentence, and the most tokens that are read of one."""
 SEED = 0
@@ -162,8 +164,10 @@ def measured(model: nn.Module, known: list[Tensor], method: Any, rows: list[list
     seconds = round(process_time() - began, 1)
     run = dqt.Runtime(dqt.lower(net), threads=1)
     found = {str(bits): judged(exact, encoded(rows, lambda tokens, b=bits: run(tokens.numpy(), b))) for bits in WIDTHS}
-    print(method, found, flush=True)
-    return {"widths": found, "seconds": seconds}
+    plans = {f"weights {bw}, activations {ba}": dict.fromkeys(net.space.names, (bw, ba)) for bw, ba in UNLIKE}
+    unlike = {label: judged(exact, encoded(rows, lambda t, p=plan: run(t.numpy(), p))) for label, plan in plans.items()}
+    print(method, found, unlike, flush=True)
+    return {"widths": found, "unlike": unlike, "seconds": seconds}
 
 
 def checks(results: dict[str, Any]) -> list[Check]:

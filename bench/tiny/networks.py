@@ -35,9 +35,7 @@ def network(name: str, data: Path, folder: Path) -> Program:
         torch.manual_seed(0)
         model, x = float_network(name, data).eval(), samples(name, data)
         net = dqt.prepare(model, x[:2])
-        dqt.calibrate(
-            net, list(torch.split(x, 128)), unlike_widths=False
-        )  # constants of uniform plans alone: less flash
+        dqt.calibrate(net, list(torch.split(x, 128)), unlike_widths=False)  # less flash
         folder.mkdir(parents=True, exist_ok=True)
         dqt.lower(net).save(path)
     return Program.load(path)

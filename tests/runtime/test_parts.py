@@ -133,6 +133,16 @@ def test_parts_are_read_by_the_kernels_for_few_bits(pair: tuple[int, int], zero:
             np.testing.assert_array_equal(run.codes(x, plan), execute(program, x, plan).codes)
 
 
+@pytest.mark.parametrize("shape", [(3, 6, 7), (8, 5, 5), (9,)])
+def test_an_input_whose_largest_code_is_less_than_that_of_the_master(shape: Shape) -> None:
+    """``hi`` of a quantized value lies within the codes, and values beyond it become ``hi``."""
+    b = Builder(3, shape, widths=WIDTHS)
+    b.values["v0"] = replace(b.values["v0"], hi=100)
+    program = b.build(b.linear("v0", 5) if len(shape) == 1 else b.conv("v0", 5))
+    for x in (inputs(program, 3), extremes(program, 3)):
+        check(program, x, [2, 8], threads=1)
+
+
 def test_samples_that_choose_their_widths() -> None:
     for seed in range(6):
         b = Builder(seed, (3, 8, 7), widths=(2, 3, 4, 8), signed=seed % 2 == 1)

@@ -19,7 +19,7 @@ bool execute(const Context& run, const Quantize& op) {
         gain[c] = op.gain.data[k];
         bias[c] = op.bias.data[k];
     }
-    const int highest = (1 << run.program.space.master) - 1;
+    const auto highest = static_cast<int>(run.program.values[op.out].hi);  // may lie below the largest code
     const int64_t size = t.size(), plane = t.height * t.width;
     const float* x = run.samples(static_cast<const float*>(run.arrays.inputs[op.x]), size);
     each_row(run, t, [&](int64_t n, int64_t y) {

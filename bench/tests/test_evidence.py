@@ -234,7 +234,7 @@ def test_the_fastest_way_to_the_accuracy_of_8_bits_is_chosen_on_held_out_images(
     ):
         assert row in page
     results.draw(tmp_path / "docs", tmp_path / "json")
-    assert {path.name for path in (tmp_path / "docs" / "results").iterdir()} == {"wide.svg"}
+    assert {path.name for path in (tmp_path / "docs" / "results").iterdir()} == {"time-wide.svg", "wide.svg"}
 
 
 def test_the_recipes_of_resnet18_for_one_epoch_of_few_images_on_the_cpu(tmp_path: Path) -> None:

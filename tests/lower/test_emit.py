@@ -80,6 +80,9 @@ def test_one_row_of_constants_where_widths_agree() -> None:
     assert [len(op.m) for op in layers] == [1, 1]
     dqt.calibrate(net, [x])
     layers = [op for op in lower(net).ops if isinstance(op, Conv)]
+    assert [len(op.c) for op in layers] == [19, 19]  # 7 widths, and 6 pairs with 8 bits on either side
+    dqt.calibrate(net, [x], unlike_widths=False)
+    layers = [op for op in lower(net).ops if isinstance(op, Conv)]
     assert [len(op.c) for op in layers] == [7, 7]
 
 

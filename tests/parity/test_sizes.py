@@ -268,7 +268,8 @@ DIMS: dict[str, tuple[Forward, tuple[int, ...], Any, str]] = {
         "gives a size that is not in proportion to its operand's at every size",
     ),
     "rounded up": (
-        lambda m, x: F.max_pool2d(m.a(x), 3, 2, ceil_mode=True), (3, 6, 6), IMAGE, "becomes MaxPool with padding",
+        lambda m, x: F.max_pool2d(m.a(x), 3, 2, ceil_mode=True), (3, 6, 6), IMAGE,
+        "becomes MaxPool with other padding at another size",
     ),
 }  # fmt: skip
 

@@ -27,14 +27,14 @@ from dqt.nn.ranges import Quantizer
 from dqt.nn.run import Run, controller_widths
 from dqt.nn.walk import Moments
 
-MOST_STEPS = 100
+MOST_STEPS = 300
 MACS = 8e12
 """Multiplications of forward passes at most: large networks get fewer steps."""
 MOST_SAMPLES, ELEMENTS = 64, 1 << 26
 """Samples of a step; fewer where a sample has many values."""
 PASSES = 3
 """Widths of a step: the lowest, and others drawn with a probability of ``1 / (b - 1)``: low widths lose most."""
-RATE = 2e-3
+RATE = 4e-3
 """Of Adam, in units of what moves: of the clip for weights and clips, of the deviation for offsets."""
 BETAS = (0.9, 0.99)
 TINY = 1e-12

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+import dqt
 from dqt.arith.cascade import Cascade
 from dqt.arith.plan import Plan, PlanError, PlanLike, resolve
 from dqt.program import arrays, passes
@@ -277,3 +278,9 @@ def test_a_tensor_that_wants_gradients_is_taken() -> None:
 def test_the_input_saturates_without_a_warning() -> None:
     program = Builder(12, (1, 1, 2)).build("v0")
     assert_array_equal(execute(program, np.array([[[[3e38, -3e38]]]])).codes, [[[[255, 0]]]])
+
+
+def test_integers_of_a_file_are_those_of_its_program() -> None:
+    program = Program.load(dqt.example())
+    x = inputs(program, 2)
+    assert_array_equal(execute(dqt.example(), x, 4).codes, execute(program, x, 4).codes)

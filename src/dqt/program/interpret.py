@@ -10,7 +10,8 @@ from typing import Any
 
 from dqt.arith.errors import InputError
 from dqt.arith.plan import PlanLike
-from dqt.program.passes import Result, dequantized, execute, margins
+from dqt.program import passes
+from dqt.program.passes import Result, dequantized, margins
 from dqt.program.program import ProgramLike, as_program
 
 __all__ = ["InputError", "Result", "dequantized", "execute", "interpret", "margins"]
@@ -44,3 +45,15 @@ def interpret(program: ProgramLike, x: Any, plan: PlanLike = None, state: Mappin
             a sample is beyond that range, or some of it several times.
     """
     return as_program(program)(x, plan, state)
+
+
+def execute(
+    program: ProgramLike,
+    x: Any,
+    plan: PlanLike = None,
+    state: Mapping[str, Any] | None = None,
+    *,
+    keep: bool = False,
+) -> Result:
+    """The integers of a run, see :func:`dqt.program.passes.execute`; arguments and errors as :func:`interpret`."""
+    return passes.execute(as_program(program), x, plan, state, keep=keep)

@@ -31,6 +31,9 @@ FORMATS = ("q8_0", "q4_K", "q2_K", "q4_0")
 LIBRARIES = ("ggml-base", "ggml-cpu")
 LEAST_GBS, FASTER = 28.0, {6: 1.3, 4: 1.9, 2: 3.6}
 """Targets: GB of weights a second at 8 bits; times as fast as 8 bits."""
+OF_AS_MANY_BITS = {"8 bits": ("ggml q8_0",), "4 bits": ("ggml q4_K", "ggml q4_0"), "2 bits": ("ggml q2_K",)}
+OVER_GGML = {"8 bits": 0.9, "4 bits": 0.8, "2 bits": 0.6}
+"""ggml's formats of as many bits; target: our time over that of the fastest of them."""
 
 
 def main() -> None:
@@ -105,7 +108,7 @@ def peer_time(peer: Ggml) -> float:
 
 
 def checks(results: dict[str, Any]) -> list[Check]:
-    """The stream of weights at 8 bits, and what fewer bits save."""
+    """The stream of weights at 8 bits, what fewer bits save, and the times beside ggml's."""
     made = []
     for shape, found in results.items():
         made.append(Check(f"{shape}, GB/s of weights at 8 bits", found["8 bits"]["gbs"]["median"], ">=", LEAST_GBS))
@@ -114,7 +117,19 @@ def checks(results: dict[str, Any]) -> list[Check]:
             for bits, target in FASTER.items()
             for entry in (found[f"{bits} bits"]["times_as_fast_as_8_bits"],)
         ]
+        over = over_ggml(found)
+        made += [Check(f"{shape}, {b}, time over ggml's", over[b], "<=", OVER_GGML[b]) for b in over]
     return made
+
+
+def over_ggml(found: dict[str, Any]) -> dict[str, float]:
+    """Width -> our time of one shape over that of ggml's fastest format of as many bits, where it was measured."""
+    us = {kind: entry["us"]["median"] for kind, entry in found.items()}
+    return {
+        width: us[width] / min(us[kind] for kind in formats)
+        for width, formats in OF_AS_MANY_BITS.items()
+        if all(kind in us for kind in formats)
+    }
 
 
 class _Parameters(c.Structure):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from bench.common import RESULTS, processor_name, records_of
+from bench.linear import over_ggml
 from bench.markdown import table
 from bench.pages import peers
 
@@ -39,7 +41,7 @@ LOOKUPS = (
 )  # fmt: skip
 """Record, side of the window, inputs, outputs, height and width of the layers that the table of lookups shows."""
 FEW = ("2x2", "2x3", "3x2")
-PEERS = ("ggml q8_0", "ggml q4_K", "ggml q2_K")
+PEERS = ("ggml q8_0", "ggml q4_K", "ggml q4_0", "ggml q2_K")
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
 BITS, ENGINES = ("8", "6", "4", "3", "2"), ("openvino", "onnxruntime")
 FORCED = (
@@ -114,17 +116,24 @@ def choice() -> str:
 
 
 def linear() -> str:
-    """Linear layers of one row."""
-    document = _record("linear")
+    """Linear layers of one row, a table for each kind of processor."""
+    return "\n".join(_linear(path) for path in records_of("linear"))
+
+
+def _linear(path: Path) -> str:
+    """The table of one record."""
+    document = json.loads(path.read_text())
     widths = [f"{b} bits" for b in document["settings"]["widths"]]
-    rows = []
+    kinds, rows = (*widths, *PEERS), []
     for shape, found in document["results"].items():
-        at = [(found[kind]["us"]["median"], found[kind]["gbs"]["median"]) for kind in (*widths, *PEERS)]
+        at = [(found[kind]["us"]["median"], found[kind]["gbs"]["median"]) for kind in kinds]
         rows.append((f"{shape}, µs (GB/s)", *(f"{us:.0f} ({gbs:.0f})" for us, gbs in at)))
-        times = (found[kind]["times_as_fast_as_8_bits"]["median"] for kind in (*widths, *PEERS))
+        times = (found[kind]["times_as_fast_as_8_bits"]["median"] for kind in kinds)
         rows.append(("times as fast as 8 bits", *(f"{each:.2f}" for each in times)))
-    said = f"bench/linear.py, one thread ({_machine('linear')}): the fastest layer of a round, medians of rounds."
-    return table(("one row, weights from memory", *widths, *PEERS), rows) + f"\n{said}\n"
+        over = over_ggml(found)
+        rows.append(("time over ggml's at as many bits", *(f"{over[k]:.2f}" if k in over else "" for k in kinds)))
+    said = f"bench/linear.py, one thread ({_machine(path.stem)}): the fastest layer of a round, medians of rounds."
+    return table(("one row, weights from memory", *kinds), rows) + f"\n{said}\n"
 
 
 def _machine(name: str) -> str:

@@ -47,7 +47,8 @@ inline std::pair<int, int> widths_of(const Context& run, int layer, int64_t n) {
 
 // What the plain form of an operator sees of sample `n`.
 inline View view_of(const Value& value, const Tensor& t, const Shape& strides, int64_t n) {
-    return {t.at(n, 0, 0), t.shape, strides, t.zero, t.coded, static_cast<int32_t>(value.lo), static_cast<int32_t>(value.hi)};
+    return {t.at(n, 0, 0), t.shape, strides, t.zero, t.coded, static_cast<int32_t>(value.lo), static_cast<int32_t>(value.hi),
+            value.scale};
 }
 
 // border.cc

@@ -24,7 +24,7 @@ struct NormRow {
 struct SoftmaxRow {
     const int32_t* table;            // of powers
     int32_t m, shift, bits;          // `bits`: dqt_row_bits of its length
-    int64_t levels;
+    int64_t levels, most;
 };
 
 // Sums of products of some rows by a packed matrix. Both are in units of four bytes along the depth: four codes each,

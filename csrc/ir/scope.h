@@ -33,6 +33,9 @@ struct Scope {
 // `shift` in 1..32 and [lo, hi] inside the output's range.
 void check_rounding(const Scope& scope, int out, int64_t shift, int64_t lo, int64_t hi);
 
+// The integer that stands for 1 in the result of a softmax: one over its scale, which is a float32 number.
+int64_t softmax_levels(double scale, int64_t hi);
+
 // An operator that moves integers keeps their scale, zero point and kind; their interval may become wider.
 void check_same_scale(const Value& x, const Value& out);
 

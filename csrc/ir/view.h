@@ -15,6 +15,7 @@ struct View {
     int32_t zero;
     bool coded;
     int32_t lo, hi;                           // of its integers
+    double scale;
 
     int64_t element() const { return coded ? 1 : 4; }  // bytes
     int64_t size() const {                             // elements

@@ -23,10 +23,13 @@ from dqt.nn.graph import INPUT
 from dqt.nn.layered import product
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
+from dqt.nn.ranges import Quantizer
 from dqt.nn.run import Run
 from dqt.nn.set_range import Ranges
 from dqt.nn.walk import Moments, axis_of, moments
+from dqt.program.interpret import execute, interpret
 from dqt.program.layered import Layered
+from dqt.runtime import Runtime
 from dqt.testing.networks import conv, head, ready, small, with_controller
 
 
@@ -379,3 +382,35 @@ def test_rows_that_stick_out_do_not_move_the_others() -> None:
         torch.testing.assert_close(found.mean, usual.mean)
         torch.testing.assert_close(found.variance, usual.variance)
     assert float(all_rows.variance[0]) > 1000.0
+
+
+class Blend(nn.Module):
+    """Every position becomes a mean of all, whose shares hardly differ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key, self.value, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.key(x) @ x.transpose(1, 2)
+        return self.head((scores * 0.05).softmax(-1) @ self.value(x))
+
+
+def test_small_shares_of_a_softmax_have_all_codes_and_large_ones_saturate() -> None:
+    torch.manual_seed(0)
+    model, x = Blend(), torch.randn(6, 100, 6)
+    net = calibrate(prepare(model, x[:2], Config(widths=(4, 8))).eval(), [x])
+    (shares,) = (q for q in net.quantizers.values() if isinstance(q, Quantizer) and q.kind == "unit")
+    one = int(shares.one)
+    assert one > 10 * 255
+    assert float(shares.scale()) == float(np.float32(1 / one))
+    program = lower(net)
+    sharp = torch.cat((x, 30 * x))  # peaks far above what was seen
+    for b in (8, 4):
+        expected = execute(program, sharp.numpy(), b).codes
+        np.testing.assert_array_equal(Runtime(program).codes(sharp.numpy(), b), expected)
+        assert torch.equal(net(sharp, b, exact=True), torch.from_numpy(interpret(program, sharp.numpy(), b)))
+    with torch.no_grad():
+        error = (net(x, exact=True) - model(x)).square().mean()
+        shares.clip.fill_(1.0)
+        assert error < 0.2 * (net(x, exact=True) - model(x)).square().mean()

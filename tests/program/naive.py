@@ -207,8 +207,9 @@ class Naive:
         for *lead, last in self.indices(op.out):
             if last == 0:
                 row = [(*lead, k) for k in range(self.values[op.x].shape[-1])]
-                q = softmax([data[op.x][i] for i in row], op.m, op.shift, self.values[op.out].hi)
-                out.update(zip(row, q, strict=True))
+                value = self.values[op.out]
+                q = softmax([data[op.x][i] for i in row], op.m, op.shift, round(1 / value.scale))
+                out.update((i, min(y, value.hi)) for i, y in zip(row, q, strict=True))
         return out
 
     def embedding(self, op: Embedding, data: dict[str, Tensor]) -> Tensor:

@@ -58,7 +58,9 @@ DEFECTS: dict[str, tuple[Change, str]] = {
     "norm overflows": (op(Normalize, c=put((0, 2), HUGE)), "acc \\* m \\+ c .* does not fit int64"),
     # softmax
     "softmax zero": (result(Softmax, zero=1), r"zero 1: need \[0, levels\], zero 0"),
-    "softmax scale": (result(Softmax, scale=0.00390625), "with scale 0.00390625, need 0.0039215"),
+    "softmax scale": (result(Softmax, scale=0.0039), "with scale 0.0039, need 1 / levels, levels 255 or more"),
+    "softmax beyond 1": (result(Softmax, scale=0.25), "with scale 0.25, need 1 / levels, levels 255 or more"),
+    "softmax fine": (result(Softmax, scale=2.0**-25), "with scale 2.98.*, need 1 / levels, levels 255 or more"),
     "softmax signed": (result(Softmax, lo=-255), r"writes v\d+ in \[-255, 255\]"),
     "softmax levels": (result(Softmax, hi=2**25, scale=2.0**-25), r"writes v\d+ in \[0, 33554432\]"),
     "softmax shift": (op(Softmax, shift=33), "shift 33, need 1 to 32"),

@@ -1,6 +1,7 @@
 // Attention, some rows at a time: scores, what is added to them, their softmax, and the product of these shares with the
 // values. The whole matrix of scores is nowhere.
 #include "../../arith.h"
+#include "../../ir/scope.h"
 #include "../../ir/tables.h"
 #include "../products.h"
 #include "../rows.h"
@@ -57,8 +58,9 @@ class Shares {
                 run_.kernels.integers.add[!a][!b][!coded](left, right, masked, count, k_);
             std::swap(scores, masked);
         }
+        const Value& out = run_.program.values[softmax_.out];
         const SoftmaxRow row{kPowers.table, static_cast<int32_t>(softmax_.m), static_cast<int32_t>(softmax_.shift),
-                             dqt_row_bits(count), run_.program.values[softmax_.out].hi};
+                             dqt_row_bits(count), ir::softmax_levels(out.scale, out.hi), out.hi};
         run_.kernels.rows.softmax[!coded][0](scores, shares, count, row, reinterpret_cast<int32_t*>(room_ + 2 * row_));
     }
 

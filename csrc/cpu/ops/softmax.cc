@@ -1,4 +1,5 @@
 #include "../../arith.h"
+#include "../../ir/scope.h"
 #include "../../ir/tables.h"
 #include "../rows.h"
 
@@ -16,8 +17,9 @@ bool execute(const Context& run, const Softmax& op) {
     const Tensor &in = run.arena.values[op.x], &out = run.arena.values[op.out];
     if (in.planar || out.planar) return false;
     const int64_t count = in.channels, bytes = round_up(4 * count, LINE);
+    const Value& to = run.program.values[op.out];
     const SoftmaxRow row{kPowers.table, static_cast<int32_t>(op.m), static_cast<int32_t>(op.shift), dqt_row_bits(count),
-                         run.program.values[op.out].hi};
+                         ir::softmax_levels(to.scale, to.hi), to.hi};
     const auto kernel = run.kernels.rows.softmax[!in.coded][!out.coded];
     run.arena.threads.each([&](int t) {
         auto* room = reinterpret_cast<int32_t*>(run.arena.scratch.data() + t * bytes);

@@ -98,9 +98,11 @@ void row_softmax(const void* in, void* out, int64_t count, const SoftmaxRow& row
     for (int64_t i = 0; i < count; ++i) total += power[i];
     const auto factor = static_cast<uint64_t>(dqt_row_factor(total, bits, row.levels));
     const int right = bits + DQT_FACTOR_BITS;
-    const uint64_t up = uint64_t{1} << (right - 1);
-    for (int64_t i = 0; i < count; ++i)
-        to[i] = static_cast<Out>((static_cast<uint32_t>(power[i]) * factor + up) >> right);
+    const uint64_t up = uint64_t{1} << (right - 1), hi = static_cast<uint64_t>(row.most);
+    for (int64_t i = 0; i < count; ++i) {
+        const uint64_t y = (static_cast<uint32_t>(power[i]) * factor + up) >> right;
+        to[i] = static_cast<Out>(y < hi ? y : hi);
+    }
 }
 
 template <class Out>

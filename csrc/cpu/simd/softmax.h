@@ -55,9 +55,10 @@ void softmax_vectors(const void* in, void* out, int64_t count, const SoftmaxRow&
         power.store(room + i);
     });
     const int right = row.bits + DQT_FACTOR_BITS;
+    const V hi = V::set(static_cast<int32_t>(row.most));
     const V factor = V::set(static_cast<int32_t>(dqt_row_factor(total.sum(), row.bits, row.levels)));
     each_vector<LANES>(count, [&](int64_t i, int left) {
-        const V y = V::load(room + i).scaled(factor, int64_t{1} << (right - 1), right);
+        const V y = V::load(room + i).scaled(factor, int64_t{1} << (right - 1), right).smaller(hi);
         if (left == LANES) return y.store_bytes(to + i);
         uint8_t last[LANES];
         y.store_bytes(last);

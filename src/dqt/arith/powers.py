@@ -60,7 +60,7 @@ def powers(t: Integers, count: int, table: Any) -> Integers:
     return (table[t & ((1 << FRACTION_BITS) - 1)] + ((1 << right) >> 1)) >> right
 
 
-def row_factor(total: Integers, count: int, levels: int) -> Integers:
+def row_factor(total: Integers, count: int, levels: int | Integers) -> Integers:
     """``floor(levels * 2^Q / total)`` with ``Q = P + 8``: the one division of a row (equation 28).
 
     Args:

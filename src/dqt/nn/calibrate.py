@@ -211,12 +211,13 @@ def set_ranges(
             _set_statistics(norm, values)
         signals = float_results(net, node, ins, values)
         extent = None
-        if node.quantizer in ("relu", "unsigned", "signed"):
+        if node.quantizer in ("relu", "unsigned", "signed", "unit"):
             values = [s.master for s in signals] + states.get(node.out, [])
             extent = ranges.set(node.out, values, strays=node.kind == "standardize")
             signals = _saturated(signals, extent)
         if findings is not None and not node.controller:
-            findings.extend(diagnose.of_node(net, node, ins, signals, extent))
+            seen = None if node.quantizer == "unit" else extent
+            findings.extend(diagnose.of_node(net, node, ins, signals, seen))
         return signals
 
     walk(net, given, visit)

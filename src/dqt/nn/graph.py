@@ -29,7 +29,7 @@ class Node:
         product: name of a layer of the plan that has no weights: a product of two activations.
         norm: module path of its batch norm, or of the constants that it multiplies by and adds.
         quantizer: ``"relu"``, ``"unsigned"`` or ``"signed"``: the result becomes codes of a quantizer of its own (see
-            :class:`~dqt.nn.ranges.Quantizer`); ``"unit"``: codes from 0 to 1; ``"same"``: it keeps the codes of its
+            :class:`~dqt.nn.ranges.Quantizer`); ``"unit"``: shares, from 0 to 1; ``"same"``: it keeps the codes of its
             input; ``"int32"``: it stays an int32 sum; ``"float"``: it stays real, for the quantizer after it.
         floor, cap: bounds of a fused ReLU: the first of one whose result stays int32, the second of any.
         attrs: geometry, by kind.

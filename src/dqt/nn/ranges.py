@@ -15,6 +15,8 @@ from dqt.nn.hooks import Uncalled
 
 TINY = 1e-20
 OBSERVED = 32
+MOST_ONE = 1 << 20
+"""The largest integer that stands for 1: its inverse in float32 tells it."""
 JUMP = 8.0
 """No batch pulls a tracked range towards more than this many times itself: one wild value is not the data."""
 Kind = Literal["relu", "unsigned", "signed", "unit"]
@@ -29,8 +31,9 @@ class Quantizer(Uncalled):
     """Quantizer of one activation: ``scale = clip / levels``, and a zero point.
 
     Kinds: ``"relu"``, whose clamp is the activation and whose clip is learned; ``"unsigned"``, never negative, tracked;
-    ``"signed"``, tracked; ``"unit"``, from 0 to 1, which never moves. The zero point of ``"signed"`` starts as
-    ``2^(n-1)``, and calibration chooses it with the range (:mod:`dqt.nn.zeros`); all others have 0.
+    ``"signed"``, tracked; ``"unit"``, tracked: shares between 0 and 1, and an integer of their codes stands for 1. The
+    zero point of ``"signed"`` starts as ``2^(n-1)``, and calibration chooses it with the range (:mod:`dqt.nn.zeros`);
+    all others have 0.
 
     Attributes:
         clip: 0-d float32, the largest magnitude that is represented, on the side of zero that has more codes. A
@@ -85,8 +88,15 @@ class Quantizer(Uncalled):
 
     def scale(self) -> Tensor:
         """The real scale of one master code, 0-d float32 > 0, with the clip's gradient."""
+        if self.kind == "unit":
+            return self.clip.new_ones(()) / self.one
         clip = fake.scale_gradient(self.clip, self.gradient_scale) if self.learned else self.clip
         return clip.clamp(TINY, self.cap) / self.levels
+
+    @property
+    def one(self) -> Tensor:
+        """The integer that stands for 1 in codes of shares, 0-d float32: beyond the largest code, if none is near 1."""
+        return (self.levels / self.clip.clamp(self.levels / MOST_ONE, 1.0)).round()
 
     def activate(self, raw: Tensor) -> Tensor:
         """The float model's own activation: ReLU (capped) or nothing."""
@@ -99,8 +109,6 @@ class Quantizer(Uncalled):
         A few dozen samples tell the batch's maximum well enough, at a part of the memory traffic. What a batch
         pulls towards is at most ``JUMP * clip``.
         """
-        if self.kind == "unit":
-            return
         largest = self._largest(raw.detach()).float() * self.ratio
         moved = self.momentum * self.clip + (1 - self.momentum) * torch.minimum(largest, JUMP * self.clip)
         self.clip.copy_(torch.where(torch.isfinite(largest), moved, self.clip))

@@ -36,7 +36,8 @@ class Ranges:
             CalibrationError: they are not finite.
         """
         quantizer, readers = self._net.quantizer_of(value), self._readers[self._net.owners[value]]
-        extent = extent_of(values, self._observer, strays=strays)
+        shares = quantizer.kind == "unit"  # none of which is an outlier
+        extent = extent_of(values, "max" if shares else self._observer, strays=strays)
         if not extent.largest < float("inf"):
             raise CalibrationError(f"the activation {quantizer.name} is not finite on the calibration data")
         readers = replace(readers, parts=readers.parts and self._parts, one_range=not self._parts)

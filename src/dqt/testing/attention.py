@@ -36,9 +36,10 @@ def normalize(
 
 
 def softmax(b: Builder, x: str, *, levels: int = 0) -> str:
-    """Softmax over the last dimension, as codes or (``levels``) as integers up to so many."""
+    """Softmax over the last dimension, as codes or (``levels``) as integers up to so many; codes may saturate."""
     top = levels or b.top
-    out = b.new(Value("", b.values[x].shape, 1 / top, 0, 0, top))
+    one = top if levels else int(top * b.rng.choice([1, 1, 3.7, 300]))
+    out = b.new(Value("", b.values[x].shape, 1 / one, 0, 0, top))
     shift = int(b.rng.integers(8, 33))  # of m: from a row of ties to a maximum that takes all
     b.ops.append(Softmax(x, out, min(2**31 - 1, int(b.rng.integers(1, 4000) * 2.0 ** (shift - 10))), shift))
     return out

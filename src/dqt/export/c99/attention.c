@@ -91,7 +91,7 @@ void dqt_norms(const dqt_walk *rows, const dqt_walk *row, const dqt_norm *g, dqt
 }
 
 void dqt_softmax(size_t rows, size_t count, dqt_value x, dqt_value out, int64_t m, int shift, int32_t levels,
-                 const int32_t *powers) {
+                 int32_t hi, const int32_t *powers) {
     const int bits = dqt_row_bits((int64_t)count);
     for (size_t first = 0; first < rows * count; first += count) {
         int64_t most = INT32_MIN, total = 0;
@@ -101,7 +101,7 @@ void dqt_softmax(size_t rows, size_t count, dqt_value x, dqt_value out, int64_t 
         const int64_t factor = dqt_row_factor(total, bits, levels);
         for (size_t i = first; i < first + count; i++) {
             const int64_t power = dqt_power(most - dqt_get(x, i), m, shift, bits, powers);
-            dqt_put(out, i, (int32_t)dqt_probability(power, factor, bits));
+            dqt_put(out, i, (int32_t)dqt_clamp(dqt_probability(power, factor, bits), 0, hi));
         }
     }
 }

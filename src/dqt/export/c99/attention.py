@@ -15,7 +15,7 @@ from dqt.program.operator import Operator
 from dqt.program.ops.embedding import Embedding
 from dqt.program.ops.mat_mul import MatMul
 from dqt.program.ops.normalize import Normalize
-from dqt.program.ops.softmax import Softmax
+from dqt.program.ops.softmax import Softmax, levels_of
 from dqt.program.schema import size
 
 
@@ -56,8 +56,9 @@ def normalize(code: Code, op: Normalize) -> None:
 def softmax(code: Code, op: Softmax) -> None:
     """See dqt_softmax."""
     x, table = code.values[op.x].shape, code.constant(power_table(), np.int32)
-    values = (code.value(op.x), code.value(op.out))
-    code.call("dqt_softmax", size(x[:-1]), x[-1], *values, op.m, op.shift, code.values[op.out].hi, table)
+    out = code.values[op.out]
+    numbers = (op.m, op.shift, levels_of(out), out.hi)
+    code.call("dqt_softmax", size(x[:-1]), x[-1], code.value(op.x), code.value(op.out), *numbers, table)
 
 
 FORMS: dict[type[Operator], Any] = {

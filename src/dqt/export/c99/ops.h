@@ -200,9 +200,9 @@ typedef struct {
 
 /* `rows` and, inside of each, `row` walk over the input and, second, over the constants. */
 void dqt_norms(const dqt_walk *rows, const dqt_walk *row, const dqt_norm *g, dqt_value x, dqt_value out);
-/* Over the last dimension, of `count` elements. */
+/* Over the last dimension, of `count` elements; `levels` stands for 1, what is above `hi` saturates. */
 void dqt_softmax(size_t rows, size_t count, dqt_value x, dqt_value out, int64_t m, int shift, int32_t levels,
-                 const int32_t *powers);
+                 int32_t hi, const int32_t *powers);
 
 /* The width of each layer: that of the first largest logit. */
 void dqt_choose(const int32_t *logits, size_t layers, size_t choices, const uint8_t *widths, uint8_t *chosen);

@@ -6,7 +6,7 @@ import numpy as np
 
 from dqt.arith.powers import FACTOR_BITS, FRACTION_BITS, POWER_BITS, power_table, row_bits
 from dqt.export.graph import Graph
-from dqt.program.ops.softmax import Softmax
+from dqt.program.ops.softmax import Softmax, levels_of
 
 OPERATOR = Softmax
 
@@ -19,9 +19,12 @@ def add(g: Graph, op: Softmax) -> None:
     t = g.halves_up(g.times(below, op.m), op.shift)
     power = _powers(g, t, count)
     bits = row_bits(count) + FACTOR_BITS
-    one = g.constant(np.int64(out.hi << bits))
+    levels = levels_of(out)
+    one = g.constant(np.int64(levels << bits))
     factor = g.node("Div", [one, g.node("ReduceSum", [power, last], keepdims=1)])
     y = g.halves_up(g.node("Mul", [power, factor]), bits)
+    if levels > out.hi:
+        y = g.node("Min", [y, g.constant(np.int64(out.hi))])
     g.node("Cast", [y], op.out, to=getattr(g.onnx.TensorProto, "UINT8" if out.coded else "INT32"))
 
 

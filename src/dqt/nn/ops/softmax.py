@@ -48,8 +48,8 @@ def append_softmax(b: Builder, call: fx.Node, x: str, axis: int) -> str:
 
 
 @torch.no_grad()
-def _integers(x: Tensor, levels: int) -> Tensor:
-    """What the program makes of real ``x`` (docs/numerics.md, equations 25 to 29), float64 from 0 to 1."""
+def _integers(x: Tensor, levels: int | Tensor) -> Tensor:
+    """What the program makes of real ``x`` (docs/numerics.md, equations 25 to 29), before it saturates, float64."""
     count = x.shape[-1]
     below = (x.amax(-1, keepdim=True) - x).double() * UNIT
     t = (below + 0.5).floor().clamp_max(2.0**62).long()
@@ -63,7 +63,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     quantizer, x = net.quantizer(node), ins[0].master
     y = F.softmax(x, -1)
     if run.quantized and not run.batch_statistics:
-        levels = WIDE_LIMIT if quantizer is None else quantizer.levels
+        levels = WIDE_LIMIT if quantizer is None else quantizer.one.long()
         scale = 1 / levels if quantizer is None else quantizer.scale().double()
         y = fake.straight_through(y.double(), _integers(x, levels) * scale)
     return Signal(y, quantizer, run.quantized)

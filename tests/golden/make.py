@@ -27,6 +27,7 @@ from dqt.arith.bounds import activation_product_bound, dot_bound, general_bits
 from dqt.arith.fixed import area_multiplier, choose_shift, multiplier, offset, requantize
 from dqt.arith.nested import code_floor, code_nearest, midpoints, narrow_activation, narrow_weight
 from dqt.arith.powers import exponents, power_table, powers, probabilities, row_factor
+from dqt.arith.ratio import code_constants
 from dqt.arith.resize import between, neighbours, resized
 from dqt.arith.roots import added_energy, energy, inverse_root, normalize, root_table, row_shift, shifted
 
@@ -45,6 +46,11 @@ def run_scale(scales: list[float], bias: list[float], zero: int) -> Inputs:
         "m": multiplier(scales, shift).tolist(),
         "c": offset(bias, zero, shift).tolist(),
     }
+
+
+def run_codes(scales: list[float], bias: list[float], zero: int, lo: int, hi: int) -> Inputs:
+    m, c = code_constants(scales, bias, choose_shift(scales), zero, lo, hi)
+    return {"m": m.tolist(), "c": c.tolist()}
 
 
 def run_bound(weight: list[list[int]], x_lo: int, x_hi: int) -> Inputs:
@@ -92,6 +98,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "requantize": (8, lambda acc, m, c, shift, lo, hi: requantize(ints(acc), m, c, shift, lo, hi).tolist()),
     "scale": (9, run_scale),
     "area_multiplier": (30, area_multiplier),
+    "code_constants": (39, run_codes),
     "neighbours": (
         31,
         lambda i, o, step, corners: [a.tolist() for a in neighbours(i, o, tuple(step), corners=corners)],
@@ -144,6 +151,11 @@ def fixed_cases() -> Iterator[tuple[str, Any]]:
         yield "area_multiplier", {"m": m, "area": area}  # ties up, just below and above; the divisor above the number
     for scales in ([0.25, 0.001], [0.5 - 2.0**-32], [0.5], [1.0, 3.75], [0.0], [2.0**30 - 0.5]):
         yield "scale", {"scales": scales, "bias": [0.0, -1.5, 0.2501], "zero": 128}
+    sizes = [0.25, 0.125, 0.1, -0.037, 0.01, 1e-3, 2.3e-4, -1.1e-4, 5e-5, 1.7e-6, 3e-8, 1e-12, 0.0]
+    bias = [0.2, -0.7, 31.25, 100.0, -3.3, 0.01, 7.9, 60.0, -0.3, 0.4, -0.04, 12.2, 5.5]
+    for zero, lo, hi in ((0, 0, 255), (128, 0, 255), (98, 0, 200), (0, 0, 15), (-1, 0, 255)):
+        yield "code_constants", {"scales": sizes, "bias": bias, "zero": zero, "lo": lo, "hi": hi}
+    yield "code_constants", {"scales": [0.6, 0.01], "bias": [0.3, 0.3], "zero": 0, "lo": 0, "hi": 255}
 
 
 def affine_cases() -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from dqt.arith import fixed
 from dqt.arith.bounds import WIDE_LIMIT, Bound
+from dqt.arith.ratio import code_constants
+from dqt.nn import fake
 from dqt.nn.graph import Node
 from dqt.nn.layers import WidthLayer
 from dqt.nn.ranges import Quantizer
@@ -114,11 +116,42 @@ def layer_integers(net: Net, node: Node) -> LayerIntegers:
     out = quantizer_codes(quantizer) if quantizer is not None else finest(_largest(bounds, unit * gain, bias), node)
     scale = gain * unit / out.scale
     shift = fixed.choose_shift(scale)
-    m, c = fixed.multiplier(scale, shift), fixed.offset(bias / out.scale, out.zero, shift)
+    m, c = rounding(scale, bias / out.scale, shift, out, coded=quantizer is not None)
     if (m == m[0]).all() and (c == c[0]).all():
         m, c = m[:1], c[:1]
     magnitude = max(bound.magnitude for bound in bounds)
     return LayerIntegers(weight, m, c, shift, out, source.zero, magnitude, layer.widths, layer.reading)
+
+
+def rounding(
+    scale: Floats, bias: Floats, shift: int, out: Codes, *, coded: bool
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """``m`` and ``c`` of accumulators: of codes such as float32 rounds alike, of wide results the nearest.
+
+    Args:
+        scale, bias: of one shape, in steps of ``out``.
+    """
+    if coded:
+        return code_constants(scale, bias, shift, out.zero, out.lo, out.hi)
+    return fixed.multiplier(scale, shift), fixed.offset(bias, out.zero, shift)
+
+
+def as_lowered(scale: Tensor, bias: Tensor, largest: Tensor, quantizer: Quantizer) -> tuple[Tensor, Tensor]:
+    """What the program's ``m`` and ``c`` make of real scale and bias, with the gradients of these.
+
+    Args:
+        scale, bias: float64 ``[out]``, from accumulators to reals.
+        largest: the largest magnitude of a scale at any widths, which decides the shift.
+        quantizer: where the results go.
+    """
+    step, out = quantizer.scale().detach().double(), quantizer_codes(quantizer)
+    shift = fixed.choose_shift(float(largest.detach() / step))
+    real, offset = ((part.detach() / step).cpu().numpy() for part in (scale, bias))
+    m, c = rounding(real, offset, shift, out, coded=True)
+    units = (m, c - ((1 << shift) >> 1) - (out.zero << shift))
+    exact = (torch.from_numpy(part * 2.0**-shift).to(step.device) * step for part in units)
+    first, second = (fake.straight_through(*pair) for pair in zip((scale, bias), exact, strict=True))
+    return first, second
 
 
 def _largest(bounds: list[Bound], scale: Floats, bias: Floats) -> float:

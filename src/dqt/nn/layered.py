@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, fx
 
-from dqt.arith.fixed import choose_shift
 from dqt.arith.plan import Pair
 from dqt.nn import fake
 from dqt.nn.graph import Node
 from dqt.nn.hooks import is_hooked
+from dqt.nn.integers import as_lowered
 from dqt.nn.layers import WidthLayer
 from dqt.nn.norms import Norm
 from dqt.nn.ranges import Quantizer, Signal
@@ -113,19 +113,10 @@ def scaled(
     shape = (-1, *(1 for _ in range(acc.dim() - 2))) if layer.weight.dim() > 2 else (-1,)
     gain, bias = layer.gain_and_bias(norm, pair)
     scale = layer.scale().double() * x.scale.double() * gain
-    if quantizer is not None and not torch.compiler.is_compiling():  # 2^-33 of a node: not worth a break in the graph
-        scale = scale + _multiplier_error(layer, norm, x, quantizer, scale)
+    if quantizer is not None and not torch.compiler.is_compiling():  # 1e-5 of a node: not worth a break in the graph
+        largest = (layer.scale().double() * x.scale.double() * layer.gains(norm)).abs().amax()
+        scale, bias = as_lowered(scale, bias, largest, quantizer)
     return acc.double() * scale.reshape(shape) + bias.reshape(shape)
-
-
-def _multiplier_error(
-    layer: WidthLayer, norm: Norm | Scale | None, x: Signal, quantizer: Quantizer, scale: Tensor
-) -> Tensor:
-    """What the program's multiplier ``round(scale * 2^S)`` makes of ``scale``, less ``scale`` (equation 9)."""
-    units = layer.scale().double() * x.scale.double() / quantizer.scale().double()
-    largest = (units * layer.gains(norm)).abs().amax()
-    unit = 2.0 ** choose_shift(float(largest.detach())) / quantizer.scale().double()
-    return ((scale * unit).round() / unit - scale).detach()
 
 
 def _float_product(layer: WidthLayer, norm: Norm | Scale | None, x: Signal) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -14,6 +15,7 @@ from dqt.arith.plan import Pair
 from dqt.nn import fake
 from dqt.nn.attention import attention, multiply_activations
 from dqt.nn.graph import Node
+from dqt.nn.integers import as_lowered, rounding
 from dqt.nn.operator import Operator
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run, by_width
@@ -43,7 +45,7 @@ def _product(a: Signal, b: Signal, pair: Pair, run: Run) -> Tensor:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """At its widths, by sample where a controller chose them."""
-    (a, b), factor = ins, node.attrs["scale"]
+    (a, b), factor = ins, _factor(net, node, ins, run)
     column = run.choice.of(node.product) if run.choice else None
     if run.choice is None or column is None:
         pair = run.widths[node.product] if run.quantized else (net.space.master,) * 2
@@ -60,13 +62,26 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     return Signal(raw, net.quantizer(node), run.quantized)
 
 
+def _factor(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> float | Tensor:
+    """What the product is multiplied by; where a program is mirrored, such as its multiplier makes of it."""
+    factor, quantizer = float(node.attrs["scale"]), net.quantizer(node)
+    exact = run.quantized and not run.batch_statistics and not torch.compiler.is_compiling()
+    if quantizer is None or not exact:
+        return factor
+    unit = ins[0].scale.double() * ins[1].scale.double()
+    scale = (unit * factor).reshape(1)
+    found, _ = as_lowered(scale, torch.zeros_like(scale), scale.abs().amax(), quantizer)
+    return found / unit
+
+
 def _emit(e: Emission, node: Node) -> None:
     a, b = (e.codes(name) for name in node.ins)
     depth, factor = e.net.shapes[node.ins[0]][-1], float(node.attrs["scale"])
     out = e.result_codes(node, depth * e.reach(node) * e.reach(node, 1) * abs(factor))
     scale = a.scale * b.scale * factor / out.scale
     shift = fixed.choose_shift(scale)
-    m, c = int(fixed.multiplier(scale, shift)), int(fixed.offset(0.0, out.zero, shift))
+    one = np.array([scale])
+    m, c = (int(each[0]) for each in rounding(one, 0 * one, shift, out, coded=e.net.quantizer(node) is not None))
     operands = e.source(node), e.source(node, 1)
     e.append(MatMul(node.product, *operands, e.result(node, out), m, c, shift, out.lo, out.hi))
 

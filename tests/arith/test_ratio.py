@@ -155,9 +155,9 @@ def test_channels_of_all_kinds_side_by_side() -> None:
     m, c = code_constants(scale, bias, SHIFT, 128, 0, 255)
     assert [part.shape for part in (m, c)] == [(3, 50)] * 2
     assert [str(part.dtype) for part in (m, c)] == ["int32", "int64"]
-    for place in np.ndindex(3, 50):
-        one = code_constants(scale[place][None], bias[place][None], SHIFT, 128, 0, 255)
-        assert (int(one[0][0]), int(one[1][0])) == (m[place], c[place])
+    alone = [code_constants([r], [each], SHIFT, 128, 0, 255) for r, each in zip(scale.flat, bias.flat, strict=True)]
+    assert m.flatten().tolist() == [int(pair[0][0]) for pair in alone]
+    assert c.flatten().tolist() == [int(pair[1][0]) for pair in alone]
 
 
 def test_a_bias_that_does_not_fit_is_refused() -> None:

@@ -3,7 +3,7 @@
 
 #include "pairs.h"
 #include "rows.h"
-#include "window.h"
+#include "tiles.h"
 
 namespace dqt {
 namespace {
@@ -26,6 +26,14 @@ int8_t* own_panel(const Context& run, const LayerRun& layer, int thread) {
     return reinterpret_cast<int8_t*>(run.arena.scratch.data() + thread * layer.packed.clip_scratch());
 }
 
+// Where it gathers rows for tiles: behind the panels of all threads, or behind the weights that are narrowed aside.
+uint8_t* gathered_rows(const Context& run, const LayerRun& layer, int thread) {
+    const PackedLayer& packed = layer.packed;
+    const int64_t before = packed.aside(layer.weight) ? round_up(static_cast<int64_t>(packed.weight.size()), LINE)
+                                                      : run.arena.threads.count() * packed.clip_scratch();
+    return run.arena.scratch.data() + before + thread * gathered_bytes(packed.products());
+}
+
 // The weights of a panel, clipped in the scratch of this thread where that is wanted.
 const int8_t* clipped(const Context& run, const LayerRun& layer, const Panel& panel, int thread) {
     const int8_t* weights = layer.weights + panel.weight;
@@ -35,22 +43,19 @@ const int8_t* clipped(const Context& run, const LayerRun& layer, const Panel& pa
     return to;
 }
 
-// One panel of channels over a range of output pixels, in blocks of nearly equal height.
-void run_panel(const Context& run, const LayerRun& layer, int64_t p, Range pixels, int thread) {
+// What all blocks of a panel have in common; `next` is the panel after it where that is worth asking for, or null.
+Block block_of(const Context& run, const LayerRun& layer, int64_t p, int thread) {
     const std::vector<Panel>& panels = layer.packed.panels;
     const Panel& panel = panels[p];
     const Window& w = layer.w;
     const Ending& end = layer.end;
-    const int kind = kind_of(panel.vectors), most = run.kernels.most_rows[kind];
     Block block{};
     block.taps = w.taps.data();
     block.tap_count = static_cast<int>(w.taps.size());
     block.depth = w.depth;
     block.panel = clipped(run, layer, panel, thread);
-    const int64_t products = int64_t{block.tap_count} * block.depth;
-    const bool streams = products >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
-    block.next = streams ? layer.weights + panels[p + 1].weight : block.panel;
-    const int64_t lines = streams ? products / 4 * LINE : 0;
+    const bool streams = int64_t{block.tap_count} * block.depth >= STREAMED && p + 1 < static_cast<int64_t>(panels.size());
+    block.next = streams ? layer.weights + panels[p + 1].weight : nullptr;
     block.mask = layer.narrowing.mask;
     std::copy_n(layer.narrowing.middle, 2, block.middle);
     block.start = layer.start + panel.at;
@@ -62,6 +67,18 @@ void run_panel(const Context& run, const LayerRun& layer, int64_t p, Range pixel
     block.product_bits = layer.product_bits;
     block.columns = panel.columns;
     block.stored = stored_columns(layer.packed, panel, end.out);
+    return block;
+}
+
+// One panel of channels over a range of output pixels, in blocks of nearly equal height.
+void run_panel(const Context& run, const LayerRun& layer, int64_t p, Range pixels, int thread) {
+    const Panel& panel = layer.packed.panels[p];
+    const Window& w = layer.w;
+    const Ending& end = layer.end;
+    const int kind = kind_of(panel.vectors), most = run.kernels.most_rows[kind];
+    Block block = block_of(run, layer, p, thread);
+    const int64_t lines = block.next ? int64_t{block.tap_count} * block.depth / 4 * LINE : 0;
+    if (!block.next) block.next = block.panel;
     const std::optional<PairedPanel> in_pairs = paired(run, layer, panel, pixels.last - pixels.first, thread);
     block.paired = in_pairs ? &*in_pairs : nullptr;
     const int64_t total = pixels.last - pixels.first, count = (total + most - 1) / most;
@@ -80,6 +97,12 @@ void run_panel(const Context& run, const LayerRun& layer, int64_t p, Range pixel
     }
 }
 
+// Strips of about so many pixels.
+Range strip_of(Range pixels, int64_t strip, int64_t i) {
+    const Range within = split(pixels.last - pixels.first, static_cast<int>(i), static_cast<int>(strip));
+    return {pixels.first + within.first, pixels.first + within.last};
+}
+
 }  // namespace
 
 void run_blocks(const Context& run, const LayerRun& layer) {
@@ -89,14 +112,21 @@ void run_blocks(const Context& run, const LayerRun& layer) {
     const int64_t pixels = static_cast<int64_t>(run.arena.order.size()) * end.out.height * end.out.width;
     const auto panels = static_cast<int64_t>(packed.panels.size());
     const bool by_pixel = pixels >= int64_t{MAX_ROWS} * parts * 2 || panels < parts;
+    const bool on_tiles = fits_tiles(run, layer);
     run.arena.threads.each([&](int t) {
         const Part part(!by_pixel, panels, pixels, t, parts);
-        const Range some = part.rows;
+        const int64_t some = part.rows.last - part.rows.first;
         const bool small = packed.weight.size() <= CACHED_WEIGHTS;
-        const int64_t strip = small ? STRIP : some.last - some.first;
-        for (int64_t first = some.first; first < some.last; first += strip) {
-            const Range these{first, std::min(first + strip, some.last)};
-            for (int64_t p = part.panels.first; p < part.panels.last; ++p) run_panel(run, layer, p, these, t);
+        const int64_t strips = some == 0 ? 0 : small ? std::max<int64_t>(1, (some + STRIP / 2) / STRIP) : 1;
+        TileState tiles(run.kernels.tiles);
+        for (int64_t i = 0; i < strips; ++i) {
+            const Range these = strip_of(part.rows, strips, i);
+            for (int64_t p = part.panels.first; p < part.panels.last; ++p) {
+                if (!on_tiles) run_panel(run, layer, p, these, t);
+                else
+                    run_tiles(run, layer, packed.panels[p], these, block_of(run, layer, p, t), own_panel(run, layer, t),
+                              gathered_rows(run, layer, t), tiles);
+            }
             if (by_pixel && end.table) through_table(run, end, these);
         }
     });

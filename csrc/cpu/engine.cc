@@ -9,6 +9,7 @@
 #include "lookup.h"
 #include "pairs.h"
 #include "sliced.h"
+#include "tiles.h"
 #include "winograd.h"
 
 namespace dqt {
@@ -50,7 +51,7 @@ class One final : public Sample {
 };
 
 // The weights of a layer that narrows them aside at some width, or clips or keeps them: those of a depthwise layer at once,
-// others panel by panel in each thread.
+// others panel by panel in each thread. With tiles, rows that are gathered, too.
 int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& space, const Kernels& kernels, int threads) {
     int64_t most = 0;
     for (const PackedLayer& layer : layers) {
@@ -60,6 +61,11 @@ int64_t narrowed_aside(const std::vector<PackedLayer>& layers, const Space& spac
             if (!(layer.aside(b) || layer.clips(b) || keeps)) continue;
             const bool whole = layer.aside(b) || layer.depthwise;
             most = std::max(most, whole ? static_cast<int64_t>(layer.weight.size()) : threads * layer.clip_scratch());
+        }
+        if (kernels.tiles && !layer.depthwise) {
+            const int64_t whole = round_up(static_cast<int64_t>(layer.weight.size()), LINE);
+            const int64_t before = std::max(threads * layer.clip_scratch(), layer.row_taps ? whole : 0);
+            most = std::max(most, before + threads * gathered_bytes(layer.products()));
         }
     }
     return most;

@@ -17,6 +17,7 @@ namespace dqt {
 constexpr int LANES = 16;        // int32 accumulators of one vector
 constexpr int MAX_VECTORS = 4;   // of one panel
 constexpr int MAX_ROWS = 12;     // of one block
+constexpr int MAX_OUTPUTS = 32;  // of one block of tiles
 
 // The column that dword `lane` of vector `vector` stands for, in a panel of `vectors` vectors (1, 2 or 4).
 constexpr int column(int vectors, int vector, int lane) {
@@ -69,8 +70,8 @@ struct PairedPanel {
 // One block: `rows` output pixels times one panel.
 struct Block {
     const uint8_t* in[MAX_ROWS];    // the first byte that each row reads
-    uint8_t* out[MAX_ROWS];         // its first output byte (int32 where `wide`)
-    const uint8_t* other[MAX_ROWS]; // with `residual`, its operand b
+    uint8_t* out[MAX_OUTPUTS];      // its first output byte (int32 where `wide`)
+    const uint8_t* other[MAX_OUTPUTS];  // with `residual`, its operand b
     const int64_t* taps;            // byte offset of each segment
     int tap_count, depth;           // bytes of a segment, a multiple of 4
     const int8_t* panel;
@@ -90,6 +91,29 @@ struct Block {
     const PairedPanel* paired = nullptr;  // the same panel in pairs, or null
 };
 using BlockKernel = void (*)(const Block&);
+
+// One or two tiles of rows that lie equally far apart, times one panel: the panel is read in steps of `bytes` of a segment.
+constexpr int TILE_ROWS = 16, TILE_BYTES = 64;
+struct TileBlock {
+    Block ends;                      // taps, panel and what becomes of the sums; neither rows read nor narrowing of weights
+    const uint8_t* in[MAX_OUTPUTS / TILE_ROWS];  // the first byte that the first row of each tile reads
+    int tiles, rows;                 // of each tile
+    int64_t row;                     // bytes from row to row
+    int bytes, steps;                // of a step, a multiple of 4; steps of a segment
+    int64_t last;                    // bytes of the panel before its last step, which may overlap the one before
+    int outputs;                     // rows that are stored: output k is of row of[k], counted over both tiles
+    uint8_t of[MAX_OUTPUTS];
+    int lines;                       // cache lines of ends.next that each step asks for
+};
+
+// Processors that multiply tiles: a state of the thread, which is there from configure() to release().
+struct TileKernels {
+    void (*configure)(int rows, int bytes);
+    void (*release)();
+    void (*block[3])(const TileBlock&);  // 1, 2, 4 vectors
+    // Of a panel [tap][bytes of a segment / 4][16 * vectors][4], `count` bytes each; (w & mask) | middle[tap & 1]
+    void (*narrow)(const int8_t* panel, int8_t* to, int taps, int64_t count, const Block& by);
+};
 
 // Depthwise convolution of one output row: `count` pixels of all channels, in blocks of 64.
 //
@@ -288,6 +312,7 @@ struct Kernels {
     // the first eight places. Null: block kernels take no pairs.
     void (*pair)(const int8_t* panel, int vectors, int steps, const uint8_t* nibbles, const PairedPanel& of,
                  int8_t* weights, uint8_t* places) = nullptr;
+    const TileKernels* tiles = nullptr;  // null: there are none
 };
 
 #if defined(__x86_64__)

@@ -103,12 +103,9 @@ struct PackedLayer {
     // The weights of one panel that are narrowed aside, to their place in `out`.
     void narrow_aside(int width, const Panel& panel, const Kernels& kernels, uint8_t* out) const;
     // Bytes of a panel; of the scratch that a thread clips one in.
-    int64_t panel_bytes(const Panel& panel) const {
-        return int64_t{kernel_height} * kernel_width * depth * panel.vectors * LANES;
-    }
-    int64_t clip_scratch() const {
-        return round_up(int64_t{kernel_height} * kernel_width * depth * MAX_VECTORS * LANES, LINE) + LINE;
-    }
+    int64_t products() const { return int64_t{kernel_height} * kernel_width * depth; }  // of one output
+    int64_t panel_bytes(const Panel& panel) const { return products() * panel.vectors * LANES; }
+    int64_t clip_scratch() const { return round_up(products() * MAX_VECTORS * LANES, LINE) + LINE; }
     const int32_t* starts(int weight, int activation) const {  // `weight`: the index of the width
         return start[start.size() == 1 ? 0 : input_exponent[activation]][weight].data();
     }

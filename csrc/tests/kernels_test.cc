@@ -2,7 +2,7 @@
 //
 //   kernels_test [cases [set...]]
 //
-// Besides them, on x86, the AVX-VNNI set in the encoding of AVX-512.
+// Besides them, on x86, the AVX-VNNI set in the encoding of AVX-512, and the AMX set with plain loops for its instructions.
 //
 // Prints one line for each set of kernels.inc; the exit status is 1 after the first difference. Inputs lie in
 // allocations of exactly their size, so that a sanitizer sees every read too far; around outputs lie guard bytes.
@@ -18,7 +18,7 @@
 
 namespace dqt {
 #if defined(__x86_64__)
-extern const Kernels kernels_avxvnni_evex;
+extern const Kernels kernels_avxvnni_evex, kernels_avx512amx_plain;
 #endif
 namespace {
 
@@ -43,6 +43,19 @@ void test_blocks(const Kernels& k, int cases) {
                     for (int i = 0; i < rows; ++i)
                         equal(k, each.name() + ", row " + std::to_string(i), got[i], expected[i]);
                 }
+}
+
+void test_tiles(const Kernels& k, int cases) {
+    for (int kind = 0; k.tiles && kind < 3; ++kind)
+        for (const bool narrowed : {false, true})
+            for (int tiles = 1; tiles <= MAX_OUTPUTS / TILE_ROWS; ++tiles)
+                for (int rows = 1; rows <= TILE_ROWS; ++rows)
+                    for (int n = 0; n < cases; ++n) {
+                        const TileCase each(1 << kind, tiles, rows, narrowed);
+                        const auto expected = each.expected(k.narrows), got = each.got(*k.tiles);
+                        for (int i = 0; i < each.rows; ++i)
+                            equal(k, each.name() + ", row " + std::to_string(i), got[i], expected[i]);
+                    }
 }
 
 // Weights that need no excess, some, and much of it.
@@ -291,6 +304,7 @@ void test(const Kernels& k, int cases) {
     generator.seed(1);
     test_list(k);
     test_blocks(k, cases);
+    test_tiles(k, cases);
     test_pairs(k, cases);
     test_sliced(k, cases);
     for (const LookupKernel& lookup : k.lookups) test_lookup(k, lookup, cases);
@@ -317,6 +331,7 @@ int main(int argc, char** argv) {
     if (wanted(dqt::kernels_##each.name)) dqt::test(dqt::kernels_##each, cases);
 #if defined(__x86_64__)
     DQT_KERNELS(avxvnni_evex)
+    DQT_KERNELS(avx512amx_plain)
 #endif
 #include "../cpu/kernels.inc"
 #undef DQT_KERNELS

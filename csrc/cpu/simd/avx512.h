@@ -283,7 +283,7 @@ INLINE void store_rows(const Block& b, const __m512i (*y)[V], int rows) {
         for (int i = 0; i < rows; ++i) store_whole<V>(b.out[i], finish.narrowed(packed<V>(y[i])));
         return;
     }
-    __m512i bytes[MAX_ROWS];
+    __m512i bytes[MAX_OUTPUTS];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) bytes[i] = packed<V>(y[i]);
     store_finished<V>(b, bounds, bytes, rows);

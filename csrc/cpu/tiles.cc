@@ -1,0 +1,205 @@
+#include "tiles.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace dqt {
+namespace {
+
+constexpr int64_t LEAST_ROWS = 4;    // of a tile; fewer are for the kernels of vectors
+constexpr int64_t TILE_COST = 16;    // of a tile, whatever its rows, in rows
+
+// A run of so many places in tiles of equal height, the last of which overlaps the one before.
+struct Cut {
+    int64_t tiles, rows;
+    explicit Cut(int64_t places) : tiles(split_up(places, TILE_ROWS)), rows(split_up(places, tiles)) {}
+    int64_t cost() const { return tiles * (TILE_COST + rows); }
+};
+
+bool side_by_side(const std::vector<int32_t>& order) {
+    return order.back() - order.front() + 1 == static_cast<int32_t>(order.size());
+}
+
+// The tiles of one panel, two at a time.
+class Tiling {
+  public:
+    Tiling(const Context& run, const LayerRun& layer, const Panel& panel, const Block& block, uint8_t* rows, TileState& state)
+        : kernel_(run.kernels.tiles->block[panel.vectors / 2]), w_(layer.w), out_(layer.end.out), other_(layer.end.other),
+          samples_(run.arena.order.data()), runs_(run, layer), steps_(layer.w.depth, block.tap_count), gathered_(rows),
+          state_(state), in_offset_(panel.group * w_.group_bytes), out_offset_(int64_t{panel.first} * out_.element()) {
+        b_.ends = block;
+        b_.bytes = steps_.bytes;
+        b_.steps = steps_.steps;
+        b_.last = steps_.last * panel.vectors * LANES;
+        b_.row = runs_.step;
+        products_ = int64_t{block.tap_count} * block.depth;
+        if (steps_.gathered) {
+            b_.ends.taps = &HERE;
+            b_.ends.tap_count = 1;
+            b_.row = int64_t{steps_.bytes} * steps_.steps;
+        }
+    }
+
+    // `lines`: cache lines of the next panel that are wanted meanwhile.
+    void all(Range pixels, int64_t lines) {
+        const int64_t asks = split_up(pixels.last - pixels.first, MAX_OUTPUTS) * b_.steps * b_.ends.tap_count;
+        b_.lines = static_cast<int>(split_up(lines, asks));
+        lines_ = lines;
+        for (int64_t first = pixels.first; first < pixels.last;) {
+            const int64_t end = std::min((first / runs_.unit + 1) * runs_.unit, pixels.last);
+            run(first, end - 1);
+            first = end;
+        }
+        flush();
+    }
+
+  private:
+    void run(int64_t first, int64_t last) {
+        const int64_t begin = runs_.place(first, out_), places = runs_.place(last, out_) + 1 - begin;
+        const int64_t x = first % out_.width, y = first / out_.width % out_.height;
+        const int32_t sample = samples_[first / (out_.width * out_.height)];
+        const uint8_t* in =
+            w_.in.at(sample, y * w_.stride[0] - w_.padding[0], x * w_.stride[1] - w_.padding[1]) + in_offset_;
+        const Cut cut(places);
+        if (b_.tiles && cut.rows != b_.rows) flush();
+        b_.rows = static_cast<int>(cut.rows);
+        for (int64_t t = 0; t < cut.tiles; ++t) {
+            const int64_t fresh = t * cut.rows, at = std::min(fresh, places - cut.rows);
+            b_.in[b_.tiles] = in + at * runs_.step;
+            outputs(begin, fresh, at);
+            if (++b_.tiles == 2) flush();
+        }
+    }
+
+    // Where the rows of a tile, from place `at` of a run on, are stored: those from `fresh` on that are pixels.
+    void outputs(int64_t begin, int64_t fresh, int64_t at) {
+        const int64_t end = begin + at + b_.rows, before = int64_t{b_.tiles} * b_.rows - begin - at;
+        int64_t place = begin + fresh, n = place / runs_.image, first = n * runs_.image;  // `first`: of image, then of row
+        int64_t y = (place - first) / runs_.pitch;
+        first += y * runs_.pitch;
+        for (; place < end; place = std::max(place, first)) {
+            const int64_t x = place - first, some = y < out_.height ? std::min(end - place, out_.width - x) : 0;
+            if (some > 0) store(samples_[n], y, x, some, before + place), place += some;
+            if (++y < out_.height) {
+                first += runs_.pitch;
+            } else {
+                first = ++n * runs_.image;
+                y = 0;
+            }
+        }
+    }
+
+    void store(int32_t sample, int64_t y, int64_t x, int64_t count, int64_t row) {
+        Block& ends = b_.ends;
+        uint8_t* out = out_.at(sample, y, x) + out_offset_;
+        for (int64_t i = 0; i < count; ++i, out += out_.pixel) {
+            ends.out[b_.outputs + i] = out;
+            b_.of[b_.outputs + i] = static_cast<uint8_t>(row + i);
+            __builtin_prefetch(out, 1);
+        }
+        if (ends.residual) {
+            const uint8_t* other = other_.at(sample, y, x) + out_offset_;
+            for (int64_t i = 0; i < count; ++i, other += other_.pixel) {
+                ends.other[b_.outputs + i] = other;
+                __builtin_prefetch(other);
+            }
+        }
+        b_.outputs += static_cast<int>(count);
+    }
+
+    void flush() {
+        if (b_.tiles == 0) return;
+        if (steps_.gathered) gather();
+        state_.shape(b_.rows, b_.bytes);
+        kernel_(b_);
+        const int64_t asked = int64_t{b_.lines} * b_.steps * b_.ends.tap_count;
+        b_.ends.next += asked * LINE;
+        if ((lines_ -= asked) <= 0) b_.lines = 0;
+        b_.tiles = b_.outputs = 0;
+    }
+
+    // Every row's segments one after the other. The last step reads weights of the one before again, by zeros.
+    void gather() {
+        const Window& w = w_;
+        const int64_t again = b_.row - products_, whole = products_ < TILE_BYTES ? products_ : b_.row - TILE_BYTES;
+        uint8_t* to = gathered_;
+        for (int tile = 0; tile < b_.tiles; ++tile) {
+            const uint8_t* in = b_.in[tile];
+            b_.in[tile] = to;
+            for (int i = 0; i < b_.rows; ++i, in += runs_.step, to += b_.row) {
+                uint8_t* row = to;
+                for (const int64_t tap : w.taps) std::memcpy(row, in + tap, w.depth), row += w.depth;
+                if (again == 0) continue;
+                std::memmove(to + whole + again, to + whole, products_ - whole);
+                std::memset(to + whole, 0, again);
+            }
+        }
+    }
+
+    static constexpr int64_t HERE = 0;
+    void (*kernel_)(const TileBlock&);
+    const Window& w_;
+    const Tensor &out_, &other_;
+    const int32_t* samples_;
+    const TileRuns runs_;
+    const TileSteps steps_;
+    uint8_t* gathered_;
+    TileState& state_;
+    const int64_t in_offset_, out_offset_;
+    int64_t products_ = 0, lines_ = 0;
+    TileBlock b_{};
+};
+
+}  // namespace
+
+TileSteps::TileSteps(int64_t segment, int64_t taps) {
+    const int64_t fours = segment / 4, products = segment * taps;
+    int64_t most = std::min<int64_t>(TILE_BYTES / 4, fours);
+    while (fours % most) --most;
+    const int64_t least = split_up(products, TILE_BYTES);
+    gathered = taps * (fours / most) > 2 * least;
+    bytes = static_cast<int>(gathered ? std::min<int64_t>(TILE_BYTES, products) : 4 * most);
+    steps = static_cast<int>(gathered ? least : fours / most);
+    last = products - bytes;
+}
+
+TileRuns::TileRuns(const Context& run, const LayerRun& layer) {
+    const Window& w = layer.w;
+    const Tensor& out = layer.end.out;
+    const auto samples = static_cast<int64_t>(run.arena.order.size());
+    const int64_t across = w.stride[1] * w.in.pixel, down = w.stride[0] * w.in.row;
+    step = out.width > 1 ? across : out.height > 1 ? down : w.in.image;
+    if (step == 0) step = 1;         // of one pixel alone
+    pitch = out.width, image = out.width * out.height, unit = out.width;
+    int64_t least = samples * out.height * Cut(out.width).cost();
+    if (out.height > 1 && down % step) return;
+    const int64_t rows = out.height > 1 ? down / step : out.width;
+    const int64_t places = (out.height - 1) * rows + out.width, cost = samples * Cut(places).cost();
+    if (cost > least) return;
+    least = cost, pitch = rows, image = std::max(rows * out.height, places), unit = out.width * out.height;
+    if (samples == 1 || w.in.image % step || !side_by_side(run.arena.order)) return;
+    const int64_t images = w.in.image / step;
+    if (Cut((samples - 1) * images + places).cost() > least) return;
+    image = images, unit *= samples;
+}
+
+bool fits_tiles(const Context& run, const LayerRun& layer) {
+    if (!run.kernels.tiles) return false;
+    const TileRuns runs(run, layer);
+    const Tensor& out = layer.end.out;
+    return runs.place(runs.unit - 1, out) + 1 >= LEAST_ROWS;
+}
+
+void run_tiles(const Context& run, const LayerRun& layer, const Panel& panel, Range pixels, Block block, int8_t* narrowed,
+               uint8_t* rows, TileState& state) {
+    const int64_t segment = int64_t{block.depth} * panel.vectors * LANES;
+    if (layer.narrowing.narrowed) {
+        run.kernels.tiles->narrow(block.panel, narrowed, block.tap_count, segment, block);
+        block.panel = narrowed;
+    }
+    const int64_t lines = block.next ? segment * block.tap_count / LINE : 0;
+    Tiling(run, layer, panel, block, rows, state).all(pixels, lines);
+}
+
+}  // namespace dqt

@@ -1,0 +1,61 @@
+// Blocks of output pixels by kernels on tiles, whose rows lie equally far apart in the input.
+#pragma once
+
+#include "window.h"
+
+namespace dqt {
+
+// Tiles of one thread: configured where their shape changes, and released at the end.
+class TileState {
+  public:
+    explicit TileState(const TileKernels* kernels) : kernels_(kernels) {}
+    ~TileState() {
+        if (rows_) kernels_->release();
+    }
+    TileState(const TileState&) = delete;
+    TileState& operator=(const TileState&) = delete;
+
+    void shape(int rows, int bytes) {
+        if (rows == rows_ && bytes == bytes_) return;
+        kernels_->configure(rows_ = rows, bytes_ = bytes);
+    }
+
+  private:
+    const TileKernels* kernels_;
+    int rows_ = 0, bytes_ = 0;
+};
+
+// How a layer's products are cut into steps, each within a segment of the input; or, where a segment has no good divisor,
+// within rows that are gathered.
+struct TileSteps {
+    int bytes, steps;
+    int64_t last;                    // as of a TileBlock, in bytes of one column
+    bool gathered;
+
+    TileSteps(int64_t segment, int64_t taps);
+};
+// Bytes of the rows that a thread gathers at once, of so many products each.
+constexpr int64_t gathered_bytes(int64_t products) { return MAX_OUTPUTS * round_up(products, TILE_BYTES); }
+
+// Output pixels in runs whose rows lie equally far apart: of an image row, of an image, of all. Places are counted in steps
+// between neighbours of a row; places between the rows of an image, and between images, are pixels of nothing.
+struct TileRuns {
+    int64_t step, pitch, image;      // bytes; places from row to row, from image to image
+    int64_t unit;                    // output pixels of a run
+
+    TileRuns(const Context& run, const LayerRun& layer);
+    int64_t place(int64_t pixel, const Tensor& out) const {
+        const int64_t x = pixel % out.width, y = pixel / out.width % out.height, n = pixel / (out.width * out.height);
+        return n * image + y * pitch + x;
+    }
+};
+
+// Whether a layer has as many rows for tiles that they are worth it.
+bool fits_tiles(const Context& run, const LayerRun& layer);
+
+// One panel of channels over a range of output pixels. `block`: what all blocks have in common, its panel as it is;
+// `narrowed`: room for narrowed weights; `rows`: for rows that are gathered.
+void run_tiles(const Context& run, const LayerRun& layer, const Panel& panel, Range pixels, Block block, int8_t* narrowed,
+               uint8_t* rows, TileState& state);
+
+}  // namespace dqt

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "lookup.h"
+#include "tiles.h"
 #include "winograd.h"
 
 namespace dqt {
@@ -31,6 +32,12 @@ Estimate block_estimate(const Costs& costs, const Work& n) {
     return {Kernel::block,
             {n.weights * n.pixels, n.weights * std::ceil(n.pixels / BLOCK_ROWS), n.pixels * n.columns, n.streamed, 1},
             costs};
+}
+
+// Of tiles: products of all their rows; weights on their way through each tile; outputs; weights that are narrowed.
+Estimate tiles_estimate(const Costs& costs, const Work& n, const TileRuns& runs) {
+    const auto tiles = static_cast<double>(runs.tiles), rows = static_cast<double>(runs.rows);
+    return {Kernel::block, {n.weights * tiles * rows, n.weights * tiles, n.pixels * n.columns, n.weights, n.streamed, 1}, costs};
 }
 
 // Of transformed numbers; transformed bytes; channels of tiles; weights that are transformed.
@@ -65,7 +72,9 @@ void each_kernel(const Context& run, const Conv* conv, const Tensor& in, const T
     const auto samples = static_cast<double>(count);
     const Work work(in, out, layer, samples);
     const bool whole = layer.product_bits(weight, activation) == 16;
-    take(Choice{}, block_estimate((whole ? run.kernels.whole_costs : run.kernels.costs).here(), work));
+    const Costs& costs = (whole ? run.kernels.whole_costs : run.kernels.costs).here();
+    const TileRuns runs(run, in, out, conv ? conv->stride[0] : 1, conv ? conv->stride[1] : 1);
+    take(Choice{}, run.kernels.tiles ? tiles_estimate(costs, work, runs) : block_estimate(costs, work));
     if (conv && out.coded && winograd_fits(*conv, layer, run.kernels))
         for (const WinogradKernel& kernel : run.kernels.winograd->kinds) {
             if (!winograd_fits(layer, kernel, weight, activation)) continue;

@@ -27,15 +27,16 @@ Residual::Residual(int64_t k1, int64_t k2, int64_t k3, int32_t shift, int32_t lo
 
 #if defined(__x86_64__)
 // Family 25 of AMD, by its base and extended family: Zen 3, which has no 512 bits, and Zen 4.
-bool splits_vectors() {
-    static const bool found = [] {
+Core this_core() {
+    static const Core found = [] {
         unsigned a = 0, b = 0, c = 0, d = 0;
-        return __builtin_cpu_is("amd") && __get_cpuid(1, &a, &b, &c, &d) && (a >> 8 & 15) + (a >> 20 & 255) == 25;
+        if (!__builtin_cpu_is("amd")) return Core::intel;
+        return __get_cpuid(1, &a, &b, &c, &d) && (a >> 8 & 15) + (a >> 20 & 255) == 25 ? Core::split : Core::whole;
     }();
     return found;
 }
 #else
-bool splits_vectors() { return false; }
+Core this_core() { return Core::whole; }
 #endif
 
 const Kernels* choose_kernels(const char* isa) {

@@ -164,31 +164,31 @@ TileSteps::TileSteps(int64_t segment, int64_t taps) {
     last = products - bytes;
 }
 
-TileRuns::TileRuns(const Context& run, const LayerRun& layer) {
-    const Window& w = layer.w;
-    const Tensor& out = layer.end.out;
+TileRuns::TileRuns(const Context& run, const Tensor& in, const Tensor& out, int64_t down, int64_t across) {
     const auto samples = static_cast<int64_t>(run.arena.order.size());
-    const int64_t across = w.stride[1] * w.in.pixel, down = w.stride[0] * w.in.row;
-    step = out.width > 1 ? across : out.height > 1 ? down : w.in.image;
-    if (step == 0) step = 1;         // of one pixel alone
-    pitch = out.width, image = out.width * out.height, unit = out.width;
-    int64_t least = samples * out.height * Cut(out.width).cost();
-    if (out.height > 1 && down % step) return;
-    const int64_t rows = out.height > 1 ? down / step : out.width;
-    const int64_t places = (out.height - 1) * rows + out.width, cost = samples * Cut(places).cost();
-    if (cost > least) return;
-    least = cost, pitch = rows, image = std::max(rows * out.height, places), unit = out.width * out.height;
-    if (samples == 1 || w.in.image % step || !side_by_side(run.arena.order)) return;
-    const int64_t images = w.in.image / step;
-    if (Cut((samples - 1) * images + places).cost() > least) return;
-    image = images, unit *= samples;
+    const int64_t right = across * in.pixel, below = down * in.row;
+    int64_t least = std::numeric_limits<int64_t>::max();
+    // Whether `runs` of so many places are the cheapest so far.
+    const auto take = [&](int64_t runs, int64_t places) {
+        const Cut cut(places);
+        if (runs * cut.cost() > least) return false;
+        least = runs * cut.cost(), tiles = runs * cut.tiles, rows = cut.rows;
+        return true;
+    };
+    step = std::max<int64_t>(1, out.width > 1 ? right : out.height > 1 ? below : in.image);
+    pitch = unit = out.width, image = out.width * out.height;
+    take(samples * out.height, out.width);
+    if (out.height > 1 && below % step) return;
+    const int64_t line = out.height > 1 ? below / step : out.width, places = (out.height - 1) * line + out.width;
+    if (!take(samples, places)) return;
+    pitch = line, image = std::max(line * out.height, places), unit = out.width * out.height;
+    if (samples == 1 || in.image % step || !side_by_side(run.arena.order)) return;
+    if (take(1, (samples - 1) * (in.image / step) + places)) image = in.image / step, unit *= samples;
 }
 
 bool fits_tiles(const Context& run, const LayerRun& layer) {
     if (!run.kernels.tiles) return false;
-    const TileRuns runs(run, layer);
-    const Tensor& out = layer.end.out;
-    return runs.place(runs.unit - 1, out) + 1 >= LEAST_ROWS;
+    return TileRuns(run, layer).rows >= LEAST_ROWS;
 }
 
 void run_tiles(const Context& run, const LayerRun& layer, const Panel& panel, Range pixels, Block block, int8_t* narrowed,

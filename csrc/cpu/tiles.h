@@ -42,8 +42,12 @@ constexpr int64_t gathered_bytes(int64_t products) { return MAX_OUTPUTS * round_
 struct TileRuns {
     int64_t step, pitch, image;      // bytes; places from row to row, from image to image
     int64_t unit;                    // output pixels of a run
+    int64_t tiles, rows;             // of all runs together, and of each tile
 
-    TileRuns(const Context& run, const LayerRun& layer);
+    // `down`, `across`: strides of the layer.
+    TileRuns(const Context& run, const Tensor& in, const Tensor& out, int64_t down, int64_t across);
+    TileRuns(const Context& run, const LayerRun& layer)
+        : TileRuns(run, layer.w.in, layer.end.out, layer.w.stride[0], layer.w.stride[1]) {}
     int64_t place(int64_t pixel, const Tensor& out) const {
         const int64_t x = pixel % out.width, y = pixel / out.width % out.height, n = pixel / (out.width * out.height);
         return n * image + y * pitch + x;

@@ -87,7 +87,7 @@ def test_winograd_at_every_width(channels: int, outputs: int, size: tuple[int, i
     program = with_weights(program, lambda w: w // 2)  # of many channels the sums of larger ones would not fit
     for each, threads in ((program, 1), (program, 2), (extreme, 1)):
         run = Runtime(each, threads=threads, isa=isa, kernel=kernel)
-        sets = ("avx2",) if kernel == "winograd2x2" else ("avx2", "avx512vnni")
+        sets = ("avx2",) if kernel == "winograd2x2" else ("avx2", "avx512vnni", "avx512amx")
         if isa in sets and (kernel == "winograd2x2" or each is program):
             assert kernel in run.kernels(inputs(each, 1), 8)
         for batch in (inputs(each, 3), extremes(each, 3), np.full((2, channels, *size), 1e9, np.float32)):
@@ -113,7 +113,7 @@ def test_one_input_channel_whose_midpoints_go_by_tap(kernel: str, isa: str, *, n
         np.testing.assert_array_equal(run.codes(batch, plan), execute(program, batch, plan).codes, str(pair))
 
 
-@pytest.mark.parametrize("isa", ["avx2", "avx512vnni"])
+@pytest.mark.parametrize("isa", ["avx2", "avx512vnni", "avx512amx"])
 @pytest.mark.parametrize(("weight", "fits"), [(127, True), (-128, False)])
 def test_the_largest_tile_is_taken_where_its_sums_fit(weight: int, fits: bool, isa: str) -> None:
     """64 * 255 codes * 9 taps * 115 channels * 127 is 0.1 % below 2^31, and with 128 it is beyond."""

@@ -57,13 +57,18 @@ def machine() -> dict[str, Any]:
 
 
 def processor_name(machine: dict[str, Any]) -> str:
-    """The processor of a recorded machine, without its family and its features."""
-    return str(machine["processor"].split(" (")[0])
+    """The processor of a recorded machine, without its family and its features but for AMX."""
+    processor = _plain(machine["processor"])
+    return processor.split(" (")[0] + " with AMX" * ("amx_int8" in processor)
 
 
 def processor_kind(processor: str) -> str:
     """A processor with its family and model, without its features."""
-    return re.sub(r"(, (avx|amx)\w*)+$", "", processor)
+    return re.sub(r"(, (avx|amx)\w*)+$", "", _plain(processor))
+
+
+def _plain(processor: str) -> str:
+    return re.sub(r"\((R|TM)\)", "", processor)
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from bench.common import Check
 
 NARROW = ("8", "6", "4", "3", "2")
-VNNI = ("avx512vnni", "avxvnni")
+VNNI = ("avx512amx", "avx512vnni", "avxvnni")
 TEXT = ("vit_small", "minilm")
 FASTEST = {
     "avx2": {"resnet18": 1.0, "resnet50": 1.0, "resnet20": 1.0, "mobilenet_v2": 0.95, "efficientnet_lite0": 0.95},

@@ -125,7 +125,7 @@ void run_blocks(const Context& run, const LayerRun& layer) {
                 if (!on_tiles) run_panel(run, layer, p, these, t);
                 else
                     run_tiles(run, layer, packed.panels[p], these, block_of(run, layer, p, t), own_panel(run, layer, t),
-                              gathered_rows(run, layer, t), tiles);
+                              gathered_rows(run, layer, t), p == part.panels.first, tiles);
             }
             if (by_pixel && end.table) through_table(run, end, these);
         }

@@ -107,12 +107,16 @@ struct TileBlock {
 };
 
 // Processors that multiply tiles: a state of the thread, which is there from configure() to release().
+constexpr int GATHER_SLACK = 64;
 struct TileKernels {
     void (*configure)(int rows, int bytes);
     void (*release)();
     void (*block[3])(const TileBlock&);  // 1, 2, 4 vectors
     // Of a panel [tap][bytes of a segment / 4][16 * vectors][4], `count` bytes each; (w & mask) | middle[tap & 1]
     void (*narrow)(const int8_t* panel, int8_t* to, int taps, int64_t count, const Block& by);
+    // What the taps of `by` read of some rows, `row` bytes apart, one segment after the other, to rows `to_row` bytes apart;
+    // up to GATHER_SLACK bytes behind the last may be written.
+    void (*gather)(const uint8_t* in, int64_t row, int rows, const Block& by, uint8_t* to, int64_t to_row);
 };
 
 // Depthwise convolution of one output row: `count` pixels of all channels, in blocks of 64.

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t LEAST_ROWS = 4;    // of a tile; fewer are for the kernels of vectors
 constexpr int64_t TILE_COST = 16;    // of a tile, whatever its rows, in rows
+constexpr int64_t AHEAD = 2 * MAX_OUTPUTS;  // pixels whose cache lines are asked for
 
 // A run of so many places in tiles of equal height, the last of which overlaps the one before.
 struct Cut {
@@ -24,10 +25,11 @@ bool side_by_side(const std::vector<int32_t>& order) {
 // The tiles of one panel, two at a time.
 class Tiling {
   public:
-    Tiling(const Context& run, const LayerRun& layer, const Panel& panel, const Block& block, uint8_t* rows, TileState& state)
-        : kernel_(run.kernels.tiles->block[panel.vectors / 2]), w_(layer.w), out_(layer.end.out), other_(layer.end.other),
+    Tiling(const Context& run, const LayerRun& layer, const Panel& panel, const Block& block, uint8_t* rows, bool fresh,
+           TileState& state)
+        : kernels_(*run.kernels.tiles), kernel_(kernels_.block[panel.vectors / 2]), w_(layer.w), out_(layer.end.out), other_(layer.end.other),
           samples_(run.arena.order.data()), runs_(run, layer), steps_(layer.w.depth, block.tap_count), gathered_(rows),
-          state_(state), in_offset_(panel.group * w_.group_bytes), out_offset_(int64_t{panel.first} * out_.element()) {
+          fresh_(fresh && block.tap_count == 1), state_(state), in_offset_(panel.group * w_.group_bytes), out_offset_(int64_t{panel.first} * out_.element()) {
         b_.ends = block;
         b_.bytes = steps_.bytes;
         b_.steps = steps_.steps;
@@ -37,7 +39,7 @@ class Tiling {
         if (steps_.gathered) {
             b_.ends.taps = &HERE;
             b_.ends.tap_count = 1;
-            b_.row = int64_t{steps_.bytes} * steps_.steps;
+            b_.row = steps_.row;
         }
     }
 
@@ -67,6 +69,7 @@ class Tiling {
         for (int64_t t = 0; t < cut.tiles; ++t) {
             const int64_t fresh = t * cut.rows, at = std::min(fresh, places - cut.rows);
             b_.in[b_.tiles] = in + at * runs_.step;
+            if (fresh_) ask_for(b_.in[b_.tiles] + AHEAD * runs_.step);
             outputs(begin, fresh, at);
             if (++b_.tiles == 2) flush();
         }
@@ -96,13 +99,13 @@ class Tiling {
         for (int64_t i = 0; i < count; ++i, out += out_.pixel) {
             ends.out[b_.outputs + i] = out;
             b_.of[b_.outputs + i] = static_cast<uint8_t>(row + i);
-            __builtin_prefetch(out, 1);
+            __builtin_prefetch(out + AHEAD * out_.pixel, 1);
         }
         if (ends.residual) {
             const uint8_t* other = other_.at(sample, y, x) + out_offset_;
             for (int64_t i = 0; i < count; ++i, other += other_.pixel) {
                 ends.other[b_.outputs + i] = other;
-                __builtin_prefetch(other);
+                __builtin_prefetch(other + AHEAD * other_.pixel);
             }
         }
         b_.outputs += static_cast<int>(count);
@@ -119,25 +122,31 @@ class Tiling {
         b_.tiles = b_.outputs = 0;
     }
 
-    // Every row's segments one after the other. The last step reads weights of the one before again, by zeros.
+    void ask_for(const uint8_t* rows) const {
+        for (int i = 0; i < b_.rows; ++i, rows += runs_.step)
+            for (int at = 0; at < w_.depth; at += LINE) __builtin_prefetch(rows + at);
+    }
+
+    // Every row's segments one after the other. Where the last step reads weights of the one before again, it is by zeros.
     void gather() {
-        const Window& w = w_;
-        const int64_t again = b_.row - products_, whole = products_ < TILE_BYTES ? products_ : b_.row - TILE_BYTES;
-        uint8_t* to = gathered_;
-        for (int tile = 0; tile < b_.tiles; ++tile) {
-            const uint8_t* in = b_.in[tile];
-            b_.in[tile] = to;
-            for (int i = 0; i < b_.rows; ++i, in += runs_.step, to += b_.row) {
-                uint8_t* row = to;
-                for (const int64_t tap : w.taps) std::memcpy(row, in + tap, w.depth), row += w.depth;
-                if (again == 0) continue;
-                std::memmove(to + whole + again, to + whole, products_ - whole);
-                std::memset(to + whole, 0, again);
+        Block by = b_.ends;
+        by.taps = w_.taps.data();
+        by.tap_count = static_cast<int>(w_.taps.size());
+        const int64_t again = int64_t{steps_.bytes} * steps_.steps - products_, whole = int64_t{steps_.bytes} * (steps_.steps - 1);
+        for (int t = 0; t < b_.tiles; ++t) {
+            uint8_t* const to = gathered_ + t * TILE_ROWS * b_.row;
+            kernels_.gather(b_.in[t], runs_.step, b_.rows, by, to, b_.row);
+            b_.in[t] = to;
+            for (int i = 0; i < b_.rows && again; ++i) {
+                uint8_t* const last = to + i * b_.row + whole;
+                std::memmove(last + again, last, products_ - whole);
+                std::memset(last, 0, again);
             }
         }
     }
 
     static constexpr int64_t HERE = 0;
+    const TileKernels& kernels_;
     void (*kernel_)(const TileBlock&);
     const Window& w_;
     const Tensor &out_, &other_;
@@ -145,6 +154,7 @@ class Tiling {
     const TileRuns runs_;
     const TileSteps steps_;
     uint8_t* gathered_;
+    const bool fresh_;
     TileState& state_;
     const int64_t in_offset_, out_offset_;
     int64_t products_ = 0, lines_ = 0;
@@ -154,14 +164,16 @@ class Tiling {
 }  // namespace
 
 TileSteps::TileSteps(int64_t segment, int64_t taps) {
-    const int64_t fours = segment / 4, products = segment * taps;
+    const int64_t fours = segment / 4, products = segment * taps, least = split_up(products, TILE_BYTES);
     int64_t most = std::min<int64_t>(TILE_BYTES / 4, fours);
     while (fours % most) --most;
-    const int64_t least = split_up(products, TILE_BYTES);
-    gathered = taps * (fours / most) > 2 * least;
-    bytes = static_cast<int>(gathered ? std::min<int64_t>(TILE_BYTES, products) : 4 * most);
+    const int64_t direct = taps * (fours / most);
+    gathered = 2 * direct > 3 * least;
+    const int64_t even = products % (4 * least) ? std::min<int64_t>(TILE_BYTES, products) : products / least;
+    bytes = static_cast<int>(gathered ? even : 4 * most);
     steps = static_cast<int>(gathered ? least : fours / most);
     last = products - bytes;
+    row = round_up(products, TILE_BYTES);
 }
 
 TileRuns::TileRuns(const Context& run, const Tensor& in, const Tensor& out, int64_t down, int64_t across) {
@@ -192,14 +204,14 @@ bool fits_tiles(const Context& run, const LayerRun& layer) {
 }
 
 void run_tiles(const Context& run, const LayerRun& layer, const Panel& panel, Range pixels, Block block, int8_t* narrowed,
-               uint8_t* rows, TileState& state) {
+               uint8_t* rows, bool fresh, TileState& state) {
     const int64_t segment = int64_t{block.depth} * panel.vectors * LANES;
     if (layer.narrowing.narrowed) {
         run.kernels.tiles->narrow(block.panel, narrowed, block.tap_count, segment, block);
         block.panel = narrowed;
     }
     const int64_t lines = block.next ? segment * block.tap_count / LINE : 0;
-    Tiling(run, layer, panel, block, rows, state).all(pixels, lines);
+    Tiling(run, layer, panel, block, rows, fresh, state).all(pixels, lines);
 }
 
 }  // namespace dqt

@@ -31,11 +31,14 @@ struct TileSteps {
     int bytes, steps;
     int64_t last;                    // as of a TileBlock, in bytes of one column
     bool gathered;
+    int64_t row = 0;                 // of rows that are gathered, bytes from one to the next
 
     TileSteps(int64_t segment, int64_t taps);
 };
 // Bytes of the rows that a thread gathers at once, of so many products each.
-constexpr int64_t gathered_bytes(int64_t products) { return MAX_OUTPUTS * round_up(products, TILE_BYTES); }
+constexpr int64_t gathered_bytes(int64_t products) {
+    return MAX_OUTPUTS * round_up(products, TILE_BYTES) + round_up(GATHER_SLACK, LINE);
+}
 
 // Output pixels in runs whose rows lie equally far apart: of an image row, of an image, of all. Places are counted in steps
 // between neighbours of a row; places between the rows of an image, and between images, are pixels of nothing.
@@ -58,8 +61,8 @@ struct TileRuns {
 bool fits_tiles(const Context& run, const LayerRun& layer);
 
 // One panel of channels over a range of output pixels. `block`: what all blocks have in common, its panel as it is;
-// `narrowed`: room for narrowed weights; `rows`: for rows that are gathered.
+// `narrowed`: room for narrowed weights; `rows`: for rows that are gathered; `fresh`: whether no panel has read the input.
 void run_tiles(const Context& run, const LayerRun& layer, const Panel& panel, Range pixels, Block block, int8_t* narrowed,
-               uint8_t* rows, TileState& state);
+               uint8_t* rows, bool fresh, TileState& state);
 
 }  // namespace dqt

@@ -15,6 +15,7 @@
 
 #include "block_cases.h"
 #include "row_cases.h"
+#include "tile_cases.h"
 
 namespace dqt {
 #if defined(__x86_64__)

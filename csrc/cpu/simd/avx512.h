@@ -77,20 +77,19 @@ INLINE __m512i scaled(__m512i acc, const Factors<TIMES>& f, const Rounding& r) {
 
 // The constants of a residual, split.
 struct Addition {
-    __m512i low, high, low3, high3;
-    __m128i shift;
+    __m512i low, high, low3, high3, shift;
     const Residual& k;
 
     explicit Addition(const Residual& k)
         : low(_mm512_set1_epi32(k.low)), high(_mm512_set1_epi32(k.high)), low3(_mm512_set1_epi32(k.low3)),
-          high3(_mm512_set1_epi32(k.high3)), shift(_mm_cvtsi32_si128(k.shift - 16)), k(k) {}
+          high3(_mm512_set1_epi32(k.high3)), shift(_mm512_set1_epi32(k.shift - 16)), k(k) {}
 };
 
 // (k1*r + k2*b + k3) >> shift of 32-bit lanes that hold r and, 16 bits up, b; not clamped, but for the 64-bit way.
 INLINE __m512i added(__m512i pairs, const Addition& a) {
     if (a.k.split) [[likely]] {
         const __m512i low = _mm512_dpwssd_epi32(a.low3, pairs, a.low), high = _mm512_dpwssd_epi32(a.high3, pairs, a.high);
-        return _mm512_sra_epi32(_mm512_add_epi32(high, _mm512_srai_epi32(low, 16)), a.shift);
+        return _mm512_srav_epi32(_mm512_add_epi32(high, _mm512_srai_epi32(low, 16)), a.shift);
     }
     const __m512i k1 = _mm512_set1_epi64(a.k.k1), k2 = _mm512_set1_epi64(a.k.k2), k3 = _mm512_set1_epi64(a.k.k3);
     const __m512i lo = _mm512_set1_epi64(a.k.lo), hi = _mm512_set1_epi64(a.k.hi), byte = _mm512_set1_epi64(0xFF);

@@ -102,20 +102,16 @@ INLINE void finish_tiles(const TileBlock& b, __m512i (*acc)[V]) {
         return finish_rarely<V>(ends, acc, b.outputs);
     }
     const Bounds bounds(ends.rounding.lo, ends.rounding.hi, ends.residual ? Narrow() : ends.narrow);
-    const Finish finish(bounds);
-    const bool whole = ends.columns == LANES * V && ends.stored == LANES * V;
-    const Lanes<V> lanes(ends.columns, ends.stored);
-    if (ends.residual) {
-        const Addition addition(*ends.residual);
-        const Finish after(ends.residual->lo, ends.residual->hi, ends.narrow);
-        return each_output<V>(b, acc, [&](int k, __m512i bytes) {
-            lanes.store(ends.out[k], with_residual<V>(finish(bytes), lanes.load(ends.other[k]), addition, after));
-        });
-    }
-    if (whole && !bounds.bounds && !bounds.narrows)
+    const bool whole = !ends.residual && !bounds.bounds && ends.columns == LANES * V && ends.stored == LANES * V;
+    if (whole && !bounds.narrows)
         return each_output<V>(b, acc, [&](int k, __m512i bytes) { store_whole<V>(ends.out[k], bytes); });
-    if (whole) return each_output<V>(b, acc, [&](int k, __m512i bytes) { store_whole<V>(ends.out[k], finish(bytes)); });
-    each_output<V>(b, acc, [&](int k, __m512i bytes) { lanes.store(ends.out[k], finish(bytes)); });
+    if (whole) {
+        const Finish finish(bounds);
+        return each_output<V>(b, acc, [&](int k, __m512i bytes) { store_whole<V>(ends.out[k], finish.narrowed(bytes)); });
+    }
+    __m512i all[MAX_OUTPUTS];  // a second pass: its constants and those of the first do not fit the registers together
+    each_output<V>(b, acc, [&](int k, __m512i bytes) { all[k] = bytes; });
+    store_finished<V>(ends, bounds, all, b.outputs);
 }
 
 template <int V>
@@ -144,7 +140,30 @@ void narrow(const int8_t* panel, int8_t* to, int taps, int64_t count, const Bloc
     }
 }
 
-constexpr TileKernels TILE_KERNELS = {configure, release, {block<1>, block<2>, block<4>}, narrow};
+// Rows in their order: what is written behind one row is the beginning of the next.
+void gather(const uint8_t* in, int64_t row, int rows, const Block& by, uint8_t* to, int64_t to_row) {
+    const __mmask64 last = first((by.depth - 1) % VECTOR + 1);
+    const bool small = by.depth <= VECTOR / 2;
+    for (int i = 0; i < rows; ++i, in += row, to += to_row) {
+        uint8_t* at = to;
+        for (int t = 0; t < by.tap_count; ++t) {
+            const uint8_t* from = in + by.taps[t];
+            if (small) {             // half as many bytes cross the end of a cache line
+                const __m256i bytes = _mm256_maskz_loadu_epi8(static_cast<__mmask32>(last), from);
+                _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), bytes);
+                at += by.depth;
+                continue;
+            }
+            int left = by.depth;
+            for (; left > VECTOR; left -= VECTOR, from += VECTOR, at += VECTOR)
+                _mm512_storeu_si512(at, _mm512_loadu_si512(from));
+            _mm512_storeu_si512(at, _mm512_maskz_loadu_epi8(last, from));
+            at += left;
+        }
+    }
+}
+
+constexpr TileKernels TILE_KERNELS = {configure, release, {block<1>, block<2>, block<4>}, narrow, gather};
 
 #if defined(DQT_PLAIN_TILES)
 #define DQT_SET avx512amx_plain

@@ -119,7 +119,7 @@ class LayerExecution {
         use(packed.depthwise ? "depthwise" : name_of(packed.slice ? Kernel::slices : Kernel::block));
         if (packed.depthwise) return depthwise(*conv, layer);
         if (packed.slice) {
-            run_sliced(run_, {packed, w.in, end.out, weight, start, row, end.narrow});
+            run_sliced(run_, layer);
             through_table(run_, end);
         } else {
             run_blocks(run_, layer);

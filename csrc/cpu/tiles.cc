@@ -206,7 +206,7 @@ bool fits_tiles(const Context& run, const LayerRun& layer) {
 void run_tiles(const Context& run, const LayerRun& layer, const Panel& panel, Range pixels, Block block, int8_t* narrowed,
                uint8_t* rows, bool fresh, TileState& state) {
     const int64_t segment = int64_t{block.depth} * panel.vectors * LANES;
-    if (layer.narrowing.narrowed) {
+    if (narrowed && layer.narrowing.narrowed) {
         run.kernels.tiles->narrow(block.panel, narrowed, block.tap_count, segment, block);
         block.panel = narrowed;
     }

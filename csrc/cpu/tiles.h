@@ -61,7 +61,8 @@ struct TileRuns {
 bool fits_tiles(const Context& run, const LayerRun& layer);
 
 // One panel of channels over a range of output pixels. `block`: what all blocks have in common, its panel as it is;
-// `narrowed`: room for narrowed weights; `rows`: for rows that are gathered; `fresh`: whether no panel has read the input.
+// `narrowed`: room for narrowed weights, or null where they have been; `rows`: room for rows that are gathered; `fresh`:
+// whether no other panel has read the input.
 void run_tiles(const Context& run, const LayerRun& layer, const Panel& panel, Range pixels, Block block, int8_t* narrowed,
                uint8_t* rows, bool fresh, TileState& state);
 

@@ -201,8 +201,8 @@ Kernels make() {
     k.name = NAME;
     k.usable = usable;
     k.tiles = &TILE_KERNELS;
-    k.costs = on_every_core({0.0002, 0.003, 0.1, 0.02, 0.02, 500});
-    k.whole_costs = on_every_core({0.0002, 0.003, 0.1, 0, 0.02, 500});
+    k.costs = on_every_core({0.0002, 0.005, 0.22, 0.05, 0.08, 400});
+    k.whole_costs = on_every_core({0.0002, 0.005, 0.22, 0, 0.08, 400});
     return k;
 }
 

@@ -41,6 +41,8 @@ LOOKUPS = (
 )  # fmt: skip
 """Record, side of the window, inputs, outputs, height and width of the layers that the table of lookups shows."""
 FEW = ("2x2", "2x3", "3x2")
+CHOICES = ("kernels_avx512amx", "kernels", "kernels_avx2")
+"""Records of what the choices of kernels lose, by kernel set."""
 PEERS = ("ggml q8_0", "ggml q4_K", "ggml q4_0", "ggml q2_K")
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}
 BITS, ENGINES = ("8", "6", "4", "3", "2"), ("openvino", "onnxruntime")
@@ -100,7 +102,7 @@ def lookups() -> str:
 def choice() -> str:
     """What the choices of kernels lose."""
     rows = []
-    for path in (path for name in ("kernels", "kernels_avx2") for path in records_of(name)):
+    for path in (path for name in CHOICES for path in records_of(name)):
         document = json.loads(path.read_text())
         mean, most = (target["value"] for target in document["targets"])
         shapes = len(document["results"]["shapes"])

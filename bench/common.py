@@ -106,14 +106,18 @@ def write(
     checks: Sequence[Check],
     path: Path | None = None,
     quiet: bool = False,
+    timed_on: dict[str, Any] | None = None,
 ) -> bool:
-    """Print targets (not if ``quiet``), write the record (to :func:`place_of`, or ``path``); whether all are met."""
+    """Print targets (not if ``quiet``), write the record (to :func:`place_of`, or ``path``); whether all are met.
+
+    ``timed_on``: the machine of the record; default: this one.
+    """
     for check in () if quiet else checks:
         mark = "met   " if check.met else "MISSED"
         print(f"{mark} {check.what}: {check.value:.6g} (target {check.relation} {check.target:g})")
     RESULTS.mkdir(exist_ok=True)
     targets = [asdict(check) | {"met": check.met} for check in checks]
-    here = machine()
+    here = timed_on or machine()
     document = {"bench": name, "machine": here, "settings": settings, "targets": targets, "results": results}
     path = path or place_of(name, here)
     write_file(path, rows(document), "\n")

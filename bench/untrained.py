@@ -10,6 +10,7 @@ computes; it has the integers of ``dqt.interpret``.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -46,6 +47,7 @@ AGREE = {
 }
 RANDOM = {"resnet18": 224, "mobilenet_v2": 224, "efficientnet_b0": 224, "convnext_tiny": 224, "vit_tiny": 224}
 SEEDS, FEW = (0, 1), 16
+COMPARED = (*(f"{name}, random" for name in RANDOM), "resnet20", *AGREE)
 
 
 def main() -> None:
@@ -54,6 +56,7 @@ def main() -> None:
     names = ["resnet20", "resnet56", *AGREE, "int8"]
     options.add_argument("networks", nargs="*", default=names, choices=[*names, []])
     options.add_argument("--methods", nargs="+", default=[*METHODS], choices=METHODS)
+    options.add_argument("--beside", nargs="+", default=[*COMPARED], choices=COMPARED, help="networks of int8")
     options.add_argument("--threads", type=int, default=1, help="of calibration; the time is that of all together")
     options.add_argument("--shared", type=Path, required=True, help="folder of the float weights")
     arguments = options.parse_args()
@@ -64,7 +67,8 @@ def main() -> None:
         found = measured(name, arguments)
         results = results_in(path)
         results[name] = results.get(name, {}) | found
-        write("untrained", settings=settings, results=results, checks=checks(results), path=path)
+        before = json.loads(path.read_text())["machine"] if name == "int8" and path.exists() else None
+        write("untrained", settings=settings, results=results, checks=checks(results), path=path, timed_on=before)
 
 
 def measured(name: str, arguments: Any) -> dict[str, Any]:
@@ -153,16 +157,23 @@ def percent(right: Tensor) -> float:
 
 def compared(arguments: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Mean cosine with the float network's outputs at 8 bits, ours and plain: network -> both, by seed."""
-    for name, side in RANDOM.items():
-        yield f"{name}, random", {"cosines": [beside(*random_network(name, side, seed)) for seed in SEEDS]}
-    model, train, test = cifar_network("resnet20", arguments)
-    parts = torch.split(train.inputs(slice(256)), BATCH)
-    yield "resnet20", {"cosines": [beside(model, parts, test.inputs(slice(SKIPPED, SKIPPED + 500)))]}
-    x = imagenet.samples(arguments.data)
-    for name in AGREE:
+    for label in arguments.beside:
+        yield label, {"cosines": [beside(*each) for each in networks_of(label, arguments)]}
+
+
+def networks_of(label: str, arguments: Any) -> Iterator[tuple[nn.Module, Any, Tensor]]:
+    """A network of each seed, batches that calibrate it, and inputs that judge."""
+    name, _, random = label.partition(", ")
+    if random:
+        yield from (random_network(name, RANDOM[name], seed) for seed in SEEDS)
+    elif name in AGREE:
+        x = imagenet.samples(arguments.data)
         parts = torch.split(x[: imagenet.SAMPLES], SAMPLE_BATCH)
-        judged = x[imagenet.SAMPLES : 2 * imagenet.SAMPLES]
-        yield name, {"cosines": [beside(imagenet_network(name, arguments), parts, judged)]}
+        yield imagenet_network(name, arguments), parts, x[imagenet.SAMPLES : 2 * imagenet.SAMPLES]
+    else:
+        model, train, test = cifar_network(name, arguments)
+        parts = torch.split(train.inputs(slice(256)), BATCH)
+        yield model, parts, test.inputs(slice(SKIPPED, SKIPPED + 500))
 
 
 def random_network(name: str, side: int, seed: int) -> tuple[nn.Module, list[Tensor], Tensor]:
@@ -181,7 +192,7 @@ def beside(model: nn.Module, parts: Any, x: Tensor) -> dict[str, float]:
     """Cosines of ``{"ours": ..., "plain": ...}``."""
     net = dqt.prepare(model, x[:2]).eval()
     plain = plain_int8(net, parts)
-    run = dqt.Runtime(dqt.lower(dqt.calibrate(net, parts)), threads=1)
+    run = dqt.Runtime(dqt.lower(dqt.calibrate(net, parts, unlike_widths=False)), threads=1)
     found = {"ours": cosine(model, lambda part: torch.from_numpy(run(part.numpy(), 8)), x)}
     found["plain"] = cosine(model, plain, x)
     print(found, flush=True)

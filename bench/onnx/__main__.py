@@ -26,7 +26,13 @@ def main() -> None:
         found = resnet50(arguments.networks or Path(folder), arguments.rounds)
     print(found, flush=True)
     results = {"resnet50": found, "operators": by_operator(arguments.seeds)}
-    settings = {"rounds": arguments.rounds, "seeds": arguments.seeds, "threads": 1, "versions": VERSIONS}
+    settings = {
+        "rounds": arguments.rounds,
+        "seeds": arguments.seeds,
+        "threads": 1,
+        "rounded": True,
+        "versions": VERSIONS,
+    }
     write("onnx", settings=settings, results=results, checks=checks(results))
 
 

@@ -18,6 +18,7 @@ from dqt.export import ops
 from dqt.export.graph import Graph
 from dqt.export.names import WIDTHS, input_infos, output_infos, renamed, with_names
 from dqt.export.packages import ExportError
+from dqt.export.products import exact
 from dqt.export.qdq.model import qdq_model
 from dqt.program.graph import DECISIONS, needed
 from dqt.program.operator import Operator
@@ -96,15 +97,49 @@ def integer_model(program: Program, plan: PlanLike = None, *, alone: bool = Fals
     pairs = dict(fixed.items_) | {own.name: (n, n) for own in program.space.controller}
     program = renamed(program)
     g = Graph(program, pairs)
-    if auto and program.again and not alone:
-        _add_first_run(g, program)
-        instructions = needed(program.ops, auto=False)
+    nodes, outputs = _network(g, auto=auto, alone=alone)
+    if g.asked:
+        g.signed = False
+        nodes, outputs = _either(g, (nodes, outputs), _network(g, auto=auto, alone=alone))
+    return _serialized(g, nodes, outputs)
+
+
+Network = tuple[list[Any], list[Any]]
+"""Nodes, and what they give: names and types."""
+
+
+def _network(g: Graph, *, auto: bool, alone: bool) -> Network:
+    """The instructions as nodes, of products as ``g.signed`` says."""
+    g.nodes, g.chosen = [], {}
+    if auto and g.program.again and not alone:
+        _add_first_run(g, g.program)
+        instructions = needed(g.program.ops, auto=False)
     else:
-        instructions = _instructions(program, auto=auto, alone=alone)
+        instructions = _instructions(g.program, auto=auto, alone=alone)
     for op in instructions:
         _add(g, op)
     outputs = _outputs(g, auto=auto, alone=alone)
-    return _serialized(g, outputs)
+    return g.nodes, outputs
+
+
+def _either(g: Graph, fast: Network, safe: Network) -> Network:
+    """The first network where its products are exact, otherwise the second."""
+    g.nodes, (_, outputs) = [], safe
+    branches = {f"{name}_branch": _branch(g, network) for name, network in (("then", fast), ("else", safe))}
+    answer, names = exact(g, g.asked), [each.name for each in outputs]
+    g.nodes.append(g.onnx.helper.make_node("If", [answer], names, name="network:If", **branches))
+    return g.nodes, outputs
+
+
+def _branch(g: Graph, network: Network) -> Any:
+    """A graph of nodes whose outputs have names of their own: those of the model are the ``If``'s."""
+    nodes, outputs = network
+    names = {each.name: g.name(f"{each.name}.branch") for each in outputs}
+    for node in nodes:
+        for held in (node.input, node.output):
+            held[:] = [names.get(name, name) for name in held]
+    infos = [g.onnx.helper.make_value_info(names[each.name], each.type) for each in outputs]
+    return g.onnx.helper.make_graph(nodes, "branch", [], infos)
 
 
 def _add_first_run(g: Graph, program: Program) -> None:
@@ -170,9 +205,9 @@ def _widths(g: Graph, layers: tuple[str, ...]) -> None:
     g.node("Concat", columns, WIDTHS, axis=1)
 
 
-def _serialized(g: Graph, outputs: list[Any]) -> bytes:
+def _serialized(g: Graph, nodes: list[Any], outputs: list[Any]) -> bytes:
     helper, kind = g.onnx.helper, g.onnx.TensorProto
-    graph = helper.make_graph(g.nodes, "dqt", input_infos(g.program, g.onnx), outputs, list(g.constants.values()))
+    graph = helper.make_graph(nodes, "dqt", input_infos(g.program, g.onnx), outputs, list(g.constants.values()))
     small = any(tensor.data_type == kind.UINT2 for tensor in g.constants.values())
     opset, version = (OPSET_UINT2, IR_UINT2) if small else (OPSET, IR_VERSION)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version)

@@ -32,7 +32,8 @@ class Graph(Nodes):
         pairs: (weight, activation) width of each layer.
         outputs: what each output of the program is called.
         chosen: layer -> the int64 tensor ``[N]`` of its widths, where samples choose.
-        exact: operator of products -> the boolean tensor that says whether its fast form does not saturate.
+        signed: whether large products have an operand of int8, which is fast, and exact on some processors.
+        asked: the kinds of products that have or could have one.
     """
 
     def __init__(self, program: Program, pairs: dict[str, Pair]) -> None:
@@ -41,7 +42,8 @@ class Graph(Nodes):
         self.pairs = pairs
         self.constants: dict[str, Any] = {}
         self.chosen: dict[str, str] = {}
-        self.exact: dict[str, str] = {}
+        self.signed = True
+        self.asked: dict[Any, None] = {}
         self._held: dict[tuple[Any, ...], str] = {}
 
     # tensors

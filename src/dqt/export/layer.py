@@ -9,22 +9,29 @@ import numpy.typing as npt
 
 from dqt.arith.nested import shift_of
 from dqt.arith.plan import Pair
+from dqt.export.alike import Numbers, numbers
 from dqt.export.graph import Graph
-from dqt.export.rounding import Terms, rounded
+from dqt.export.rounding import Terms, clamped, rounded
 from dqt.program.layered import Layered, exponent, narrowed, row_of
 
 Product = Callable[[tuple[str, str], tuple[int, int]], str]
 """uint8 operand and weight, and the zero points of both, to int32 accumulators."""
+RoundedProduct = Callable[[tuple[str, str], tuple[int, int], Numbers, int], str]
+"""The same, numbers that round as the program, and the zero point of its codes, to these: uint8."""
 
 
-def add_layer(g: Graph, op: Layered, product: Product, channels: tuple[int, ...]) -> None:
+def add_layer(
+    g: Graph, op: Layered, product: Product, channels: tuple[int, ...], rounded_product: RoundedProduct | None = None
+) -> None:
     """Append a layer.
 
     Args:
         product: appends its integer product.
         channels: the shape of one number for each output channel, to broadcast over the accumulators.
+        rounded_product: appends the product with its rounding, which is float32, where that is exact.
     """
-    at_widths(g, op.layer, op.out, lambda pair, out: _at(g, op, pair, product, channels, out))
+    forms = (product, rounded_product)
+    at_widths(g, op.layer, op.out, lambda pair, out: _at(g, op, pair, forms, channels, out))
 
 
 def at_widths(g: Graph, layer: str, out: str, at: Callable[[Pair, str], None]) -> None:
@@ -57,16 +64,30 @@ def select(g: Graph, layer: str, outs: list[tuple[int, str]], out: str, rank: in
         g.node("Identity", [result], out)
 
 
-def _at(g: Graph, op: Layered, pair: Pair, product: Product, channels: tuple[int, ...], out: str) -> None:
+def _at(
+    g: Graph,
+    op: Layered,
+    pair: Pair,
+    forms: tuple[Product, RoundedProduct | None],
+    channels: tuple[int, ...],
+    out: str,
+) -> None:
     bw, ba = pair
     space, zero = g.program.space, g.values[op.x].zero
     weight = narrowed(op.weight, space.master, bw, nearest=op.nearest, e=exponent(op.weight_exponents, space, bw))
     inside = 0 <= zero <= 255
     x = narrow_input(g, op.x, ba, exponent(op.input_exponents, space, ba))
-    acc = product((x, weight_tensor(g, op, bw, weight)), (zero if inside else 0, middle_of(g, op, bw)))
     row = row_of(space, op.m, pair)
     m, c = op.m[row].astype(np.int64), op.c[row]
     bound = op.bound_at(space, bw, zero)
+    product, rounded_product = forms
+    ins, zeros = (x, weight_tensor(g, op, bw, weight)), (zero if inside else 0, middle_of(g, op, bw))
+    to = g.values[out]
+    found = numbers(m, c, bound, op.shift, to.zero, op.lo, op.hi) if rounded_product and inside and to.coded else None
+    if rounded_product and found:
+        clamped(g, rounded_product(ins, zeros, found, to.zero), op.lo, op.hi, out)
+        return
+    acc = product(ins, zeros)
     reach = np.maximum(-bound.lo, bound.hi)
     if not inside:  # a zero point that is no code, of a layer without padding
         sums = weight.astype(np.int64).reshape(len(weight), -1).sum(axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dqt.export.packages import package
@@ -41,13 +41,6 @@ class Nodes:
         outs = [out, *(self.name(f"{out}.also") for _ in range(also))]
         self.nodes.append(self.onnx.helper.make_node(kind, list(ins), outs, name=f"{out}:{kind}", **attributes))
         return out
-
-    def branch(self, make: Callable[[], str]) -> Any:
-        """A graph of the nodes that ``make`` appends, which reads tensors of this; its int32 result is ``make()``."""
-        outer, self.nodes = self.nodes, []
-        out = self.onnx.helper.make_tensor_value_info(make(), self.onnx.TensorProto.INT32, None)
-        nodes, self.nodes = self.nodes, outer
-        return self.onnx.helper.make_graph(nodes, "branch", [], [out])
 
     def cast(self, tensor: str, kind: str) -> str:
         """The tensor in another type, named as in ONNX: "INT32", "DOUBLE"."""

@@ -57,12 +57,15 @@ def rounded(g: Graph, v: Terms, lo: int, hi: int, out: str) -> None:
 
 def saturated(g: Graph, x: str, lo: int, hi: int, out: str, scale: float | np.float32 = 1.0) -> None:
     """``x / scale`` in float32, rounded half to even and clamped to ``[lo, hi]``, becomes the codes ``out``."""
-    ins = [x, g.constant(np.float32(scale)), g.constant(np.uint8(0))]
+    clamped(g, g.node("QuantizeLinear", [x, g.constant(np.float32(scale)), g.constant(np.uint8(0))]), lo, hi, out)
+
+
+def clamped(g: Graph, x: str, lo: int, hi: int, out: str) -> None:
+    """uint8 clamped to ``[lo, hi]`` becomes the codes ``out``; ``x`` is what the last node made."""
     if (lo, hi) == CODES:
-        g.node("QuantizeLinear", ins, out)
+        g.nodes[-1].output[0] = out
     else:
-        bounds = [g.constant(np.uint8(bound)) for bound in (lo, hi)]
-        g.node("Clip", [g.node("QuantizeLinear", ins), *bounds], out)
+        g.node("Clip", [x, *(g.constant(np.uint8(bound)) for bound in (lo, hi))], out)
 
 
 def _kind(g: Graph, out: str) -> int:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dqt.arith.fixed import SHIFT
 from dqt.arith.plan import Layer
+from dqt.arith.ratio import code_constants
 from dqt.program.operator import Operator
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.dequantize import Dequantize
@@ -137,6 +139,9 @@ class Base:
         m = np.rint(factors * scale * 2.0**shift).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
         bias = self.rng.integers(-(self.top // 4) - 1, self.top // 4 + 2, (rows, count))
         c = (bias.astype(np.int64) << shift) + (1 << (shift - 1)) + (zero << shift)
+        if integers is False and shift % 2 == 0:
+            shift = SHIFT
+            m, c = code_constants(np.clip(factors * scale, -0.49, 0.49), bias, shift, zero, 0, self.top)
         if self.varied and not single and shift % 2:
             m, c = (with_unlike_rows(each) for each in (m, c))
         return {"m": m, "c": c, "shift": shift}

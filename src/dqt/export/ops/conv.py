@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from dqt.export.alike import Numbers
 from dqt.export.graph import SINGLE, Graph
 from dqt.export.layer import add_layer
-from dqt.export.products import CONV, MATMUL, product
+from dqt.export.products import CONV, MATMUL, product, rounded_product
 from dqt.program.ops.conv import Conv
 
 OPERATOR = Conv
@@ -20,14 +21,22 @@ LEAST_CHANNELS = 128
 
 
 def add(g: Graph, op: Conv) -> None:
-    """``ConvInteger``, padded with the operand's zero point; ``MatMulInteger`` of windows; or ``Conv`` in float32."""
+    """``QLinearConv`` where float32 rounds as the program does.
+
+    Otherwise ``ConvInteger``, padded with the operand's zero point; ``MatMulInteger`` of windows; ``Conv`` in float32.
+    """
     _, channels, *kernel = op.weight.shape
     form = _direct
     if op.groups == 1 and channels >= LEAST_CHANNELS and kernel != [1, 1]:
         form = _matrix
     elif channels == 1 < op.groups and op.weight[0].size * LARGEST < SINGLE:
         form = _single
-    add_layer(g, op, lambda ins, zeros: form(g, op, ins, zeros), (-1, 1, 1))
+    macs = op.counts(g.values).macs
+
+    def in_one(ins: tuple[str, str], zeros: tuple[int, int], found: Numbers, zero: int) -> str:
+        return rounded_product(g, ins, zeros, found, zero, macs, **_attributes(op))
+
+    add_layer(g, op, lambda ins, zeros: form(g, op, ins, zeros), (-1, 1, 1), in_one)
 
 
 def _direct(g: Graph, op: Conv, ins: tuple[str, str], zeros: tuple[int, int]) -> str:

@@ -42,7 +42,7 @@ def test_every_sum_of_a_layer(zero: int, lo: int, hi: int, kind: str) -> None:
     reach = 200_000
     found = numbers(m.astype(np.int64), c, bound(reach, 60), SHIFT, zero, lo, hi)
     assert found is not None
-    assert (found.scale.dtype, found.bias.dtype) == (np.float32, np.int32)
+    assert [str(part.dtype) for part in (found.scale, found.bias)] == ["float32", "int32"]
     acc = np.arange(-reach, reach + 1)
     wanted = requantize(acc, m.astype(np.int64)[:, None], c[:, None], SHIFT, lo, hi)
     assert np.array_equal(rounded(found, acc, zero, lo, hi, kind), wanted)

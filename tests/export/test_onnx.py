@@ -166,8 +166,8 @@ def test_weights_of_few_bits_are_few_bytes() -> None:
     program = Program.load(dqt.example())
     sizes = {b: len(integer_model(program, b)) for b in (8, 4, 2)}
     weights = sum(layer.weights for layer in program.space.layers if not layer.edge)
-    assert sizes[8] - sizes[4] > 0.47 * weights  # half, less what unpacks them
-    assert sizes[8] - sizes[2] > 0.72 * weights
+    assert sizes[8] - sizes[4] > 0.45 * weights  # half, less what unpacks them in either branch
+    assert sizes[8] - sizes[2] > 0.7 * weights
 
 
 @pytest.mark.parametrize("bits", [2, 4])

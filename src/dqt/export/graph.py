@@ -6,6 +6,7 @@ Codes and weights are uint8, weights with a zero point in the middle. :mod:`dqt.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,11 +52,13 @@ class Graph(Nodes):
     def constant(self, array: npt.ArrayLike, dtype: Any = None) -> str:
         """The name of a constant; equal ones are stored once."""
         held = np.asarray(array, dtype=dtype, order="C")
-        key = (held.dtype.str, held.shape, hashlib.sha256(held.tobytes()).digest())
+        return self._hold(held, held.dtype.str, lambda name: self.onnx.numpy_helper.from_array(held, name))
+
+    def _hold(self, array: npt.NDArray[Any], kind: str | int, tensor: Callable[[str], Any]) -> str:
+        key = (kind, array.shape, hashlib.sha256(array.tobytes()).digest())
         if key not in self._held:
-            name = self.name(f"constant.{len(self.constants)}")
-            self.constants[name] = self.onnx.numpy_helper.from_array(held, name)
-            self._held[key] = name
+            name = self._held[key] = self.name(f"constant.{len(self.constants)}")
+            self.constants[name] = tensor(name)
         return self._held[key]
 
     def narrow_constant(self, codes: npt.NDArray[np.uint8], bits: int) -> str:
@@ -63,9 +66,8 @@ class Graph(Nodes):
         if bits > UINT4:
             return self.constant(codes)
         size, kind = (2, self.onnx.TensorProto.UINT2) if bits <= 2 else (4, self.onnx.TensorProto.UINT4)
-        name = self.name(f"constant.{len(self.constants)}")
-        self.constants[name] = self.onnx.helper.make_tensor(name, kind, codes.shape, packed(codes, size), raw=True)
-        return self.cast(name, "UINT8")
+        make, held = self.onnx.helper.make_tensor, packed(codes, size)
+        return self.cast(self._hold(codes, kind, lambda name: make(name, kind, codes.shape, held, raw=True)), "UINT8")
 
     # int64
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.common import RESULTS, processor_name, records_of
+from bench.common import processor_name, records_of
 from bench.markdown import table
 
 SHOWN = 0.5
@@ -21,11 +21,10 @@ PRODUCTS = {
 
 def blocks() -> dict[str, str]:
     """Name of each block of the page -> its content."""
-    document = json.loads((RESULTS / "onnx.json").read_text())
     measured = [json.loads(path.read_text()) for path in records_of("onnx")]
     profiled = next(record for record in measured if record["settings"].get("rounded"))
     return {
-        "operators": operators(document),
+        "operators": operators(profiled),
         "forms": "\n".join(map(forms, measured)),
         "profile": profile(profiled),
     }

@@ -152,4 +152,5 @@ def _sets(results: dict[str, Any]) -> str:
 
 
 def _where(machine: dict[str, Any]) -> str:
-    return f"{processor_name(machine)}, {machine['processor'].partition('(')[2].partition(')')[0]}, {machine['date']}"
+    family = machine["processor"].partition("(family")[2].partition(")")[0]
+    return f"{processor_name(machine)}, family{family}, {machine['date']}"

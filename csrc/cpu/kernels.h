@@ -324,6 +324,9 @@ void depthwise_avx512(const DepthwiseRow&);
 extern const WinogradKernels winograd_avx512;
 extern const SlicedKernels sliced_avx512;
 extern const LookupKernel lookups_avx512[3];
+extern const TileKernels tiles_amx;
+// The set of AVX-512 VNNI with blocks on tiles.
+Kernels with_tiles(const char* name, bool (*usable)(), const TileKernels& tiles);
 #endif
 #define DQT_KERNELS(name) DQT_SHARED extern const Kernels kernels_##name;
 #include "kernels.inc"

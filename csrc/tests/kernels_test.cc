@@ -19,7 +19,9 @@
 
 namespace dqt {
 #if defined(__x86_64__)
-extern const Kernels kernels_avxvnni_evex, kernels_avx512amx_plain;
+extern const Kernels kernels_avxvnni_evex;
+extern const TileKernels tiles_amx_plain;
+const Kernels kernels_avx512amx_plain = with_tiles("avx512amx-plain", kernels_avx512vnni.usable, tiles_amx_plain);
 #endif
 namespace {
 

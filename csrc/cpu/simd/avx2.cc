@@ -108,7 +108,7 @@ constexpr Kernels make() {
 
 }  // namespace
 
-const Kernels kernels_avx2 = make();
+constinit const Kernels kernels_avx2 = make();
 
 }  // namespace dqt
 #endif

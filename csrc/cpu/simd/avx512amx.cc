@@ -3,14 +3,10 @@
 // A panel's layout is that of the second operand's tiles, so that nothing is packed again; the rows of the first operand are
 // read where they lie. All but the products of many rows is AVX-512 VNNI's.
 //
-// With DQT_PLAIN_TILES plain loops take the place of the instructions, and this is another set, for tests.
+// With DQT_PLAIN_TILES plain loops take the place of the instructions, for tests.
+//
+// The set itself, kernels_avx512amx, is made in csrc/cpu/amx.cc: it is a copy, and what copies runs on every processor.
 #if defined(__x86_64__)
-#include <cpuid.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include "avx512.h"
 #include "tiles.h"
 
@@ -163,55 +159,15 @@ void gather(const uint8_t* in, int64_t row, int rows, const Block& by, uint8_t* 
     }
 }
 
-constexpr TileKernels TILE_KERNELS = {configure, release, {block<1>, block<2>, block<4>}, narrow, gather};
-
-#if defined(DQT_PLAIN_TILES)
-#define DQT_SET avx512amx_plain
-constexpr const char* NAME = "avx512amx-plain";
-bool usable() { return kernels_avx512vnni.usable(); }
-#else
-#define DQT_SET avx512amx
-constexpr const char* NAME = "avx512amx";
-
-// Whether the processor has tiles of bytes, the system keeps them, and it lets this process have them, which is asked for
-// once: on Linux the state of tiles is kept for processes alone that have asked.
-bool may_use_tiles() {
-#if defined(__linux__) && defined(SYS_arch_prctl)
-    constexpr unsigned TILES = 1 << 24, TILES_OF_BYTES = 1 << 25, STATES = 3 << 17;  // XTILECFG and XTILEDATA
-    constexpr int REQUEST = 0x1023, TILE_DATA = 18;  // ARCH_REQ_XCOMP_PERM
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & TILES) || !(d & TILES_OF_BYTES)) return false;
-    unsigned low, high;
-    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));  // there is one where AVX-512 is usable
-    return (low & STATES) == STATES && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
-#else
-    return false;
-#endif
-}
-
-bool usable() {
-    static const bool found = kernels_avx512vnni.usable() && may_use_tiles();
-    return found;
-}
-#endif
-
-// Not constant: it is a copy of what another file has made of constants alone.
-Kernels make() {
-    Kernels k = kernels_avx512vnni;
-    k.name = NAME;
-    k.usable = usable;
-    k.tiles = &TILE_KERNELS;
-    k.costs = on_every_core({0.0002, 0.005, 0.22, 0.05, 0.08, 400});
-    k.whole_costs = on_every_core({0.0002, 0.005, 0.22, 0, 0.08, 400});
-    return k;
-}
-
 }  // namespace
 
-#define DQT_NAMED(name) DQT_NAMED_(name)
-#define DQT_NAMED_(name) kernels_##name
-extern const Kernels DQT_NAMED(DQT_SET);
-const Kernels DQT_NAMED(DQT_SET) = make();
+#if defined(DQT_PLAIN_TILES)
+#define DQT_TILES tiles_amx_plain
+#else
+#define DQT_TILES tiles_amx
+#endif
+extern const TileKernels DQT_TILES;
+constinit const TileKernels DQT_TILES = {configure, release, {block<1>, block<2>, block<4>}, narrow, gather};
 
 }  // namespace dqt
 #endif

@@ -192,7 +192,7 @@ constexpr Kernels make() {
 
 }  // namespace
 
-const Kernels kernels_avx512vnni = make();
+constinit const Kernels kernels_avx512vnni = make();
 
 }  // namespace dqt
 #endif

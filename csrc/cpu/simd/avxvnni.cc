@@ -111,7 +111,7 @@ constexpr Kernels make() {
 #define DQT_NAMED(name) DQT_NAMED_(name)
 #define DQT_NAMED_(name) kernels_##name
 extern const Kernels DQT_NAMED(DQT_SET);
-const Kernels DQT_NAMED(DQT_SET) = make();
+constinit const Kernels DQT_NAMED(DQT_SET) = make();
 
 }  // namespace dqt
 #endif

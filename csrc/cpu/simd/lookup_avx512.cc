@@ -240,7 +240,7 @@ constexpr LookupKernel kernel(const CoreCosts& costs) {
 
 }  // namespace
 
-const LookupKernel lookups_avx512[3] = {
+constinit const LookupKernel lookups_avx512[3] = {
     kernel<2, 2>({{0.002033, 0.002348, 0.0001729, 0.03156, 0.1742, 0.01903, 0.0296, 1250},
                   {0.001133, 0.001734, 0.0004504, 0.01117, 0.1194, 0.01774, 0.02769, 323.2},
                   {0.002764, 0.002754, 0, 0.08716, 0.2026, 0.05336, 0.1028, 274.5}}),

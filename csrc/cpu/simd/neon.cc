@@ -29,6 +29,6 @@ bool usable() {
 #include "neon.h"
 
 namespace dqt {
-const Kernels kernels_neon = make("neon", usable);
+constinit const Kernels kernels_neon = make("neon", usable);
 }
 #endif

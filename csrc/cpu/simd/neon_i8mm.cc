@@ -28,6 +28,6 @@ bool usable() {
 #include "neon.h"
 
 namespace dqt {
-const Kernels kernels_neon_i8mm = make("neon-i8mm", usable);
+constinit const Kernels kernels_neon_i8mm = make("neon-i8mm", usable);
 }
 #endif

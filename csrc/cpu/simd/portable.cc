@@ -111,6 +111,6 @@ constexpr Kernels make() {
 
 }  // namespace
 
-const Kernels kernels_portable = make();
+constinit const Kernels kernels_portable = make();
 
 }  // namespace dqt

@@ -151,7 +151,7 @@ constexpr SlicedForms forms() {
 
 }  // namespace
 
-const SlicedKernels sliced_avx512 = {forms<false>(), forms<true>()};
+constinit const SlicedKernels sliced_avx512 = {forms<false>(), forms<true>()};
 
 }  // namespace dqt
 #endif

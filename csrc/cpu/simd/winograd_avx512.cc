@@ -116,7 +116,7 @@ constexpr WinogradKernel KINDS[] = {
 
 }  // namespace
 
-const WinogradKernels winograd_avx512 = {weigh, KINDS};
+constinit const WinogradKernels winograd_avx512 = {weigh, KINDS};
 
 }  // namespace dqt
 #endif

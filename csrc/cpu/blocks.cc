@@ -16,9 +16,6 @@ constexpr int64_t STRIP = 192;
 // Panels of so many products come from behind the second-level cache: the next one is asked for meanwhile.
 constexpr int64_t STREAMED = 1024;
 
-// So many blocks of a panel are worth that the first keeps its narrowed weights for the others.
-constexpr int64_t KEPT_BLOCKS = 8;
-
 int kind_of(int vectors) { return vectors == 1 ? 0 : vectors == 2 ? 1 : 2; }
 
 // Where this thread clips or keeps the weights of a panel.
@@ -87,7 +84,7 @@ void run_panel(const Context& run, const LayerRun& layer, int64_t p, Range pixel
     cursor.move_to(pixels.first);
     const int64_t least = total / count, more = total % count;
     bool narrowed = layer.narrowing.narrowed;
-    if (narrowed && run.kernels.keeps && count >= KEPT_BLOCKS) block.kept = own_panel(run, layer, thread);
+    if (narrowed && run.kernels.keeps && count >= run.kernels.keeps) block.kept = own_panel(run, layer, thread);
     for (int64_t k = 0; k < count; ++k) {
         const int64_t rows = least + (k < more);
         cursor.fill(block, rows);

@@ -76,7 +76,7 @@ struct Block {
     int tap_count, depth;           // bytes of a segment, a multiple of 4
     const int8_t* panel;
     const int8_t* next;             // weights that are wanted soon: a kernel may ask for a line of them at each step
-    int8_t* kept = nullptr;         // where narrowed weights go for other blocks, where Kernels::keeps; or null
+    int8_t* kept = nullptr;         // where narrowed weights go for other blocks, in any form, where Kernels::keeps; or null
     uint32_t mask, middle[2];       // narrowing of weights: (w & mask) | middle[tap & 1], four lanes
     const int32_t* start;           // initial accumulators [vector][16]
     Rounding rounding;
@@ -311,7 +311,7 @@ struct Kernels {
     IntegerKernels integers = {};
     ClipKernels clips = {};
     RowKernels rows = {};
-    bool keeps = false;              // whether block kernels heed Block::kept
+    int keeps = 0;                   // from so many blocks of a panel on block kernels heed Block::kept; 0: never
     // Weights and places of a PairedPanel from a panel and the nibbles of its places, [vector][window][8]: low nibbles are
     // the first eight places. Null: block kernels take no pairs.
     void (*pair)(const int8_t* panel, int vectors, int steps, const uint8_t* nibbles, const PairedPanel& of,

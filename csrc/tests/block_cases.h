@@ -89,6 +89,19 @@ struct BlockCase {
         kernel(filled(out));
         return out;
     }
+    // What a second block makes of the weights that the first has kept, in another panel or where it found them.
+    std::vector<Codes> got_kept(const Kernels& kernels, bool in_place) const {
+        std::vector<Codes> out(rows, Codes(out_bytes(), UNTOUCHED));
+        std::vector<int8_t> copy = panel, kept(panel.size());
+        Block b = filled(out);
+        b.panel = b.next = copy.data();
+        b.kept = in_place ? copy.data() : kept.data();
+        kernels.block[vectors / 2][1][rows - 1](b);
+        for (Codes& each : out) std::ranges::fill(each, UNTOUCHED);
+        b.panel = b.next = b.kept;
+        kernels.block[vectors / 2][0][rows - 1](b);
+        return out;
+    }
     // The same by a panel whose channels stand in pairs.
     std::vector<Codes> got_in_pairs(const Kernels& kernels) const {
         std::vector<Codes> out(rows, Codes(out_bytes(), UNTOUCHED));

@@ -45,6 +45,10 @@ void test_blocks(const Kernels& k, int cases) {
                     const auto expected = each.expected(k.narrows), got = each.got(k.block[kind][narrowed][rows - 1]);
                     for (int i = 0; i < rows; ++i)
                         equal(k, each.name() + ", row " + std::to_string(i), got[i], expected[i]);
+                    if (!narrowed || !k.keeps) continue;
+                    const auto again = each.got_kept(k, chance(50));
+                    for (int i = 0; i < rows; ++i)
+                        equal(k, "kept, " + each.name() + ", row " + std::to_string(i), again[i], expected[i]);
                 }
 }
 

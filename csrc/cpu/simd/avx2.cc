@@ -19,40 +19,60 @@
 namespace dqt {
 namespace {
 
-template <int V, bool NARROWED>
-__attribute__((noinline)) void run(const Block& b, int rows) {
-    alignas(32) int32_t acc[MAX_ROWS][V * LANES];
+template <int V>
+inline void load_starts(const Block& b, int rows, int32_t (*acc)[V * LANES]) {
     for (int h = 0; h < 2 * V; ++h)
         for (int i = 0; i < rows; ++i) save(acc[i] + 8 * h, load(b.start + 8 * h));
-    __m256i middles[MAX_ROWS] = {};
-    const Narrowing narrowing(NARROWED ? __builtin_ctz(b.mask) : 0, b.input_shift, b.product_bits);
+}
+
+// Codes and weights of 16 bits.
+template <int V>
+__attribute__((noinline)) void run_wide(const Block& b, int rows) {
+    alignas(32) int32_t acc[MAX_ROWS][V * LANES];
+    load_starts<V>(b, rows, acc);
     const int8_t *w = b.panel, *last = w + int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
-    std::conditional_t<NARROWED, Whole, Widened> chunk;
-    chunk.keep_bits(b.input_shift);
+    Widened chunk;
     Chunks chunks(b, rows);
     while (chunks.next(chunk)) {
         const int8_t* from = w;
         w += int64_t{chunk.steps} * V * VECTOR_BYTES;
-        if constexpr (NARROWED)
-            for (int i = 0; i < rows; ++i) middles[i] = middle_sums(middles[i], chunk, i);
         by_vectors<V>(chunk.steps, from, w == last ? b.panel : w, rows, acc,
-                      [&](auto count, auto first, const Part& p, int i) {
-            if constexpr (NARROWED)
-                narrowed_products<count, first>(p, chunk, i, narrowing);
-            else
-                products<count, first>(p, chunk, i);
-        });
+                      [&](auto count, auto first, const Part& p, int i) { products<count, first>(p, chunk, i); });
+    }
+    end<V>(b, rows, acc, nullptr);
+}
+
+// Codes and weights without their low bits. SHORTENED: those of the panel lack them; otherwise they are shortened where
+// other blocks will find them, or here, chunk by chunk.
+template <int V, bool SHORTENED>
+__attribute__((noinline)) void run_short(const Block& b, int rows) {
+    alignas(32) int32_t acc[MAX_ROWS][V * LANES];
+    alignas(32) int8_t own[SHORTENED ? 1 : STEPS * V * VECTOR_BYTES];
+    load_starts<V>(b, rows, acc);
+    const Narrowing narrowing(__builtin_ctz(b.mask), b.input_shift, b.product_bits);
+    const int64_t all = int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
+    Whole chunk(b.input_shift);
+    Chunks chunks(b, rows);
+    for (int64_t at = 0; chunks.next(chunk);) {
+        const int64_t bytes = int64_t{chunk.steps} * V * VECTOR_BYTES, next = at + bytes < all ? at + bytes : 0;
+        const int8_t* weights = b.panel + at;
+        if constexpr (!SHORTENED) {
+            int8_t* to = b.kept ? b.kept + at : own;
+            narrowing.shorten(weights, bytes, b.panel + next, to);
+            weights = to;
+        }
+        short_products<V>(chunk, weights, SHORTENED ? next - at : 0, rows, narrowing, acc);
+        at += bytes;
     }
     int32_t extra[MAX_ROWS];
-    for (int i = 0; NARROWED && i < rows; ++i) extra[i] = total(middles[i]) * (1 << b.input_shift);
-    end<V>(b, rows, acc, NARROWED ? extra : nullptr);
+    for (int i = 0; i < rows; ++i) extra[i] = total(chunk.sums[i]) * (1 << b.input_shift);
+    end<V>(b, rows, acc, extra);
 }
 
 template <int V>
 __attribute__((noinline)) void run_paired(const Block& b, int rows) {
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
-    for (int h = 0; h < 2 * V; ++h)
-        for (int i = 0; i < rows; ++i) save(acc[i] + 8 * h, load(b.start + 8 * h));
+    load_starts<V>(b, rows, acc);
     paired_sums<V>(b, rows, acc);
     end<V>(b, rows, acc, nullptr);
 }
@@ -60,8 +80,9 @@ __attribute__((noinline)) void run_paired(const Block& b, int rows) {
 template <int V, bool NARROWED, int ROWS>
 void block(const Block& b) {
     if (b.paired) return run_paired<V>(b, ROWS);
-    if (NARROWED || b.product_bits < 16) return run<V, true>(b, ROWS);
-    run<V, false>(b, ROWS);
+    if (NARROWED) return run_short<V, false>(b, ROWS);
+    if (b.product_bits < 16) return run_short<V, true>(b, ROWS);
+    run_wide<V>(b, ROWS);
 }
 
 template <int A>
@@ -102,6 +123,7 @@ constexpr Kernels make() {
     k.rows = row_kernels(PRODUCTS);
     k.rows.softmax[1][0] = softmax_vectors<Lanes8>;
     k.pair = pair;
+    k.keeps = 2;
     fill_blocks<12>(k, []<int V, bool NARROWED, int ROWS>() -> BlockKernel { return block<V, NARROWED, ROWS>; });
     return k;
 }

@@ -24,6 +24,8 @@ __attribute__((always_inline)) inline void keep(__m256i& x) { asm volatile("" : 
 // sum += x, where the sum lies: gcc would add elsewhere and copy it back.
 inline void add32(__m256i& sum, __m256i x) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x)); }
 
+inline void add16(__m256i& sum, __m256i x) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x)); }
+
 // The mask of the first `count` <= 8 dwords.
 inline __m256i first_lanes(int count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -10,8 +10,9 @@ namespace {
 struct Plain {
     alignas(32) int32_t in[MAX_ROWS][CHUNK_ROW];
     int steps;
-    void put(int row, int s, __m256i codes) { save(in[row] + s, codes); }
-    void put_middles(int, int, uint32_t) {}
+    void copy(int row, int to, const uint8_t* from, int count, uint32_t) {
+        by_eight(from, count, [&](int s, __m256i codes) { save(in[row] + to + s, codes); });
+    }
     // The places after the last step, up to a whole window of 4 steps, hold what may be anything: weights there are 0.
     void fill(int rows) {
         for (int i = 0; i < rows && steps % 4; ++i) std::memset(in[i] + steps, 0, 4 * sizeof(int32_t));
@@ -56,7 +57,7 @@ inline void paired_products(const int32_t* codes, const int8_t* weight, int step
 template <int V>
 inline void add_pairs(const Plain& chunk, int rows, int from, int to, int v, const int8_t* weights,
                       int32_t (*acc)[V * LANES]) {
-    by_rows(rows, [&](auto count, int i) {
+    by_rows<4>(rows, [&](auto count, int i) {
         paired_products<count>(chunk.in[i] + from, weights, to - from, acc[i] + v * LANES, V * LANES);
     });
 }

@@ -35,32 +35,43 @@ inline void save_sums(const Part& p, const __m256i (*acc)[2]) {
 constexpr int STEPS = 64;               // of 4 channels, in a chunk
 constexpr int CHUNK_ROW = STEPS + 8;    // what is written past a segment's end
 
+// Calls put(s, codes) for every eight steps of a segment, and for those that are left with zeros behind them.
+template <class Put>
+inline void by_eight(const uint8_t* from, int steps, const Put& put) {
+    int s = 0;
+    for (; s + 8 <= steps; s += 8) put(s, load(from + 4 * s));
+    if (s < steps) put(s, load_fours(from + 4 * s, steps - s));
+}
+
 // Some steps of a block's inputs: contiguous whatever taps they span, so weights that are prepared for them serve all
 // the rows of the block, and inputs all its panel's vectors.
 struct Widened {  // bytes 0 and 2, and 1 and 3, of each step as 16-bit numbers
     alignas(32) int32_t even[MAX_ROWS][CHUNK_ROW], odd[MAX_ROWS][CHUNK_ROW];
     int steps;
-    void put(int row, int s, __m256i codes) {
-        save(even[row] + s, even_codes(codes));
-        save(odd[row] + s, odd_codes(codes));
+    void copy(int row, int to, const uint8_t* from, int count, uint32_t) {
+        by_eight(from, count, [&](int s, __m256i codes) {
+            save(even[row] + to + s, even_codes(codes));
+            save(odd[row] + to + s, odd_codes(codes));
+        });
     }
-    void keep_bits(int) {}
-    void put_middles(int, int, uint32_t) {}
 };
 
-struct Whole {  // codes without their low bits
-    alignas(32) int32_t in[MAX_ROWS][CHUNK_ROW], middle[CHUNK_ROW];  // middles of the weights; 0 past the last step
+struct Whole {  // codes without their low bits, and the sums of their products with the weights' middles
+    alignas(32) int32_t in[MAX_ROWS][CHUNK_ROW];
+    __m256i sums[MAX_ROWS] = {};
     int steps;
     __m128i shift;
     __m256i kept;   // of bytes: what follows a segment may have low bits
-    void put(int row, int s, __m256i codes) { save(in[row] + s, _mm256_and_si256(_mm256_srl_epi16(codes, shift), kept)); }
-    void keep_bits(int input_shift) {
-        shift = _mm_cvtsi32_si128(input_shift);
-        kept = same_bytes(0xFF >> input_shift);
-    }
-    void put_middles(int from, int count, uint32_t value) {
-        for (int s = 0; s < count; s += 8) save(middle + from + s, _mm256_set1_epi32(static_cast<int>(value)));
-        save(middle + from + count, _mm256_setzero_si256());
+    explicit Whole(int input_shift) : shift(_mm_cvtsi32_si128(input_shift)), kept(same_bytes(0xFF >> input_shift)) {}
+    void copy(int row, int to, const uint8_t* from, int count, uint32_t middles) {
+        const __m256i middle = _mm256_set1_epi32(static_cast<int>(middles)), ones = _mm256_set1_epi16(1);
+        __m256i sum = sums[row];
+        by_eight(from, count, [&](int s, __m256i codes) {
+            codes = _mm256_and_si256(_mm256_srl_epi16(codes, shift), kept);
+            save(in[row] + to + s, codes);
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, middle), ones));
+        });
+        sums[row] = sum;
     }
 };
 
@@ -75,8 +86,7 @@ class Chunks {
         while (steps < STEPS && tap_ < block_.tap_count) {
             const int left = (block_.depth - at_) / 4, some = left < STEPS - steps ? left : STEPS - steps;
             const int64_t from = int64_t{block_.taps[tap_]} + at_;
-            for (int i = 0; i < rows_; ++i) copy(block_.in[i] + from, some, i, steps, chunk);
-            chunk.put_middles(steps, some, block_.middle[tap_ & 1]);
+            for (int i = 0; i < rows_; ++i) chunk.copy(i, steps, block_.in[i] + from, some, block_.middle[tap_ & 1]);
             steps += some;
             at_ += 4 * some;
             if (at_ == block_.depth) at_ = 0, ++tap_;
@@ -86,13 +96,6 @@ class Chunks {
     }
 
   private:
-    template <class Chunk>
-    static void copy(const uint8_t* from, int steps, int row, int to, Chunk& chunk) {
-        int s = 0;
-        for (; s + 8 <= steps; s += 8) chunk.put(row, to + s, load(from + 4 * s));
-        if (s < steps) chunk.put(row, to + s, load_fours(from + 4 * s, steps - s));
-    }
-
     const Block& block_;
     int rows_, tap_ = 0, at_ = 0;
 };
@@ -146,100 +149,120 @@ struct Narrowing {
         : joined(product_bits < 15 ? 1 << (15 - product_bits) : 1), shift(_mm_cvtsi32_si128(s)),
           kept(same_bytes(0xFF >> s)), sign(same_bytes(0x80 >> s)),
           unit(_mm256_set1_epi16(static_cast<int16_t>(1 << (s + input_shift)))) {}
-    void prepare(const int8_t* from, __m256i* w) const {
-        for (int h = 0; h < 2; ++h) {
-            const __m256i code = _mm256_and_si256(_mm256_srl_epi16(load(from + 32 * h), shift), kept);
-            w[h] = _mm256_sub_epi8(_mm256_xor_si256(code, sign), sign);
+    // `bytes` of them, which may stay where they are; asks for those behind them.
+    void shorten(const int8_t* from, int64_t bytes, const int8_t* next, int8_t* to) const {
+        for (int64_t i = 0; i < bytes; i += VECTOR_BYTES) {
+            _mm_prefetch(next + i, _MM_HINT_T0);
+            for (int64_t at = i; at < i + VECTOR_BYTES; at += 32) {
+                const __m256i code = _mm256_and_si256(_mm256_srl_epi16(load(from + at), shift), kept);
+                save(to + at, _mm256_sub_epi8(_mm256_xor_si256(code, sign), sign));
+            }
         }
     }
 };
 
-// Shortened codes and weights; JOINED <= 2 steps are added in 16 bits.
+// What the products of one vector and some rows read and add to.
+struct ShortPart {
+    const int8_t* weights;  // shortened, `stride` bytes from step to step
+    int64_t ahead;          // bytes to those that are wanted next
+    int stride, steps;
+    const int32_t* codes;   // of the first row, CHUNK_ROW from row to row
+    int32_t* acc;           // and from row to row
+    int acc_row;
+};
+
+template <int R>
+inline void load_sums(const ShortPart& p, __m256i (*acc)[2]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i)
+        for (int h = 0; h < 2; ++h) acc[i][h] = load(p.acc + i * p.acc_row + 8 * h);
+}
+
+template <int R>
+inline void save_sums(const ShortPart& p, const __m256i (*acc)[2]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < R; ++i)
+        for (int h = 0; h < 2; ++h) save(p.acc + i * p.acc_row + 8 * h, acc[i][h]);
+}
+
+// JOINED <= 2 steps are added in 16 bits. FIRST: of the rows, which ask for what is wanted next.
 template <int R, bool FIRST, int JOINED>
-void products(Part p, const Whole& a, int row, Narrowing n) {
+void few_joined(ShortPart p, __m256i unit) {
     alignas(32) static constexpr int8_t zeros[VECTOR_BYTES] = {};
     __m256i acc[R][2];
     load_sums<R>(p, acc);
-    const int64_t ahead = p.next - p.panel;
-    const int8_t* from = p.panel;
-    const int32_t* codes = a.in[row];
-    __m256i* w = p.weight;
-    for (int s = 0; s < p.steps; s += JOINED, codes += JOINED, w += 2 * JOINED, from += JOINED * p.stride) {
+    const int8_t* from = p.weights;
+    const int32_t* codes = p.codes;
+    keep(unit);
+    for (int s = 0; s < p.steps; s += JOINED, codes += JOINED, from += JOINED * p.stride) {
+        const int8_t* second = s + 1 < p.steps ? from + p.stride : zeros;
         if constexpr (FIRST) {
-            _mm_prefetch(from + ahead, _MM_HINT_T0);
-            n.prepare(from, w);
-            if (JOINED == 2) {
-                _mm_prefetch(from + p.stride + ahead, _MM_HINT_T0);
-                n.prepare(s + 1 < p.steps ? from + p.stride : zeros, w + 2);
-            }
+            _mm_prefetch(from + p.ahead, _MM_HINT_T0);
+            if (JOINED == 2) _mm_prefetch(from + p.ahead + p.stride, _MM_HINT_T0);
         }
-        __m256i weight[2 * JOINED];
-#pragma GCC unroll 4
-        for (int j = 0; j < 2 * JOINED; ++j) {
-            weight[j] = w[j];
-            keep(weight[j]);
+        __m256i w[4];
+        for (int h = 0; h < 2; ++h) {
+            w[h] = load(from + 32 * h);
+            keep(w[h]);
+            if constexpr (JOINED == 2) {
+                w[2 + h] = load(second + 32 * h);
+                keep(w[2 + h]);
+            }
         }
 #pragma GCC unroll 4
         for (int i = 0; i < R; ++i) {
             __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]), pairs[2];
-            for (int h = 0; h < 2; ++h) pairs[h] = _mm256_maddubs_epi16(code, weight[h]);
+            for (int h = 0; h < 2; ++h) pairs[h] = _mm256_maddubs_epi16(code, w[h]);
             if constexpr (JOINED == 2) {
                 code = _mm256_set1_epi32(codes[i * CHUNK_ROW + 1]);
-                for (int h = 0; h < 2; ++h)
-                    pairs[h] = _mm256_add_epi16(pairs[h], _mm256_maddubs_epi16(code, weight[2 + h]));
+                for (int h = 0; h < 2; ++h) pairs[h] = _mm256_add_epi16(pairs[h], _mm256_maddubs_epi16(code, w[2 + h]));
             }
-            for (int h = 0; h < 2; ++h) {
-                acc[i][h] = _mm256_add_epi32(acc[i][h], _mm256_madd_epi16(pairs[h], n.unit));
-                keep(acc[i][h]);
-            }
+            for (int h = 0; h < 2; ++h) add32(acc[i][h], _mm256_madd_epi16(pairs[h], unit));
         }
     }
     save_sums<R>(p, acc);
 }
 
-// The same where more than two steps are added in 16 bits, in registers.
+// More than two steps are added in 16 bits, in registers: with six rows, all of them.
 template <int R, bool FIRST>
-void joined_products(Part p, const Whole& a, int row, Narrowing n) {
-    const int64_t ahead = p.next - p.panel;
-    const int8_t* from = p.panel;
-    const int32_t* codes = a.in[row];
-    __m256i* w = p.weight;
+void many_joined(ShortPart p, __m256i unit, int joined) {
+    const int8_t* from = p.weights;
+    const int32_t* codes = p.codes;
     for (int s = 0; s < p.steps;) {
         __m256i pairs[R][2];
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int i = 0; i < R; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
-        const int last = n.joined < p.steps - s ? s + n.joined : p.steps;
-        for (; s < last; ++s, ++codes, w += 2, from += p.stride) {
-            if constexpr (FIRST) {
-                _mm_prefetch(from + ahead, _MM_HINT_T0);
-                n.prepare(from, w);
-            }
-            __m256i w0 = w[0], w1 = w[1];
+        const int last = joined < p.steps - s ? s + joined : p.steps;
+        for (; s < last; ++s, ++codes, from += p.stride) {
+            if constexpr (FIRST) _mm_prefetch(from + p.ahead, _MM_HINT_T0);
+            __m256i w0 = load(from), w1 = load(from + 32);
             keep(w0);
             keep(w1);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
             for (int i = 0; i < R; ++i) {
                 const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
-                pairs[i][0] = _mm256_add_epi16(pairs[i][0], _mm256_maddubs_epi16(code, w0));
-                keep(pairs[i][0]);
-                pairs[i][1] = _mm256_add_epi16(pairs[i][1], _mm256_maddubs_epi16(code, w1));
-                keep(pairs[i][1]);
+                add16(pairs[i][0], _mm256_maddubs_epi16(code, w0));
+                add16(pairs[i][1], _mm256_maddubs_epi16(code, w1));
             }
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int i = 0; i < R; ++i)
             for (int h = 0; h < 2; ++h) {
                 int32_t* acc = p.acc + i * p.acc_row + 8 * h;
-                save(acc, _mm256_add_epi32(load(acc), _mm256_madd_epi16(pairs[i][h], n.unit)));
+                save(acc, _mm256_add_epi32(load(acc), _mm256_madd_epi16(pairs[i][h], unit)));
             }
     }
 }
 
-// Rows in groups of at most 4, as equal as they can be.
-template <class Each>
+// Rows in groups of at most MOST, as equal as they can be.
+template <int MOST, class Each>
 inline void by_rows(int rows, const Each& each) {
-    for (int i = 0, groups = (rows + 3) / 4; groups > 0; --groups) {
+    for (int i = 0, groups = (rows + MOST - 1) / MOST; groups > 0; --groups) {
         const int some = (rows - i + groups - 1) / groups;
+        if constexpr (MOST >= 6)
+            if (some == 6) each(std::integral_constant<int, 6>(), i);
+        if constexpr (MOST >= 5)
+            if (some == 5) each(std::integral_constant<int, 5>(), i);
         if (some == 4) each(std::integral_constant<int, 4>(), i);
         if (some == 3) each(std::integral_constant<int, 3>(), i);
         if (some == 2) each(std::integral_constant<int, 2>(), i);
@@ -248,11 +271,28 @@ inline void by_rows(int rows, const Each& each) {
     }
 }
 
-template <int R, bool FIRST>
-inline void narrowed_products(Part p, const Whole& a, int row, Narrowing n) {
-    if (n.joined == 1) return products<R, FIRST, 1>(p, a, row, n);
-    if (n.joined == 2) return products<R, FIRST, 2>(p, a, row, n);
-    joined_products<R, FIRST>(p, a, row, n);
+// The products of a chunk of shortened codes and weights, [step][vector][16][4]; `ahead`: bytes to those wanted next.
+template <int V>
+inline void short_products(const Whole& chunk, const int8_t* weights, int64_t ahead, int rows, const Narrowing& n,
+                           int32_t (*acc)[V * LANES]) {
+    const auto part = [&](int v, int i) {
+        return ShortPart{weights + v * VECTOR_BYTES, ahead,      V * VECTOR_BYTES, chunk.steps, chunk.in[i],
+                         acc[i] + v * LANES,         V * LANES};
+    };
+    const auto by_group = [&]<int MOST>(std::integral_constant<int, MOST>, const auto& each) {
+        for (int v = 0; v < V; ++v)
+            by_rows<MOST>(rows, [&](auto count, int i) {
+                i == 0 ? each(count, std::true_type(), part(v, i)) : each(count, std::false_type(), part(v, i));
+            });
+    };
+    constexpr std::integral_constant<int, 4> four;
+    constexpr std::integral_constant<int, 6> six;
+    if (n.joined == 1)
+        by_group(four, [&](auto count, auto first, const ShortPart& p) { few_joined<count, first, 1>(p, n.unit); });
+    else if (n.joined == 2)
+        by_group(four, [&](auto count, auto first, const ShortPart& p) { few_joined<count, first, 2>(p, n.unit); });
+    else
+        by_group(six, [&](auto count, auto first, const ShortPart& p) { many_joined<count, first>(p, n.unit, n.joined); });
 }
 
 // The products of `steps` steps and their weights; `after` are those of the next chunk.
@@ -263,20 +303,11 @@ inline void by_vectors(int steps, const int8_t* panel, const int8_t* after, int 
     for (int v = 0; v < V; ++v) {
         const int8_t* from = panel + v * VECTOR_BYTES;
         const int8_t* next = v + 1 < V ? from + VECTOR_BYTES : after;
-        by_rows(rows, [&](auto count, int i) {
+        by_rows<4>(rows, [&](auto count, int i) {
             const Part part{from, next, V * VECTOR_BYTES, steps, weight, acc[i] + v * LANES, V * LANES};
             i == 0 ? each(count, std::true_type(), part, i) : each(count, std::false_type(), part, i);
         });
     }
-}
-
-// Adds codes times middles of a chunk.
-inline __m256i middle_sums(__m256i sum, const Whole& chunk, int row) {
-    for (int s = 0; s < chunk.steps; s += 8) {
-        const __m256i pairs = _mm256_maddubs_epi16(load(chunk.in[row] + s), load(chunk.middle + s));
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-    }
-    return sum;
 }
 
 inline int32_t total(__m256i lanes) {

@@ -181,7 +181,7 @@ constexpr Kernels make() {
                {0, 0.02149, 0.2174, 0.1, 600}},
               {{0.003828, 0.002771, 0.1152, 0.001408, 809.9}, {0.0005476, 0.01006, 0.06848, 0.01698, 112},
                {0, 0.02149, 0.2174, 0.1, 600}}};
-    k.keeps = true;
+    k.keeps = 8;
     k.integers = integer_kernels();
     k.clips = clip_kernels();
     k.rows = row_kernels(PRODUCTS);

@@ -11,11 +11,6 @@
 namespace dqt {
 namespace {
 
-inline void depthwise(const DepthwiseRow& d) {
-    for (int from = 0; from < d.out_pixel; from += 64)
-        for (int half = 0; half < 2 && from + 32 * half < d.out_pixel; ++half) Depthwise(d, from, half).run();
-}
-
 inline void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
     int64_t i = 0;
     for (; i + 32 <= count; i += 32) save(out + i, narrowed(load(in + i), {n, s}));

@@ -83,13 +83,13 @@ class Attention(nn.Module):
 class NormedStream(nn.Module):
     """A norm whose result a layer reads, and an addition as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
         self.before, self.first, self.second, self.last = (nn.Linear(16, 16) for _ in range(4))
-        self.norm, self.end = nn.LayerNorm(16), nn.LayerNorm(16)
+        self.norm, self.end, self.dropout = nn.LayerNorm(16), nn.LayerNorm(16), nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(x + self.before(x))
+        y = self.dropout(self.norm(x + self.before(x)))
         return self.last(self.end(y + self.second(torch.relu(self.first(y)))))
 
 
@@ -188,9 +188,10 @@ def test_what_does_not_commute_with_a_factor_is_left_alone(model: nn.Module) -> 
     assert all(torch.equal(each, dict(net.named_parameters())[name]) for name, each in before.items())
 
 
-def test_codes_of_a_norm_in_a_stream_have_factors_of_their_own() -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_codes_of_a_norm_in_a_stream_have_factors_of_their_own(dropout: float) -> None:
     torch.manual_seed(0)
-    model, x = NormedStream().eval(), torch.randn(ROWS)
+    model, x = NormedStream(dropout).eval(), torch.randn(ROWS)
     unbalance(model, "norm", "first")
     model.second.weight.data.mul_(1000.0)  # so that what the layer reads counts beside the stream
     expected = model(x).detach()

@@ -92,7 +92,7 @@ def _at_width(
     net: Net, node: Node, ins: Sequence[Sequence[Signal]], run: Run, b: int, expected: Mapping[str, Moments]
 ) -> list[Kept]:
     """What a node gives at one width; a layer is corrected first."""
-    if node.layer and b in net.layer(node.layer).widths:
+    if node.layer and not node.apart and b in net.layer(node.layer).widths:
         sums = correct_layer(net, node, ins[0], expected[node.layer], (b, b))
         if run.widths[node.layer] == (b, b) and not seen_by_hooks(net, node):
             return [*map(kept, results(net, node, ins[0], sums, (b, b)))]

@@ -85,6 +85,8 @@ class Config(BaseModel):
             ``"nearest"`` (with a zero at every width, as pruned weights need), or by layer what leaves less error.
         input_signed: whether the input has negative values; ``False`` (pixels in [0, 1]) gains a bit of resolution.
         momentum: gamma of the moving average that tracks ranges which no clip is learned for, in [0, 1).
+        apart: whether a few neurons whose weights stick out, such as those of a transformer that fire on its first
+            token alone, get layers of their own, which run at the edge width.
         controller: the controller, or ``None``.
     """
 
@@ -98,6 +100,7 @@ class Config(BaseModel):
     rule: Rule = "auto"
     input_signed: bool = True
     momentum: float = Field(default=0.99, ge=0.0, lt=1.0)
+    apart: bool = True
     controller: Controller | None = None
 
     @model_validator(mode="before")

@@ -41,7 +41,7 @@ def correct(net: Net, inputs: Batches, expected: Mapping[str, Moments], pair: Pa
     def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
         if node.controller and node.kind in CHOICES:
             return ins[0]
-        if node.layer and set(pair) <= set(net.layer(node.layer).widths):
+        if node.layer and not node.apart and set(pair) <= set(net.layer(node.layer).widths):
             sums = correct_layer(net, node, ins[0], expected[node.layer], pair, factors=factors)
             if run.widths[node.layer] == pair and not seen_by_hooks(net, node):
                 return results(net, node, ins[0], sums, pair)

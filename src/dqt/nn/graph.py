@@ -34,6 +34,7 @@ class Node:
         floor, cap: bounds of a fused ReLU: the first of one whose result stays int32, the second of any.
         attrs: geometry, by kind.
         controller: whether only plan "auto" runs it.
+        apart: whether it is a layer of neurons that stick out (:mod:`dqt.nn.apart`).
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Node:
     cap: float = float("inf")
     attrs: Mapping[str, Any] = field(default_factory=dict)
     controller: bool = False
+    apart: bool = False
 
     @property
     def clamps(self) -> bool:
@@ -163,6 +165,15 @@ class Graph:
 def _reading(node: Node, old: str, new: str) -> Node:
     """``node`` with ``new`` for ``old`` among what it reads."""
     return replace(node, ins=tuple(new if name == old else name for name in node.ins)) if old in node.ins else node
+
+
+def norm_of(nodes: Iterable[Node], codes: Node) -> Node | None:
+    """The node whose result ``codes`` makes codes of; dropout between is no part of a program."""
+    by_name = {node.out: node for node in nodes}
+    found = by_name.get(codes.ins[0])
+    while found is not None and found.kind == "dropout":
+        found = by_name.get(found.ins[0])
+    return found
 
 
 def last_uses(nodes: tuple[Node, ...], outputs: Iterable[str]) -> tuple[tuple[str, ...], ...]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Layer, Space
+from dqt.nn.apart import set_apart
 from dqt.nn.calibrate import set_ranges
 from dqt.nn.calls import module_path, source_line
 from dqt.nn.capture import Captured, NormSpec
@@ -121,6 +122,8 @@ def _net(captures: Captures, config: Config, signature: Signature) -> Net:
 def _rewrite(captured: Captured, states: Mapping[str, int], config: Config) -> None:
     captured.graph = replace(captured.graph, states=states)
     _check_states(captured)
+    if config.apart:
+        set_apart(captured)
     captured.graph = rewritten(captured.graph, input_signed=config.input_signed)
     captured.shapes |= {node.out: node.shape for node in captured.graph.nodes}
 
@@ -205,7 +208,8 @@ def _layers(captured: Captured) -> tuple[Layer, ...]:
             weight = captured.layers[node.layer][0]
             counts = operators()[node.kind].counts
             macs, inputs, outputs = counts(node, tuple(weight.shape), captured.shapes[node.ins[0]])
-            layers.append(Layer(node.layer, macs, weight.numel(), inputs, outputs, node.layer in edges))
+            edge = node.apart or node.layer in edges
+            layers.append(Layer(node.layer, macs, weight.numel(), inputs, outputs, edge))
         if node.product:
             depth, outputs = captured.shapes[node.ins[0]][-1], math.prod(node.shape)
             inputs = sum(math.prod(captured.shapes[name]) for name in node.ins)

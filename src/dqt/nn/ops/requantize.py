@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dqt.nn.graph import Node
+from dqt.nn.graph import Node, norm_of
 from dqt.nn.integers import rescale
 from dqt.nn.operator import Operator
 from dqt.nn.ops.normalize import append_normalize
@@ -42,7 +42,8 @@ def _factors(net: Net, node: Node) -> Scale | None:
 def _emit(e: Emission, node: Node) -> None:
     factors = _factors(e.net, node)
     if factors is not None:
-        (norm,) = (each for each in e.net.nodes if each.out == node.ins[0])
+        norm = norm_of(e.net.nodes, node)
+        assert norm is not None
         append_normalize(e, norm, node, factors)
         return
     k = rescale(e.codes(node.ins[0]), e.net.codes(node.out), np.ones(1), np.zeros(1))

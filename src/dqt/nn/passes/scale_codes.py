@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import torch
 
-from dqt.nn.graph import Graph
+from dqt.nn.graph import Graph, norm_of
 from dqt.nn.scales import ScaleSpec
 
 
 def scale_codes(graph: Graph) -> Graph:
     """Factors of 1 for all codes of norms by feature."""
     for node in [each for each in graph.nodes if each.kind == "requantize"]:
-        norm = graph.producer(node.ins[0])
+        norm = norm_of(graph.nodes, node)
         if norm is not None and norm.by_feature:
             name, features = f"{node.out}.factors", norm.shape[-1]
             graph = graph.with_node(node, replace(node, norm=name))

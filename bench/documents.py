@@ -22,6 +22,7 @@ from bench.pages import (
     packing,
     readme,
     results,
+    sentences,
     tiny,
     training,
     untrained,
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 BLOCKS: dict[str, Callable[[], dict[str, str]]] = {
     "README.md": readme.blocks,
     "docs/kernels.md": kernels.blocks,
-    "docs/results.md": lambda: {**results.blocks(), **untrained.blocks()},
+    "docs/results.md": lambda: {**results.blocks(), **untrained.blocks(), **sentences.blocks()},
     "docs/experiments.md": experiments.blocks,
     "docs/model-card.md": card.blocks,
     "docs/guide/export.md": onnx.blocks,

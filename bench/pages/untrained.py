@@ -29,7 +29,7 @@ def untrained(document: dict[str, Any]) -> str:
     where = [_judged(name, results[name]) for name in there]
     time = f"The time is that of one core ({processor_name(machine)}, {machine['date']})."
     text = table(("network", "method", "float", *heads, "time"), lines)
-    return f"{text}\n{' '.join(where)} {time}\n\n{_targets(document['targets'])}"
+    return f"{text}\n{' '.join(where)} {time}\n\n{targets(document['targets'])}"
 
 
 def _head(label: str) -> str:
@@ -52,10 +52,11 @@ def _judged(name: str, results: dict[str, Any]) -> str:
     return f"{AGREEMENT[name]}: {on}, after calibration on {results['images']} others."
 
 
-def _targets(targets: list[dict[str, Any]]) -> str:
+def targets(found: list[dict[str, Any]]) -> str:
+    """The targets of a record beside what was found."""
     lines = [
         (each["what"], f"{_RELATION[each['relation']]} {each['target']:g}", f"{each['value']:.5g}", _said(each["met"]))
-        for each in targets
+        for each in found
     ]
     return table(("what", "target", "found", ""), lines)
 

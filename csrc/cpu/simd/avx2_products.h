@@ -103,15 +103,11 @@ class Chunks {
 // Half the products of a step: the codes of R rows, CHUNK_ROW apart, by the weights of 16 columns.
 template <int R>
 inline void add_products(const int32_t* codes, __m256i w0, __m256i w1, __m256i (*acc)[2]) {
-    keep(w0);
-    keep(w1);
 #pragma GCC unroll 4
     for (int i = 0; i < R; ++i) {
         const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
-        acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(code, w0));
-        keep(acc[i][0]);
-        acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(code, w1));
-        keep(acc[i][1]);
+        add32(acc[i][0], _mm256_madd_epi16(code, w0));
+        add32(acc[i][1], _mm256_madd_epi16(code, w1));
     }
 }
 

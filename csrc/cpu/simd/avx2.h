@@ -89,21 +89,6 @@ inline __m256i packed(__m256i a, __m256i b, __m256i c, __m256i d) {
     return _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
 }
 
-// V vectors of a row, each of two registers, as bytes in the order of their columns: of V = 1, the first 16.
-template <int V>
-inline void packed_row(const int32_t* y, __m256i* bytes) {
-    const auto at = [&](int h) { return load(y + 8 * h); };
-    if constexpr (V == 4) {
-        bytes[0] = ordered(packed(at(0), at(2), at(4), at(6)));
-        bytes[1] = ordered(packed(at(1), at(3), at(5), at(7)));
-    } else if constexpr (V == 2) {
-        bytes[0] = ordered(_mm256_permute4x64_epi64(packed(at(0), at(2), at(1), at(3)), 0xD8));
-    } else {
-        const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        bytes[0] = ordered(_mm256_permutevar8x32_epi32(packed(at(0), at(1), at(0), at(1)), order));
-    }
-}
-
 inline __m256i same_bytes(int value) { return _mm256_set1_epi8(static_cast<char>(value)); }
 
 // Saturating addition of the half bin, then the low bits are cleared: min((q + half) >> s, top) << s.

@@ -13,6 +13,7 @@
 #include "avx2_lookup.h"
 #include "avx2_pairs.h"
 #include "avx2_products.h"
+#include "avx2_row.h"
 #include "avx2_winograd.h"
 #include "rows.h"
 
@@ -80,6 +81,8 @@ __attribute__((noinline)) void run_paired(const Block& b, int rows) {
 template <int V, bool NARROWED, int ROWS>
 void block(const Block& b) {
     if (b.paired) return run_paired<V>(b, ROWS);
+    if constexpr (ROWS == 1)
+        if (b.tap_count == 1 && !b.kept && (NARROWED || b.mask == ~0u)) return run_row<V, NARROWED>(b);
     if (NARROWED) return run_short<V, false>(b, ROWS);
     if (b.product_bits < 16) return run_short<V, true>(b, ROWS);
     run_wide<V>(b, ROWS);

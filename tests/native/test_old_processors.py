@@ -45,7 +45,8 @@ def test_it_loads_and_is_exact(cpu: str, tmp_path: Path) -> None:
     x = np.random.default_rng(0).uniform(-2, 2, (IMAGES, 3, 32, 32)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
     python, out = str(Path(sys.executable).resolve()), tmp_path / "out.npz"
-    call = ["qemu-x86_64", "-cpu", cpu, python, "-c", WORKER, sites, file, tmp_path / "x.npy", out, *map(str, WIDTHS)]
+    given = (sites, file, tmp_path / "x.npy", out, *WIDTHS)
+    call = ["qemu-x86_64", "-cpu", cpu, python, "-c", WORKER, *map(str, given)]
     done = subprocess.run(call, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr[-2000:]}"
     with np.load(out) as found:

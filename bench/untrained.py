@@ -6,6 +6,7 @@ images. ``int8`` compares 8 bits with plain int8 quantization of the same networ
 computes; it has the integers of ``dqt.interpret``.
 
     python -m bench.untrained --data DIR --shared DIR [resnet20] [resnet56] [mobilenet_v2] [efficientnet_lite0] [int8]
+        [others]
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bench import imagenet
 from bench.common import CIFAR10, RESULTS, Check, parser, write
 from bench.named import results_in
 from bench.networks import images
+from bench.others import quantizations
 from bench.plain import plain_int8
 from dqt.testing.networks import unsettle
 from dqt.testing.zoo import timm, torchvision
@@ -53,8 +55,8 @@ COMPARED = (*(f"{name}, random" for name in RANDOM), "resnet20", *AGREE)
 def main() -> None:
     """Measure the networks that are named, and write the record after each: it keeps the others."""
     options = parser(__doc__, data=True)
-    names = ["resnet20", "resnet56", *AGREE, "int8"]
-    options.add_argument("networks", nargs="*", default=names, choices=[*names, []])
+    names = ["resnet20", "resnet56", *AGREE, "int8", "others"]
+    options.add_argument("networks", nargs="*", default=[], choices=[*names, []], help="default: all")
     options.add_argument("--methods", nargs="+", default=[*METHODS], choices=METHODS)
     options.add_argument("--beside", nargs="+", default=[*COMPARED], choices=COMPARED, help="networks of int8")
     options.add_argument("--threads", type=int, default=1, help="of calibration; the time is that of all together")
@@ -63,7 +65,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     path = RESULTS / "untrained.json"
     settings = {"batch": BATCH, "skipped": SKIPPED, "threads": arguments.threads}
-    for name in arguments.networks:
+    for name in arguments.networks or names:
         found = measured(name, arguments)
         results = results_in(path)
         results[name] = results.get(name, {}) | found
@@ -72,9 +74,11 @@ def main() -> None:
 
 
 def measured(name: str, arguments: Any) -> dict[str, Any]:
-    """One network, or the comparison with plain int8."""
+    """One network, or the comparison with plain int8, or with other libraries."""
     if name == "int8":
         return dict(compared(arguments))
+    if name == "others":
+        return {each: by_others(each, arguments) for each in AGREE}
     if name in AGREE:
         return agreement(name, arguments)
     return cifar(name, arguments)
@@ -111,6 +115,18 @@ def agreement(name: str, arguments: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"judged": len(x[rest]), "images": imagenet.SAMPLES}
     for method in arguments.methods:
         found[method] = calibrated(model, parts, method, x[rest], answers[rest])
+    return found
+
+
+def by_others(name: str, arguments: Any) -> dict[str, Any]:
+    """The same agreement of what other libraries make of the network at 8 bits."""
+    x, model = imagenet.samples(arguments.data), imagenet_network(name, arguments)
+    answers, rest = outputs(lambda part: model(part).numpy(), x), slice(imagenet.SAMPLES, None)
+    found = {}
+    for library, (run, version, seconds) in quantizations(model, x[: imagenet.SAMPLES]).items():
+        right = percent(outputs(run, x[rest]) == answers[rest])
+        found[library] = {"right": right, "version": version, "seconds": seconds}
+        print(f"{name}, {library}: {found[library]}", flush=True)
     return found
 
 

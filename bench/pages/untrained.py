@@ -29,7 +29,8 @@ def untrained(document: dict[str, Any]) -> str:
     where = [_judged(name, results[name]) for name in there]
     time = f"The time is that of one core ({processor_name(machine)}, {machine['date']})."
     text = table(("network", "method", "float", *heads, "time"), lines)
-    return f"{text}\n{' '.join(where)} {time}\n\n{targets(document['targets'])}"
+    others = _others(results) if "others" in results else ""
+    return f"{text}\n{' '.join(where)} {time}\n\n{others}{targets(document['targets'])}"
 
 
 def _head(label: str) -> str:
@@ -50,6 +51,18 @@ def _judged(name: str, results: dict[str, Any]) -> str:
         return f"{ACCURACY[name]}: {on}, after calibration on {results['images']:,} training images."
     on = f"answers that are the float network's, in percent, on {results['judged']} samples of ImageNet"
     return f"{AGREEMENT[name]}: {on}, after calibration on {results['images']} others."
+
+
+def _others(results: dict[str, Any]) -> str:
+    """What other libraries make of the same networks at 8 bits, beside ours."""
+    lines = []
+    for name, row in results["others"].items():
+        ours = results[name]["fast"]
+        lines.append((AGREEMENT[name], "dqt, fast", f"{ours['right']['8']:.2f}", f"{ours['seconds']:.0f} s"))
+        for library, found in row.items():
+            label = f"{library} {found['version']}"
+            lines.append((AGREEMENT[name], label, f"{found['right']:.2f}", f"{found['seconds']:.0f} s"))
+    return table(("network", "made by", "8 bits", "time"), lines) + "\n"
 
 
 def targets(found: list[dict[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from tests.native.build import ARM, built, call, emulated, needs
 from tests.native.engine import Engine, check, compare
 from tests.runtime.fuzz import pairs, trial
 
-pytestmark = [needs(*ARM), pytest.mark.timeout(600)]
+pytestmark = [needs(*ARM), pytest.mark.timeout(1500)]
 SETS = ["neon-i8mm", "neon"]
 SOME = 6
 

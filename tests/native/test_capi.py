@@ -19,7 +19,7 @@ from dqt.testing import inputs, random_model, random_program
 from tests.native.build import NATIVE, ROOT, built, call, needs
 
 PAGE = ROOT / "docs" / "c-api.md"
-pytestmark = [needs(*NATIVE), pytest.mark.timeout(600)]  # the first of them builds
+pytestmark = [needs(*NATIVE), pytest.mark.timeout(1500)]  # the first of them builds
 
 
 @pytest.fixture(scope="session")

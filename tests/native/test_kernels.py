@@ -20,7 +20,7 @@ PROCESSORS = {
 
 @needs(*NATIVE)
 @pytest.mark.skipif(platform.machine() not in {"x86_64", "aarch64"}, reason="no kernels but the portable ones")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_this_processors_kernels(tmp_path_factory: pytest.TempPathFactory) -> None:
     lines = call(built(tmp_path_factory, "address", "kernels_test") / "kernels_test", 10).splitlines()
     assert lines[-1] == "portable: equal"
@@ -28,7 +28,7 @@ def test_this_processors_kernels(tmp_path_factory: pytest.TempPathFactory) -> No
 
 
 @needs(*ARM)
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_kernels_of_aarch64(tmp_path_factory: pytest.TempPathFactory) -> None:
     program = built(tmp_path_factory, "aarch64", "kernels_test") / "kernels_test"
     for processor, lines in PROCESSORS.items():

@@ -16,7 +16,7 @@ from tests.native.build import CONTINUOUS, NATIVE, built, needs
 from tests.native.engine import Engine, check, compare
 from tests.runtime.fuzz import trial
 
-pytestmark = [needs(*NATIVE), pytest.mark.timeout(600)]  # the first of them builds
+pytestmark = [needs(*NATIVE), pytest.mark.timeout(1500)]  # the first of them builds
 AUTO = [False] * 7 + [True] * 5
 
 

@@ -44,7 +44,7 @@ def main() -> None:
     options.add_argument("parts", nargs="*", default=[], choices=[*PARTS, []], help="default: fast memory")
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options.add_argument("--again", action="store_true", help="also what the record has")
-    options.add_argument("--child", choices=("fast", "best", "calibrating", "forward"), help=argparse.SUPPRESS)
+    options.add_argument("--child", choices=CHILDREN, help=argparse.SUPPRESS)
     asked = options.parse_args()
     if asked.child:
         torch.set_num_threads(1)

@@ -6,8 +6,6 @@ ONNX Runtime's kernels for processors without VNNI, which saturate, run under QE
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from dqt.program.program import Program
 from dqt.testing import Builder, extremes, inputs, random_model, random_program, random_transformer
 from tests.export.exported import plans
 from tests.export.test_onnx import LEVELS, Arrays, assert_equal, defined, fed, served
-from tests.native.build import needs
+from tests.native.build import needs, python_on
 
 X86 = platform.machine() == "x86_64"
 WITHOUT_VNNI = {"Haswell": True, "Nehalem": False}
@@ -156,12 +154,7 @@ def emulated(cpu: str, models: dict[str, tuple[bytes, Arrays]], folder: Path) ->
     given = {f"{name}.model": np.frombuffer(model, np.uint8) for name, (model, _) in models.items()}
     given |= {f"{name}.{key}": array for name, (_, feed) in models.items() for key, array in feed.items()}
     np.savez(folder / "in.npz", allow_pickle=False, **given)
-    site = str(Path(ort.__file__).parents[1])
-    code = f"import sys; sys.path.append({site!r})\n{WORKER}"
-    python = str(Path(sys.executable).resolve())
-    call = ["qemu-x86_64", "-cpu", cpu, python, "-c", code, str(folder / "in.npz"), str(folder / "out.npz")]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    python_on(cpu, WORKER, folder / "in.npz", folder / "out.npz")
     return dict(np.load(folder / "out.npz"))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import site
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,13 @@ def built(factory: pytest.TempPathFactory, build: str, *targets: str) -> Path:
 def emulated(program: Path, processor: str = "max") -> tuple[str, ...]:
     """The words that run a program of the "aarch64" build on one of QEMU's processors."""
     return (EMULATOR[0], "-cpu", processor, *EMULATOR[1:], str(program))
+
+
+def python_on(cpu: str, code: str, *arguments: Any) -> None:
+    """Run Python code on one of QEMU's x86 processors, with what this environment has installed."""
+    begin = "import site, sys; site.addsitedir(sys.argv.pop(1))\n"
+    sites = next(each for each in site.getsitepackages() if (Path(each) / "numpy").exists())
+    call("qemu-x86_64", "-cpu", cpu, Path(sys.executable).resolve(), "-c", begin + code, sites, *arguments)
 
 
 def call(*command: Any, environment: Mapping[str, str] | None = None) -> str:

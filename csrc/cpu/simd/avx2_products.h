@@ -18,15 +18,16 @@ struct Part {
     int acc_row;
 };
 
-template <int R>
-inline void load_sums(const Part& p, __m256i (*acc)[2]) {
+// The sums of R rows of one vector: of a Part or a ShortPart.
+template <int R, class Each>
+inline void load_sums(const Each& p, __m256i (*acc)[2]) {
 #pragma GCC unroll 4
     for (int i = 0; i < R; ++i)
         for (int h = 0; h < 2; ++h) acc[i][h] = load(p.acc + i * p.acc_row + 8 * h);
 }
 
-template <int R>
-inline void save_sums(const Part& p, const __m256i (*acc)[2]) {
+template <int R, class Each>
+inline void save_sums(const Each& p, const __m256i (*acc)[2]) {
 #pragma GCC unroll 4
     for (int i = 0; i < R; ++i)
         for (int h = 0; h < 2; ++h) save(p.acc + i * p.acc_row + 8 * h, acc[i][h]);
@@ -166,20 +167,6 @@ struct ShortPart {
     int32_t* acc;           // and from row to row
     int acc_row;
 };
-
-template <int R>
-inline void load_sums(const ShortPart& p, __m256i (*acc)[2]) {
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        for (int h = 0; h < 2; ++h) acc[i][h] = load(p.acc + i * p.acc_row + 8 * h);
-}
-
-template <int R>
-inline void save_sums(const ShortPart& p, const __m256i (*acc)[2]) {
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        for (int h = 0; h < 2; ++h) save(p.acc + i * p.acc_row + 8 * h, acc[i][h]);
-}
 
 // JOINED <= 2 steps are added in 16 bits. FIRST: of the rows, which ask for what is wanted next.
 template <int R, bool FIRST, int JOINED>

@@ -81,9 +81,9 @@ def _cut(captured: Captured, chain: list[Node], columns: list[int]) -> None:
     for node in chain:
         shape = node.shape if node is last else (*node.shape[:-1], len(columns))
         layer = of_first if node is first else of_last if node is last else ""
-        own[node.out] = replace(node, out=_fresh(f"{node.out}.apart", taken), ins=(x,), shape=shape, layer=layer)
-        own[node.out] = replace(own[node.out], apart=bool(layer))
-        x = own[node.out].out
+        out = _fresh(f"{node.out}.apart", taken)
+        own[node.out] = replace(node, out=out, ins=(x,), shape=shape, layer=layer, apart=bool(layer))
+        x = out
     total = Node("add", _fresh(f"{last.out}.whole", taken), (last.out, x), last.shape)
     captured.graph = _inserted(captured.graph, own, last, total)
     captured.shapes |= {node.out: node.shape for node in (*own.values(), total)}

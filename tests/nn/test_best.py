@@ -127,7 +127,7 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_best_calibration_is_nearer_to_the_float_network() -> None:
     x = torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(4))
-    model = small().eval()
+    model = small(1).eval()
     with torch.no_grad():
         y = model(x)
     lost: dict[str, dict[int, float]] = {}
@@ -138,8 +138,8 @@ def test_the_best_calibration_is_nearer_to_the_float_network() -> None:
             lost[method] = {b: float(F.mse_loss(net(x, b), y)) for b in (2, 3, 4, 8)}
             for b in (2, 5, 8):
                 np.testing.assert_array_equal(lower(net)(x, b), net(x, b, exact=True).numpy())
-    assert lost["best"][2] < lost["fast"][2]
-    assert lost["best"][3] < 0.9 * lost["fast"][3]
+    assert lost["best"][2] < 0.8 * lost["fast"][2]
+    assert lost["best"][3] < 0.95 * lost["fast"][3]
     assert lost["best"][8] < 0.02 * float(y.var())
 
 

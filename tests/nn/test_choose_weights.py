@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dqt.nn.choose_weights import Weights, choose_weights
+from dqt.nn.choose_weights import Weights, choose_weights, reach
 from dqt.nn.layers import Linear
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
@@ -66,14 +66,26 @@ def test_pruned_weights_get_a_zero() -> None:
 def test_other_observers_keep_the_largest(observer: str) -> None:
     weight = normal()
     found = choose_weights(layer(weight), WIDTHS, observer)  # type: ignore[arg-type]
-    torch.testing.assert_close(found.clip, weight.abs().amax(1))
+    torch.testing.assert_close(found.clip, weight.abs().amax(1) * reach(8))
 
 
 def test_a_layer_at_8_bits_alone_is_plain() -> None:
     weight = normal()
     found = choose_weights(layer(weight), (8,), "mse")
     assert found.exponents == (0,) * 7
-    torch.testing.assert_close(found.clip, weight.abs().amax(1))
+    torch.testing.assert_close(found.clip, weight.abs().amax(1) * reach(8))
+
+
+@pytest.mark.parametrize("widths", [(8,), WIDTHS])
+@pytest.mark.parametrize("observer", ["mse", "percentile", "max"])
+def test_weights_that_were_quantized_to_8_bits_keep_their_values(widths: tuple[int, ...], observer: str) -> None:
+    codes = torch.randint(-127, 128, (32, 9), generator=torch.Generator().manual_seed(0))
+    codes[:, 0] = torch.tensor((127, -127)).repeat(16)
+    weight = codes * torch.linspace(0.001, 0.1, 32)[:, None]
+    made = layer(weight)
+    made.clip.data.copy_(choose_weights(made, widths, observer).clip)  # type: ignore[arg-type]
+    assert torch.equal(made.codes(), codes.to(torch.int8))
+    torch.testing.assert_close(made.codes() * made.scale()[:, None], weight)
 
 
 def test_dead_channels_and_single_weights() -> None:

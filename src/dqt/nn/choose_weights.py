@@ -1,8 +1,9 @@
 """From the weights of a layer to their clip, rule, and the part of the range that each width reads.
 
-The clip belongs to the master width: it is the largest magnitude, or next to it. Widths of few bits want a smaller
-range, which they get by an exponent (docs/numerics.md, equations 34 and 35), the same for all channels. Errors are
-those that remain when each channel is multiplied by the best factor: the requantization of each width can do that.
+The clip belongs to the master width: the largest code stands for the largest magnitude, or for one next to it. Weights
+that were quantized to as many bits before keep their values. Widths of few bits want a smaller range, which they get by
+an exponent (docs/numerics.md, equations 34 and 35), the same for all channels. Errors are those that remain when each
+channel is multiplied by the best factor: the requantization of each width can do that.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from dqt.arith.nested import MAX_EXPONENT
+from dqt.arith.nested import MAX_EXPONENT, limits
 from dqt.nn.config import Rule
 from dqt.nn.layers import WidthLayer
 from dqt.nn.observers import Observer
@@ -50,13 +51,13 @@ class Weights:
 def choose_weights(
     layer: WidthLayer, widths: Sequence[int], observer: Observer, rule: Rule = "auto", *, parts: bool = True
 ) -> Weights:
-    """By the squared error of the weights; ``"max"`` and ``"percentile"`` keep the largest magnitude as the clip.
+    """By the squared error of the weights; ``"max"`` and ``"percentile"`` keep the clip of the largest magnitude.
 
     Args:
         widths: those that plans give the layer; its others have exponent 0.
         parts: widths may read a part of the range; otherwise one clip, chosen at the middle widths, serves all.
     """
-    largest, none = layer._largest(), plain_reading(layer.widths).weights
+    largest, none = layer._largest() * reach(layer.n), plain_reading(layer.widths).weights
     low = [b for b in widths if b < layer.n and b <= FEW_BITS]
     if not low:
         return Weights(largest, rule == "nearest", none)
@@ -73,6 +74,11 @@ def choose_weights(
     return Weights(clip, rules[which], exponents)
 
 
+def reach(n: int) -> float:
+    """The clip at which the largest code stands for 1: the range ends half a code above it."""
+    return ((1 << n) - 1) / ((1 << n) - 2)
+
+
 def _some(rows: Tensor) -> Tensor:
     """Evenly spread weights of each channel, ``[out, most]``."""
     if rows.shape[1] <= MOST_WEIGHTS:
@@ -83,10 +89,10 @@ def _some(rows: Tensor) -> Tensor:
 
 def _allowed(rows: Tensor, shares: Sequence[float], n: int) -> Tensor:
     """Which clips suit the master width, bool ``[shares, out]``: all weights have a vote, the largest above all."""
-    half, errors = (1 << n) / 2, []
+    errors, (least, most) = [], limits(n, signed=True)
     for share in shares:
-        u = rows * (half / share)
-        codes = u.round().clamp_(-half, half - 1)
+        u = rows * (((1 << n) - 1) / 2 / share)
+        codes = u.round().clamp_(least, most)
         errors.append(codes.sub_(u).square_().sum(1) * share**2)
     each = torch.stack(errors)
     return each <= SLACK * each.amin(0)

@@ -320,6 +320,7 @@ struct Kernels {
 };
 
 #if defined(__x86_64__)
+void depthwise_avx2(const DepthwiseRow&);
 void depthwise_avx512(const DepthwiseRow&);
 extern const WinogradKernels winograd_avx512;
 extern const SlicedKernels sliced_avx512;

@@ -1,4 +1,4 @@
-// Depthwise rows, and operators that work element by element, in AVX2.
+// Operators that work element by element, in AVX2.
 //
 // Everything here has internal linkage: each file is compiled for another instruction set.
 #pragma once
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "avx2_depthwise.h"
+#include "avx2.h"
 
 namespace dqt {
 namespace {

@@ -42,7 +42,7 @@ struct Weights {
 
 // The sums of R rows, from `first` on, and one vector of 16 columns.
 template <int V, bool NARROWED, int R>
-inline void dots(const Block& b, int first, int v, int32_t (*acc)[V * LANES]) {
+__attribute__((noinline)) void dots(const Block& b, int first, int v, int32_t (*acc)[V * LANES]) {
     __m256i sum[R][2];
 #pragma GCC unroll 6
     for (int i = 0; i < R; ++i)
@@ -96,7 +96,7 @@ struct Dots {
 constexpr ProductForm DOTS[] = {{16, true, false, products<Dots, 4, 2>}};
 
 constexpr Kernels make() {
-    Kernels k{NAME, {}, {}, depthwise, narrow, add, plain_table, quantize, usable, maximum, nullptr, true,
+    Kernels k{NAME, {}, {}, depthwise_avx2, narrow, add, plain_table, quantize, usable, maximum, nullptr, true,
               nullptr, {}, {}};
     k.integers = integer_kernels();
     k.clips = clip_kernels();

@@ -1,6 +1,5 @@
 // Depthwise convolution in AVX2: two taps at a time, as pairs of 16-bit numbers.
-#pragma once
-
+#if defined(__x86_64__)
 #include <algorithm>
 #include <utility>
 
@@ -253,11 +252,13 @@ inline bool depthwise_as(const DepthwiseRow& d) {
     return true;
 }
 
-inline void depthwise(const DepthwiseRow& d) {
+}  // namespace
+
+void depthwise_avx2(const DepthwiseRow& d) {
     if (depthwise_as<OddDepthwise<3, 3, 1>>(d) || depthwise_as<OddDepthwise<3, 3, 2>>(d)) return;
     if (depthwise_as<OddDepthwise<5, 5, 1>>(d) || depthwise_as<OddDepthwise<5, 5, 2>>(d)) return;
     for (int from = 0; from < d.out_pixel; from += 32) AnyDepthwise(d, from / 64 * 64, from / 32 % 2).run();
 }
 
-}  // namespace
 }  // namespace dqt
+#endif

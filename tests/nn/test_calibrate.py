@@ -55,7 +55,7 @@ def layer_moments(net: Net, x: Tensor, pair: Pair) -> dict[str, Moments]:
 def test_corrections_give_every_layer_the_float_mean_and_deviation() -> None:
     net, x = net_and_data()
     calibrate(net, [x])
-    expected = set_ranges(net, [x], Ranges(net, "mse"))
+    expected = set_ranges(net, [x], Ranges(net, "mse"), counts=[8])[8]
     calibrate(net, [x])
     for b in net.config.widths:
         for name, got in layer_moments(net, x, (b, b)).items():
@@ -77,9 +77,8 @@ def test_corrections_give_every_layer_the_float_mean_and_deviation() -> None:
 def test_unlike_widths_have_the_float_mean_and_deviation_too(method: Any) -> None:
     net, x = net_and_data(widths=(2, 4, 8))
     calibrate(net, [x], method=method)
-    expected: dict[str, Moments] = {}  # of the float model, which `best` has moved the weights of
-    plain = net_and_data(widths=(2, 4, 8))[0]
-    set_ranges(plain, [x], Ranges(plain, "mse"), few=expected)
+    plain = net_and_data(widths=(2, 4, 8))[0]  # the float model, which `best` has moved the weights of
+    expected = set_ranges(plain, [x], Ranges(plain, "mse"), counts=[8])[8]
     for pair in ((2, 8), (4, 8), (8, 2), (8, 4)):
         for name, got in layer_moments(net, x, pair).items():
             layer = net.layer(name)

@@ -20,7 +20,10 @@ def test_codes_read_as_the_value_at_every_width_and_exponent(kind: str, zero: in
     for b in (8, 5, 2) if zero >= 0 else (8,):
         for e in range(min(2, 8 - b) + 1):
             assert torch.equal(after.signal.codes(b, e).double(), before.codes(b, e).double())
+        torch.testing.assert_close(after.signal.real(b).double(), before.real(b).double())
     torch.testing.assert_close(after.signal.master.double(), before.master.double())
+    assert torch.equal(kept(after.signal).data, after.data)
+    assert torch.equal(after.signal.like(after.signal.raw).codes(8), after.signal.codes(8))
 
 
 def test_what_has_no_codes_stays() -> None:

@@ -33,6 +33,23 @@ def taken(net: Net, batches: Iterable[Any]) -> Batches:
     return [_checked(net, given, i, device) for i, given in enumerate(inputs)]
 
 
+def spread(values: Iterable[Tensor], count: int) -> list[Tensor]:
+    """``count`` samples, of every batch its share: the first ones."""
+    batches = list(values)
+    whole, seen, found = sum(map(len, batches)), 0, []
+    for batch in batches:
+        share = (seen + len(batch)) * count // whole - seen * count // whole
+        seen += len(batch)
+        if share:
+            found.append(batch[:share])
+    return found
+
+
+def some_of(inputs: Batches, count: int) -> Batches:
+    """The inputs of :func:`spread`."""
+    return [*zip(*(spread(each, count) for each in zip(*inputs, strict=True)), strict=True)]
+
+
 def _checked(net: Net, given: tuple[Tensor, ...], batch: int, device: torch.device) -> tuple[Tensor, ...]:
     found = []
     for one, x in zip(net.inputs.each, given, strict=True):

@@ -95,7 +95,7 @@ def _at_width(
     if node.layer and not node.apart and b in net.layer(node.layer).widths:
         sums = correct_layer(net, node, ins[0], expected[node.layer], (b, b))
         if run.widths[node.layer] == (b, b) and not seen_by_hooks(net, node):
-            return [*map(kept, results(net, node, ins[0], sums, (b, b)))]
+            return results(net, node, ins[0], sums, (b, b))
     return [kept(net.fake_node(node, list(each), run)) for each in zip(*ins, strict=True)]
 
 

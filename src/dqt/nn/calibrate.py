@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from dqt.nn import diagnose
-from dqt.nn.batches import Batches, taken
+from dqt.nn.batches import Batches, some_of, spread, taken
 from dqt.nn.best import best, best_steps
 from dqt.nn.choose_weights import choose_weights
-from dqt.nn.correct import FEW, correct, correct_unlike, first, unlike_pairs
+from dqt.nn.correct import correct, like_pairs, samples_for, unlike_pairs
 from dqt.nn.diagnose import Finding
 from dqt.nn.equalize import equalize as equalized
 from dqt.nn.errors import CalibrationError, CalibrationWarning
@@ -26,13 +27,15 @@ from dqt.nn.net import Net
 from dqt.nn.norms import Norm
 from dqt.nn.observers import Extent, Observer
 from dqt.nn.progress import advancing
-from dqt.nn.ranges import Signal
+from dqt.nn.ranges import OBSERVED, Signal
 from dqt.nn.reading import Reading, plain_reading
 from dqt.nn.run import Run, first_widths
 from dqt.nn.set_range import Ranges
 from dqt.nn.walk import Moments, axis_of, before_norm, float_results, moments, signals_of, walk
 from dqt.nn.zeros import in_use
 
+EQUALIZED_AS = (4, 4)
+"""Channels are compared on as many samples as these widths are corrected on."""
 Method = Literal["fast", "best"]
 Sharing = Literal["shared", "per_width"]
 
@@ -70,8 +73,9 @@ def calibrate(
             ``"per_width"``.
         correct_bias: make mean and deviation of each layer's channels at each width those of the float model (Nagel et
             al., 2019, for the mean); ``method="best"`` always does.
-        unlike_widths: correct layers whose weights and activations have unlike widths, too, on 64 samples. Without it
-            a plan that has such layers is less accurate, and a program has fewer constants: about 80 bytes a channel.
+        unlike_widths: correct layers whose weights and activations have unlike widths, too, on 64 samples at most.
+            Without it a plan that has such layers is less accurate, and a program has fewer constants: about 80 bytes a
+            channel.
         equalize: where channels of very different size cost accuracy, bring them to one size: weights and batch norms
             change, the float function does not (:mod:`dqt.nn.equalize`).
         progress: show a progress bar.
@@ -124,27 +128,25 @@ def run_calibration(
     norms = [module for module in net.modules() if isinstance(module, Norm)]
     untouched = [norm for norm in norms if norm.untouched and norm.training] if net.training else []
     findings: list[Finding] = []
+    whole = sum(len(batch[0]) for batch in inputs)
     correct_bias |= method == "best"
     unlike_widths &= correct_bias and not training
-    passes = best_steps(net) if method == "best" else len(net.config.widths) * correct_bias
-    bar = advancing(progress, "calibrating", 1 + passes + len(unlike_pairs(net)) * unlike_widths)
+    pairs = (like_pairs(net) if correct_bias and method == "fast" else []) + unlike_pairs(net) * unlike_widths
+    passes = {pair: samples_for(net, pair, whole) for pair in pairs}
+    counts = {*passes.values(), *([whole] if method == "best" else [])}
+    bar = advancing(progress, "calibrating", 1 + len(passes) + best_steps(net) * (method == "best"))
     with evaluating(net), torch.no_grad(), bar as advance:
         if equalize and not untouched:
-            given = _input_ranges(net, inputs, Ranges(net, observer), None).values()
+            some = some_of(inputs, max(OBSERVED, samples_for(net, EQUALIZED_AS, whole)))
+            given = _input_ranges(net, some, Ranges(net, observer), None).values()
             equalized(net, list(zip(*([signal.raw for signal in signals] for signals in given), strict=True)))
         _set_weights(net, observer, parts=parts)
-        few: dict[str, Moments] = {}
-        expected = set_ranges(net, inputs, Ranges(net, observer, parts=parts), untouched, findings, few)
+        found = set_ranges(net, inputs, Ranges(net, observer, parts=parts), untouched, findings, counts)
         advance()
         if method == "best":
-            best(net, inputs, expected, advance)
-        elif correct_bias:
-            for b in reversed(net.config.widths):
-                correct(net, inputs, expected, (b, b), factors=not training)
-                advance()
-        if unlike_widths:
-            some = zip(*(first(each, FEW) for each in zip(*inputs, strict=True)), strict=True)
-            correct_unlike(net, [*some], few, advance)
+            best(net, inputs, found[whole], advance)
+        for count, group in groupby(passes, passes.__getitem__):
+            correct(net, some_of(inputs, count), found[count], [*group], advance, factors=not training)
         net.ready.fill_(True)
     net.findings = diagnose.distinct(findings)
 
@@ -182,17 +184,17 @@ def set_ranges(
     ranges: Ranges,
     untouched: Sequence[Norm] = (),
     findings: list[Finding] | None = None,
-    few: dict[str, Moments] | None = None,
-) -> dict[str, Moments]:
+    counts: Iterable[int] = (),
+) -> dict[int, dict[str, Moments]]:
     """Run the float model and set the range of every quantizer, and the statistics of the norms that are ``untouched``.
 
-    ``findings`` gets what is wrong with the values or the weights, if it is a list; ``few`` mean and variance on the
-    first :data:`dqt.nn.correct.FEW` samples alone.
+    ``findings`` gets what is wrong with the values or the weights, if it is a list.
 
     Returns:
-        mean and variance of every layer's outputs, before its batch norm.
+        for each of ``counts`` mean and variance of every layer's outputs before its batch norm, on so many samples,
+        which are spread over the batches.
     """
-    expected: dict[str, Moments] = {}
+    expected: dict[int, dict[str, Moments]] = {count: {} for count in counts}
     inputs = [net.inputs.take(x) for x in inputs]
     given = _input_ranges(net, inputs, ranges, findings)
     states = _states(net, given)
@@ -203,9 +205,8 @@ def set_ranges(
         norm = net.norm(node.norm)
         values = before_norm(net, node, ins[0]) if node.layer or norm in untouched else []
         if node.layer:
-            expected[node.layer] = moments(values, axis_of(node))
-            if few is not None:
-                few[node.layer] = moments(first(values, FEW), axis_of(node))
+            for count, each in expected.items():
+                each[node.layer] = moments(spread(values, count), axis_of(node))
             ranges.read(node)
         if norm is not None and norm in untouched:
             _set_statistics(norm, values)

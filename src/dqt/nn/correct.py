@@ -6,7 +6,9 @@ offset for each channel, which cost nothing: the requantization of each width ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +16,8 @@ from torch import Tensor
 from dqt.arith.plan import Pair
 from dqt.nn.batches import Batches
 from dqt.nn.graph import CHOICES, Node
-from dqt.nn.layered import accumulator, scaled
+from dqt.nn.kept import Kept, Signals, kept
+from dqt.nn.layered import by_channel, constants
 from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
 from dqt.nn.ranges import Signal
@@ -25,62 +28,140 @@ from dqt.program.layered import row_pairs
 LEAST, MOST = 0.5, 2.0
 """Factors lie between: more is not noise, but a channel that hardly lives."""
 TINY = 1e-12
+MACS = {3: 1 << 39, 4: 1 << 37, 8: 1 << 36}
+"""Multiplications of a pass at most, where the smaller width is at most the key: a large network is corrected on fewer
+samples. Their moments are compared with those that the same samples have in the float model, so that few are enough
+where rounding changes little."""
+LEAST_SAMPLES = 8
 FEW = 64
-"""Samples that corrections of unlike widths are found on."""
+"""Samples that corrections of unlike widths are found on, at most."""
+ELEMENTS = 1 << 22
+"""Of the largest value of a batch that is computed at once."""
 
 
-def correct(net: Net, inputs: Batches, expected: Mapping[str, Moments], pair: Pair, *, factors: bool = True) -> None:
-    """Run with weights and activations at widths ``pair``, the edges at theirs, and correct one layer after the other.
+def correct(
+    net: Net,
+    inputs: Batches,
+    expected: Mapping[str, Moments],
+    pairs: Sequence[Pair],
+    advance: Callable[[], None],
+    *,
+    factors: bool = True,
+) -> None:
+    """A pass for each of ``pairs`` of widths of weights and activations, the edges at theirs, which corrects one layer
+    after the other.
 
     Args:
-        expected: of each layer of the float model, before its norm.
+        expected: of each layer of the float model on ``inputs``, before its norm.
+        advance: called after every pass.
         factors: deviations, too, and not means alone.
     """
-    run = Run(_plan(net, pair) | controller_widths(net.space))
-
-    def visit(node: Node, ins: list[list[Signal]]) -> list[Signal]:
-        if node.controller and node.kind in CHOICES:
-            return ins[0]
-        if node.layer and not node.apart and set(pair) <= set(net.layer(node.layer).widths):
-            sums = correct_layer(net, node, ins[0], expected[node.layer], pair, factors=factors)
-            if run.widths[node.layer] == pair and not seen_by_hooks(net, node):
-                return results(net, node, ins[0], sums, pair)
-        return [net.fake_node(node, list(each), run) for each in zip(*ins, strict=True)]
-
-    walk(net, signals_of(net, inputs), visit)
-
-
-def _plan(net: Net, pair: Pair) -> dict[str, Pair]:
-    """Products of activations have the activations' width."""
-    edge, inputs = (net.space.edge_width,) * 2, (pair[1],) * 2
-    return {each.name: edge if each.edge else pair if each.weights else inputs for each in net.space.layers}
-
-
-def correct_unlike(net: Net, inputs: Batches, expected: Mapping[str, Moments], advance: Callable[[], None]) -> None:
-    """:func:`correct` of every pair of unlike widths that has constants; see :func:`dqt.program.layered.row_pairs`.
-
-    Args:
-        inputs, expected: of the first :data:`FEW` samples: the moments of the same samples are compared.
-        advance: called after every pass.
-    """
-    for pair in unlike_pairs(net):
-        correct(net, inputs, expected, pair)
+    inputs, edge, begin = cut(net, inputs), (net.space.edge_width,) * 2, None
+    for i, pair in enumerate(pairs):
+        if begin is None and edge not in pairs[i:]:
+            begin = _begin(net, inputs)
+        _correct(net, inputs, expected, pair, begin, factors=factors)
         advance()
 
 
+@dataclass(frozen=True, eq=False)
+class _Begin:
+    """What passes have in common, whose edges have their corrections: the first nodes.
+
+    Attributes:
+        nodes: how many.   reads: what those of them with layers read.   values: what is alive after them.
+    """
+
+    nodes: int
+    reads: list[tuple[Node, list[Kept]]]
+    values: dict[str, list[Kept]]
+
+
+def _begin(net: Net, inputs: Batches) -> _Begin:
+    """The nodes before the first one whose widths a plan may choose."""
+    edges = {layer.name for layer in net.space.layers if layer.edge}
+    chosen = (n.controller or n.product or (n.layer and n.layer not in edges) for n in net.nodes)
+    count = next((i for i, found in enumerate(chosen) if found), len(net.nodes))
+    run, reads = _run(net, (net.space.edge_width,) * 2), []
+
+    def visit(node: Node, ins: list[list[Kept]]) -> list[Kept]:
+        if node.layer:
+            reads.append((node, ins[0]))
+        return _at(net, node, [*map(Signals, ins)], run, [])
+
+    values = _kept_inputs(net, inputs)
+    walk(net, values, visit, slice(count))
+    return _Begin(count, reads, values)
+
+
+def _kept_inputs(net: Net, inputs: Batches) -> dict[str, list[Kept]]:
+    return {name: [*map(kept, signals)] for name, signals in signals_of(net, inputs).items()}
+
+
+def _correct(
+    net: Net, inputs: Batches, expected: Mapping[str, Moments], pair: Pair, begin: _Begin | None, *, factors: bool
+) -> None:
+    run = _run(net, pair)
+
+    def corrected(node: Node, ins: Sequence[Signal]) -> list[Tensor]:
+        if node.apart or not set(pair) <= set(net.layer(node.layer).widths):
+            return []
+        return correct_layer(net, node, ins, expected[node.layer], pair, factors=factors)
+
+    def visit(node: Node, ins: list[list[Kept]]) -> list[Kept]:
+        if node.controller and node.kind in CHOICES:
+            return ins[0]
+        read = [*map(Signals, ins)]
+        sums = corrected(node, read[0]) if node.layer else []
+        return _at(net, node, read, run, sums if node.layer and run.widths[node.layer] == pair else [])
+
+    if begin is None:
+        walk(net, _kept_inputs(net, inputs), visit)
+        return
+    for node, reads in begin.reads:
+        corrected(node, Signals(reads))
+    walk(net, dict(begin.values), visit, slice(begin.nodes, None))
+
+
+def _at(net: Net, node: Node, ins: Sequence[Sequence[Signal]], run: Run, sums: list[Tensor]) -> list[Kept]:
+    """What a node gives; ``sums``: its layer's accumulators, where they are there already."""
+    if not node.layer or seen_by_hooks(net, node):
+        return [kept(net.fake_node(node, list(each), run)) for each in zip(*ins, strict=True)]
+    pair = run.widths[node.layer]
+    return results(net, node, ins[0], sums or products(net, node, ins[0], pair), pair)
+
+
+def cut(net: Net, inputs: Batches) -> Batches:
+    """The same samples in batches whose values are small, which are computed in the same memory again and again."""
+    count = max(1, ELEMENTS // max(math.prod(node.shape) for node in net.nodes))
+    parts = ([torch.split(x, count) for x in batch] for batch in inputs)
+    return [part for each in parts for part in zip(*each, strict=True)]
+
+
+def _run(net: Net, pair: Pair) -> Run:
+    """Products of activations have the activations' width."""
+    edge, inputs = (net.space.edge_width,) * 2, (pair[1],) * 2
+    plan = {each.name: edge if each.edge else pair if each.weights else inputs for each in net.space.layers}
+    return Run(plan | controller_widths(net.space))
+
+
+def like_pairs(net: Net) -> list[Pair]:
+    """Every width, the edges' first and then from the master down."""
+    return [(b, b) for b in sorted(net.config.widths, key=lambda b: (b != net.space.edge_width, -b))]
+
+
 def unlike_pairs(net: Net) -> list[Pair]:
-    """The pairs of :func:`correct_unlike`."""
+    """The pairs of unlike widths that have constants; see :func:`dqt.program.layered.row_pairs`."""
     return [(bw, ba) for bw, ba in row_pairs(net.config.widths) if bw != ba]
 
 
-def first(values: Iterable[Tensor], count: int) -> list[Tensor]:
-    """Of the first ``count`` samples."""
-    found: list[Tensor] = []
-    for value in values:
-        if count > 0:
-            found.append(value[:count])
-            count -= len(value)
-    return found
+def samples_for(net: Net, pair: Pair, count: int) -> int:
+    """How many of ``count`` samples a pass at widths ``pair`` is for. Unlike widths need no more than 4 bits do."""
+    like, macs = pair[0] == pair[1], sum(layer.macs for layer in net.space.layers)
+    width = min(pair) if like else max(4, min(pair))
+    most = next(most for key, most in MACS.items() if width <= key)
+    found = min(count, max(LEAST_SAMPLES, most // max(macs, 1)))
+    return found if like else min(found, FEW)
 
 
 def correct_layer(
@@ -92,7 +173,7 @@ def correct_layer(
         its accumulators, batch by batch.
     """
     layer = net.layer(node.layer)
-    sums = [accumulator(layer, x, pair) for x in ins]
+    sums = products(net, node, ins, pair)
     got = _scaled(layer, moments(sums, axis_of(node), layer.scale().detach()), ins[0])
     factor = _factor(expected, got) if factors else torch.ones_like(got.mean)
     bias = 0.0 if layer.bias is None else layer.bias.detach().double()
@@ -114,11 +195,26 @@ def _scaled(layer: WidthLayer, sums: Moments, x: Signal) -> Moments:
     return Moments(sums.mean * scale + bias, sums.variance * scale.square())
 
 
-def results(net: Net, node: Node, ins: Sequence[Signal], sums: Sequence[Tensor], pair: Pair) -> list[Signal]:
-    """What a layer gives at widths ``pair``, from its accumulators of :func:`correct_layer`."""
-    layer, norm, quantizer = net.layer(node.layer), net.affine(node.norm), net.quantizer(node)
-    values = (scaled(layer, norm, acc, x, pair, quantizer) for acc, x in zip(sums, ins, strict=True))
-    return [Signal(node.clamped(value), quantizer) for value in values]
+def products(net: Net, node: Node, ins: Sequence[Signal], pair: Pair) -> list[Tensor]:
+    """A layer's accumulators at widths ``pair``, in master units: integers in float32."""
+    layer, (bw, ba) = net.layer(node.layer), pair
+    weight, e = layer.narrowed(bw), layer.input_exponent(ba)
+    return [layer.apply_weight(x.codes(ba, e).float(), weight, None) for x in ins]
+
+
+def results(net: Net, node: Node, ins: Sequence[Signal], sums: Sequence[Tensor], pair: Pair) -> list[Kept]:
+    """What a layer gives at widths ``pair``. The accumulators are lost: their memory is used."""
+    layer, quantizer = net.layer(node.layer), net.quantizer(node)
+    scale, bias = constants(layer, net.affine(node.norm), ins[0], pair, quantizer)
+    if quantizer is not None:  # codes by truncation
+        step = quantizer.scale().double()
+        scale, bias = scale / step, bias / step + quantizer.zero + 0.5
+    scale, bias = (by_channel(layer, each.float(), sums[0]) for each in (scale, bias))
+    values = (acc.mul_(scale).add_(bias) for acc in sums)
+    if quantizer is None:
+        return [Kept(node.clamped(value), None, True) for value in values]
+    most = (1 << quantizer.n) - 0.5
+    return [Kept(value.clamp_(0, most).to(torch.uint8), quantizer, True) for value in values]
 
 
 def _factor(expected: Moments, got: Moments) -> Tensor:

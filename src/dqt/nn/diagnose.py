@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["outlier", "dead", "constant", "channels", "join", "blind", "pruned", "coarse", "output"]
 
+ELEMENTS = 1 << 22
+"""Values that are looked at where a part of them tells enough, of all batches together."""
 FEW_CODES = 4.0
 """A channel that has fewer codes than this, of 256, is lost."""
 LOST_INPUT, LOST_INSIDE = 0.01, 0.05
@@ -194,13 +196,14 @@ def _reads(net: Net, node: Node, ins: Sequence[Signal], lowest: int) -> list[Fin
 
 
 def _blind(quantizer: Quantizer, ins: Sequence[Signal], lowest: int, e: int, is_input: bool) -> list[Finding]:
-    """Whether nearly every value falls into the code of zero. A few dozen samples of each batch tell it."""
+    """Whether nearly every value falls into the code of zero. A few dozen samples of all batches tell it."""
     alive = lost = 0
+    some = _some_of_each([x.raw for x in ins])
     for x in ins:
-        codes = fake.narrow_activation(x.raw[:OBSERVED], quantizer.scale(), quantizer.zero, quantizer.n, lowest, e)
-        there = x.master[:OBSERVED].abs() > TINY
-        alive += int(there.sum())
-        lost += int((there & (codes == 0)).sum())
+        codes = fake.narrow_activation(x.raw[:some], quantizer.scale(), quantizer.zero, quantizer.n, lowest, e)
+        there = x.master[:some].abs() > TINY
+        alive += int(torch.count_nonzero(there))
+        lost += int(torch.count_nonzero(there & (codes == 0)))
     part = lost / max(alive, 1)
     if part < (BLIND_WIDE if lowest >= WIDE else BLIND):
         return []
@@ -215,6 +218,11 @@ def _blind(quantizer: Quantizer, ins: Sequence[Signal], lowest: int, e: int, is_
     return [Finding("blind", quantizer.name, what, part, advice)]
 
 
+def _some_of_each(batches: Sequence[Tensor]) -> int:
+    """How many samples of each batch are looked at: a few dozen together, fewer where they are large."""
+    return max(1, min(OBSERVED, ELEMENTS // max(1, batches[0][0].numel())) // len(batches))
+
+
 def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
     """Whether channels that have hardly any codes carry what the reader needs."""
     quantizer = ins[0].quantizer
@@ -227,7 +235,8 @@ def _channels(net: Net, node: Node, ins: Sequence[Signal]) -> list[Finding]:
     few = (codes < enough) & (sizes > 0)
     if not bool(few.any()):
         return []
-    variance = _variance([x.master.transpose(axis, -1).flatten(0, -2) for x in ins])
+    some = _some_of_each([x.raw for x in ins])
+    variance = _variance([x.master[:some].transpose(axis, -1).flatten(0, -2) for x in ins])
     lost = _lost(net, node, variance, variance.clamp_max(float(quantizer.scale()) ** 2 / 12) * few)
     if lost < (LOST_INPUT if quantizer.name in net.entries else LOST_INSIDE):
         return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class Reader:
         axis = -1 if self.node.kind == "linear" else 1
         rows = x.movedim(axis, 1).reshape(len(x), x.shape[axis], -1)
         parts = torch.split(rows, OBSERVED)
-        self.square += rows.double().square().mean(2).sum(0)
+        self.square += rows.square().mean(2).sum(0, dtype=torch.float64)
         self.peak += torch.stack([part.abs().amax((0, 2)).double() for part in parts]).sum(0)
         self.samples, self.groups = self.samples + len(x), self.groups + len(parts)
 
@@ -68,13 +69,24 @@ class Reader:
         The scale of a weight is twice that of an activation that is never negative, at the same range.
         """
         s = factors[self.ids]
-        weight = self.layer.weight.double().flatten(2) if self.layer.weight.dim() > 2 else self.layer.weight[..., None]
-        energy, largest = weight.double().square().sum(2), weight.abs().amax(2).double()
+        energy, largest = self._weights
         square, peak, grown = self.square / self.samples, self.peak / self.groups, self.columns(s)
         from_x = (peak / s).amax().square() * (energy * grown.square()).sum()
         rows = (2 * largest * grown).amax(1).square()
-        from_weights = (rows[:, None] * self.columns(square / s.square()) * weight.shape[2]).sum()
+        taps = self.layer.weight[0, 0].numel()
+        from_weights = rows @ self.columns(square / s.square()).sum(1) * taps
         return float((from_x + from_weights) / (energy * self.columns(square)).sum().clamp_min(TINY))
+
+    @cached_property
+    def _weights(self) -> tuple[Tensor, Tensor]:
+        """Sum of squares and largest magnitude of the taps of each weight, ``[out, in / groups]`` float64."""
+        taps = self.layer.weight.flatten(2) if self.layer.weight.dim() > 2 else self.layer.weight[..., None]
+        return taps.double().square().sum(2), taps.abs().amax(2).double()
+
+    @property
+    def largest(self) -> Tensor:
+        """The largest magnitude of the taps of each weight, ``[out, in / groups]`` float64."""
+        return self._weights[1]
 
     def scale(self, factors: Tensor) -> None:
         """Multiply its columns."""
@@ -155,12 +167,10 @@ def _sizes(count: int, readers: Sequence[Reader]) -> tuple[Tensor, Tensor]:
     peak = torch.zeros(count, dtype=torch.float64, device=readers[0].peak.device)
     weight = peak.clone()
     for reader in readers:
-        largest = (
-            reader.layer.weight.flatten(2).abs().amax(2) if reader.layer.weight.dim() > 2 else reader.layer.weight.abs()
-        )
+        largest = reader.largest
         width = largest.shape[1]
         parts = len(reader.ids) // width
-        by_input = largest.double().view(parts, -1, width).amax(1).reshape(-1)
+        by_input = largest.view(parts, -1, width).amax(1).reshape(-1)
         peak.scatter_reduce_(0, reader.ids, reader.peak / reader.groups, "amax")
         weight.scatter_reduce_(0, reader.ids, by_input, "amax")
     return peak, weight

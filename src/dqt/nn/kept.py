@@ -29,16 +29,48 @@ class Kept:
         """The value, made anew: what it computes for its readers lives as long as they hold it."""
         if self.quantizer is None or not self.quantized:
             return Signal(self.data, self.quantizer, self.quantized)
-        return Signal((self.data.float() - self.quantizer.zero) * self.quantizer.scale(), self.quantizer)
+        return _Coded(self.data, self.quantizer)
 
 
 def kept(signal: Signal) -> Kept:
     """``signal``, whose master codes say all that is read from it; what stays float becomes float32."""
+    if isinstance(signal, _Coded):
+        return Kept(signal.data, signal.quantizer, True)
     if signal.quantizer is None or not signal.quantized:
         raw = signal.raw
         return Kept(raw.float() if raw.is_floating_point() else raw, signal.quantizer, signal.quantized)
     codes = signal.codes(signal.quantizer.n) + signal.quantizer.zero
     return Kept(codes.to(torch.uint8), signal.quantizer, True)
+
+
+class _Coded(Signal):
+    """A value of which there are master codes, uint8: real numbers are made when they are asked for."""
+
+    def __init__(self, data: Tensor, quantizer: Quantizer) -> None:
+        self.data = data
+        super().__init__(data, quantizer)
+
+    @property
+    def raw(self) -> Tensor:
+        """The real value at the master width."""
+        return self.master
+
+    @raw.setter
+    def raw(self, value: Tensor) -> None:
+        pass
+
+    def _made(self, b: int, e: int, real: bool) -> Tensor:
+        assert self.quantizer is not None
+        n, zero = self.quantizer.n, self.quantizer.zero
+        if b == n and real:
+            return self.codes(n).mul(self.quantizer.scale())
+        if e or real:
+            return super()._made(b, e, real)
+        codes, shift = self.data, n - b
+        if shift:  # (q + half) >> shift, saturating: nothing leaves a byte
+            half = 1 << shift >> 1
+            codes = codes.clamp(max=(1 << n) - 1 - half).add_(half).bitwise_and_((1 << n) - (1 << shift))
+        return codes.float().sub_(zero) if zero else codes.float()
 
 
 class Signals(Sequence[Signal]):

@@ -110,13 +110,25 @@ def scaled(
     layer: WidthLayer, norm: Norm | Scale | None, acc: Tensor, x: Signal, pair: Pair, quantizer: Quantizer | None = None
 ) -> Tensor:
     """What a layer and its norm make of the accumulator ``acc``, by the constants of widths ``pair``; float64."""
-    shape = (-1, *(1 for _ in range(acc.dim() - 2))) if layer.weight.dim() > 2 else (-1,)
+    scale, bias = constants(layer, norm, x, pair, quantizer)
+    return acc.double() * by_channel(layer, scale, acc) + by_channel(layer, bias, acc)
+
+
+def constants(
+    layer: WidthLayer, norm: Norm | Scale | None, x: Signal, pair: Pair, quantizer: Quantizer | None = None
+) -> tuple[Tensor, Tensor]:
+    """What multiplies accumulators at widths ``pair``, and what is then added; float64 ``[out]``."""
     gain, bias = layer.gain_and_bias(norm, pair)
     scale = layer.scale().double() * x.scale.double() * gain
     if quantizer is not None and not torch.compiler.is_compiling():  # 1e-5 of a node: not worth a break in the graph
         largest = (layer.scale().double() * x.scale.double() * layer.gains(norm)).abs().amax()
         scale, bias = as_lowered(scale, bias, largest, quantizer)
-    return acc.double() * scale.reshape(shape) + bias.reshape(shape)
+    return scale, bias
+
+
+def by_channel(layer: WidthLayer, values: Tensor, like: Tensor) -> Tensor:
+    """``[out]`` shaped to broadcast over results of a layer."""
+    return values.reshape(-1, *(1 for _ in range(like.dim() - 2))) if layer.weight.dim() > 2 else values
 
 
 def _float_product(layer: WidthLayer, norm: Norm | Scale | None, x: Signal) -> Tensor:

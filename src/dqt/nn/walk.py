@@ -20,13 +20,18 @@ from dqt.nn.run import Run
 T = TypeVar("T")
 
 
-def walk(net: Net, values: dict[str, list[T]], visit: Callable[[Node, list[list[T]]], list[T]]) -> None:
-    """Every node on every batch before the next node.
+def walk(
+    net: Net,
+    values: dict[str, list[T]],
+    visit: Callable[[Node, list[list[T]]], list[T]],
+    part: slice = slice(None),
+) -> None:
+    """Every node, or those of ``part``, on every batch before the next node.
 
     ``values``: the inputs, a signal for each batch, or what stands for one; the others come to it while they are
     needed.
     """
-    for node, dead in zip(net.nodes, net._dead, strict=True):
+    for node, dead in zip(net.nodes[part], net._dead[part], strict=True):
         values[node.out] = visit(node, [values[name] for name in node.ins])
         for name in dead:
             values.pop(name, None)
@@ -80,6 +85,8 @@ def axis_of(node: Node) -> int:
 
 OUTLYING = 8.0
 """Times the usual peak of a row."""
+NEAR_CONSTANT = 1e-3
+"""A variance below this part of the squared mean takes sums in float64: their difference is small beside them."""
 
 
 def _usual(values: list[Tensor], unit: Tensor | None) -> list[Tensor]:
@@ -109,11 +116,24 @@ def moments(values: Iterable[Tensor], axis: int, unit: Tensor | None = None) -> 
     Args:
         unit: what 1 is worth in each channel, where that is not the same.
     """
+    rows = _usual(list(values), unit) if axis == -1 else list(values)
+    found = _moments(rows, axis)
+    if bool((found.variance < NEAR_CONSTANT * found.mean.square()).any()):
+        found = _moments([value.double() for value in rows], axis)
+    return found
+
+
+def _moments(values: Sequence[Tensor], axis: int) -> Moments:
+    """Sums over the positions of a sample, or over rows, in the type of the values; float64 over samples."""
     sums, squares, count = [], [], 0
-    for value in _usual(list(values), unit) if axis == -1 else values:
-        others = [d for d in range(value.dim()) if d != axis % value.dim()]
-        sums.append(value.sum(others, dtype=torch.float64))
-        squares.append(value.square().sum(others, dtype=torch.float64))
+    for value in values:
+        inner = 2 if axis == 1 else 0
+        parts = [each.flatten(2).sum(2) if value.dim() > 2 and inner else each for each in (value, value.square())]
+        if not inner:
+            parts = [each.flatten(0, -2).sum(0, keepdim=True) for each in parts]
+        first, second = (each.sum(0, dtype=torch.float64) for each in parts)
+        sums.append(first)
+        squares.append(second)
         count += value.numel() // value.shape[axis]
     mean = torch.stack(sums).sum(0) / count
     return Moments(mean, (torch.stack(squares).sum(0) / count - mean.square()).clamp_min(0.0))

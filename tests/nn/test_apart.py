@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dqt.export.file import integer_model
 from dqt.lower.emit import lower
 from dqt.nn.apart import outlying
 from dqt.nn.calibrate import run_calibration
@@ -17,6 +19,9 @@ from dqt.nn.prepare import prepare
 from dqt.nn.run import Run
 from dqt.program.interpret import interpret
 from dqt.runtime.runtime import Runtime
+from tests.export.exported import Compiled, assert_same
+from tests.export.test_onnx import LEVELS, assert_equal, defined, fed, served
+from tests.native.build import NATIVE, needs
 
 FEATURES, HIDDEN, TOKENS = 16, 128, 6
 SINK = 37
@@ -119,14 +124,19 @@ def test_the_others_keep_their_codes(bits: int) -> None:
     assert error(calibrated(model, x, config)) < 0.7 * error(calibrated(model, x, whole))
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_one_program_in_all_implementations(bits: int) -> None:
+@needs(*NATIVE)
+def test_one_program_in_all_implementations(tmp_path: Path) -> None:
     x = tokens(8)
     net = calibrated(with_a_sink(Block()), x)
     program = lower(net)
-    expected = interpret(program, x.numpy(), bits)
-    assert torch.equal(net(x, bits, exact=True), torch.from_numpy(expected))
-    assert (Runtime(program)(x.numpy(), bits) == expected).all()
+    compiled = Compiled(program, tmp_path)
+    for bits in (4, 8):
+        expected = interpret(program, x.numpy(), bits)
+        assert torch.equal(net(x, bits, exact=True), torch.from_numpy(expected))
+        assert (Runtime(program)(x.numpy(), bits) == expected).all()
+        assert_same(compiled, x[:1].numpy(), bits)
+        model = integer_model(program, bits)
+        assert_equal(served(model, fed(program, x.numpy()), LEVELS[-1]), defined(program, x.numpy(), bits))
 
 
 def test_at_other_sizes_of_a_named_dimension() -> None:

@@ -15,12 +15,12 @@ namespace dqt {
 namespace {
 
 #if defined(DQT_AVXVNNI_EVEX)
-#define DQT_SET avxvnni_evex
+#define DQT_SET kernels_avxvnni_evex
 constexpr const char* NAME = "avxvnni-evex";
 bool usable() { return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"); }
 inline __m256i dot(__m256i acc, __m256i codes, __m256i w) { return _mm256_dpbusd_epi32(acc, codes, w); }
 #else
-#define DQT_SET avxvnni
+#define DQT_SET kernels_avxvnni
 constexpr const char* NAME = "avxvnni";
 bool usable() {
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -108,10 +108,8 @@ constexpr Kernels make() {
 
 }  // namespace
 
-#define DQT_NAMED(name) DQT_NAMED_(name)
-#define DQT_NAMED_(name) kernels_##name
-extern const Kernels DQT_NAMED(DQT_SET);
-constinit const Kernels DQT_NAMED(DQT_SET) = make();
+extern const Kernels DQT_SET;
+constinit const Kernels DQT_SET = make();
 
 }  // namespace dqt
 #endif

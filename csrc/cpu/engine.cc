@@ -145,7 +145,7 @@ Engine::Engine(Program program, int threads, const Kernels& kernels, Kernel forc
         if (const auto* conv = std::get_if<Conv>(&op)) {
             layers[i] = packed(*conv, static_cast<int>(conv->groups), packing_of(*conv, program_, plan_));
         } else if (const auto* linear = std::get_if<Linear>(&op)) {
-            const bool slices = takes_slices(*linear, kernels, forced);
+            const bool slices = takes_slices(*linear, program_.values[linear->x].shape, kernels, forced);
             layers[i] = packed(*linear, 1, slices ? Packing::slices : Packing::panels);
         }
         drop_packed(op);

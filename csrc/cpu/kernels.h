@@ -266,7 +266,8 @@ struct SlicedForms {
     void (*unpack[SLICES])(const Block& b, int8_t* panel);
 };
 struct SlicedKernels {
-    SlicedForms plain, clipping;  // the second: by b.clip, before its mask and middle
+    SlicedForms plain, clipping;     // the second: by b.clip, before its mask and middle
+    bool vectors;                    // for inputs of one row alone: rows of weights as bytes are faster where there are more
 };
 
 // clip(rint(x * gain + bias) + zero, 0, highest) by channel: two roundings to float32, never a fused one.
@@ -323,7 +324,7 @@ struct Kernels {
 void depthwise_avx2(const DepthwiseRow&);
 void depthwise_avx512(const DepthwiseRow&);
 extern const WinogradKernels winograd_avx512;
-extern const SlicedKernels sliced_avx512;
+extern const SlicedKernels sliced_avx2, sliced_avx512;
 extern const LookupKernel lookups_avx512[3];
 extern const TileKernels tiles_amx;
 // The set of AVX-512 VNNI with blocks on tiles.

@@ -92,10 +92,12 @@ class Sliced {
 
 }  // namespace
 
-bool takes_slices(const Linear& op, const Kernels& kernels, Kernel forced) {
+bool takes_slices(const Linear& op, const Shape& input, const Kernels& kernels, Kernel forced) {
     if (!kernels.sliced || (forced != Kernel::cheapest && forced != Kernel::slices)) return false;
+    if (forced == Kernel::slices) return true;
     const int64_t columns = op.weight.shape[0], depth = op.weight.shape[1];
-    return forced == Kernel::slices || (columns >= LEAST_COLUMNS && columns * depth >= LEAST_BYTES);
+    const bool many = columns >= LEAST_COLUMNS && columns * depth >= LEAST_BYTES;
+    return many && (input.size() == 1 || !kernels.sliced->vectors);
 }
 
 void run_sliced(const Context& run, const LayerRun& s) { Sliced(run, s).all(); }

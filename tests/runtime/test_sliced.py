@@ -30,36 +30,42 @@ def plan(program: Program, weight: int, activation: int) -> Plan:
     return Plan.of(dict.fromkeys(program.layers, (weight, activation)))
 
 
-def equal(program: Program, run: Runtime, rows: int, weight: int, activation: int) -> None:
+def equal(program: Program, runs: list[Runtime], rows: int, weight: int, activation: int) -> None:
     x = inputs(program, rows, rows)
     pair = plan(program, weight, activation)
-    np.testing.assert_array_equal(run.codes(x, pair), execute(program, x, pair).codes)
+    expected = execute(program, x, pair).codes
+    for run in runs:
+        np.testing.assert_array_equal(run.codes(x, pair), expected, err_msg=run.isa)
+
+
+def every_set(program: Program, threads: int) -> list[Runtime]:
+    return [Runtime(program, threads=threads, isa=isa) for isa in kernel_sets() if isa != "portable"]
 
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_every_pair_of_widths(wide: bool) -> None:
     program = linear((1021,), 1030, wide=wide)
-    run = Runtime(program, threads=1)
+    runs = every_set(program, 1)
     for weight, activation in itertools.product(WIDTHS, WIDTHS):
-        equal(program, run, 1, weight, activation)
+        equal(program, runs, 1, weight, activation)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("depth", "count"), SHAPES)
 def test_rows(depth: int, count: int, threads: int) -> None:
     program = linear((depth,), count)
-    run = Runtime(program, threads=threads)
+    runs = every_set(program, threads)
     for rows, weight in itertools.product((1, 2, 3, 4, 5, 9, 33), WIDTHS):
-        equal(program, run, rows, weight, WIDTHS[(rows + weight) % len(WIDTHS)])
+        equal(program, runs, rows, weight, WIDTHS[(rows + weight) % len(WIDTHS)])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("shape", [(5, 1021), (3, 4, 1021)])
 def test_rows_inside_a_sample(shape: tuple[int, ...], threads: int) -> None:
     program = linear(shape, 1030)
-    run = Runtime(program, threads=threads)
+    runs = every_set(program, threads)
     for samples, weight in itertools.product((1, 2), WIDTHS):
-        equal(program, run, samples, weight, 8)
+        equal(program, runs, samples, weight, 8)
 
 
 @pytest.mark.parametrize("isa", kernel_sets())
@@ -82,8 +88,9 @@ def test_parts_of_ranges_and_the_nearest_rule(e: int, nearest: bool) -> None:
     read = replace(op, nearest=nearest, weight_exponents=parts, input_exponents=parts)
     program = replace(program, ops=tuple(read if each is op else each for each in program.ops))
     run = Runtime(program, threads=1)
+    runs = every_set(program, 1)
     for rows, weight in itertools.product((1, 3, 33), WIDTHS):
-        equal(program, run, rows, weight, WIDTHS[(rows + weight) % len(WIDTHS)])
+        equal(program, runs, rows, weight, WIDTHS[(rows + weight) % len(WIDTHS)])
     plain = Runtime(linear((1021,), 1030), threads=1)
     assert run._engine.weight_bytes == plain._engine.weight_bytes
 

@@ -151,7 +151,7 @@ constexpr SlicedForms forms() {
 
 }  // namespace
 
-constinit const SlicedKernels sliced_avx512 = {forms<false>(), forms<true>()};
+constinit const SlicedKernels sliced_avx512 = {forms<false>(), forms<true>(), false};
 
 }  // namespace dqt
 #endif

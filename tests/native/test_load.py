@@ -34,14 +34,14 @@ from dqt.program.values import Input, Value
 from dqt.program.verify import verify
 from dqt.shipped import example
 from dqt.testing import Builder, random_model, random_program
-from tests.native.build import needs
+from tests.native.build import NATIVE, needs
 from tests.native.conftest import Run
 from tests.native.version_1 import version_1
 from tests.program import test_file, test_verify, test_verify_attention
 from tests.program.test_file import GRAPHS, assemble, forged, header, places
 from tests.program.test_verify import Change, op, put
 
-pytestmark = needs("g++")
+pytestmark = [needs(*NATIVE), pytest.mark.timeout(1500)]  # the first of them builds
 
 
 def verdict(data: bytes) -> str:

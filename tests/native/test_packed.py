@@ -14,14 +14,14 @@ import pytest
 
 from dqt.program.file import dumps
 from dqt.testing import random_model, random_program
-from tests.native.build import needs
+from tests.native.build import NATIVE, needs
 from tests.native.conftest import Run
 from tests.native.test_load import agree
 from tests.program import test_packed_file
 from tests.program.test_pack import WIDTHS, sample
 from tests.program.test_packed_file import GRAPHS, TABLES, big, deflated, forged, regraphed, writable
 
-pytestmark = needs("g++")
+pytestmark = [needs(*NATIVE), pytest.mark.timeout(1500)]  # the first of them builds
 
 
 def test_the_same_files_are_legal(run: Run, tmp_path: Path) -> None:

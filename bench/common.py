@@ -62,6 +62,11 @@ def processor_name(machine: dict[str, Any]) -> str:
     return processor.split(" (")[0] + " with AMX" * ("amx_int8" in processor)
 
 
+def timed_on(machine: dict[str, Any]) -> str:
+    """Where and when a time was measured, in a few words."""
+    return f"{processor_name(machine)}, {machine['date']}"
+
+
 def processor_kind(processor: str) -> str:
     """A processor with its family and model, without its features."""
     return re.sub(r"(, (avx|amx)\w*)+$", "", _plain(processor))

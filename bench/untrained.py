@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import dqt
 from bench import imagenet
-from bench.common import CIFAR10, RESULTS, Check, parser, write
+from bench.common import CIFAR10, RESULTS, Check, machine, parser, timed_on, write
 from bench.named import results_in
 from bench.networks import images
 from bench.others import quantizations
@@ -67,10 +67,18 @@ def main() -> None:
     settings = {"batch": BATCH, "skipped": SKIPPED, "threads": arguments.threads}
     for name in arguments.networks or names:
         found = measured(name, arguments)
-        results = results_in(path)
+        before = json.loads(path.read_text())["machine"] if path.exists() else {}
+        results = _attributed(results_in(path), before)
         results[name] = results.get(name, {}) | found
-        before = json.loads(path.read_text())["machine"] if name == "int8" and path.exists() else None
-        write("untrained", settings=settings, results=results, checks=checks(results), path=path, timed_on=before)
+        write("untrained", settings=settings, results=results, checks=checks(results), path=path)
+
+
+def _attributed(results: Any, ran: dict[str, Any]) -> Any:
+    """Results of a record whose times do not say where they were measured: all on the machine ``ran``."""
+    if not isinstance(results, dict):
+        return results
+    here = {"timed_on": timed_on(ran)} if "seconds" in results else {}
+    return here | {name: _attributed(each, ran) for name, each in results.items()}
 
 
 def measured(name: str, arguments: Any) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def by_others(name: str, arguments: Any) -> dict[str, Any]:
     found = {}
     for library, (run, version, seconds) in quantizations(model, x[: imagenet.SAMPLES]).items():
         right = percent(outputs(run, x[rest]) == answers[rest])
-        found[library] = {"right": right, "version": version, "seconds": seconds}
+        found[library] = {"right": right, "version": version, "seconds": seconds, "timed_on": timed_on(machine())}
         print(f"{name}, {library}: {found[library]}", flush=True)
     return found
 
@@ -145,7 +153,7 @@ def calibrated(model: nn.Module, parts: Any, method: str, x: Tensor, expected: T
     plans: dict[str, Any] = {str(b): b for b in WIDTHS} | {"weights 4, activations 8": mixed(net)}
     right = {label: percent(outputs(partial(_served, run, plan), x) == expected) for label, plan in plans.items()}
     print(f"{method}: {right}, {seconds} s", flush=True)
-    return {"right": right, "seconds": seconds}
+    return {"right": right, "seconds": seconds, "timed_on": timed_on(machine())}
 
 
 def mixed(net: Any) -> dict[str, tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.common import RESULTS, processor_name
+from bench.common import RESULTS, timed_on
 from bench.markdown import table
 
 ACCURACY = {"resnet20": "ResNet-20", "resnet56": "ResNet-56"}
@@ -22,15 +22,15 @@ def blocks() -> dict[str, str]:
 
 def untrained(document: dict[str, Any]) -> str:
     """The accuracies of ``bench/untrained.py`` and its targets as Markdown, with where they were measured."""
-    results, machine = document["results"], document["machine"]
+    results, default = document["results"], timed_on(document["machine"])
     there = [name for name in {**ACCURACY, **AGREEMENT} if name in results]
     lines = [_line(name, method, results[name]) for name in there for method in METHODS if method in results[name]]
     heads = [_head(label) for label in results[there[0]]["fast"]["right"]]
     where = [_judged(name, results[name]) for name in there]
-    time = f"The time is that of one core ({processor_name(machine)}, {machine['date']})."
+    where.append(_times(results, default))
     text = table(("network", "method", "float", *heads, "time"), lines)
     others = _others(results) if "others" in results else ""
-    return f"{text}\n{' '.join(where)} {time}\n\n{others}{targets(document['targets'])}"
+    return f"{text}\n{' '.join(where)}\n\n{others}{targets(document['targets'])}"
 
 
 def _head(label: str) -> str:
@@ -51,6 +51,21 @@ def _judged(name: str, results: dict[str, Any]) -> str:
         return f"{ACCURACY[name]}: {on}, after calibration on {results['images']:,} training images."
     on = f"answers that are the float network's, in percent, on {results['judged']} samples of ImageNet"
     return f"{AGREEMENT[name]}: {on}, after calibration on {results['images']} others."
+
+
+def _times(results: dict[str, Any], default: str) -> str:
+    """Where the times were measured, whose rows say it or are those of ``default``."""
+    titles, rows = {**ACCURACY, **AGREEMENT}, dict[str, list[str]]()
+    for name in (name for name in titles if name in results):
+        for method in (method for method in METHODS if method in results[name]):
+            found = rows.setdefault(results[name][method].get("timed_on", default), [])
+            found.append(f"{titles[name]} {METHODS[method]}")
+    for name, libraries in results.get("others", {}).items():
+        for on in {row.get("timed_on", default): None for row in libraries.values()}:
+            rows.setdefault(on, []).append(f"{titles[name]} by others")
+    if len(rows) == 1:
+        return f"The time is that of one core ({next(iter(rows))})."
+    return "The time is that of one core (" + "; ".join(f"{', '.join(of)}: {on}" for on, of in rows.items()) + ")."
 
 
 def _others(results: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.markdown import block, filled
 from bench.pages import (
+    calibration,
     card,
     experiments,
     install,
@@ -38,6 +39,7 @@ BLOCKS: dict[str, Callable[[], dict[str, str]]] = {
     "docs/model-card.md": card.blocks,
     "docs/guide/export.md": onnx.blocks,
     "docs/guide/fit.md": training.blocks,
+    "docs/guide/post-training.md": calibration.blocks,
     "docs/guide/install.md": install.blocks,
     "docs/guide/microcontroller.md": tiny.blocks,
     "docs/models.md": models.blocks,

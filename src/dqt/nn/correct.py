@@ -28,7 +28,7 @@ from dqt.program.layered import row_pairs
 LEAST, MOST = 0.5, 2.0
 """Factors lie between: more is not noise, but a channel that hardly lives."""
 TINY = 1e-12
-MACS = {3: 1 << 39, 4: 1 << 37, 8: 1 << 36}
+MACS = {3: 5 << 36, 4: 1 << 37, 8: 1 << 36}
 """Multiplications of a pass at most, where the smaller width is at most the key: a large network is corrected on fewer
 samples. Their moments are compared with those that the same samples have in the float model, so that few are enough
 where rounding changes little."""

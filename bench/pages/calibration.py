@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.common import processor_name, records_of
+from bench.common import records_of, timed_on
 from bench.markdown import table
 from bench.pages.untrained import targets
 
@@ -24,7 +24,7 @@ def of(document: dict[str, Any]) -> str:
     lines = [_line(name, part, row[part]) for name, row in results.items() for part in ("fast", "best") if part in row]
     heads = ("network", "method", *(f"{stage}, s" for stage in STAGES), "clips of 10⁶ weights, s")
     where = (
-        f"Seconds of one core ({processor_name(machine)}, {machine['date']}), random weights, {settings['images']} "
+        f"Seconds of one core ({timed_on(machine)}), random weights, {settings['images']} "
         f"images of {settings['side']} by {settings['side']} in batches of {settings['batch']}. "
         f"Memory is the peak of a process, with one batch of {settings['at_once']}."
     )

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.common import REPORT, RESULTS, processor_name
+from bench.common import REPORT, RESULTS, timed_on
 from bench.evidence import records
 from bench.evidence.records import Point
 from bench.markdown import table
@@ -105,7 +105,7 @@ def speed() -> str:
     lines.append(avx2())
     heads = ("one image, one thread", "dqt, 8 bits", "4 bits", "2 bits", *(f"{name} int8" for name in RIVALS.values()))
     machine = document["machine"]
-    where = f"{processor_name(machine)}, {machine['date']}"
+    where = timed_on(machine)
     said = f"Medians. The engines of a row ran the same weights on the same core, in turns ({where})."
     return "\n".join([*peers.front(), table(heads, lines), said]) + "\n"
 
@@ -138,7 +138,7 @@ def where(document: dict[str, Any]) -> str:
         f"Accuracy of the integer program on all {images:,} test images; one file of "
         f"{results['program_bytes'] / 1000:.0f} kB for all widths. Calibration on {settings['calibration_images']} "
         f"training images took {results['calibration_seconds']:.0f} s, `dqt.interpret` at most {slowest:.0f} s "
-        f"for the test set at one width ({machine['cores']} cores of {processor_name(machine)}, {machine['date']})."
+        f"for the test set at one width ({machine['cores']} cores of {timed_on(machine)})."
         f"{other} The network in fake quantization and the program agree on {count} predictions at every "
         "width; `net(x, plan, exact=True)` has the integers of the program."
     )

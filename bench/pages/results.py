@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.common import processor_name
+from bench.common import processor_name, timed_on
 from bench.evidence import records
 from bench.evidence.records import FloatRecord, Point, Record, mean
 from bench.markdown import table
@@ -256,7 +256,7 @@ def _time(runs: Runs) -> str:
         if record.timed is None or cascade is None or full is None:
             continue
         machine = record.timed["machine"]
-        said = {"where": f"{processor_name(machine)}, {machine['date']}", "low": low.bits}
+        said = {"where": timed_on(machine), "low": low.bits}
         ms = {"least": low.ms, "full": full.ms, "cascade": cascade.ms}
         return TIME_NOTE.format(**record.timed, **said, **ms)
     return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.common import processor_name
+from bench.common import timed_on
 from bench.evidence.records import FloatRecord, Point, Record
 from bench.markdown import table
 from bench.pages.targets import LESS, WIDE, WIDE_FLOAT, Runs, float_top1, like_8_bits, uniform_at
@@ -51,7 +51,7 @@ def _note(record: Record) -> str:
     if record.timed is None or full is None:
         return ""
     machine = record.timed["machine"]
-    return NOTE.format(**record.timed, full=full, where=f"{processor_name(machine)}, {machine['date']}")
+    return NOTE.format(**record.timed, full=full, where=timed_on(machine))
 
 
 def _frontier(record: Record) -> str:

@@ -81,6 +81,20 @@ constexpr void fill_blocks(Kernels& k, const Of& of) {
     k.most_rows[2] = MOST4;
 }
 
+// All kernels for slices: of<SLICES, ROWS>() and unpack<SLICES>() each.
+template <class Of, class Unpack, int... I>
+constexpr void fill_slices(SlicedForms& forms, const Of& of, const Unpack& unpack, std::integer_sequence<int, I...>) {
+    ((forms.block[I / SLICED_ROWS][I % SLICED_ROWS] = of.template operator()<I / SLICED_ROWS + 1, I % SLICED_ROWS + 1>(),
+      forms.unpack[I / SLICED_ROWS] = unpack.template operator()<I / SLICED_ROWS + 1>()),
+     ...);
+}
+template <class Of, class Unpack>
+constexpr SlicedForms sliced_forms(const Of& of, const Unpack& unpack) {
+    SlicedForms forms{};
+    fill_slices(forms, of, unpack, std::make_integer_sequence<int, SLICES * SLICED_ROWS>());
+    return forms;
+}
+
 // Loops that the compiler makes vectors of.
 template <class T>
 void clip(const T* in, T* out, int64_t count, const Clip& c) {

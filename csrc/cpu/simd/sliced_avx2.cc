@@ -200,11 +200,8 @@ void unpack(const Block& b, int8_t* panel) {
 
 template <bool CLIPS, class Weights>
 constexpr SlicedForms forms() {
-    return {{{block<Weights, 1, 1>, block<Weights, 1, 2>, block<Weights, 1, 3>, block<Weights, 1, 4>},
-             {block<Weights, 2, 1>, block<Weights, 2, 2>, block<Weights, 2, 3>, block<Weights, 2, 4>},
-             {block<Weights, 3, 1>, block<Weights, 3, 2>, block<Weights, 3, 3>, block<Weights, 3, 4>},
-             {block<Weights, 4, 1>, block<Weights, 4, 2>, block<Weights, 4, 3>, block<Weights, 4, 4>}},
-            {unpack<CLIPS, 1>, unpack<CLIPS, 2>, unpack<CLIPS, 3>, unpack<CLIPS, 4>}};
+    return sliced_forms([]<int S, int ROWS>() -> BlockKernel { return block<Weights, S, ROWS>; },
+                        []<int S>() { return unpack<CLIPS, S>; });
 }
 
 }  // namespace

@@ -142,11 +142,8 @@ void unpack(const Block& b, int8_t* panel) {
 
 template <bool CLIPS>
 constexpr SlicedForms forms() {
-    return {{{block<CLIPS, 1, 1>, block<CLIPS, 1, 2>, block<CLIPS, 1, 3>, block<CLIPS, 1, 4>},
-             {block<CLIPS, 2, 1>, block<CLIPS, 2, 2>, block<CLIPS, 2, 3>, block<CLIPS, 2, 4>},
-             {block<CLIPS, 3, 1>, block<CLIPS, 3, 2>, block<CLIPS, 3, 3>, block<CLIPS, 3, 4>},
-             {block<CLIPS, 4, 1>, block<CLIPS, 4, 2>, block<CLIPS, 4, 3>, block<CLIPS, 4, 4>}},
-            {unpack<CLIPS, 1>, unpack<CLIPS, 2>, unpack<CLIPS, 3>, unpack<CLIPS, 4>}};
+    return sliced_forms([]<int S, int ROWS>() -> BlockKernel { return block<CLIPS, S, ROWS>; },
+                        []<int S>() { return unpack<CLIPS, S>; });
 }
 
 }  // namespace

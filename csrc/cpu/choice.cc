@@ -20,7 +20,7 @@ struct Work {
 
     Work(const Tensor& in, const Tensor& out, const PackedLayer& layer, double samples)
         : pixels(samples * static_cast<double>(out.height * out.width)),
-          columns(static_cast<double>(layer.panels.size()) * COLUMNS), depth(layer.depth),
+          columns(static_cast<double>(layer.lanes)), depth(layer.depth),
           weights(layer.kernel_height * layer.kernel_width * columns * depth),
           inputs(samples * static_cast<double>(in.rows() * in.columns()) * depth),
           streamed(layer.weight.size() > STREAMED ? weights : 0) {}

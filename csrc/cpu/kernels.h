@@ -18,6 +18,7 @@ constexpr int LANES = 16;        // int32 accumulators of one vector
 constexpr int MAX_VECTORS = 4;   // of one panel
 constexpr int MAX_ROWS = 12;     // of one block
 constexpr int MAX_OUTPUTS = 32;  // of one block of tiles
+constexpr int READ_SLACK = 32;   // bytes that a block may read behind a segment, whatever they are
 
 // The column that dword `lane` of vector `vector` stands for, in a panel of `vectors` vectors (1, 2 or 4).
 constexpr int column(int vectors, int vector, int lane) {
@@ -168,10 +169,10 @@ struct WinogradTile {
 struct WinogradBlock {
     const uint8_t* in;               // transformed input of tile 0
     int64_t tile_stride, in_stride;  // bytes from tile to tile, from position to position
-    int tiles, depth;
+    int tiles, depth, vectors;       // `vectors`: of the panel
     int32_t* sums;                   // [position][TILES][64]
     bool begins;                     // sums; otherwise they go on with more of the depth
-    const int8_t* weight;            // transformed: [position][depth / 4][4][16][4]
+    const int8_t* weight;            // transformed: [position][depth / 4][vector][16][4]
     int64_t weight_stride;           // bytes from position to position
     const int32_t* offset;           // [position][64], added to the sums
     const int8_t* next;              // weights that are wanted soon, a line of them at each step; or null
@@ -196,9 +197,10 @@ struct WinogradKernel {
     CoreCosts costs;
     // The pixels of one tile, master codes: narrowed by s of n bits, transformed, positions `stride` apart.
     void (*input)(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t* out, int64_t stride);
-    // Some depth of a panel [9 taps, `tap` bytes apart][depth / 4][4][16][4], shifted right by s, transformed; and the
+    // Some depth of a panel [9 taps, `tap` bytes apart][depth / 4][vector][16][4], shifted right by s, transformed; and the
     // offsets of its columns.
-    void (*weights)(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out, int64_t stride, int32_t* offset);
+    void (*weights)(const int8_t* panel, int64_t tap, int vectors, int depth, int s, int8_t* out, int64_t stride,
+                    int32_t* offset);
     // Sums of one position.
     void (*products)(const WinogradBlock& b, int position);
     // Outputs from the sums of all of them, stored.
@@ -216,6 +218,7 @@ struct WinogradKernels {
     void (*weigh)(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
                   int32_t* sums);
     std::span<const WinogradKernel> kinds;
+    int least_vectors = MAX_VECTORS; // of a panel
 };
 
 // Products of few bits from a table. A code holds `channels` activations and chooses an entry of the table; an index holds

@@ -4,12 +4,13 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <span>
 
 namespace dqt {
 namespace {
 
 constexpr int COLUMNS = LANES, MOST = 128;  // of |w1 + w2|
-constexpr double MOST_EXCESS = 0.25;        // of the steps: with more, 16-bit products are as fast
+constexpr double MOST_EXCESS = 0.4;         // of the steps: with more, 16-bit products are as fast
 
 constexpr int64_t STEP_BYTES = LANES * 4;   // of a vector
 constexpr int64_t LEAST_PIXELS = 24;        // to make pairs for
@@ -51,12 +52,14 @@ class Weights {
     uint64_t lanes_[WINDOW][COLUMNS / 4] = {};
 };
 
-// A matching of the channels of a window: those with fewest partners choose first. What remains is paired anyhow, last.
+// A matching of the first channels of a window, an even number: those with fewest partners choose first. What remains is
+// paired anyhow, last. Channels behind them, which have no weights, keep their places.
 class Matching {
   public:
-    explicit Matching(const Weights& weights) {
+    Matching(const Weights& weights, int channels) : channels_(channels) {
         if (natural(weights)) return;
         find_partners(weights);
+        left_ = static_cast<Set>((1u << channels_) - 1);
         Set alone = 0;
         while (left_) {
             const int a = taken(left_);
@@ -73,24 +76,22 @@ class Matching {
             if (!exchanged(a, b)) pairs_[count_++] = {a, b};
         }
         // Pairs that an exchange has made may stand behind those that do not fit.
-        const auto bad = std::ranges::partition(pairs_, [&](const Pair& p) { return know(p.a, p.b); });
-        fitting_ = WINDOW / 2 - static_cast<int>(std::ranges::size(bad));
+        const auto real = std::span(pairs_).first(channels_ / 2);
+        const auto bad = std::ranges::partition(real, [&](const Pair& p) { return know(p.a, p.b); });
+        fitting_ = channels_ / 2 - static_cast<int>(std::ranges::size(bad));
     }
     const std::array<Pair, WINDOW / 2>& pairs() const { return pairs_; }
     int fitting() const { return fitting_; }  // so many pairs need no excess, those that stand first
 
   private:
     bool natural(const Weights& weights) {
-        for (int k = 0; k < WINDOW / 2; ++k) {
-            pairs_[k] = {2 * k, 2 * k + 1};
-            if (!weights.fit(2 * k, 2 * k + 1)) return false;
-        }
-        fitting_ = WINDOW / 2;
-        return true;
+        for (int k = 0; k < WINDOW / 2; ++k) pairs_[k] = {2 * k, 2 * k + 1};
+        fitting_ = channels_ / 2;
+        return std::ranges::all_of(pairs_, [&](const Pair& p) { return weights.fit(p.a, p.b); });
     }
     void find_partners(const Weights& weights) {
-        for (int a = 0; a < WINDOW; ++a)
-            for (int b = a + 1; b < WINDOW; ++b) {
+        for (int a = 0; a < channels_; ++a)
+            for (int b = a + 1; b < channels_; ++b) {
                 const unsigned fit = weights.fit(a, b);
                 partners_[a] = static_cast<Set>(partners_[a] | fit << b);
                 partners_[b] = static_cast<Set>(partners_[b] | fit << a);
@@ -124,7 +125,8 @@ class Matching {
         return false;
     }
 
-    Set partners_[WINDOW] = {}, left_ = static_cast<Set>(~0u);
+    const int channels_;
+    Set partners_[WINDOW] = {}, left_ = 0;
     int choices_[WINDOW] = {};
     std::array<Pair, WINDOW / 2> pairs_{};
     int count_ = 0, fitting_ = 0;
@@ -154,7 +156,8 @@ void choose_pairs(const int8_t* panel, int vectors, int steps, Pairs& pairs) {
     for (int v = 0; v < vectors; ++v) {
         for (int s = 0; s < steps; s += WINDOW_STEPS) {
             const Weights weights(panel + v * LANES * 4, vectors, s, steps);
-            const Matching matching(weights);
+            const int real = std::min(WINDOW_STEPS, steps - s);
+            const Matching matching(weights, 4 * real);
             uint8_t places[WINDOW];
             for (int k = 0; k < WINDOW / 2; ++k) {
                 places[2 * k] = static_cast<uint8_t>(matching.pairs()[k].a);
@@ -162,7 +165,7 @@ void choose_pairs(const int8_t* panel, int vectors, int steps, Pairs& pairs) {
             }
             for (int k = 0; k < WINDOW / 2; ++k)
                 pairs.places.push_back(static_cast<uint8_t>(places[k] | places[k + WINDOW / 2] << 4));
-            for (int k = matching.fitting() / 2; k < WINDOW_STEPS; ++k)
+            for (int k = matching.fitting() / 2; k < real; ++k)
                 append_excess(weights, &matching.pairs()[2 * k], s + k, pairs);
         }
         pairs.first.push_back(static_cast<int32_t>(pairs.steps.size()));

@@ -8,7 +8,7 @@ namespace dqt {
 namespace {
 
 constexpr int TAPS = 9;
-constexpr int64_t COLUMNS = 64;  // of a panel
+constexpr int64_t COLUMNS = 64;  // of a panel, at most
 // Of the samples of a chunk, or one sample; the second where transformed numbers have two bytes, for weights then take long.
 constexpr int64_t MOST_PIXELS[] = {256, 1024};
 
@@ -36,9 +36,11 @@ struct Layout {
     int64_t in_stride, one_sum, weights, inputs, one_input, places, one_places, sums, one_sums, clipped,
         one_clipped, bytes;
 
-    Layout(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, int depth, int64_t panels, int64_t samples,
+    Layout(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, const PackedLayer& layer, int64_t samples,
            int threads)
-        : depth(depth) {
+        : depth(layer.depth) {
+        const auto panels = static_cast<int64_t>(layer.panels.size());
+        const int64_t columns = layer.panels[0].vectors * LANES;  // the first is the largest
         across = split_up(out.width, kernel.across);
         down = split_up(out.height, kernel.down);
         tiles = across * down;
@@ -47,10 +49,10 @@ struct Layout {
         one_block = positions * TILES * COLUMNS * 4;
         waiting = std::clamp<int64_t>(WAITING / one_block, 1, MOST_WAITING);
         const int64_t groups = split_up(chunk * tiles, TILES * waiting);
-        const int64_t all = positions * depth * COLUMNS * kernel.bytes, most = MOST_WEIGHTS * (groups > 1 ? kernel.bytes : 1);
+        const int64_t all = positions * depth * columns * kernel.bytes, most = MOST_WEIGHTS * (groups > 1 ? kernel.bytes : 1);
         part = round_up(split_up(depth, all <= most ? 1 : split_up(all, PART_WEIGHTS)), PART_CHANNELS);
-        weight_stride = part * COLUMNS * kernel.bytes + LINE;
-        one_tile = int64_t{depth} * kernel.bytes;
+        weight_stride = part * columns * kernel.bytes + LINE;
+        one_tile = depth * kernel.bytes;
         panel = round_up(positions * weight_stride, LINE) + positions * COLUMNS * 4 + LINE;
         strips = part >= depth && panels * panel <= CACHED * kernel.bytes;
         made = strips ? 1 : split_up(samples, chunk) * (part < depth ? groups : 1);
@@ -66,7 +68,7 @@ struct Layout {
         sums = places + threads * one_places;
         one_sums = waiting * one_block;
         clipped = sums + threads * one_sums;
-        one_clipped = TAPS * part * COLUMNS + LINE;
+        one_clipped = TAPS * part * columns + LINE;
         bytes = clipped + threads * one_clipped;
     }
 };
@@ -87,7 +89,7 @@ class Winograd {
     Winograd(const Context& run, const WinogradRun& w)
         : run_(run), w_(w), kernel_(w.kernel), threads_(run.arena.threads.count()),
           panels_(static_cast<int64_t>(w.layer.panels.size())),
-          at_(w.kernel, w.in, w.out, w.layer.depth, panels_, static_cast<int64_t>(run.arena.order.size()), threads_),
+          at_(w.kernel, w.in, w.out, w.layer, static_cast<int64_t>(run.arena.order.size()), threads_),
           base_(run.arena.scratch.data()), range_(w.layer.input(w.activation).narrow),
           down_(w.layer.weight_shift(w.weight)), shift_(range_.s) {}
 
@@ -155,17 +157,18 @@ class Winograd {
     // Transforms the weights of panel `p`, of the part from channel `first` on, in thread `t`.
     void weights(int64_t p, int64_t slot, int t, int64_t first = 0) {
         const auto depth = static_cast<int>(std::min(at_.part, at_.depth - first));
-        const int8_t* from = packed(p) + first * COLUMNS;
-        int64_t tap = at_.depth * COLUMNS;
+        const int vectors = w_.layer.panels[p].vectors;
+        const int8_t* from = packed(p) + first * vectors * LANES;
+        int64_t tap = at_.depth * vectors * LANES;
         if (w_.layer.clips(w_.weight)) {
             auto* to = reinterpret_cast<int8_t*>(base_ + at_.clipped + t * at_.one_clipped);
-            const int64_t bytes = depth * COLUMNS;
+            const int64_t bytes = int64_t{depth} * vectors * LANES;
             const Clip clip = w_.layer.clip(w_.weight);
             for (int i = 0; i < TAPS; ++i) run_.kernels.clips.weights(from + i * tap, to + i * bytes, bytes, clip);
             from = to;
             tap = bytes;
         }
-        kernel_.weights(from, tap, depth, down_, weights_at(slot), at_.weight_stride, offset_at(slot));
+        kernel_.weights(from, tap, vectors, depth, down_, weights_at(slot), at_.weight_stride, offset_at(slot));
     }
 
     // This thread's tiles, strip by strip.
@@ -199,7 +202,7 @@ class Winograd {
         const int64_t slot = at_.strips ? p : t, total = tiles.last - tiles.first, blocks = split_up(total, TILES);
         const bool asks = !at_.strips && p + 1 < panels_;
         const int8_t* next = asks ? packed(p + 1) : nullptr;  // a line at each step, as long as there are lines
-        const int8_t* end = asks ? next + TAPS * COLUMNS * at_.depth : nullptr;
+        const int8_t* end = asks ? next + w_.layer.panel_bytes(w_.layer.panels[p + 1]) : nullptr;
         const WinogradBlock common = block_of(w_.layer.panels[p], slot);
         WinogradBlock group[MOST_WAITING];
         for (int64_t begin = 0, made = -1; begin < blocks; begin += at_.waiting) {
@@ -233,6 +236,7 @@ class Winograd {
     // What the blocks of a panel have in common.
     WinogradBlock block_of(const Panel& panel, int64_t slot) const {
         WinogradBlock block{};
+        block.vectors = panel.vectors;
         block.tile_stride = at_.one_tile;
         block.in_stride = at_.in_stride;
         block.weight = weights_at(slot);
@@ -309,12 +313,12 @@ bool winograd_fits(const Conv& op, const PackedLayer& layer, const Kernels& kern
     const bool plain = op.groups == 1 && !layer.by_tap && layer.kernel_height == 3 && layer.kernel_width == 3 &&
                        op.stride[0] == 1 && op.stride[1] == 1 && op.dilation[0] == 1 && op.dilation[1] == 1;
     return kernels.winograd && plain &&
-           std::all_of(layer.panels.begin(), layer.panels.end(), [](const Panel& p) { return p.vectors == MAX_VECTORS; });
+           std::ranges::all_of(layer.panels, [&](const Panel& p) { return p.vectors >= kernels.winograd->least_vectors; });
 }
 
 int64_t winograd_passes(const WinogradKernel& kernel, const Tensor& in, const Tensor& out, const PackedLayer& layer,
                         int64_t samples, int threads) {
-    return Layout(kernel, in, out, layer.depth, static_cast<int64_t>(layer.panels.size()), samples, threads).made;
+    return Layout(kernel, in, out, layer, samples, threads).made;
 }
 
 int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const std::vector<PackedLayer>& layers,
@@ -323,10 +327,9 @@ int64_t winograd_scratch(const Program& program, const MemoryPlan& plan, const s
     for (size_t i = 0; i < program.ops.size(); ++i) {
         const auto* op = std::get_if<Conv>(&program.ops[i]);
         if (!op || !winograd_fits(*op, layers[i], kernels)) continue;
-        const auto panels = static_cast<int64_t>(layers[i].panels.size());
         for (const WinogradKernel& kernel : kernels.winograd->kinds)
             if (program.space.widths.front() <= kernel.weight_bits)
-                most = std::max(most, Layout(kernel, plan.values[op->x], plan.values[op->out], layers[i].depth, panels,
+                most = std::max(most, Layout(kernel, plan.values[op->x], plan.values[op->out], layers[i],
                                              MOST_PIXELS[1], threads).bytes);
     }
     return most;

@@ -33,7 +33,7 @@ struct BlockCase {
           scale(16 * vectors, int64_t{tap_count} * depth * 255 * 40, wide) {
         const int64_t lanes = 16 * vectors;
         for (int t = 0; t < tap_count; ++t) taps.push_back(int64_t{pick(0, 3)} * depth + pick(0, 7));
-        const auto size = static_cast<int>(*std::max_element(taps.begin(), taps.end())) + depth;
+        const auto size = static_cast<int>(*std::max_element(taps.begin(), taps.end())) + depth + READ_SLACK;
         for (int64_t i = 0; i < lanes; ++i) start.push_back(static_cast<int32_t>(pick(-1 << 24, 1 << 24)));
         weight = numbers<int8_t>(int64_t{tap_count} * depth * lanes, -most_weight, most_weight - 1);
         for (int i = 0; i < rows; ++i) {

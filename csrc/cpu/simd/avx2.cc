@@ -72,9 +72,14 @@ __attribute__((noinline)) void run_short(const Block& b, int rows) {
 
 template <int V>
 __attribute__((noinline)) void run_paired(const Block& b, int rows) {
+    if (b.tap_count * b.depth <= 4 * STEPS && !b.wide && b.rounding.shift == 32) {
+        alignas(32) int16_t words[MAX_ROWS][V * LANES];
+        paired_sums<V, true>(b, rows, words);
+        return end_words<V>(b, rows, words);
+    }
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
     load_starts<V>(b, rows, acc);
-    paired_sums<V>(b, rows, acc);
+    paired_sums<V, false>(b, rows, acc);
     end<V>(b, rows, acc, nullptr);
 }
 
@@ -113,7 +118,7 @@ constexpr WinogradKernel WINOGRADS[] = {
     wino_kernel<F4>(Kernel::winograd4x4, {0.009353, 0.01174, 0.09745, 10.58, 0.1572, 0.04198, 333.9}),
     wino_kernel<F2>(Kernel::winograd2x2, {0.008469, 0.01363, 0.08962, 3.44, 0.06992, 0.02738}),
 };
-constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS};
+constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS, 1};
 
 bool usable() { return __builtin_cpu_supports("avx2"); }
 

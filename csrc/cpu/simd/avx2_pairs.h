@@ -1,6 +1,7 @@
 // Whole 8-bit codes by 8-bit weights in AVX2: vpmaddubsw on pairs of channels that fit 16 bits, as PairedPanel has them.
 #pragma once
 
+#include "avx2_end.h"
 #include "avx2_products.h"
 
 namespace dqt {
@@ -13,77 +14,129 @@ struct Plain {
     void copy(int row, int to, const uint8_t* from, int count, uint32_t) {
         by_eight(from, count, [&](int s, __m256i codes) { save(in[row] + to + s, codes); });
     }
-    // The places after the last step, up to a whole window of 4 steps, hold what may be anything: weights there are 0.
-    void fill(int rows) {
-        for (int i = 0; i < rows && steps % 4; ++i) std::memset(in[i] + steps, 0, 4 * sizeof(int32_t));
-    }
 };
 
-// The codes of a chunk in the places of one vector.
-inline void exchange(const Plain& from, int rows, int windows, const uint8_t* places, Plain& to) {
+// Some steps of a block's reduction: where the codes of each row lie, with a vector behind them that may be read.
+template <int V>
+struct PairedChunk {
+    const uint8_t* from[MAX_ROWS];
+    int first, steps = 0;
+    int excess[V], end[V];           // of each vector, those of these steps
+};
+
+// The chunks of a block: those of one tap are read where they lie, those of several are copied side by side.
+template <int V>
+class PairedChunks {
+  public:
+    PairedChunks(const Block& block, int rows) : block_(block), rows_(rows), chunks_(block, rows) {}
+
+    // Fills the next chunk; false at the end.
+    bool next(PairedChunk<V>& chunk) {
+        chunk.first = done_;
+        chunk.steps = block_.tap_count > 1 ? copied(chunk) : found(chunk);
+        done_ += chunk.steps;
+        const PairedPanel& p = *block_.paired;
+        for (int v = 0; v < V; ++v) {
+            int& e = chunk.end[v];
+            e = chunk.excess[v] = chunk.first ? e : p.first[v];
+            while (e < p.first[v + 1] && p.steps[e] < done_) ++e;
+        }
+        return chunk.steps > 0;
+    }
+
+  private:
+    int found(PairedChunk<V>& chunk) const {
+        for (int i = 0; i < rows_; ++i) chunk.from[i] = block_.in[i] + block_.taps[0] + 4 * done_;
+        const int left = block_.depth / 4 - done_;
+        return left < STEPS ? left : STEPS;
+    }
+    int copied(PairedChunk<V>& chunk) {
+        copy_.steps = 0;
+        chunks_.next(copy_);
+        for (int i = 0; i < rows_; ++i) chunk.from[i] = reinterpret_cast<const uint8_t*>(copy_.in[i]);
+        return copy_.steps;
+    }
+
+    const Block& block_;
+    const int rows_;
+    int done_ = 0;
+    Chunks chunks_;
+    Plain copy_;
+};
+
+// Codes of R rows in the places of one vector, CHUNK_ROW from row to row.
+template <int R>
+__attribute__((always_inline)) inline void exchange(const uint8_t* const* from, int windows, const uint8_t* places,
+                                                    int32_t* to) {
     for (int k = 0; k < windows; k += 2) {
         const __m256i order = load(places + 16 * k);
-        for (int i = 0; i < rows; ++i) save(to.in[i] + 4 * k, _mm256_shuffle_epi8(load(from.in[i] + 4 * k), order));
+#pragma GCC unroll 4
+        for (int i = 0; i < R; ++i)
+            save(to + i * CHUNK_ROW + 4 * k, _mm256_shuffle_epi8(load(from[i] + 16 * k), order));
     }
 }
 
-// The codes of R rows by the weights of 16 columns, [step][16][4], added to the sums.
+// Codes of R rows by the weights of 16 columns, [step][16][4], added to the sums.
 template <int R>
-inline void paired_products(const int32_t* codes, const int8_t* weight, int steps, int32_t* sums, int stride) {
-    __m256i acc[R][2];
+__attribute__((always_inline)) inline void add_step(const int32_t* codes, const int8_t* weight, __m256i& ones,
+                                                    __m256i (&acc)[R][2]) {
+    __m256i w0 = load(weight), w1 = load(weight + 32);
+    keep(w0);
+    keep(w1);
 #pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        for (int h = 0; h < 2; ++h) acc[i][h] = load(sums + i * stride + 8 * h);
+    for (int i = 0; i < R; ++i) {
+        const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
+        add32(acc[i][0], _mm256_madd_epi16(_mm256_maddubs_epi16(code, w0), ones));
+        add32(acc[i][1], _mm256_madd_epi16(_mm256_maddubs_epi16(code, w1), ones));
+    }
+}
+
+// R rows of a chunk, from the row `row` on, by all vectors. WHOLE: the chunk is the whole reduction, which stays in
+// registers from its start to 16-bit results, requantized by a shift of 32; otherwise sums lie in memory. `to`: of that row.
+template <int R, int V, bool WHOLE, class To>
+__attribute__((noinline)) void paired_rows(const Block& b, const PairedChunk<V>& chunk, int row, To (*to)[V * LANES]) {
+    alignas(32) int32_t placed[R * CHUNK_ROW];
+    const PairedPanel& p = *b.paired;
+    const int steps = chunk.steps, windows = (steps + 3) / 4;
+    const int64_t next_places = p.windows * 16, next_weights = int64_t{p.windows} * 4 * VECTOR_BYTES;
+    const uint8_t* places = p.places + chunk.first * 4;
+    const int8_t* weights = p.weights + int64_t{chunk.first} * VECTOR_BYTES;
+    const int32_t* start = b.start;
     __m256i ones = _mm256_set1_epi16(1);
     keep(ones);
-    for (const int32_t* end = codes + steps; codes < end; ++codes, weight += VECTOR_BYTES) {
-        __m256i w0 = load(weight), w1 = load(weight + 32);
-        keep(w0);
-        keep(w1);
+    for (int v = 0; v < V; ++v, places += next_places, weights += next_weights) {
+        exchange<R>(chunk.from + row, windows, places, placed);
+        __m256i acc[R][2];
 #pragma GCC unroll 4
-        for (int i = 0; i < R; ++i) {
-            const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
-            acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(_mm256_maddubs_epi16(code, w0), ones));
-            keep(acc[i][0]);
-            acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(_mm256_maddubs_epi16(code, w1), ones));
-            keep(acc[i][1]);
+        for (int i = 0; i < R; ++i)
+            for (int h = 0; h < 2; ++h)
+                acc[i][h] = WHOLE ? load(start + v * LANES + 8 * h) : load(to[i] + v * LANES + 8 * h);
+        const int8_t* weight = weights;
+        for (const int32_t *codes = placed, *end = placed + steps; codes < end; ++codes, weight += VECTOR_BYTES)
+            add_step<R>(codes, weight, ones, acc);
+        for (int e = chunk.excess[v], end = chunk.end[v]; e < end; ++e)
+            add_step<R>(placed + (p.steps[e] - chunk.first), p.excess + int64_t{e} * VECTOR_BYTES, ones, acc);
+        if constexpr (WHOLE) {
+            const VectorFactors factors(b.rounding.m + v * LANES, b.rounding.c + v * LANES);
+#pragma GCC unroll 4
+            for (int i = 0; i < R; ++i) save(to[i] + v * LANES, words_of<true>(acc[i][0], acc[i][1], factors, b.rounding));
+        } else {
+#pragma GCC unroll 4
+            for (int i = 0; i < R; ++i)
+                for (int h = 0; h < 2; ++h) save(to[i] + v * LANES + 8 * h, acc[i][h]);
         }
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        for (int h = 0; h < 2; ++h) save(sums + i * stride + 8 * h, acc[i][h]);
 }
 
-template <int V>
-inline void add_pairs(const Plain& chunk, int rows, int from, int to, int v, const int8_t* weights,
-                      int32_t (*acc)[V * LANES]) {
-    by_rows<4>(rows, [&](auto count, int i) {
-        paired_products<count>(chunk.in[i] + from, weights, to - from, acc[i] + v * LANES, V * LANES);
-    });
-}
-
-// The sums of a block.
-template <int V>
-inline void paired_sums(const Block& b, int rows, int32_t (*acc)[V * LANES]) {
-    const PairedPanel& p = *b.paired;
-    Plain chunk, placed;
-    Chunks chunks(b, rows);
-    const int8_t* wanted = b.next ? b.next : b.panel;
-    int next[V];
-    for (int v = 0; v < V; ++v) next[v] = p.first[v];
-    for (int window = 0; chunks.next(chunk); window += STEPS / 4) {
-        const int windows = (chunk.steps + 3) / 4, first = 4 * window, last = first + 4 * windows;
-        chunk.fill(rows);
-        for (int s = 0; s < chunk.steps; ++s) _mm_prefetch(wanted + int64_t{VECTOR_BYTES} * (first + s), _MM_HINT_T1);
-        for (int v = 0; v < V; ++v) {
-            const int64_t at = int64_t{v} * p.windows + window;
-            exchange(chunk, rows, windows, p.places + at * 16, placed);
-            add_pairs<V>(placed, rows, 0, 4 * windows, v, p.weights + at * 4 * VECTOR_BYTES, acc);
-            for (int& e = next[v]; e < p.first[v + 1] && p.steps[e] < last; ++e) {
-                const int s = p.steps[e] - first;
-                add_pairs<V>(placed, rows, s, s + 1, v, p.excess + int64_t{e} * VECTOR_BYTES, acc);
-            }
-        }
+// The sums of a block; or WHOLE, its results in 16 bits.
+template <int V, bool WHOLE, class To>
+inline void paired_sums(const Block& b, int rows, To (*to)[V * LANES]) {
+    PairedChunks<V> chunks(b, rows);
+    PairedChunk<V> chunk;
+    while (chunks.next(chunk)) {
+        for (int s = chunk.first; !WHOLE && b.next != b.panel && s < chunk.first + chunk.steps; ++s)
+            _mm_prefetch(b.next + int64_t{VECTOR_BYTES} * s, _MM_HINT_T1);
+        by_rows<4>(rows, [&](auto count, int i) { paired_rows<count, V, WHOLE>(b, chunk, i, to + i); });
     }
 }
 

@@ -246,7 +246,8 @@ inline void by_rows(int rows, const Each& each) {
             if (some == 6) each(std::integral_constant<int, 6>(), i);
         if constexpr (MOST >= 5)
             if (some == 5) each(std::integral_constant<int, 5>(), i);
-        if (some == 4) each(std::integral_constant<int, 4>(), i);
+        if constexpr (MOST >= 4)
+            if (some == 4) each(std::integral_constant<int, 4>(), i);
         if (some == 3) each(std::integral_constant<int, 3>(), i);
         if (some == 2) each(std::integral_constant<int, 2>(), i);
         if (some == 1) each(std::integral_constant<int, 1>(), i);

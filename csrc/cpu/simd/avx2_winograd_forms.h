@@ -102,14 +102,14 @@ inline __m256i wino_codes(__m256i q, int n, int s) {
     return _mm256_and_si256(q, same_bytes(0xFF >> s));
 }
 
-// The outputs of a tile, to rows of accumulators `acc` of 64 columns: sums are 2^(2 POWER) ODD^2 times too large.
-template <class F>
-inline void wino_outputs_of(const WinogradBlock& b, int tile, int32_t (*acc)[64]) {
+// The outputs of a tile, to rows of V vectors of accumulators: sums are 2^(2 POWER) ODD^2 times too large.
+template <class F, int V>
+inline void wino_outputs_of(const WinogradBlock& b, int tile, int32_t (*acc)[V * LANES]) {
     const int32_t *sums = b.sums + tile * 64, *middle = b.places[tile].middle;
     const int left = b.shift - 2 * F::POWER;
     const __m128i up = _mm_cvtsi32_si128(left < 0 ? 0 : left), down = _mm_cvtsi32_si128(left < 0 ? -left : 0);
     const __m256i odd = _mm256_set1_epi32(static_cast<int>(inverse(F::ODD * F::ODD)));
-    for (int at = 0; at < 64; at += 8) {
+    for (int at = 0; at < V * LANES; at += 8) {
         const __m256i start = load(b.start + at);
         const auto get = [&](int i, int j) { return load(sums + (F::IN * i + j) * TILES * 64 + at); };
         both_dimensions<F::IN, F::OUT, F::IN, F::OUT, F::output, F::output>(get, [&](int i, int j, __m256i y) {
@@ -121,9 +121,10 @@ inline void wino_outputs_of(const WinogradBlock& b, int tile, int32_t (*acc)[64]
     }
 }
 
-// Rows of accumulators and where they go.
+// Rows of V vectors of accumulators and where they go.
+template <int V>
 struct WinoRows {
-    alignas(32) int32_t acc[WINO_ROWS][64];
+    alignas(32) int32_t acc[WINO_ROWS][V * LANES];
     uint8_t* out[WINO_ROWS];
     const uint8_t* other[WINO_ROWS];
     int count = 0;
@@ -144,13 +145,13 @@ struct WinoRows {
             const int some = std::min(8, count - first);
             std::copy_n(out + first, some, to.out);
             std::copy_n(other + first, some, to.other);
-            end<4>(to, some, acc + first, nullptr);
+            end<V>(to, some, acc + first, nullptr);
         }
         count = 0;
     }
 };
 
-template <class F>
+template <class F, int V>
 void wino_outputs(const WinogradBlock& b) {
     Block to{};
     to.rounding = b.rounding;
@@ -158,13 +159,18 @@ void wino_outputs(const WinogradBlock& b) {
     to.columns = b.columns;
     to.stored = b.stored;
     to.narrow = b.narrow;
-    WinoRows rows;
+    WinoRows<V> rows;
     for (int tile = 0; tile < b.tiles; ++tile) {
-        wino_outputs_of<F>(b, tile, rows.acc + rows.count);
+        wino_outputs_of<F, V>(b, tile, rows.acc + rows.count);
         rows.keep(b, b.places[tile], F::OUT);
         if (rows.count + F::OUT * F::OUT > WINO_ROWS) rows.end_all(to);
     }
     rows.end_all(to);
+}
+
+template <class F>
+void wino_all_outputs(const WinogradBlock& b) {
+    b.vectors == 1 ? wino_outputs<F, 1>(b) : b.vectors == 2 ? wino_outputs<F, 2>(b) : wino_outputs<F, 4>(b);
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ INLINE void offsets(const __m512i* sums, int32_t* out) {
 }
 
 template <class Down, class Across>
-void weights(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out, int64_t stride, int32_t* offset) {
+void weights(const int8_t* panel, int64_t tap, int, int depth, int s, int8_t* out, int64_t stride, int32_t* offset) {
     const __m512i all = _mm512_set1_epi8(static_cast<char>(0x80));  // 128, unsigned
     const int64_t bytes = int64_t{depth} * 64;
     __m512i sums[4][9];

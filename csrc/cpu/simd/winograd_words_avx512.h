@@ -53,7 +53,7 @@ void word_input(const uint8_t* const* pixels, int64_t channels, int n, int s, ui
 
 // Transformed: [position][pair of channels][4][16][2]; there are no offsets.
 template <class F>
-void word_weights(const int8_t* panel, int64_t tap, int depth, int s, int8_t* out, int64_t stride, int32_t* offset) {
+void word_weights(const int8_t* panel, int64_t tap, int, int depth, int s, int8_t* out, int64_t stride, int32_t* offset) {
     constexpr int STEP = 256, TOGETHER = WORD_CHANNELS / 4;  // bytes of 64 columns, 4 channels; or 2 as 16-bit numbers
     const __m128i right = _mm_cvtsi32_si128(8 + s);
     for (int k = 0; k < depth / 4; ++k) {

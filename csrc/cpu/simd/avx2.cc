@@ -26,6 +26,11 @@ inline void load_starts(const Block& b, int rows, int32_t (*acc)[V * LANES]) {
         for (int i = 0; i < rows; ++i) save(acc[i] + 8 * h, load(b.start + 8 * h));
 }
 
+// Whether a reduction is one chunk, and its results are codes by a shift of 32: then its sums need not lie in memory.
+inline bool in_registers(const Block& b) {
+    return b.tap_count * b.depth <= 4 * STEPS && !b.wide && b.rounding.shift == 32;
+}
+
 // Codes and weights of 16 bits.
 template <int V>
 __attribute__((noinline)) void run_wide(const Block& b, int rows) {
@@ -43,14 +48,44 @@ __attribute__((noinline)) void run_wide(const Block& b, int rows) {
     end<V>(b, rows, acc, nullptr);
 }
 
+inline int32_t extra_of(const Whole& chunk, int row, const Block& b) { return total(chunk.sums[row]) * (1 << b.input_shift); }
+
+// A block as of run_short whose whole reduction is added in 16 bits.
+template <int V, bool SHORTENED>
+inline void joined_block(const Block& b, int rows, const Narrowing& narrowing) {
+    alignas(32) int16_t words[MAX_ROWS][V * LANES];
+    alignas(32) int8_t own[SHORTENED ? 1 : STEPS * V * VECTOR_BYTES];
+    Whole chunk(b.input_shift);
+    Chunks(b, rows).next(chunk);
+    const int8_t* weights = b.panel;
+    if constexpr (!SHORTENED) {
+        int8_t* to = b.kept ? b.kept : own;
+        narrowing.shorten(weights, int64_t{chunk.steps} * V * VECTOR_BYTES, weights, to);
+        weights = to;
+    }
+    int32_t extra[MAX_ROWS];
+    for (int i = 0; i < rows; ++i) extra[i] = extra_of(chunk, i, b);
+    for (int v = 0; v < V; ++v) {
+        const VectorFactors factors(b.rounding.m + v * LANES, b.rounding.c + v * LANES);
+        by_rows<6>(rows, [&](auto count, int i) {
+            const ShortPart part{weights + v * VECTOR_BYTES, 0, V * VECTOR_BYTES, chunk.steps, chunk.in[i], nullptr, 0};
+            joined_words<count>(part, narrowing.unit, b.start + v * LANES, extra + i, factors, b.rounding,
+                                words[i] + v * LANES, V * LANES);
+        });
+    }
+    end_words<V>(b, rows, words);
+}
+
 // Codes and weights without their low bits. SHORTENED: those of the panel lack them; otherwise they are shortened where
 // other blocks will find them, or here, chunk by chunk.
 template <int V, bool SHORTENED>
 __attribute__((noinline)) void run_short(const Block& b, int rows) {
+    const Narrowing narrowing(__builtin_ctz(b.mask), b.input_shift, b.product_bits);
+    if (in_registers(b) && b.tap_count * b.depth <= 4 * narrowing.joined)
+        return joined_block<V, SHORTENED>(b, rows, narrowing);
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
     alignas(32) int8_t own[SHORTENED ? 1 : STEPS * V * VECTOR_BYTES];
     load_starts<V>(b, rows, acc);
-    const Narrowing narrowing(__builtin_ctz(b.mask), b.input_shift, b.product_bits);
     const int64_t all = int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
     Whole chunk(b.input_shift);
     Chunks chunks(b, rows);
@@ -66,13 +101,13 @@ __attribute__((noinline)) void run_short(const Block& b, int rows) {
         at += bytes;
     }
     int32_t extra[MAX_ROWS];
-    for (int i = 0; i < rows; ++i) extra[i] = total(chunk.sums[i]) * (1 << b.input_shift);
+    for (int i = 0; i < rows; ++i) extra[i] = extra_of(chunk, i, b);
     end<V>(b, rows, acc, extra);
 }
 
 template <int V>
 __attribute__((noinline)) void run_paired(const Block& b, int rows) {
-    if (b.tap_count * b.depth <= 4 * STEPS && !b.wide && b.rounding.shift == 32) {
+    if (in_registers(b)) {
         alignas(32) int16_t words[MAX_ROWS][V * LANES];
         paired_sums<V, true>(b, rows, words);
         return end_words<V>(b, rows, words);

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "avx2.h"
+#include "avx2_end.h"
 
 namespace dqt {
 namespace {
@@ -234,6 +234,37 @@ void many_joined(ShortPart p, __m256i unit, int joined) {
                 int32_t* acc = p.acc + i * p.acc_row + 8 * h;
                 save(acc, _mm256_add_epi32(load(acc), _mm256_madd_epi16(pairs[i][h], unit)));
             }
+    }
+}
+
+// All steps of R rows and one vector, added in 16 bits, from the start of their sums to results of 16 bits, requantized by a
+// shift of 32; `extra` is added to the sums of each row.
+template <int R>
+__attribute__((noinline)) void joined_words(const ShortPart& p, __m256i unit, const int32_t* start, const int32_t* extra,
+                                            const VectorFactors& factors, const Rounding& rounding, int16_t* words,
+                                            int stride) {
+    __m256i pairs[R][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < R; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
+    const int8_t* from = p.weights;
+    for (const int32_t *codes = p.codes, *end = codes + p.steps; codes < end; ++codes, from += p.stride) {
+        __m256i w0 = load(from), w1 = load(from + 32);
+        keep(w0);
+        keep(w1);
+#pragma GCC unroll 6
+        for (int i = 0; i < R; ++i) {
+            const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
+            add16(pairs[i][0], _mm256_maddubs_epi16(code, w0));
+            add16(pairs[i][1], _mm256_maddubs_epi16(code, w1));
+        }
+    }
+    const __m256i start0 = load(start), start1 = load(start + 8);
+#pragma GCC unroll 6
+    for (int i = 0; i < R; ++i) {
+        const __m256i more = _mm256_set1_epi32(extra[i]);
+        const __m256i low = _mm256_add_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs[i][0], unit), start0), more);
+        const __m256i high = _mm256_add_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs[i][1], unit), start1), more);
+        save(words + i * stride, words_of<true>(low, high, factors, rounding));
     }
 }
 

@@ -20,7 +20,7 @@ from tests.native.build import CONTINUOUS, call
 
 COMPILERS = [name for name in ("gcc", "clang") if CONTINUOUS or shutil.which(name)]
 STRICT = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-SANITIZED = {"gcc": ("-fsanitize=undefined", "-fno-sanitize-recover=all")}
+SANITIZED = {"gcc": ("-O0", "-fsanitize=undefined", "-fno-sanitize-recover=all")}
 """Compiler -> its flags; a library that clang makes has no runtime of its sanitizer."""
 Arrays = dict[str, npt.NDArray[Any]]
 

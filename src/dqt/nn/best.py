@@ -8,7 +8,7 @@ inputs that hold what earlier layers left of the error. Between the nodes a valu
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -170,18 +170,12 @@ def _seen(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[
     samples, first = sum(len(each.raw) for each in plain), plain[0].master
     count, size = positions(layer, first), layer.weight[0].numel()
     some = max(1, min(ROWS, ROWS * ROWS_OF // size) // samples)
-    generator = torch.Generator().manual_seed(0)
-    sums = [_Sums() for _ in range(2 * len(widths) + 1)]
+    generator, sums = torch.Generator().manual_seed(0), _Sums(len(widths))
     for i, x in enumerate(plain):
         rows = None if some >= count else torch.randperm(count, generator=generator)[:some]
-        real = patches(layer, x.master.float(), rows)
-        sums[0].add(real, real)
-        for k, b in enumerate(widths):
-            quantized = patches(layer, at[b][i].real(b, layer.input_exponent(b)).float(), rows)
-            sums[1 + k].add(quantized, quantized)
-            sums[1 + k + len(widths)].add(quantized, real)
-    whole, *others = [each.covariance() for each in sums]
-    return _Seen(torch.stack(others[: len(widths)]), torch.stack(others[len(widths) :]), whole)
+        quantized = (at[b][i].real(b, layer.input_exponent(b)) for b in widths)
+        sums.add(patches(layer, x.master.float(), rows), (patches(layer, each.float(), rows) for each in quantized))
+    return sums.seen()
 
 
 class _Sums:
@@ -190,24 +184,42 @@ class _Sums:
     What is summed is the difference to the first batch's mean, so that nothing is lost where means are large.
     """
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, widths: int) -> None:
+        self._widths, self._count = widths, 0
+        self._origins: list[Tensor] = []
 
-    def add(self, a: Tensor, b: Tensor) -> None:
-        """Rows of two values."""
-        if not self._count:
-            self._origins = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
-            self._sums = [torch.zeros(len(a), a.shape[-1], dtype=torch.float64, device=a.device) for _ in range(2)]
-            self._products = torch.zeros(len(a), a.shape[-1], b.shape[-1], dtype=torch.float64, device=a.device)
-        one, two = (x - origin for x, origin in zip((a, b), self._origins, strict=True))
-        self._products += one.transpose(1, 2) @ two
-        self._sums = [total + x.sum(1, dtype=torch.float64) for total, x in zip(self._sums, (one, two), strict=True)]
-        self._count += a.shape[1]
+    def add(self, real: Tensor, quantized: Iterable[Tensor]) -> None:
+        """Rows of a batch: what the float layer reads, and what it reads at each width."""
+        first = not self._count
+        if first:
+            groups, _, size = real.shape
+            self._totals = torch.zeros(1 + self._widths, groups, size, dtype=torch.float64, device=real.device)
+            self._whole, self._own, self._cross = (
+                self._totals.new_zeros(*lead, groups, size, size) for lead in ((), (self._widths,), (self._widths,))
+            )
+        plain = self._centred(real, 0, first)
+        self._whole += plain.transpose(1, 2) @ plain
+        for k, rows in enumerate(quantized):
+            own = self._centred(rows, 1 + k, first).transpose(1, 2)
+            self._own[k] += own @ own.transpose(1, 2)
+            self._cross[k] += own @ plain
+        self._count += real.shape[1]
 
-    def covariance(self) -> Tensor:
-        """``[groups, in, in]`` float64."""
-        one, two = (total / self._count for total in self._sums)
-        return self._products / self._count - one[:, :, None] * two[:, None]
+    def _centred(self, rows: Tensor, which: int, first: bool) -> Tensor:
+        if first:
+            self._origins.append(rows.mean(1, keepdim=True))
+        found = rows - self._origins[which]
+        self._totals[which] += found.sum(1)
+        return found
+
+    def seen(self) -> _Seen:
+        """Covariances, ``[groups, in, in]`` float64 each."""
+        plain, *others = self._totals / self._count
+        self._whole.div_(self._count).sub_(plain[:, :, None] * plain[:, None])
+        for own, cross, mean in zip(self._own, self._cross, others, strict=True):
+            own.div_(self._count).sub_(mean[:, :, None] * mean[:, None])
+            cross.div_(self._count).sub_(mean[:, :, None] * plain[:, None])
+        return _Seen(self._own, self._cross, self._whole)
 
 
 def _adapt(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[Signal]], widths: list[int]) -> None:

@@ -30,39 +30,49 @@ def _cov(a: Tensor, b: Tensor) -> Tensor:
     return ((a - a.mean(0)).T @ (b - b.mean(0)) / len(a))[None]
 
 
-def problem(inputs: int, out: int = 3, n: int = 8, widths: tuple[int, ...] = WIDTHS) -> Problem:
-    """Rows that read correlated inputs, which every width disturbs in its own way."""
+def data(inputs: int, out: int, widths: tuple[int, ...]) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Weights, correlated inputs as every width disturbs them in its own way, and the float layer's outputs."""
     generator = torch.Generator().manual_seed(inputs)
-    x = (
-        torch.randn(500, inputs, generator=generator).double()
-        @ torch.randn(inputs, inputs, generator=generator).double()
-    )
+    x, mixed = (torch.randn(rows, inputs, generator=generator).double() for rows in (500, inputs))
+    x = x @ mixed
     noisy = [x + 0.2 * 2.0**-b * x.std() * torch.randn(x.shape, generator=generator).double() for b in widths]
+    weight = torch.randn(1, out, inputs, generator=generator).double()
+    return weight, noisy, x @ weight[0].T
+
+
+def problem(inputs: int, out: int = 3, n: int = 8, widths: tuple[int, ...] = WIDTHS) -> Problem:
+    """Rows that read those inputs."""
+    weight, noisy, y = data(inputs, out, widths)
     q = np.arange(-(1 << (n - 1)), 1 << (n - 1))
     levels = [torch.from_numpy(nested.narrow_weight(q, n, b, 0)).double() for b in widths]
     middles = [torch.from_numpy(nested.midpoints(n, b, inputs)).double() for b in widths]
-    weight = torch.randn(1, out, inputs, generator=generator).double()
     scale = weight.abs().amax(2) / ((1 << n) / 2)
-    parts = torch.stack([_cov(y, y) for y in noisy]), torch.stack([_cov(y, x) for y in noisy]), _cov(x, x)
-    return Problem(weight, scale, *parts, torch.stack(levels), torch.stack(middles), -(1 << (n - 1)))
+    own, targets = torch.stack([_cov(x, x) for x in noisy]), torch.stack([_cov(y, x) for x in noisy])
+    energy = y.var(0, correction=0)[None]
+    return Problem(weight, scale, own, targets, energy, torch.stack(levels), torch.stack(middles), -(1 << (n - 1)))
 
 
 def errors(p: Problem, q: Tensor) -> Tensor:
     """Of every width, over the energy."""
-    t, targets = p.narrowed(q), p.targets()
-    return p.errors(t, p.factors(t, targets), targets).sum((1, 2)) / p.energy().sum()
+    return p.fit(p.narrowed(q)).errors.sum((1, 2)) / p.energy.sum()
+
+
+def errors_with(p: Problem, t: Tensor, factors: Tensor) -> Tensor:
+    """Of codes ``t`` with any factors, ``[widths, groups, out]``."""
+    a = factors[..., None] * t
+    return ((a @ p.own) * a - 2 * a * p.targets).sum(-1) + p.energy
 
 
 def test_errors_are_those_of_the_outputs() -> None:
-    """``|w'x - a t'y|^2`` of centred data, in numbers."""
-    p = problem(4)
-    q = nearest_codes(p)
-    t, targets = p.narrowed(q), p.targets()
-    a = p.factors(t, targets)
-    direct = (p.weight @ p.whole * p.weight).sum(-1) - 2 * a * (t * targets).sum(-1) + a**2 * ((t @ p.own) * t).sum(-1)
-    torch.testing.assert_close(p.errors(t, a, targets), direct)
-    for other in (0.9 * a, 1.1 * a):  # the factor is the best one
-        assert (p.errors(t, other, targets) > p.errors(t, a, targets)).all()
+    p, (_, noisy, y) = problem(4), data(4, 3, WIDTHS)
+    t = p.narrowed(nearest_codes(p))
+    found = p.fit(t)
+    outputs = [x @ (a[..., None] * codes)[0].T for x, a, codes in zip(noisy, found.factors, t, strict=True)]
+    direct = torch.stack([(y - each).var(0, correction=0)[None] for each in outputs])
+    torch.testing.assert_close(found.errors, direct)
+    torch.testing.assert_close(found.products, t @ p.own)
+    for other in (0.9, 1.1):  # the factor is the best one
+        assert (errors_with(p, t, other * found.factors) > found.errors).all()
 
 
 def test_adapted_codes_leave_less_error_at_low_widths_and_little_at_8_bits() -> None:
@@ -77,12 +87,11 @@ def test_no_single_code_is_better() -> None:
     """At the end of the descent, against every code of every place, for the weights of its last sweep."""
     p = problem(3, out=2, n=4, widths=(2, 4))
     q = adapted(p, sweeps=50)
-    t, targets = p.narrowed(q), p.targets()
-    factors = p.factors(t, targets)
-    weights = 1 / (p.errors(t, factors, targets).sum((1, 2)) / p.energy().sum() + HARMLESS)
+    found = p.fit(p.narrowed(q))
+    weights = 1 / (found.errors.sum((1, 2)) / p.energy.sum() + HARMLESS)
 
     def cost(codes: Tensor) -> Tensor:
-        return (weights[:, None, None] * p.errors(p.narrowed(codes), factors, targets)).sum()
+        return (weights[:, None, None] * errors_with(p, p.narrowed(codes), found.factors)).sum()
 
     for row, column, code in product(range(2), range(3), range(-8, 8)):
         other = q.clone()

@@ -2,19 +2,20 @@
 
 Of a row of weights ``w``, whose codes at width ``b`` are ``t_b = T_b(q)``, the squared error of its outputs is
 
-    E_b = (a t_b)' H_b (a t_b) - 2 (a t_b)' G_b w + w' F w
-    H_b = Cov(x_b, x_b)     G_b = Cov(x_b, x)     F = Cov(x, x)
+    E_b = (a t_b)' H_b (a t_b) - 2 (a t_b)' g_b + Var(y)
+    H_b = Cov(x_b, x_b)     g_b = Cov(x_b, y)
 
-where ``x`` is what the float layer reads, ``x_b`` what it reads at width ``b``, and ``a`` the best factor of that row
-at that width. Coordinate descent changes one code of every row at a time to the one of all ``2^n`` codes that lowers a
-weighted sum of these errors most: GPTQ (Frantar et al., 2023) for all widths at once, as MatGPTQ (arXiv 2602.03537)
-has it for language models, with exact instead of greedy updates. Means are left to the bias.
+where ``y`` is what the float layer gives, ``x_b`` what the layer reads at width ``b``, and ``a`` the best factor of
+that row at that width. Coordinate descent changes one code of every row at a time to the one of all ``2^n`` codes that
+lowers a weighted sum of these errors most: GPTQ (Frantar et al., 2023) for all widths at once, as MatGPTQ (arXiv
+2602.03537) has it for language models, with exact instead of greedy updates. Means are left to the bias.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,7 +34,8 @@ class Problem:
 
     Attributes:
         weight: ``[groups, out, in]``, real.   scale: ``[groups, out]`` > 0, of the master codes.
-        own, cross: ``H_b`` and ``G_b``, ``[widths, groups, in, in]``.   whole: ``F``, ``[groups, in, in]``.
+        own: ``H_b``, ``[widths, groups, in, in]``.   targets: ``g_b`` of every row, ``[widths, groups, out, in]``.
+        energy: ``Var(y)`` of every row, ``[groups, out]``.
         levels: codes of width ``b`` for every master code, ``[widths, 2^n]``, without midpoints.
         middles: midpoints, ``[widths, in]``.
         least: the smallest master code.
@@ -42,8 +44,8 @@ class Problem:
     weight: Tensor
     scale: Tensor
     own: Tensor
-    cross: Tensor
-    whole: Tensor
+    targets: Tensor
+    energy: Tensor
     levels: Tensor
     middles: Tensor
     least: int
@@ -52,23 +54,20 @@ class Problem:
         """``T_b(q)`` of codes ``[groups, out, in]``, ``[widths, groups, out, in]``."""
         return self.levels[:, q - self.least] + self.middles[:, None, None]
 
-    def targets(self) -> Tensor:
-        """``G_b w``, ``[widths, groups, out, in]``."""
-        return self.weight @ self.cross.transpose(-1, -2)
+    def fit(self, t: Tensor, products: Tensor | None = None) -> Fit:
+        """The best factors of codes ``t`` and the errors they leave. ``products``: ``H_b t``, where it is known."""
+        products = t @ self.own if products is None else products
+        along, size = (t * self.targets).sum(-1), (t * products).sum(-1)
+        a = torch.where(size > TINY, along / size.clamp_min(TINY), self.scale)
+        return Fit(a, a.square() * size - 2 * a * along + self.energy, products)
 
-    def energy(self) -> Tensor:
-        """``w' F w`` of every row, ``[groups, out]``."""
-        return ((self.weight @ self.whole) * self.weight).sum(-1)
 
-    def factors(self, t: Tensor, targets: Tensor) -> Tensor:
-        """The best ``a`` of every row at every width, ``[widths, groups, out]``."""
-        along, size = (t * targets).sum(-1), ((t @ self.own) * t).sum(-1)
-        return torch.where(size > TINY, along / size.clamp_min(TINY), self.scale)
+class Fit(NamedTuple):
+    """What codes give: ``a`` and ``E_b`` of every row, ``[widths, groups, out]``; ``H_b t_b``, of the codes' shape."""
 
-    def errors(self, t: Tensor, factors: Tensor, targets: Tensor) -> Tensor:
-        """``E_b`` of every row, ``[widths, groups, out]``."""
-        a = factors[..., None] * t
-        return ((a @ self.own) * a - 2 * a * targets).sum(-1) + self.energy()
+    factors: Tensor
+    errors: Tensor
+    products: Tensor
 
 
 def nearest_codes(problem: Problem) -> Tensor:
@@ -79,16 +78,15 @@ def nearest_codes(problem: Problem) -> Tensor:
 
 def adapted(problem: Problem, sweeps: int = SWEEPS, advance: Callable[[], None] = lambda: None) -> Tensor:
     """Master codes, ``[groups, out, in]``, that lower the errors of all widths together."""
-    q, targets = nearest_codes(problem), problem.targets()
+    q, products = nearest_codes(problem), None
     order = problem.own.diagonal(dim1=-2, dim2=-1).mean((0, 1)).argsort(descending=True)
+    energy = problem.energy.sum().clamp_min(TINY)
     for _ in range(sweeps):
         t = problem.narrowed(q)
-        factors = problem.factors(t, targets)
-        errors = problem.errors(t, factors, targets).clamp_min(0).sum((1, 2))
-        energy = problem.energy().sum().clamp_min(TINY)
-        weights = 1 / (errors / energy + HARMLESS)
+        factors, errors, products = problem.fit(t, products)
+        weights = 1 / (errors.clamp_min(0).sum((1, 2)) / energy + HARMLESS)
         before = q.clone()
-        _sweep(problem, q, t, factors, targets, weights / weights.sum(), order)
+        _sweep(problem, q, t, factors, products, weights / weights.sum(), order)
         advance()
         if torch.equal(before, q):
             break
@@ -96,13 +94,12 @@ def adapted(problem: Problem, sweeps: int = SWEEPS, advance: Callable[[], None] 
 
 
 def _sweep(
-    problem: Problem, q: Tensor, t: Tensor, factors: Tensor, targets: Tensor, weights: Tensor, order: Tensor
+    problem: Problem, q: Tensor, t: Tensor, factors: Tensor, products: Tensor, weights: Tensor, order: Tensor
 ) -> None:
-    """Every column once, in place: ``q`` and ``t``."""
+    """Every column once, in place: ``q``, ``t`` and ``products``."""
     a = factors[..., None]
-    slope = a.square() * (t @ problem.own) - a * targets  # half the gradient of every error
     for columns in torch.split(order, BLOCK):
-        near = slope[..., columns]
+        near = a.square() * products[..., columns] - a * problem.targets[..., columns]  # half the errors' gradient
         changes = torch.zeros_like(near)
         own = problem.own[..., columns, :]
         inside = own[..., columns]
@@ -110,7 +107,7 @@ def _sweep(
             change = _column(problem, q, t, a, near[..., k], inside[..., k, k], weights, i)
             changes[..., k] = change
             near += a.square() * change[..., None] * inside[..., k, None, :]
-        slope += a.square() * (changes @ own)
+        products += changes @ own
 
 
 def _column(

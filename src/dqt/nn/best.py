@@ -159,11 +159,11 @@ def _unexplained(y: Tensor, other: Tensor, axis: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """Second moments of what a layer reads: ``H``, ``G`` by width and ``F``; see :mod:`dqt.nn.adaptive`."""
+    """Second moments of what a layer reads at each width, and of its float outputs; see :mod:`dqt.nn.adaptive`."""
 
     own: Tensor
-    cross: Tensor
-    whole: Tensor
+    targets: Tensor
+    energy: Tensor
 
 
 def _seen(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[Signal]], widths: list[int]) -> _Seen:
@@ -171,55 +171,63 @@ def _seen(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[
     count, size = positions(layer, first), layer.weight[0].numel()
     some = max(1, min(ROWS, ROWS * ROWS_OF // size) // samples)
     generator, sums = torch.Generator().manual_seed(0), _Sums(len(widths))
+    weight = layer.weight.detach().flatten(1).reshape(groups_of(layer), -1, size).transpose(1, 2)
     for i, x in enumerate(plain):
         rows = None if some >= count else torch.randperm(count, generator=generator)[:some]
         quantized = (at[b][i].real(b, layer.input_exponent(b)) for b in widths)
-        sums.add(patches(layer, x.master.float(), rows), (patches(layer, each.float(), rows) for each in quantized))
+        outputs = patches(layer, x.master.float(), rows) @ weight
+        sums.add(outputs, (patches(layer, each.float(), rows) for each in quantized))
     return sums.seen()
 
 
 class _Sums:
-    """Second moments of rows ``[groups, rows, in]``, batch by batch: float32 inside of a batch, float64 over all.
+    """Second moments of rows ``[groups, rows, ...]``: products in float32 inside of a batch, float64 over all batches.
 
     What is summed is the difference to the first batch's mean, so that nothing is lost where means are large.
     """
 
     def __init__(self, widths: int) -> None:
-        self._widths, self._count = widths, 0
-        self._origins: list[Tensor] = []
+        self._count, self._outputs, self._inputs = 0, _Rows(), [_Rows() for _ in range(widths)]
 
-    def add(self, real: Tensor, quantized: Iterable[Tensor]) -> None:
-        """Rows of a batch: what the float layer reads, and what it reads at each width."""
-        first = not self._count
-        if first:
-            groups, _, size = real.shape
-            self._totals = torch.zeros(1 + self._widths, groups, size, dtype=torch.float64, device=real.device)
-            self._whole, self._own, self._cross = (
-                self._totals.new_zeros(*lead, groups, size, size) for lead in ((), (self._widths,), (self._widths,))
-            )
-        plain = self._centred(real, 0, first)
-        self._whole += plain.transpose(1, 2) @ plain
-        for k, rows in enumerate(quantized):
-            own = self._centred(rows, 1 + k, first).transpose(1, 2)
-            self._own[k] += own @ own.transpose(1, 2)
-            self._cross[k] += own @ plain
-        self._count += real.shape[1]
-
-    def _centred(self, rows: Tensor, which: int, first: bool) -> Tensor:
-        if first:
-            self._origins.append(rows.mean(1, keepdim=True))
-        found = rows - self._origins[which]
-        self._totals[which] += found.sum(1)
-        return found
+    def add(self, outputs: Tensor, inputs: Iterable[Tensor]) -> None:
+        """Rows of a batch: the float layer's outputs ``[groups, rows, out]``, and its inputs at each width."""
+        y, first = self._outputs.centred(outputs), not self._count
+        for k, (rows, each) in enumerate(zip(self._inputs, inputs, strict=True)):
+            x = rows.centred(each)
+            if first and not k:
+                groups, size, out = len(x), x.shape[-1], y.shape[-1]
+                zeros = partial(torch.zeros, dtype=torch.float64, device=x.device)
+                self._own, self._cross = (zeros(len(self._inputs), groups, n, size) for n in (size, out))
+                self._energy = zeros(groups, out)
+            self._own[k] += x.transpose(1, 2) @ x
+            self._cross[k] += y.transpose(1, 2) @ x
+        self._energy += y.square().sum(1)
+        self._count += outputs.shape[1]
 
     def seen(self) -> _Seen:
-        """Covariances, ``[groups, in, in]`` float64 each."""
-        plain, *others = self._totals / self._count
-        self._whole.div_(self._count).sub_(plain[:, :, None] * plain[:, None])
-        for own, cross, mean in zip(self._own, self._cross, others, strict=True):
-            own.div_(self._count).sub_(mean[:, :, None] * mean[:, None])
-            cross.div_(self._count).sub_(mean[:, :, None] * plain[:, None])
-        return _Seen(self._own, self._cross, self._whole)
+        """Of all rows."""
+        y = self._outputs.total / self._count
+        for own, cross, rows in zip(self._own, self._cross, self._inputs, strict=True):
+            x = rows.total / self._count
+            own.div_(self._count).sub_(x[:, :, None] * x[:, None])
+            cross.div_(self._count).sub_(y[:, :, None] * x[:, None])
+        return _Seen(self._own.float(), self._cross.float(), (self._energy / self._count - y.square()).float())
+
+
+class _Rows:
+    """Rows less their mean in the first batch, and the sum of the differences, ``[groups, elements]`` float64."""
+
+    def __init__(self) -> None:
+        self._origin: Tensor | None = None
+
+    def centred(self, rows: Tensor) -> Tensor:
+        """Those of a batch."""
+        if self._origin is None:
+            self._origin = rows.mean(1, keepdim=True)
+            self.total = torch.zeros_like(self._origin[:, 0], dtype=torch.float64)
+        found = rows - self._origin
+        self.total += found.sum(1)
+        return found
 
 
 def _adapt(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[Signal]], widths: list[int]) -> None:
@@ -228,8 +236,8 @@ def _adapt(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence
     errors = []
     for e in range(MAX_EXPONENT + 1):
         problem = _problem(layer, seen, widths, [min(e, layer.n - b) for b in widths])
-        t, targets = problem.narrowed(nearest_codes(problem)), problem.targets()
-        errors.append(problem.errors(t, problem.factors(t, targets), targets).sum((1, 2)) / CLEARLY ** min(e, 1))
+        fit = problem.fit(problem.narrowed(nearest_codes(problem)))
+        errors.append(fit.errors.sum((1, 2)) / CLEARLY ** min(e, 1))
     exponents = [min(int(e), layer.n - b) for e, b in zip(torch.stack(errors).argmin(0), widths, strict=True)]
     found = dict(zip(layer.widths, layer.reading.weights, strict=True)) | dict(zip(widths, exponents, strict=True))
     layer.read_as(replace(layer.reading, weights=tuple(found[b] for b in layer.widths)))
@@ -239,15 +247,15 @@ def _adapt(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence
 def _problem(layer: WidthLayer, seen: _Seen, widths: list[int], exponents: list[int]) -> Problem:
     """The layer's rounding with these exponents."""
     groups, n, nearest = groups_of(layer), layer.n, layer.reading.nearest
-    weight = layer.weight.detach().double().flatten(1).reshape(groups, -1, layer.weight[0].numel())
+    weight = layer.weight.detach().flatten(1).reshape(groups, -1, layer.weight[0].numel())
     codes = torch.arange(-(1 << (n - 1)), 1 << (n - 1), dtype=torch.float32, device=weight.device)[None]
     one, none = codes.new_ones(1), codes.new_zeros(1)
     pairs = list(zip(widths, exponents, strict=True))
     levels = [fake.narrow_weight(codes, one, n, b, none, e, nearest=nearest)[0] for b, e in pairs]
     middles = [_middles(layer, b, e) for b, e in pairs]
     return Problem(
-        weight, layer.scale().double().reshape(groups, -1), seen.own, seen.cross, seen.whole,
-        torch.stack(levels).double(), torch.stack(middles).double(), -(1 << (n - 1)),
+        weight, layer.scale().reshape(groups, -1), seen.own, seen.targets, seen.energy,
+        torch.stack(levels), torch.stack(middles), -(1 << (n - 1)),
     )  # fmt: skip
 
 

@@ -38,8 +38,8 @@ from dqt.train.recipe import ModelPart
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 METHODS: dict[str, dict[str, Any]] = {"fast": {}, "best": {"method": "best"}, "shared": {"ranges": "shared"}}
 IMAGES, BATCH = 512, 128
-SKIPPED, JUDGED = 1000, 3000
-"""Test images at the beginning that constants of the library were chosen on; how many after them judge."""
+SKIPPED, JUDGED = 1000, 9000
+"""Test images at the beginning that constants of the library were chosen on; how many after them judge: all others."""
 SAMPLE_BATCH = 25
 BELOW_FLOAT = {4: 0.5, 3: 2.5}
 AT_2_BITS = 80.0

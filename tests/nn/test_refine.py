@@ -14,7 +14,7 @@ from dqt.nn.calibrate import run_calibration, set_ranges
 from dqt.nn.config import Config
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
-from dqt.nn.refine import _places, _samples, _Task, _widths, refine, samples_for, steps_for
+from dqt.nn.refine import _places, _samples, _Task, _widths, refine, samples_for, steps_for, varied
 from dqt.nn.set_range import Ranges
 from dqt.nn.walk import Moments
 from dqt.testing.networks import Model, conv, small
@@ -81,6 +81,28 @@ def test_samples_of_batches_of_other_shapes_are_of_one_batch() -> None:
     alike = [(torch.arange(6.0)[:, None],), (torch.arange(6.0, 10.0)[:, None],)]
     epoch = torch.cat([x for (x,) in islice(_samples(alike, 5, generator), 2)])
     assert sorted(epoch.flatten().tolist()) == list(range(10))
+
+
+def test_images_are_mirrored_and_moved() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = torch.arange(16.0)[:, None], torch.arange(24.0)
+    x = torch.stack([(100 * rows + columns), -(100 * rows + columns)])[None].repeat(40, 1, 1, 1)
+    (y,) = varied((x,), generator)
+    assert y.shape == x.shape
+    assert torch.equal(y[:, 0], -y[:, 1])
+    steps = y[:, 0, :, 8:16].diff(dim=-1)
+    assert 0 < (steps == -1).all((1, 2)).sum() < 40  # the middle of what is mirrored falls
+    assert ((steps == 1).all((1, 2)) | (steps == -1).all((1, 2))).all()
+    shifts = (y[:, 0, 8, 8] // 100 - 8).tolist()
+    assert set(shifts) == {-2, -1, 0, 1, 2}
+    assert ((y[:, 0] % 100).amin((1, 2)) >= 0).all()
+
+
+def test_what_is_no_image_stays() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(2, 3, 16, 16)
+    for x in ((torch.randn(2, 3, 16, 15),), (torch.randn(2, 16, 16),), (image.long(),), (image, image)):
+        assert varied(x, generator) is x
 
 
 def test_every_step_has_the_lowest_width() -> None:

@@ -32,7 +32,7 @@ from dqt.nn.run import Run, controller_widths
 from dqt.nn.walk import Moments, axis_of, before_norm, float_results, seen_by_hooks, signals_of, walk
 from dqt.nn.zeros import in_use
 
-ROWS, ROWS_OF = 1 << 15, 1152
+ROWS, ROWS_OF = 1 << 15, 576
 """Positions whose patches a layer is judged on, of all samples together; fewer where a patch has more elements."""
 JUDGED = 64
 """Samples that input exponents are judged on."""

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
 from dqt.arith import fixed
 from dqt.arith.bounds import WIDE_LIMIT
-from dqt.arith.powers import FRACTION_BITS, power_table, powers, probabilities, row_factor
+from dqt.arith.powers import FRACTION_BITS, POWER_BITS, power_table, powers, probabilities, row_factor
 from dqt.nn import fake
 from dqt.nn.graph import Node
 from dqt.nn.integers import Codes
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 UNIT = math.log2(math.e) * (1 << FRACTION_BITS)
 """A difference of 1 of the exponents, in units of ``2^-10`` of a power of two."""
+DISTINCT = (POWER_BITS + 2) << FRACTION_BITS
+"""Exponents from here on have the same power in a row of any length: 0."""
 
 
 def _softmax(b: Builder, call: fx.Node) -> str:
@@ -51,9 +54,10 @@ def append_softmax(b: Builder, call: fx.Node, x: str, axis: int) -> str:
 def _integers(x: Tensor, levels: int | Tensor) -> Tensor:
     """What the program makes of real ``x`` (docs/numerics.md, equations 25 to 29), before it saturates, float64."""
     count = x.shape[-1]
-    below = (x.amax(-1, keepdim=True) - x).double() * UNIT
-    t = (below + 0.5).floor().clamp_max(2.0**62).long()
-    power = powers(t, count, torch.from_numpy(power_table()).to(x.device))
+    every = torch.from_numpy(powers(np.arange(DISTINCT + 1), count, power_table())).to(x.device)
+    below = (x.amax(-1, keepdim=True) - x).double().mul_(UNIT)
+    t = below.add_(0.5).floor_().clamp_max_(DISTINCT).long().clamp_min_(0)  # 0: of NaN
+    power = every.index_select(0, t.flatten()).reshape(t.shape)
     factor = row_factor(power.sum(-1, keepdim=True), count, levels)
     return probabilities(power, factor, count).double()
 

@@ -8,6 +8,7 @@ inputs that hold what earlier layers left of the error. Between the nodes a valu
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,8 +35,8 @@ from dqt.nn.zeros import in_use
 
 ROWS, ROWS_OF = 1 << 15, 576
 """Positions whose patches a layer is judged on, of all samples together; fewer where a patch has more elements."""
-JUDGED = 64
-"""Samples that input exponents are judged on."""
+JUDGED, LEAST_JUDGED, VALUES = 64, 8, 1 << 22
+"""Samples that input exponents are judged on; fewer where a layer gives many values, which are as many all together."""
 CLEARLY = 0.9
 
 
@@ -121,11 +122,12 @@ def _read_inputs(
     if quantizer is None or not 0 <= quantizer.zero < 1 << layer.n or not low:
         return
     found = dict(zip(layer.widths, layer.reading.inputs, strict=True))
-    y = layer.apply_weight(_first(plain, lambda x: x.master), layer.weight, None)
+    count = max(LEAST_JUDGED, min(JUDGED, VALUES // math.prod(node.shape)))
+    y = layer.apply_weight(_first(plain, count, lambda x: x.master), layer.weight, None)
     for b in low:
         errors = []
         for e in range(min(MAX_EXPONENT, layer.n - b) + 1):
-            x = _first(at[b], partial(_real, b=b, e=e))
+            x = _first(at[b], count, partial(_real, b=b, e=e))
             errors.append(_unexplained(y, layer.apply_weight(x, layer.weight, None), axis_of(node)))
         judged = [errors[0], *(error / CLEARLY for error in errors[1:])]
         found[b] = min(range(len(judged)), key=judged.__getitem__)
@@ -136,12 +138,12 @@ def _real(x: Signal, b: int, e: int) -> Tensor:
     return x.real(b, e)
 
 
-def _first(signals: Sequence[Signal], value: Callable[[Signal], Tensor]) -> Tensor:
-    """Of the first samples."""
+def _first(signals: Sequence[Signal], count: int, value: Callable[[Signal], Tensor]) -> Tensor:
+    """Of the first ``count`` samples."""
     taken, parts = 0, []
     for each in signals:
-        if taken < JUDGED:
-            parts.append(value(each.like(each.raw[: JUDGED - taken])))
+        if taken < count:
+            parts.append(value(each.like(each.raw[: count - taken])))
             taken += len(parts[-1])
     return torch.cat(parts).float()
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dqt.arith.plan import uniform
 from dqt.nn.adaptive import HARMLESS
-from dqt.nn.batches import Batches
+from dqt.nn.batches import Batches, some_of
 from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
 from dqt.nn.ranges import Quantizer
@@ -30,8 +30,9 @@ from dqt.nn.run import Run, controller_widths
 from dqt.nn.walk import Moments
 
 MOST_STEPS = 600
-MACS = 3e12
-"""Multiplications of forward passes at most: large networks get fewer steps."""
+MACS, JUDGED = 2.4e12, 6e11
+"""Multiplications of forward passes at most, of all steps and of judging them: large networks get fewer steps and are
+judged on fewer samples."""
 MOST_SAMPLES, ELEMENTS = 32, 1 << 26
 """Samples of a step; fewer where a sample has many values."""
 PASSES = 3
@@ -48,8 +49,11 @@ TINY = 1e-12
 
 def steps_for(net: Net) -> int:
     """How many steps :func:`refine` takes."""
-    macs = sum(layer.macs for layer in net.space.layers) * samples_for(net) * PASSES
-    return max(1, min(MOST_STEPS, int(MACS / max(macs, 1))))
+    return max(1, min(MOST_STEPS, int(MACS / (_macs(net) * samples_for(net) * PASSES))))
+
+
+def _macs(net: Net) -> int:
+    return max(1, sum(layer.macs for layer in net.space.layers))
 
 
 def samples_for(net: Net) -> int:
@@ -73,10 +77,12 @@ def refine(
     if not moving:
         return
     tensors = [tensor for tensor, _ in moving]
-    before, kept = task.judged(inputs), [tensor.detach().clone() for tensor in tensors]
+    samples = int(JUDGED / (_macs(net) * 2 * len(net.config.widths)))
+    judges = some_of(inputs, min(max(samples, samples_for(net)), sum(len(batch[0]) for batch in inputs)))
+    before, kept = task.judged(judges), [tensor.detach().clone() for tensor in tensors]
     with torch.enable_grad():
         _descend(task, moving, inputs, advance)
-    if not task.judged(inputs) < before:
+    if not task.judged(judges) < before:
         for tensor, value in zip(tensors, kept, strict=True):
             tensor.data.copy_(value)
 
@@ -176,7 +182,7 @@ class _Task:
 
     @torch.no_grad()
     def judged(self, inputs: Batches) -> float:
-        """The loss of all widths on all data."""
+        """The loss of all widths."""
         total = 0.0
         for batch in inputs:
             for x in zip(*(torch.split(each, MOST_SAMPLES) for each in batch), strict=True):

@@ -1,6 +1,9 @@
 // Whole 8-bit codes by 8-bit weights in AVX2: vpmaddubsw on pairs of channels that fit 16 bits, as PairedPanel has them.
 #pragma once
 
+#include <array>
+#include <utility>
+
 #include "avx2_end.h"
 #include "avx2_products.h"
 
@@ -94,7 +97,8 @@ __attribute__((always_inline)) inline void add_step(const int32_t* codes, const 
 // R rows of a chunk, from the row `row` on, by all vectors. WHOLE: the chunk is the whole reduction, which stays in
 // registers from its start to 16-bit results, requantized by a shift of 32; otherwise sums lie in memory. `to`: of that row.
 template <int R, int V, bool WHOLE, class To>
-__attribute__((noinline)) void paired_rows(const Block& b, const PairedChunk<V>& chunk, int row, To (*to)[V * LANES]) {
+__attribute__((noinline)) void paired_rows(const Block& b, const PairedChunk<V>& chunk,
+                                           const std::array<VectorFactors, V>& factors, int row, To (*to)[V * LANES]) {
     alignas(32) int32_t placed[R * CHUNK_ROW];
     const PairedPanel& p = *b.paired;
     const int steps = chunk.steps, windows = (steps + 3) / 4;
@@ -117,9 +121,8 @@ __attribute__((noinline)) void paired_rows(const Block& b, const PairedChunk<V>&
         for (int e = chunk.excess[v], end = chunk.end[v]; e < end; ++e)
             add_step<R>(placed + (p.steps[e] - chunk.first), p.excess + int64_t{e} * VECTOR_BYTES, ones, acc);
         if constexpr (WHOLE) {
-            const VectorFactors factors(b.rounding.m + v * LANES, b.rounding.c + v * LANES);
 #pragma GCC unroll 4
-            for (int i = 0; i < R; ++i) save(to[i] + v * LANES, words_of<true>(acc[i][0], acc[i][1], factors, b.rounding));
+            for (int i = 0; i < R; ++i) save(to[i] + v * LANES, words_of<true>(acc[i][0], acc[i][1], factors[v], b.rounding));
         } else {
 #pragma GCC unroll 4
             for (int i = 0; i < R; ++i)
@@ -128,15 +131,21 @@ __attribute__((noinline)) void paired_rows(const Block& b, const PairedChunk<V>&
     }
 }
 
+template <int... VECTORS>
+inline std::array<VectorFactors, sizeof...(VECTORS)> factors_of(const Rounding& r, std::integer_sequence<int, VECTORS...>) {
+    return {VectorFactors(r.m + VECTORS * LANES, r.c + VECTORS * LANES)...};
+}
+
 // The sums of a block; or WHOLE, its results in 16 bits.
 template <int V, bool WHOLE, class To>
 inline void paired_sums(const Block& b, int rows, To (*to)[V * LANES]) {
     PairedChunks<V> chunks(b, rows);
     PairedChunk<V> chunk;
+    const auto factors = factors_of(b.rounding, std::make_integer_sequence<int, V>());
     while (chunks.next(chunk)) {
         for (int s = chunk.first; !WHOLE && b.next != b.panel && s < chunk.first + chunk.steps; ++s)
             _mm_prefetch(b.next + int64_t{VECTOR_BYTES} * s, _MM_HINT_T1);
-        by_rows<4>(rows, [&](auto count, int i) { paired_rows<count, V, WHOLE>(b, chunk, i, to + i); });
+        by_rows<4>(rows, [&](auto count, int i) { paired_rows<count, V, WHOLE>(b, chunk, factors, i, to + i); });
     }
 }
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dqt.arith.errors import InputError
 from dqt.arith.plan import Pair
 from dqt.lower.emit import lower
+from dqt.nn import refine
 from dqt.nn.calibrate import calibrate, run_calibration, set_controller_ranges, set_ranges
 from dqt.nn.config import Config
 from dqt.nn.controller import NORM
@@ -74,7 +75,8 @@ def test_corrections_give_every_layer_the_float_mean_and_deviation() -> None:
 
 
 @pytest.mark.parametrize("method", ["fast", "best"])
-def test_unlike_widths_have_the_float_mean_and_deviation_too(method: Any) -> None:
+def test_unlike_widths_have_the_float_mean_and_deviation_too(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refine, "MOST_STEPS", 20)
     net, x = net_and_data(widths=(2, 4, 8))
     calibrate(net, [x], method=method)
     plain = net_and_data(widths=(2, 4, 8))[0]  # the float model, which `best` has moved the weights of

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -57,10 +56,16 @@ def test_help_is_quick_and_brings_no_torch() -> None:
     )
     best = 10.0
     for _ in range(3):
-        start = time.perf_counter()
+        start = time_of_children()
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=os.environ)
-        best = min(best, time.perf_counter() - start)
-    assert best < 1.0  # the aim is 0.5 s; a busy machine takes longer
+        best = min(best, time_of_children() - start)
+    assert best < 1.0  # the aim is 0.5 s; a busy core takes longer
+
+
+def time_of_children() -> float:
+    """Seconds of processor time: other work on the machine hardly counts."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 def test_inspect_and_run_need_no_torch(made: Path) -> None:

@@ -206,6 +206,20 @@ void few_joined(ShortPart p, __m256i unit) {
     save_sums<R>(p, acc);
 }
 
+// The products of one step of R rows and a vector, added in 16 bits.
+template <int R>
+__attribute__((always_inline)) inline void add_pairs(const int32_t* codes, const int8_t* weight, __m256i (&pairs)[R][2]) {
+    __m256i w0 = load(weight), w1 = load(weight + 32);
+    keep(w0);
+    keep(w1);
+#pragma GCC unroll 6
+    for (int i = 0; i < R; ++i) {
+        const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
+        add16(pairs[i][0], _mm256_maddubs_epi16(code, w0));
+        add16(pairs[i][1], _mm256_maddubs_epi16(code, w1));
+    }
+}
+
 // More than two steps are added in 16 bits, in registers: with six rows, all of them.
 template <int R, bool FIRST>
 void many_joined(ShortPart p, __m256i unit, int joined) {
@@ -218,15 +232,7 @@ void many_joined(ShortPart p, __m256i unit, int joined) {
         const int last = joined < p.steps - s ? s + joined : p.steps;
         for (; s < last; ++s, ++codes, from += p.stride) {
             if constexpr (FIRST) _mm_prefetch(from + p.ahead, _MM_HINT_T0);
-            __m256i w0 = load(from), w1 = load(from + 32);
-            keep(w0);
-            keep(w1);
-#pragma GCC unroll 6
-            for (int i = 0; i < R; ++i) {
-                const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
-                add16(pairs[i][0], _mm256_maddubs_epi16(code, w0));
-                add16(pairs[i][1], _mm256_maddubs_epi16(code, w1));
-            }
+            add_pairs<R>(codes, from, pairs);
         }
 #pragma GCC unroll 6
         for (int i = 0; i < R; ++i)
@@ -247,17 +253,8 @@ __attribute__((noinline)) void joined_words(const ShortPart& p, __m256i unit, co
 #pragma GCC unroll 6
     for (int i = 0; i < R; ++i) pairs[i][0] = pairs[i][1] = _mm256_setzero_si256();
     const int8_t* from = p.weights;
-    for (const int32_t *codes = p.codes, *end = codes + p.steps; codes < end; ++codes, from += p.stride) {
-        __m256i w0 = load(from), w1 = load(from + 32);
-        keep(w0);
-        keep(w1);
-#pragma GCC unroll 6
-        for (int i = 0; i < R; ++i) {
-            const __m256i code = _mm256_set1_epi32(codes[i * CHUNK_ROW]);
-            add16(pairs[i][0], _mm256_maddubs_epi16(code, w0));
-            add16(pairs[i][1], _mm256_maddubs_epi16(code, w1));
-        }
-    }
+    for (const int32_t *codes = p.codes, *end = codes + p.steps; codes < end; ++codes, from += p.stride)
+        add_pairs<R>(codes, from, pairs);
     const __m256i start0 = load(start), start1 = load(start + 8);
 #pragma GCC unroll 6
     for (int i = 0; i < R; ++i) {

@@ -18,7 +18,7 @@ constexpr int LANES = 16;        // int32 accumulators of one vector
 constexpr int MAX_VECTORS = 4;   // of one panel
 constexpr int MAX_ROWS = 12;     // of one block
 constexpr int MAX_OUTPUTS = 32;  // of one block of tiles
-constexpr int READ_SLACK = 32;   // bytes that a block may read behind a segment, whatever they are
+constexpr int READ_SLACK = 64;   // bytes that a block may read behind a segment, whatever they are
 
 // The column that dword `lane` of vector `vector` stands for, in a panel of `vectors` vectors (1, 2 or 4).
 constexpr int column(int vectors, int vector, int lane) {
@@ -326,7 +326,8 @@ struct Kernels {
 #if defined(__x86_64__)
 void depthwise_avx2(const DepthwiseRow&);
 void depthwise_avx512(const DepthwiseRow&);
-extern const WinogradKernels winograd_avx512;
+void quantize_avx2(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, const Quantization& q);
+extern const WinogradKernels winograd_avx512, winograd_avx512bw;
 extern const SlicedKernels sliced_avx2, sliced_avx512;
 extern const LookupKernel lookups_avx512[3];
 extern const TileKernels tiles_amx;

@@ -195,7 +195,7 @@ PairedPanel paired(const Kernels& kernels, const Pairs& pairs, const int8_t* pan
 
 int64_t pair_scratch(int vectors, int steps) {
     const int64_t window = WINDOW_STEPS * STEP_BYTES + WINDOW;
-    return round_up(vectors * windows_of(steps) * window + WINDOW, LINE);  // kernels read places of two windows at once
+    return round_up(vectors * windows_of(steps) * window + 3 * WINDOW, LINE);  // kernels read places of four windows at once
 }
 
 std::optional<PairedPanel> paired(const Context& run, const LayerRun& layer, const Panel& panel, int64_t pixels, int thread) {

@@ -158,7 +158,7 @@ constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS, 1};
 bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {
-    Kernels k{"avx2", {}, {}, depthwise_avx2, narrow, add, plain_table, quantize, usable, maximum, &WINOGRAD, true,
+    Kernels k{"avx2", {}, {}, depthwise_avx2, narrow, add, plain_table, quantize_avx2, usable, maximum, &WINOGRAD, true,
               &sliced_avx2, LOOKUPS, on_every_core({0.0008307, 0.03473, 0.2677, 0.04153, 821.5}),
               on_every_core({0.002765, 0.04319, 0.2053, 0.06033, 1391})};
     k.integers = integer_kernels();
@@ -172,6 +172,10 @@ constexpr Kernels make() {
 }
 
 }  // namespace
+
+void quantize_avx2(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, const Quantization& q) {
+    quantize(in, plane, channels, out, pixel, count, q);
+}
 
 constinit const Kernels kernels_avx2 = make();
 

@@ -18,7 +18,13 @@ namespace {
 
 constexpr int NARROW = 0xEA;  // (a & b) | c
 
+// acc + the products of four unsigned bytes by four signed ones; of two pairs of 16-bit numbers, modulo 2^32.
+#if defined(__AVX512VNNI__)
 INLINE __m512i dot(__m512i acc, __m512i a, __m512i w) { return _mm512_dpbusd_epi32(acc, a, w); }
+INLINE __m512i dot_words(__m512i acc, __m512i a, __m512i w) { return _mm512_dpwssd_epi32(acc, a, w); }
+#else
+INLINE __m512i dot_words(__m512i acc, __m512i a, __m512i w) { return _mm512_add_epi32(acc, _mm512_madd_epi16(a, w)); }
+#endif
 
 INLINE __m512i broadcast4(const uint8_t* p) {
     int32_t four;
@@ -88,7 +94,7 @@ struct Addition {
 // (k1*r + k2*b + k3) >> shift of 32-bit lanes that hold r and, 16 bits up, b; not clamped, but for the 64-bit way.
 INLINE __m512i added(__m512i pairs, const Addition& a) {
     if (a.k.split) [[likely]] {
-        const __m512i low = _mm512_dpwssd_epi32(a.low3, pairs, a.low), high = _mm512_dpwssd_epi32(a.high3, pairs, a.high);
+        const __m512i low = dot_words(a.low3, pairs, a.low), high = dot_words(a.high3, pairs, a.high);
         return _mm512_srav_epi32(_mm512_add_epi32(high, _mm512_srai_epi32(low, 16)), a.shift);
     }
     const __m512i k1 = _mm512_set1_epi64(a.k.k1), k2 = _mm512_set1_epi64(a.k.k2), k3 = _mm512_set1_epi64(a.k.k3);

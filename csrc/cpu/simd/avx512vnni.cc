@@ -6,10 +6,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "avx512.h"
-#include "plain.h"
+#include "avx512_elements.h"
+#include "avx512_rows.h"
 #include "rows.h"
-#include "softmax.h"
 
 namespace dqt {
 namespace {
@@ -51,23 +50,6 @@ void block(const Block& b) {
         }
     }
     finish<V, ROWS>(b, acc);
-}
-
-void narrow(const uint8_t* in, uint8_t* out, int64_t count, int n, int s) {
-    for (int64_t i = 0; i < count; i += 64) {
-        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
-        store64(out + i, some, narrowed(load64(in + i, some), {n, s}));
-    }
-}
-
-void add(const uint8_t* a, const uint8_t* b, uint8_t* out, int64_t count, const Residual& k) {
-    const Addition addition(k);
-    const Finish finish(k.lo, k.hi, {});
-    for (int64_t i = 0; i < count; i += 64) {
-        const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, count - i)));
-        const __m512i x = load64(a + i, some), y = load64(b + i, some);
-        store64(out + i, some, with_residual<4>(x, y, addition, finish));
-    }
 }
 
 void table(const uint8_t* in, uint8_t* out, int64_t count, const uint8_t* table) {
@@ -112,17 +94,6 @@ void quantize(const float* in, int64_t plane, int channels, uint8_t* out, int pi
     }
 }
 
-void maximum(const MaximumRow& m) {
-    const auto greater = [](__m512i a, __m512i b) { return _mm512_max_epu8(a, b); };
-    for (int64_t p = 0; p < m.count; ++p)
-        for (int64_t c = 0; c < m.channels; c += 64) {
-            const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, m.channels - c)));
-            const auto load = [&](const uint8_t* at) { return load64(at, some); };
-            store64(m.out + p * m.out_pixel + c, some,
-                    largest(m, m.in + p * m.in_pixel + c, _mm512_setzero_si512(), load, greater));
-        }
-}
-
 // Sixteen sums of products of four codes.
 struct Sixteen {
     static constexpr int LANES = 16;
@@ -134,39 +105,6 @@ struct Sixteen {
     void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
 };
 constexpr ProductForm PRODUCTS[] = {{16, true, false, products<Sixteen, 6, 4>}};
-
-// Sixteen integers of a row.
-struct Lanes16 {
-    static constexpr int LANES = 16;
-    __m512i v;
-    static Lanes16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
-    static Lanes16 set(int32_t number) { return {_mm512_set1_epi32(number)}; }
-    static Lanes16 gather(const int32_t* table, Lanes16 at) { return {_mm512_i32gather_epi32(at.v, table, 4)}; }
-    void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
-    void store_bytes(uint8_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v)); }
-    Lanes16 max(Lanes16 b) const { return {_mm512_max_epi32(v, b.v)}; }
-    Lanes16 smaller(Lanes16 b) const { return {_mm512_min_epu32(v, b.v)}; }
-    Lanes16 plus(Lanes16 b) const { return {_mm512_add_epi32(v, b.v)}; }
-    Lanes16 minus(Lanes16 b) const { return {_mm512_sub_epi32(v, b.v)}; }
-    Lanes16 both(Lanes16 b) const { return {_mm512_and_si512(v, b.v)}; }
-    Lanes16 left(Lanes16 by) const { return {_mm512_sllv_epi32(v, by.v)}; }
-    Lanes16 right(Lanes16 by) const { return {_mm512_srlv_epi32(v, by.v)}; }
-    Lanes16 right(int by) const { return {_mm512_srl_epi32(v, _mm_cvtsi32_si128(by))}; }
-    // The first lanes, and others behind them.
-    Lanes16 where(int count, Lanes16 others) const {
-        return {_mm512_mask_blend_epi32(static_cast<__mmask16>((1 << count) - 1), others.v, v)};
-    }
-    // (v * m + added) >> shift, unsigned, of products that fit 64 bits and results that fit 32.
-    Lanes16 scaled(Lanes16 m, int64_t added, int shift) const {
-        const __m512i more = _mm512_set1_epi64(added);
-        const __m128i by = _mm_cvtsi32_si128(shift);
-        const __m512i even = _mm512_srl_epi64(_mm512_add_epi64(_mm512_mul_epu32(v, m.v), more), by);
-        const __m512i odd = _mm512_srl_epi64(_mm512_add_epi64(_mm512_mul_epu32(_mm512_srli_epi64(v, 32), m.v), more), by);
-        return {_mm512_or_si512(even, _mm512_slli_epi64(odd, 32))};
-    }
-    int32_t largest() const { return _mm512_reduce_max_epi32(v); }
-    int32_t sum() const { return _mm512_reduce_add_epi32(v); }
-};
 
 bool usable() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -17,6 +17,12 @@
 namespace dqt {
 namespace {
 
+// Products of four bytes, the first unsigned.
+struct Bytes {
+    static constexpr int SIZE = 1;
+    static INLINE __m512i add(__m512i acc, __m512i x, __m512i w) { return dot(acc, x, w); }
+};
+
 // Whether a position of the transformed input is stored as it is.
 template <class Down, class Across>
 constexpr bool is_unsigned(int i, int j) {
@@ -40,22 +46,6 @@ void input(const uint8_t* const* pixels, int64_t channels, int n, int s, uint8_t
         };
         both_dimensions<Down::IN, Down::IN, Across::IN, Across::IN, Down::template input<InBytes>,
                         Across::template input<InBytes>>(get, put);
-    }
-}
-
-void weigh(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
-           int32_t* sums) {
-    const __m512i h = _mm512_set1_epi32(even | odd << 8 | even << 16 | odd << 24);
-    for (int64_t i = 0; i < count; i += 4) {
-        const int64_t left = std::min<int64_t>(4, count - i);
-        __m512i four[4] = {};
-        for (int64_t c = 0; c < channels; c += 64) {
-            const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
-#pragma GCC unroll 4
-            for (int64_t p = 0; p < 4; ++p)
-                four[p] = dot(four[p], code(load64(pixels + (i + std::min(p, left - 1)) * step + c, some), n, s), h);
-        }
-        _mm_mask_storeu_epi32(sums + i, static_cast<__mmask8>(first(static_cast<int>(left))), sums_of(four));
     }
 }
 
@@ -109,14 +99,14 @@ constexpr WinogradKernel KINDS[] = {
                                                 {0.00112, 0.003488, 0.05586, 4.668, 0.04432, 0.02891, 272.5},
                                                 {0.0008969, 0.01876, 0, 7.226, 0.08451, 0.08848, 1476}}),
     // Not measured on cores that compute 512 bits at once: scaled as the costs of the tile of 2x2.
-    words({{0.005433, 0.0204, 0.1145, 7.191, 0.07955, 0.02465, 1421},
+    words<F4>(Kernel::winograd4x4, {{0.005433, 0.0204, 0.1145, 7.191, 0.07955, 0.02465, 1421},
            {0.0027, 0.0115, 0.0975, 6.05, 0.0448, 0.0256, 380},
            {0.0006553, 0.0508, 0.1446, 4.496, 0.07902, 0.1295, 4381}}),
 };
 
 }  // namespace
 
-constinit const WinogradKernels winograd_avx512 = {weigh, KINDS};
+constinit const WinogradKernels winograd_avx512 = {weigh<dot>, KINDS};
 
 }  // namespace dqt
 #endif

@@ -8,14 +8,10 @@
 namespace dqt {
 namespace {
 
-// Products of four bytes, the first unsigned; of two 16-bit numbers. Sums may wrap around.
-struct Bytes {
-    static constexpr int SIZE = 1;
-    static INLINE __m512i add(__m512i acc, __m512i x, __m512i w) { return dot(acc, x, w); }
-};
+// Products of two 16-bit numbers. Sums may wrap around.
 struct Words {
     static constexpr int SIZE = 2;
-    static INLINE __m512i add(__m512i acc, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(acc, x, w); }
+    static INLINE __m512i add(__m512i acc, __m512i x, __m512i w) { return dot_words(acc, x, w); }
 };
 
 // One position of `ROWS` tiles.

@@ -80,11 +80,29 @@ void word_weights(const int8_t* panel, int64_t tap, int, int depth, int s, int8_
     std::memset(offset, 0, F::IN * F::IN * 64 * sizeof(int32_t));
 }
 
-constexpr WinogradKernel words(const CoreCosts& costs) {
-    WinogradKernel k{Kernel::winograd4x4, F4::OUT, F4::OUT, 8, 8, costs, word_input<F4>, word_weights<F4>, products<Words>,
-                     Outputs<F4, F4>::all};
+// See WinogradKernels::weigh. DOT adds the products of four codes by four numbers.
+template <auto DOT>
+void weigh(const uint8_t* pixels, int64_t step, int64_t count, int64_t channels, int n, int s, int even, int odd,
+           int32_t* sums) {
+    const __m512i h = _mm512_set1_epi32(even | odd << 8 | even << 16 | odd << 24);
+    for (int64_t i = 0; i < count; i += 4) {
+        const int64_t left = std::min<int64_t>(4, count - i);
+        __m512i four[4] = {};
+        for (int64_t c = 0; c < channels; c += 64) {
+            const __mmask64 some = first(static_cast<int>(std::min<int64_t>(64, channels - c)));
+#pragma GCC unroll 4
+            for (int64_t p = 0; p < 4; ++p)
+                four[p] = DOT(four[p], code(load64(pixels + (i + std::min(p, left - 1)) * step + c, some), n, s), h);
+        }
+        _mm_mask_storeu_epi32(sums + i, static_cast<__mmask8>(first(static_cast<int>(left))), sums_of(four));
+    }
+}
+
+template <class F>
+constexpr WinogradKernel words(Kernel name, const CoreCosts& costs) {
+    WinogradKernel k{name, F::OUT, F::OUT, 8, 8, costs, word_input<F>, word_weights<F>, products<Words>, Outputs<F, F>::all};
     k.bytes = Words::SIZE;
-    k.power = Outputs<F4, F4>::Division::POWER;
+    k.power = Outputs<F, F>::Division::POWER;
     return k;
 }
 

@@ -70,14 +70,20 @@ class Sums {
     __m512i sums_[MAX_ROWS][V];
 };
 
-// Codes of R rows in the places of one vector, ROW from row to row.
-template <int R, int ROW>
-INLINE void exchange(const uint8_t* const* from, int windows, const uint8_t* places, int32_t* to) {
+// Codes of R rows in the places of every vector, [vector][row][ROW]: `places` are `next` bytes from vector to vector.
+template <int R, int V, int ROW>
+INLINE void exchange(const uint8_t* const* from, int windows, const uint8_t* places, int64_t next, int32_t* to) {
     for (int k = 0; k < windows; k += 4) {
-        const __m512i order = _mm512_loadu_si512(places + 16 * k);
+        __m512i codes[R];
 #pragma GCC unroll 4
-        for (int i = 0; i < R; ++i)
-            _mm512_storeu_si512(to + i * ROW + 4 * k, _mm512_shuffle_epi8(_mm512_loadu_si512(from[i] + 16 * k), order));
+        for (int i = 0; i < R; ++i) codes[i] = _mm512_loadu_si512(from[i] + 16 * k);
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) {
+            const __m512i order = _mm512_loadu_si512(places + v * next + 16 * k);
+#pragma GCC unroll 4
+            for (int i = 0; i < R; ++i)
+                _mm512_storeu_si512(to + (v * R + i) * ROW + 4 * k, _mm512_shuffle_epi8(codes[i], order));
+        }
     }
 }
 
@@ -95,15 +101,14 @@ INLINE void add_step(const int32_t* codes, const int8_t* weight, const __m512i& 
 template <int R, int V>
 __attribute__((noinline)) void paired_rows(const Block& b, const PairedChunk<V>& chunk, int row, Sums<V>& sums) {
     constexpr int ROW = STEPS + 16;
-    alignas(64) int32_t placed[R * ROW];
+    alignas(64) int32_t every[V * R * ROW];
     const PairedPanel& p = *b.paired;
-    const int windows = (chunk.steps + 3) / 4;
-    const uint8_t* places = p.places + chunk.first * 4;
     const int8_t* weights = p.weights + int64_t{chunk.first} * VECTOR_BYTES;
     __m512i ones = _mm512_set1_epi16(1);
     keep(ones);
-    for (int v = 0; v < V; ++v, places += p.windows * 16, weights += int64_t{p.windows} * 4 * VECTOR_BYTES) {
-        exchange<R, ROW>(chunk.from + row, windows, places, placed);
+    exchange<R, V, ROW>(chunk.from + row, (chunk.steps + 3) / 4, p.places + chunk.first * 4, p.windows * 16, every);
+    const int32_t* placed = every;
+    for (int v = 0; v < V; ++v, placed += R * ROW, weights += int64_t{p.windows} * 4 * VECTOR_BYTES) {
         __m512i acc[R];
         sums.template begin<R>(row, v, acc);
         const int8_t* weight = weights;

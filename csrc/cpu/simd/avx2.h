@@ -58,13 +58,6 @@ inline __m256i packed(__m256i a, __m256i b, __m256i c, __m256i d) {
     return _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
 }
 
-// Saturating addition of the half bin, then the low bits are cleared: min((q + half) >> s, top) << s.
-inline __m256i narrowed(__m256i q, const Narrow& to) {
-    const __m256i half = same_bytes((1 << to.s) >> 1), keep = same_bytes(0xFF << to.s);
-    return _mm256_min_epu8(_mm256_and_si256(_mm256_adds_epu8(q, half), keep),
-                           same_bytes(((1 << to.n) - 1) >> to.s << to.s));
-}
-
 // Bounds in registers.
 struct Finish {
     __m256i lo, half, mask, top;

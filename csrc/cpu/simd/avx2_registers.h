@@ -41,5 +41,12 @@ inline __m256i odd_weights(__m256i w) { return _mm256_srai_epi16(w, 8); }
 
 inline __m256i same_bytes(int value) { return _mm256_set1_epi8(static_cast<char>(value)); }
 
+// Saturating addition of the half bin, then the low bits are cleared: min((q + half) >> s, top) << s.
+inline __m256i narrowed(__m256i q, const Narrow& to) {
+    const __m256i half = same_bytes((1 << to.s) >> 1), keep = same_bytes(0xFF << to.s);
+    return _mm256_min_epu8(_mm256_and_si256(_mm256_adds_epu8(q, half), keep),
+                           same_bytes(((1 << to.n) - 1) >> to.s << to.s));
+}
+
 }  // namespace
 }  // namespace dqt

@@ -5,6 +5,7 @@
 #include "avx512_elements.h"
 #include "avx512_products.h"
 #include "avx512_rows.h"
+#include "avx512bw_lookup.h"
 #include "rows.h"
 
 namespace dqt {
@@ -72,6 +73,11 @@ struct Sixteen {
 // Codes of 14 and 15 bits as in AVX2.
 constexpr ProductForm PRODUCTS[] = {{13, true, true, code_products}, {16, false, false, products<Sixteen, 6, 2>}};
 
+constexpr LookupKernel LOOKUPS[] = {
+    lookup<2>({0, 0.001667, 0.003059, 0.01837, 0.1411, 0.01342, 0.01907, 624}),
+    lookup<3>({0, 0.00206, 0.005475, 0.01637, 0.1445, 0.01119, 0, 628}),
+};
+
 bool usable() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq");
@@ -79,7 +85,7 @@ bool usable() {
 
 constexpr Kernels make() {
     Kernels k{"avx512bw", {}, {}, depthwise_avx2, narrow, add, plain_table, quantize_avx2, usable, maximum, &winograd_avx512bw,
-              true, &sliced_avx2, {}, on_every_core({0.0008307, 0.03473, 0.2677, 0.04153, 821.5}),
+              true, &sliced_avx2, LOOKUPS, on_every_core({0.0008307, 0.03473, 0.2677, 0.04153, 821.5}),
               on_every_core({0.002765, 0.04319, 0.2053, 0.06033, 1391})};
     k.integers = integer_kernels();
     k.clips = clip_kernels();

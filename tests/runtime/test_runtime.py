@@ -382,7 +382,10 @@ LOOKUP: list[Geometry] = [
 ]
 
 
-TABLES = {**dict.fromkeys(("avx512amx", "avx512vnni"), ((2, 2), (2, 3), (3, 2))), "avx2": ((2, 2), (2, 3))}
+TABLES = {
+    **dict.fromkeys(("avx512amx", "avx512vnni"), ((2, 2), (2, 3), (3, 2))),
+    **dict.fromkeys(("avx512bw", "avx2"), ((2, 2), (2, 3))),
+}
 """Where there is a table of products: bits of weights by bits of activations."""
 
 

@@ -20,6 +20,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -115,6 +116,7 @@ class Seen:
                     self.mixed.update(itertools.combinations([int(b) for b in np.unique(column)], 2))
 
 
+@lru_cache(maxsize=128)  # tests ask for one again; a long run forgets it
 def trial(seed: int) -> Trial:
     """A program with a controller, samples that divide it, and three plans."""
     rng = np.random.default_rng([seed, 2])

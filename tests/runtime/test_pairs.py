@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from dqt.arith.plan import Plan
-from dqt.program.interpret import execute
 from dqt.program.ops.add import Add
 from dqt.program.ops.conv import Conv
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_names, kernel_sets
 from dqt.testing import Builder, extremes, inputs
+from tests.runtime.expected import execute
 
 ISAS = kernel_sets()
 WIDTHS = tuple(range(2, 9))

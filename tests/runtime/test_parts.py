@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dqt.arith.plan import Plan
-from dqt.program.interpret import execute
 from dqt.program.ops.add import Add
 from dqt.program.ops.conv import Conv
 from dqt.program.ops.linear import Linear
@@ -18,6 +17,7 @@ from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_names, kernel_sets
 from dqt.testing import Builder, Shape, extremes, inputs
+from tests.runtime.expected import execute
 
 WIDTHS = (2, 3, 4, 6, 8)
 FEW = tuple(itertools.product((2, 3), repeat=2))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from dqt.arith.plan import Plan
-from dqt.program.interpret import execute
 from dqt.program.ops.linear import Linear
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_sets
 from dqt.testing import Builder, extremes, inputs
+from tests.runtime.expected import execute
 
 WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 LEAST = 1 << 20

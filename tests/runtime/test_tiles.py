@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from dqt.arith.plan import Plan
-from dqt.program.interpret import execute
 from dqt.program.ops.add import Add
 from dqt.program.program import Program
 from dqt.runtime import Runtime
 from dqt.runtime.runtime import kernel_sets
 from dqt.testing import Builder, extremes, inputs
+from tests.runtime.expected import execute
 
 ISAS = kernel_sets()[:2]
 Pair = tuple[int, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,7 +162,8 @@ def test_wild_values_in_the_input_cost_nothing(observer: Any, wild: float, sampl
     for i in range(samples):
         spiked[60 * i, 1, 2, 3] = wild * (1 + i)
         saturated[60 * i, 1, 2, 3] = others if wild > 0 else 0.0  # without it no value is negative, nor a code
-    nets = [prepare(small(), x[:2]).eval() for _ in range(2)]
+    net = prepare(small(), x[:2]).eval()
+    nets = [net, copy.deepcopy(net)]
     with pytest.warns(CalibrationWarning, match="the input: ") as said:
         calibrate(nets[0], torch.split(spiked, 64), observer=observer)
     assert len(said) == len(nets[0].findings) == 1  # what follows the input in the network saw nothing wild

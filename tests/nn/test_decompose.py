@@ -79,7 +79,8 @@ def model_of(call: Callable[[Any, Tensor], Tensor]) -> nn.Module:
         lambda m, x: m.head(call(m, x).flatten(1)), fc=nn.Linear(4, 4), fc2=nn.Linear(4, 4), head=nn.LazyLinear(3)
     )
     for name, module in (recurrent | cells).items():
-        own.add_module(name, module)
+        if name in call.__code__.co_names:  # only what the case reads is copied and exported with it
+            own.add_module(name, module)
     own.eval()
     with torch.no_grad():
         own(torch.randn(2, *SHAPE))

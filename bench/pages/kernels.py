@@ -41,7 +41,7 @@ LOOKUPS = (
 )  # fmt: skip
 """Record, side of the window, inputs, outputs, height and width of the layers that the table of lookups shows."""
 FEW = ("2x2", "2x3", "3x2")
-CHOICES = ("kernels_avx512amx", "kernels", "kernels_avx2")
+CHOICES = ("kernels_avx512amx", "kernels", "kernels_avx512bw", "kernels_avx2")
 """Records of what the choices of kernels lose, by kernel set."""
 PEERS = ("ggml q8_0", "ggml q4_K", "ggml q4_0", "ggml q2_K")
 OTHERS = {"as it is": "as they are", "limited": "limited to AVX2"}

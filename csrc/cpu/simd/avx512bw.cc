@@ -74,8 +74,8 @@ struct Sixteen {
 constexpr ProductForm PRODUCTS[] = {{13, true, true, code_products}, {16, false, false, products<Sixteen, 6, 2>}};
 
 constexpr LookupKernel LOOKUPS[] = {
-    lookup<2>({0, 0.001667, 0.003059, 0.01837, 0.1411, 0.01342, 0.01907, 624}),
-    lookup<3>({0, 0.00206, 0.005475, 0.01637, 0.1445, 0.01119, 0, 628}),
+    lookup<2>({0, 0, 0.06453, 0.3334, 1.264, 0.176, 0, 1000}),
+    lookup<3>({0, 0.007615, 0.03072, 0.477, 1.192, 0.151, 0, 1000}),
 };
 
 bool usable() {
@@ -85,8 +85,8 @@ bool usable() {
 
 constexpr Kernels make() {
     Kernels k{"avx512bw", {}, {}, depthwise_avx2, narrow, add, plain_table, quantize_avx2, usable, maximum, &winograd_avx512bw,
-              true, &sliced_avx2, LOOKUPS, on_every_core({0.0008307, 0.03473, 0.2677, 0.04153, 821.5}),
-              on_every_core({0.002765, 0.04319, 0.2053, 0.06033, 1391})};
+              true, &sliced_avx2, LOOKUPS, on_every_core({0, 0.09757, 1.203, 0.136, 1000}),
+              on_every_core({0, 0.1274, 2.251, 0.1794, 1000})};
     k.integers = integer_kernels();
     k.clips = clip_kernels();
     k.rows = row_kernels(PRODUCTS);

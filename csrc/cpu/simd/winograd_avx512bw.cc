@@ -11,8 +11,8 @@ INLINE __m512i added_pairs(__m512i acc, __m512i codes, __m512i numbers) {
 }
 
 constexpr WinogradKernel KINDS[] = {
-    words<F4>(Kernel::winograd4x4, on_every_core({0.009353, 0.01174, 0.09745, 10.58, 0.1572, 0.04198, 333.9})),
-    words<F2>(Kernel::winograd2x2, on_every_core({0.008469, 0.01363, 0.08962, 3.44, 0.06992, 0.02738})),
+    words<F4>(Kernel::winograd4x4, on_every_core({0.01186, 0.03791, 0.734, 34.17, 0.3456, 0.1112})),
+    words<F2>(Kernel::winograd2x2, on_every_core({0.01127, 0.04215, 0.2028, 12.18, 0.1934, 0.03246})),
 };
 
 }  // namespace

@@ -327,7 +327,7 @@ struct Kernels {
 void depthwise_avx2(const DepthwiseRow&);
 void depthwise_avx512(const DepthwiseRow&);
 void quantize_avx2(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, const Quantization& q);
-extern const WinogradKernels winograd_avx512, winograd_avx512bw;
+extern const WinogradKernels winograd_avx2, winograd_avx512, winograd_avx512bw;
 extern const SlicedKernels sliced_avx2, sliced_avx512;
 extern const LookupKernel lookups_avx512[3];
 extern const TileKernels tiles_amx;

@@ -153,12 +153,10 @@ constexpr WinogradKernel WINOGRADS[] = {
     wino_kernel<F4>(Kernel::winograd4x4, {0.009353, 0.01174, 0.09745, 10.58, 0.1572, 0.04198, 333.9}),
     wino_kernel<F2>(Kernel::winograd2x2, {0.008469, 0.01363, 0.08962, 3.44, 0.06992, 0.02738}),
 };
-constexpr WinogradKernels WINOGRAD{wino_weigh, WINOGRADS, 1};
-
 bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {
-    Kernels k{"avx2", {}, {}, depthwise_avx2, narrow, add, plain_table, quantize_avx2, usable, maximum, &WINOGRAD, true,
+    Kernels k{"avx2", {}, {}, depthwise_avx2, narrow, add, plain_table, quantize_avx2, usable, maximum, &winograd_avx2, true,
               &sliced_avx2, LOOKUPS, on_every_core({0.0008307, 0.03473, 0.2677, 0.04153, 821.5}),
               on_every_core({0.002765, 0.04319, 0.2053, 0.06033, 1391})};
     k.integers = integer_kernels();
@@ -176,6 +174,8 @@ constexpr Kernels make() {
 void quantize_avx2(const float* in, int64_t plane, int channels, uint8_t* out, int pixel, int64_t count, const Quantization& q) {
     quantize(in, plane, channels, out, pixel, count, q);
 }
+
+constinit const WinogradKernels winograd_avx2{wino_weigh, WINOGRADS, 1};
 
 constinit const Kernels kernels_avx2 = make();
 

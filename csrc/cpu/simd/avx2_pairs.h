@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "avx2_end.h"
-#include "avx2_pair.h"
+#include "avx2_paired_panels.h"
 #include "avx2_products.h"
 
 namespace dqt {

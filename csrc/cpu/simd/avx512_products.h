@@ -3,7 +3,7 @@
 // Everything here has internal linkage: each file is compiled for another instruction set.
 #pragma once
 
-#include "avx2_pair.h"
+#include "avx2_paired_panels.h"
 #include "avx512.h"
 
 namespace dqt {

@@ -4,7 +4,7 @@
 
 #include "avx512_elements.h"
 #include "avx512_products.h"
-#include "avx512_rows.h"
+#include "avx512_softmax.h"
 #include "avx512bw_lookup.h"
 #include "rows.h"
 

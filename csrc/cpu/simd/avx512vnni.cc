@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "avx512_elements.h"
-#include "avx512_rows.h"
+#include "avx512_softmax.h"
 #include "rows.h"
 
 namespace dqt {

@@ -1,4 +1,6 @@
 // Softmax in AVX-512.
+//
+// Everything here has internal linkage: each file is compiled for another instruction set.
 #pragma once
 
 #include "avx512.h"

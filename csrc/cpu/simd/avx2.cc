@@ -48,8 +48,6 @@ __attribute__((noinline)) void run_wide(const Block& b, int rows) {
     end<V>(b, rows, acc, nullptr);
 }
 
-inline int32_t extra_of(const Whole& chunk, int row, const Block& b) { return total(chunk.sums[row]) * (1 << b.input_shift); }
-
 // A block as of run_short whose whole reduction is added in 16 bits.
 template <int V, bool SHORTENED>
 inline void joined_block(const Block& b, int rows, const Narrowing& narrowing) {
@@ -139,20 +137,16 @@ void look_up_block(const LookupBlock& b, int, int rows) {
     end<4>(b.ends[0], rows, acc, extra);
 }
 
-template <int A>
-constexpr LookupKernel lookup(const Costs& costs) {
-    return {2, A, CHANNELS, 1, 1, {LOOKUP_ROWS}, 0, on_every_core(costs), {encode<A>, encode<A>}, index, look_up_block<A>};
-}
-
 constexpr LookupKernel LOOKUPS[] = {
-    lookup<2>({0, 0.003334, 0.006118, 0.03674, 0.2823, 0.02685, 0.03815, 1248}),
-    lookup<3>({0, 0.00412, 0.01095, 0.03275, 0.289, 0.02238, 0, 1257}),
+    lookup<2>(look_up_block<2>, {0, 0.003334, 0.006118, 0.03674, 0.2823, 0.02685, 0.03815, 1248}),
+    lookup<3>(look_up_block<3>, {0, 0.00412, 0.01095, 0.03275, 0.289, 0.02238, 0, 1257}),
 };
 
 constexpr WinogradKernel WINOGRADS[] = {
     wino_kernel<F4>(Kernel::winograd4x4, {0.009353, 0.01174, 0.09745, 10.58, 0.1572, 0.04198, 333.9}),
     wino_kernel<F2>(Kernel::winograd2x2, {0.008469, 0.01363, 0.08962, 3.44, 0.06992, 0.02738}),
 };
+
 bool usable() { return __builtin_cpu_supports("avx2"); }
 
 constexpr Kernels make() {

@@ -106,6 +106,9 @@ inline int32_t total(__m256i lanes) {
     return _mm_cvtsi128_si32(_mm_hadd_epi32(sum, sum));
 }
 
+// What the middles of the weights add to the sums of a row, once all its chunks have been copied.
+inline int32_t extra_of(const Whole& chunk, int row, const Block& b) { return total(chunk.sums[row]) * (1 << b.input_shift); }
+
 // Rows in groups of at most MOST, as equal as they can be.
 template <int MOST, class Each>
 inline void by_rows(int rows, const Each& each) {

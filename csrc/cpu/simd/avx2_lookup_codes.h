@@ -85,5 +85,10 @@ inline void index(const int8_t* panel, int taps, int depth, int s, uint8_t* out,
             }
 }
 
+template <int A>
+constexpr LookupKernel lookup(void (*block)(const LookupBlock& b, int panels, int rows), const Costs& costs) {
+    return {2, A, CHANNELS, 1, 1, {LOOKUP_ROWS}, 0, on_every_core(costs), {encode<A>, encode<A>}, index, block};
+}
+
 }  // namespace
 }  // namespace dqt

@@ -17,6 +17,10 @@ INLINE void keep(__m512i& x) { asm volatile("" : "+v"(x)); }
 // The same dword everywhere: it is loaded so, which costs no more than the load.
 INLINE __m512i all(int32_t four) { return _mm512_set1_epi32(four); }
 
+// Bytes 0 and 2, or 1 and 3, of each dword as 16-bit numbers.
+INLINE __m512i even_weights(__m512i w) { return _mm512_maddubs_epi16(_mm512_set1_epi16(1), w); }
+INLINE __m512i odd_weights(__m512i w) { return _mm512_srai_epi16(w, 8); }
+
 // The sums of a block, [row][vector], while its chunks come one by one; behind the last they are requantized, if by a shift
 // of 32 and to codes, before they leave their registers.
 template <int V>
@@ -189,7 +193,7 @@ __attribute__((noinline)) void run_short(const Block& b, int rows) {
             weights = to;
         }
         sums.chunk(chunk.steps);
-        for (int i = 0; sums.last() && i < rows; ++i) extra[i] = total(chunk.sums[i]) * (1 << b.input_shift);
+        for (int i = 0; sums.last() && i < rows; ++i) extra[i] = extra_of(chunk, i, b);
         by_rows<ROWS>(rows, [&](auto count, int i) {
             const int64_t ahead = SHORTENED ? next - at : 0;
             const auto run = narrowing.joined == 1   ? short_rows<count, V, 1>
@@ -211,7 +215,7 @@ __attribute__((noinline)) void wide_rows(const Widened& chunk, const int8_t* wei
         const int8_t* from = weights + v * VECTOR_BYTES;
         for (int s = 0; s < chunk.steps; ++s, from += V * VECTOR_BYTES) {
             const __m512i w = _mm512_loadu_si512(from);
-            const __m512i even = _mm512_maddubs_epi16(_mm512_set1_epi16(1), w), odd = _mm512_srai_epi16(w, 8);
+            const __m512i even = even_weights(w), odd = odd_weights(w);
 #pragma GCC unroll 6
             for (int i = 0; i < R; ++i) {
                 acc[i] = dot_words(acc[i], all(chunk.even[row + i][s]), even);
@@ -252,8 +256,8 @@ __attribute__((noinline)) void run_row(const Block& b) {
                 _mm_prefetch(from + AHEAD + 64 * v, _MM_HINT_T0);
                 __m512i w = _mm512_loadu_si512(from + 64 * v);
                 if constexpr (NARROWED) w = _mm512_ternarylogic_epi32(w, mask, middle, NARROW);
-                acc[0][v] = dot_words(acc[0][v], even, _mm512_maddubs_epi16(_mm512_set1_epi16(1), w));
-                acc[0][v] = dot_words(acc[0][v], odd, _mm512_srai_epi16(w, 8));
+                acc[0][v] = dot_words(acc[0][v], even, even_weights(w));
+                acc[0][v] = dot_words(acc[0][v], odd, odd_weights(w));
             }
         }
     finish<V, 1>(b, acc);

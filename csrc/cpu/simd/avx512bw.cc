@@ -39,7 +39,7 @@ void code_block(const Products& p, int64_t r, int64_t j) {
             keep(b);
 #pragma GCC unroll 6
             for (int i = 0; i < R; ++i)
-                pairs[i] = _mm512_add_epi16(pairs[i], _mm512_maddubs_epi16(all(four_bytes(a + i * p.a_row)), b));
+                pairs[i] = _mm512_add_epi16(pairs[i], _mm512_maddubs_epi16(broadcast4(a + i * p.a_row), b));
         }
 #pragma GCC unroll 6
         for (int i = 0; i < R; ++i) acc[i] = _mm512_add_epi32(acc[i], _mm512_madd_epi16(pairs[i], unit));
@@ -74,8 +74,8 @@ struct Sixteen {
 constexpr ProductForm PRODUCTS[] = {{13, true, true, code_products}, {16, false, false, products<Sixteen, 6, 2>}};
 
 constexpr LookupKernel LOOKUPS[] = {
-    lookup<2>({0, 0, 0.06453, 0.3334, 1.264, 0.176, 0, 1000}),
-    lookup<3>({0, 0.007615, 0.03072, 0.477, 1.192, 0.151, 0, 1000}),
+    lookup<2>(look_up_block<2>, {0, 0, 0.06453, 0.3334, 1.264, 0.176, 0, 1000}),
+    lookup<3>(look_up_block<3>, {0, 0.007615, 0.03072, 0.477, 1.192, 0.151, 0, 1000}),
 };
 
 bool usable() {

@@ -72,10 +72,5 @@ void look_up_block(const LookupBlock& b, int, int rows) {
     finish_rarely<4>(b.ends[0], acc, rows);
 }
 
-template <int A>
-constexpr LookupKernel lookup(const Costs& costs) {
-    return {2, A, CHANNELS, 1, 1, {LOOKUP_ROWS}, 0, on_every_core(costs), {encode<A>, encode<A>}, index, look_up_block<A>};
-}
-
 }  // namespace
 }  // namespace dqt

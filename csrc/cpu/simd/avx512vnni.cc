@@ -107,9 +107,7 @@ struct Sixteen {
 constexpr ProductForm PRODUCTS[] = {{16, true, false, products<Sixteen, 6, 4>}};
 
 bool usable() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+    return kernels_avx512bw.usable() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
 }
 
 constexpr Kernels make() {

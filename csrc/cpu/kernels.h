@@ -58,6 +58,8 @@ struct Residual {
     Residual(int64_t k1, int64_t k2, int64_t k3, int32_t shift, int32_t lo, int32_t hi);
 };
 
+constexpr int WINDOW = 16;       // channels of a PairedPanel that exchange their places
+
 // A panel of 8-bit weights whose channels have changed places so that pairs of products fit 16 bits: see pairs.h.
 struct PairedPanel {
     int windows;                     // of 16 channels; the last is filled with weights 0

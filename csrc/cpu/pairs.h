@@ -11,7 +11,6 @@
 
 namespace dqt {
 
-constexpr int WINDOW = 16;           // channels that exchange their places
 constexpr int WINDOW_STEPS = WINDOW / 4;
 
 // Chooses pairs for one panel of so many steps of 4 channels, and appends them.

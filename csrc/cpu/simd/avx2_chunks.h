@@ -112,8 +112,10 @@ inline int32_t extra_of(const Whole& chunk, int row, const Block& b) { return to
 // Rows in groups of at most MOST, as equal as they can be.
 template <int MOST, class Each>
 inline void by_rows(int rows, const Each& each) {
+    static_assert(4 * MOST >= MAX_ROWS);
     for (int i = 0, groups = (rows + MOST - 1) / MOST; groups > 0; --groups) {
-        const int some = (rows - i + groups - 1) / groups;
+        const int left = rows - i;  // divided by constants: a division takes as long as the products of a short reduction
+        const int some = groups == 1 ? left : groups == 2 ? (left + 1) / 2 : groups == 3 ? (left + 2) / 3 : (left + 3) / 4;
         if constexpr (MOST >= 6)
             if (some == 6) each(std::integral_constant<int, 6>(), i);
         if constexpr (MOST >= 5)

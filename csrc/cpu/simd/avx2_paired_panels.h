@@ -37,9 +37,11 @@ class PairedChunks {
         chunk.steps = block_.tap_count > 1 ? copied(chunk) : found(chunk);
         done_ += chunk.steps;
         const PairedPanel& p = *block_.paired;
+        const bool last = done_ == block_.tap_count * block_.depth / 4;
         for (int v = 0; v < V; ++v) {
             int& e = chunk.end[v];
             e = chunk.excess[v] = chunk.first ? e : p.first[v];
+            if (last) e = p.first[v + 1];
             while (e < p.first[v + 1] && p.steps[e] < done_) ++e;
         }
         return chunk.steps > 0;

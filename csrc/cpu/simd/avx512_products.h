@@ -176,8 +176,7 @@ __attribute__((noinline)) void short_rows(const Whole& chunk, const int8_t* weig
 // Codes and weights without their low bits. SHORTENED: those of the panel lack them; otherwise they are shortened where
 // other blocks will find them, or here, chunk by chunk.
 template <int V, bool SHORTENED>
-__attribute__((noinline)) void run_short(const Block& b, int rows) {
-    const Narrowing narrowing(__builtin_ctz(b.mask), b.input_shift, b.product_bits);
+__attribute__((noinline)) void run_short(const Block& b, const Narrowing& narrowing, int rows) {
     alignas(64) int8_t own[SHORTENED ? 1 : STEPS * V * VECTOR_BYTES];
     const int64_t bytes_of_all = int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
     int32_t extra[MAX_ROWS] = {};

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "avx512_elements.h"
+#include "avx512_few_steps.h"
 #include "avx512_products.h"
 #include "avx512_softmax.h"
 #include "avx512bw_lookup.h"
@@ -11,13 +12,26 @@
 namespace dqt {
 namespace {
 
+template <int V>
+INLINE void pairs_block(const Block& b, int rows) {
+    if (!few_steps(b)) return run_paired<V>(b, rows);
+    with_steps(steps_of(b), [&](auto steps) { few_paired<V, steps>(b, rows); });
+}
+
+template <int V, bool SHORTENED>
+__attribute__((noinline)) void short_block(const Block& b, int rows) {
+    const Narrowing narrowing(__builtin_ctz(b.mask), b.input_shift, b.product_bits);
+    if (few_steps(b) && steps_of(b) <= narrowing.joined) return few_short<V, SHORTENED>(b, narrowing, rows);
+    run_short<V, SHORTENED>(b, narrowing, rows);
+}
+
 template <int V, bool NARROWED, int COUNT>
 void block(const Block& b) {
-    if (b.paired) return run_paired<V>(b, COUNT);
+    if (b.paired) return pairs_block<V>(b, COUNT);
     if constexpr (COUNT == 1)
         if (b.tap_count == 1 && !b.kept && (NARROWED || b.mask == ~0u)) return run_row<V, NARROWED>(b);
-    if (NARROWED) return run_short<V, false>(b, COUNT);
-    if (b.product_bits < 16) return run_short<V, true>(b, COUNT);
+    if (NARROWED) return short_block<V, false>(b, COUNT);
+    if (b.product_bits < 16) return short_block<V, true>(b, COUNT);
     run_wide<V>(b, COUNT);
 }
 

@@ -116,6 +116,7 @@ __attribute__((noinline)) void paired_rows(const Block& b, const PairedChunk<V>&
         __m512i acc[R];
         sums.template begin<R>(row, v, acc);
         const int8_t* weight = weights;
+#pragma GCC unroll 2
         for (const int32_t *codes = placed, *end = placed + chunk.steps; codes < end; ++codes, weight += VECTOR_BYTES)
             add_step<R, ROW>(codes, weight, ones, acc);
         for (int e = chunk.excess[v], end = chunk.end[v]; e < end; ++e)

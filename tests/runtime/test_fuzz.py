@@ -9,11 +9,11 @@ import pytest
 from dqt.runtime.runtime import kernel_sets
 from tests.runtime.fuzz import KINDS, MODEL, MODELS, Seen, compare, trial
 
-SEEDS, SOME = 120, 15
+FIRST, SEEDS, SOME = 60, 105, 15
 ALL = 10**9
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, SOME))
+@pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, SOME))
 def test_every_kernel_set_gives_the_interpreters_integers(first: int) -> None:
     seen = Seen()
     for _ in compare(range(first, first + SOME), ALL, seen):
@@ -28,8 +28,10 @@ def test_every_kernel_set_gives_the_interpreters_integers(first: int) -> None:
 
 
 def test_the_batches_mix_every_pair_of_widths() -> None:
+    """Those of the comparison above, in which two of five seeds are other kinds of programs."""
     seen = Seen()
-    for seed in range(SEEDS):
-        seen.trial(trial(seed))
+    for seed in range(FIRST, FIRST + SEEDS):
+        if seed % MODELS < MODELS - 2:
+            seen.trial(trial(seed))
     assert set(itertools.combinations(range(2, 9), 2)) <= set(seen.mixed)
     assert set(itertools.product(range(2, 9), repeat=2)) <= set(seen.pairs)

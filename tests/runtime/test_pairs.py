@@ -79,9 +79,9 @@ def test_pairs_that_fit_and_pairs_that_do_not(size: str, channels: int, isa: str
         (20, 49, (8, 5)),
         (64, 64, (9, 7)),
         (130, 128, (6, 9)),
-        (256, 64, (9, 10)),
-        (580, 64, (5, 5)),
-        (260, 128, (9, 9)),
+        (192, 64, (5, 13)),
+        (420, 64, (5, 5)),
+        (180, 100, (5, 13)),
         (16, 16, (8, 9)),
         (32, 20, (6, 5)),
         (48, 80, (5, 8)),
@@ -91,8 +91,10 @@ def test_pairs_that_fit_and_pairs_that_do_not(size: str, channels: int, isa: str
 def test_winograd_at_every_width(channels: int, outputs: int, size: tuple[int, int], kernel: str, isa: str) -> None:
     """Where the set has it at these widths and outputs: AVX-512 VNNI has the largest tile, for panels of more than 32.
 
-    With a residual, tiles past the edge, weights transformed in parts.
+    With a residual, tiles past the edge, weights transformed in parts, more tiles than one group of blocks takes. One
+    pair of widths shows that the portable set, which has no transform, takes another kernel.
     """
+    pairs = ((8, 8), (8, 4), (4, 8), (7, 7), (4, 6), (2, 2))[: 1 if isa == "portable" else None]
     wide = kernel == "winograd4x4" and isa in ("avx512vnni", "avx512amx")
     takes = isa in ("avx2", "avx512bw") or (wide and -outputs % 64 < 32)
     b = Builder(channels, (channels, *size), widths=WIDTHS)
@@ -106,7 +108,7 @@ def test_winograd_at_every_width(channels: int, outputs: int, size: tuple[int, i
         if takes and (kernel == "winograd2x2" or each is program):
             assert kernel in run.kernels(inputs(each, 1), 8)
         for batch in (inputs(each, 3), extremes(each, 3), np.full((2, channels, *size), 1e9, np.float32)):
-            for pair in ((8, 8), (8, 4), (4, 8), (7, 7), (4, 6), (2, 2)):
+            for pair in pairs:
                 plan = Plan.of(dict.fromkeys(each.layers, pair))
                 np.testing.assert_array_equal(run.codes(batch, plan), execute(each, batch, plan).codes, str(pair))
 

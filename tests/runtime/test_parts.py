@@ -24,7 +24,7 @@ FEW = tuple(itertools.product((2, 3), repeat=2))
 POINT: dict[str, Any] = {"kernel": (1, 1), "padding": (0, 0, 0, 0)}
 LAYERS: dict[str, tuple[Shape, dict[str, Any]]] = {
     "3x3": ((40, 7, 9), {"count": 64}),
-    "many 3x3": ((36, 16, 17), {"count": 230}),
+    "many 3x3": ((36, 12, 13), {"count": 130}),
     "stride": ((33, 9, 8), {"count": 100, "stride": (2, 2)}),
     "1x1": ((72, 5, 7), {"count": 128, **POINT}),
     "one pixel": ((200, 1, 1), {"count": 300, **POINT}),

@@ -7,6 +7,7 @@ import itertools
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,9 +36,15 @@ from tests.runtime.expected import execute
 ISAS, KERNELS = kernel_sets(), kernel_names()
 
 
+@lru_cache(maxsize=8)
+def engine(program: Program, **options: Any) -> Runtime:
+    """One for all plans and batches of a test."""
+    return Runtime(program, **options)
+
+
 def check(program: Program, plan: PlanLike, x: Any = None, *, threads: int = 1, **kernels: Any) -> None:
     x = inputs(program, 5) if x is None else x
-    run = Runtime(program, threads=threads, **kernels)
+    run = engine(program, threads=threads, **kernels)
     expected = execute(program, x, plan)
     got = run.execute(x, plan)
     np.testing.assert_array_equal(got.codes, expected.codes)

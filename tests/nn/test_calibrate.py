@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,20 @@ from dqt.runtime import Runtime
 from dqt.testing.networks import conv, head, ready, small, with_controller
 
 
+def images() -> Tensor:
+    return torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+
+
+@cache
+def prepared(config: Config) -> Net:
+    return prepare(small(), images()[:2], config).eval()
+
+
 def net_and_data(**options: Any) -> tuple[Net, Tensor]:
-    x = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(4))
-    return prepare(small(), x[:2], Config(**options)).eval(), x
+    """A copy of the network, which is prepared once for each configuration."""
+    net = copy.deepcopy(prepared(Config(**options)))
+    torch.manual_seed(0)  # as if it had been prepared now
+    return net, images()
 
 
 @torch.no_grad()
@@ -162,8 +174,7 @@ def test_wild_values_in_the_input_cost_nothing(observer: Any, wild: float, sampl
     for i in range(samples):
         spiked[60 * i, 1, 2, 3] = wild * (1 + i)
         saturated[60 * i, 1, 2, 3] = others if wild > 0 else 0.0  # without it no value is negative, nor a code
-    net = prepare(small(), x[:2]).eval()
-    nets = [net, copy.deepcopy(net)]
+    nets = [net_and_data(widths=(2, 3, 8))[0] for _ in range(2)]
     with pytest.warns(CalibrationWarning, match="the input: ") as said:
         calibrate(nets[0], torch.split(spiked, 64), observer=observer)
     assert len(said) == len(nets[0].findings) == 1  # what follows the input in the network saw nothing wild
@@ -191,12 +202,12 @@ def batches(x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def test_any_iterable_of_batches_serves() -> None:
-    x = net_and_data()[1]
+    x = images()
     labels = torch.zeros(8)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, labels), batch_size=3)
     results = []
-    for data in (batches(x), loader, list(torch.split(x, 3)), [x], x, [x.double()], [[x, labels]]):
-        net = calibrate(net_and_data()[0], data)
+    for batch in (batches(x), loader, list(torch.split(x, 3)), [x], x, [x.double()], [[x, labels]]):
+        net = calibrate(net_and_data(widths=(2, 3, 8))[0], batch)
         results.append((torch.cat([clip.flatten() for clip in net.clips().values()]), net(x, 3, exact=True)))
     for clips, _ in results:
         torch.testing.assert_close(clips, results[0][0], rtol=1e-4, atol=1e-6)

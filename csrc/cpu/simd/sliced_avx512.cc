@@ -43,13 +43,14 @@ INLINE __m512i field(__m512i q) {
     return q;
 }
 
-// The narrowed weights of the F-th four channels, from S slices of one vector.
+// The narrowed weights of the F-th four channels, from S slices of one vector. Without optimization the intrinsic is a
+// macro, which takes a comma outside of parentheses for the end of an argument.
 template <int S, int F, class B>
 INLINE __m512i merged(const __m512i* q, const B& bits) {
     __m512i w = field<F, 6>(q[0]);
-    if constexpr (S > 1) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-64), w, field<F, 4>(q[1]), SELECT);
-    if constexpr (S > 2) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-16), w, field<F, 2>(q[2]), SELECT);
-    if constexpr (S > 3) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-4), w, field<F, 0>(q[3]), SELECT);
+    if constexpr (S > 1) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-64), w, (field<F, 4>(q[1])), SELECT);
+    if constexpr (S > 2) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-16), w, (field<F, 2>(q[2])), SELECT);
+    if constexpr (S > 3) w = _mm512_ternarylogic_epi32(_mm512_set1_epi8(-4), w, (field<F, 0>(q[3])), SELECT);
     return bits.narrowed(w);
 }
 

@@ -37,7 +37,8 @@ from dqt.train.recipe import ModelPart
 
 WIDTHS = (8, 7, 6, 5, 4, 3, 2)
 METHODS: dict[str, dict[str, Any]] = {"fast": {}, "best": {"method": "best"}, "shared": {"ranges": "shared"}}
-IMAGES, BATCH = 512, 128
+IMAGES, BATCH = {"fast": 512, "best": 1024, "shared": 512}, 128
+"""Training images of CIFAR-10 that a method calibrates on."""
 SKIPPED, JUDGED = 1000, 9000
 """Test images at the beginning that constants of the library were chosen on; how many after them judge: all others."""
 SAMPLE_BATCH = 25
@@ -101,8 +102,8 @@ def cifar(name: str, arguments: Any) -> dict[str, Any]:
     judged = slice(SKIPPED, SKIPPED + JUDGED)
     x, labels = test.inputs(judged), test.labels[judged]
     found: dict[str, Any] = {"float": percent(outputs(lambda part: model(part).numpy(), x) == labels), "judged": len(x)}
-    found["images"], parts = IMAGES, torch.split(train.inputs(slice(0, IMAGES)), BATCH)
     for method in arguments.methods:
+        parts = torch.split(train.inputs(slice(0, IMAGES[method])), BATCH)
         found[method] = calibrated(model, parts, method, x, labels)
     return found
 
@@ -120,7 +121,7 @@ def agreement(name: str, arguments: Any) -> dict[str, Any]:
     x, model = imagenet.samples(arguments.data), imagenet_network(name, arguments)
     answers = outputs(lambda part: model(part).numpy(), x)
     parts, rest = torch.split(x[: imagenet.SAMPLES], SAMPLE_BATCH), slice(imagenet.SAMPLES, None)
-    found: dict[str, Any] = {"judged": len(x[rest]), "images": imagenet.SAMPLES}
+    found: dict[str, Any] = {"judged": len(x[rest])}
     for method in arguments.methods:
         found[method] = calibrated(model, parts, method, x[rest], answers[rest])
     return found
@@ -153,7 +154,8 @@ def calibrated(model: nn.Module, parts: Any, method: str, x: Tensor, expected: T
     plans: dict[str, Any] = {str(b): b for b in WIDTHS} | {"weights 4, activations 8": mixed(net)}
     right = {label: percent(outputs(partial(_served, run, plan), x) == expected) for label, plan in plans.items()}
     print(f"{method}: {right}, {seconds} s", flush=True)
-    return {"right": right, "seconds": seconds, "timed_on": timed_on(machine())}
+    images = sum(len(part) for part in parts)
+    return {"images": images, "right": right, "seconds": seconds, "timed_on": timed_on(machine())}
 
 
 def mixed(net: Any) -> dict[str, tuple[int, int]]:

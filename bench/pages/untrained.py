@@ -28,7 +28,7 @@ def untrained(document: dict[str, Any]) -> str:
     heads = [_head(label) for label in results[there[0]]["fast"]["right"]]
     where = [_judged(name, results[name]) for name in there]
     where.append(_times(results, default))
-    text = table(("network", "method", "float", *heads, "time"), lines)
+    text = table(("network", "method", "calibrated on", "float", *heads, "time"), lines)
     others = _others(results) if "others" in results else ""
     return f"{text}\n{' '.join(where)}\n\n{others}{targets(document['targets'])}"
 
@@ -41,16 +41,16 @@ def _line(name: str, method: str, results: dict[str, Any]) -> tuple[str, ...]:
     found, reference = results[method], f"{results['float']:.2f}" if "float" in results else ""
     right = (f"{value:.2f}" for value in found["right"].values())
     title = {**ACCURACY, **AGREEMENT}[name]
-    return (title, METHODS[method], reference, *right, f"{found['seconds']:.0f} s")
+    return (title, METHODS[method], f"{found['images']:,}", reference, *right, f"{found['seconds']:.0f} s")
 
 
 def _judged(name: str, results: dict[str, Any]) -> str:
     """What was judged of a network."""
     if name in ACCURACY:
         on = f"right answers of the integer program, in percent, on {results['judged']:,} test images of CIFAR-10"
-        return f"{ACCURACY[name]}: {on}, after calibration on {results['images']:,} training images."
+        return f"{ACCURACY[name]}: {on}, after calibration on training images."
     on = f"answers that are the float network's, in percent, on {results['judged']} samples of ImageNet"
-    return f"{AGREEMENT[name]}: {on}, after calibration on {results['images']} others."
+    return f"{AGREEMENT[name]}: {on}, after calibration on others."
 
 
 def _times(results: dict[str, Any], default: str) -> str:

@@ -14,7 +14,7 @@ from dqt.nn.calibrate import run_calibration, set_ranges
 from dqt.nn.config import Config
 from dqt.nn.net import Net
 from dqt.nn.prepare import prepare
-from dqt.nn.refine import _places, _samples, _Task, _widths, refine, samples_for, steps_for, varied
+from dqt.nn.refine import _often, _places, _samples, _Task, _widths, refine, samples_for, steps_for, varied
 from dqt.nn.set_range import Ranges
 from dqt.nn.walk import Moments
 from dqt.testing.networks import Model, conv, small
@@ -112,3 +112,18 @@ def test_every_step_has_the_lowest_width() -> None:
     assert sum(3 in each for each in drawn) > sum(8 in each for each in drawn)
     assert _widths((8,), generator) == [8]
     assert _widths((4, 8), generator) == [4, 8]
+
+
+@torch.no_grad()
+def test_widths_judge_as_often_as_steps_have_them() -> None:
+    widths, generator = (2, 3, 4, 8), torch.Generator().manual_seed(0)
+    often = _often(widths)
+    assert often[2] == 1.0
+    assert sum(often.values()) == pytest.approx(3)
+    drawn = [b for _ in range(500) for b in _widths(widths, generator)]
+    assert sorted(widths, key=drawn.count) == sorted(widths, key=often.__getitem__)
+    assert _often((8,)) == {8: 1.0}
+    net, teacher, inputs, _ = calibrated()
+    task = _Task(net, teacher, _places(net))
+    loss = sum(len(x) * float(task.loss((x,), task.targets((x,)), b)) for (x,) in inputs for b in (2, 8))
+    assert task.judged(inputs) == pytest.approx(loss)

@@ -110,14 +110,22 @@ def _descend(task: _Task, moving: Sequence[tuple[Tensor, float]], inputs: Batche
         tensor.requires_grad_(before)
 
 
+def _often(widths: Sequence[int]) -> dict[int, float]:
+    """How often a step has each width, about: the lowest always, the others by their weights."""
+    lowest, *others = sorted(widths)
+    weights = {b: (MASTER if b == others[-1] else 1.0) / (b - 1) for b in others}
+    count = min(PASSES - 1, len(others))
+    return {lowest: 1.0} | {b: count * weight / sum(weights.values()) for b, weight in weights.items()}
+
+
 def _widths(widths: Sequence[int], generator: torch.Generator) -> list[int]:
     """Of a step."""
     lowest, *others = sorted(widths)
     count = min(PASSES - 1, len(others))
     if not count:
         return [lowest]
-    weights = [(MASTER if b == others[-1] else 1.0) / (b - 1) for b in others]
-    drawn = torch.multinomial(torch.tensor(weights), count, generator=generator)
+    often = _often(widths)
+    drawn = torch.multinomial(torch.tensor([often[b] for b in others]), count, generator=generator)
     return [lowest, *(others[i] for i in drawn.tolist())]
 
 
@@ -182,12 +190,12 @@ class _Task:
 
     @torch.no_grad()
     def judged(self, inputs: Batches) -> float:
-        """The loss of all widths."""
-        total = 0.0
+        """The loss of all widths, each as often as a step has it: what the steps lower."""
+        total, often = 0.0, _often(self.net.config.widths)
         for batch in inputs:
             for x in zip(*(torch.split(each, MOST_SAMPLES) for each in batch), strict=True):
                 targets = self.targets(x)
-                total += sum(len(x[0]) * float(self.loss(x, targets, b)) for b in self.net.config.widths)
+                total += sum(len(x[0]) * times * float(self.loss(x, targets, b)) for b, times in often.items())
         return total
 
 

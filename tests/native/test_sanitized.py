@@ -181,5 +181,5 @@ def test_batches_of_mixed_widths_from_four_threads(races: Engine) -> None:
 def test_one_engine_from_four_threads(program: str, races: Engine) -> None:
     kind, _, seed = program.partition(" ")
     net = random_program(int(seed), auto=AUTO[int(seed)]) if kind == "random" else GEOMETRY.get(program, sliced())
-    large = kind == "sliced"  # as many rows as slices are unpacked for; one slice a weight, and all of them
-    check(races, net, inputs(net, 18 if large else 3), [2, 8] if large else plans(net), threads=2, callers=4)
+    rows = 18 if kind == "sliced" else 3  # as many as slices are unpacked for
+    check(races, net, inputs(net, rows), plans(net), threads=2, callers=4)

@@ -18,7 +18,7 @@ import itertools
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -230,14 +230,17 @@ def equal(a: Result, b: Result) -> bool:
     )
 
 
+def other_kind(seed: int) -> Callable[[int], Iterator[tuple[Case, bool]]] | None:
+    """What runs a seed that is no trial of one convolutional network."""
+    return {MODELS - 1: model_runs, MODELS - 2: transformer_runs}.get(seed % MODELS)
+
+
 def cases_of(seed: int, seen: Seen) -> Iterator[tuple[Case, bool]]:
     """Every case of a seed."""
-    if seed % MODELS == MODELS - 1:
+    other = other_kind(seed)
+    if other:
         seen.programs += 1
-        return model_runs(seed)
-    if seed % MODELS == MODELS - 2:
-        seen.programs += 1
-        return transformer_runs(seed)
+        return other(seed)
     one = trial(seed)
     seen.trial(one)
     return runs(one)

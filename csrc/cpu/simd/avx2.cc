@@ -28,7 +28,7 @@ inline void load_starts(const Block& b, int rows, int32_t (*acc)[V * LANES]) {
 
 // Whether a reduction is one chunk, and its results are codes by a shift of 32: then its sums need not lie in memory.
 inline bool in_registers(const Block& b) {
-    return b.tap_count * b.depth <= 4 * STEPS && !b.wide && b.rounding.shift == 32;
+    return steps_of(b) <= STEPS && !b.wide && b.rounding.shift == 32;
 }
 
 // Codes and weights of 16 bits.
@@ -36,7 +36,7 @@ template <int V>
 __attribute__((noinline)) void run_wide(const Block& b, int rows) {
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
     load_starts<V>(b, rows, acc);
-    const int8_t *w = b.panel, *last = w + int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
+    const int8_t *w = b.panel, *last = w + int64_t{steps_of(b)} * V * VECTOR_BYTES;
     Widened chunk;
     Chunks chunks(b, rows);
     while (chunks.next(chunk)) {
@@ -56,11 +56,8 @@ inline void joined_block(const Block& b, int rows, const Narrowing& narrowing) {
     Whole chunk(b.input_shift);
     Chunks(b, rows).next(chunk);
     const int8_t* weights = b.panel;
-    if constexpr (!SHORTENED) {
-        int8_t* to = b.kept ? b.kept : own;
-        narrowing.shorten(weights, int64_t{chunk.steps} * V * VECTOR_BYTES, weights, to);
-        weights = to;
-    }
+    if constexpr (!SHORTENED)
+        weights = narrowing.shortened(b, 0, int64_t{chunk.steps} * V * VECTOR_BYTES, weights, own);
     int32_t extra[MAX_ROWS];
     for (int i = 0; i < rows; ++i) extra[i] = extra_of(chunk, i, b);
     for (int v = 0; v < V; ++v) {
@@ -79,22 +76,18 @@ inline void joined_block(const Block& b, int rows, const Narrowing& narrowing) {
 template <int V, bool SHORTENED>
 __attribute__((noinline)) void run_short(const Block& b, int rows) {
     const Narrowing narrowing(__builtin_ctz(b.mask), b.input_shift, b.product_bits);
-    if (in_registers(b) && b.tap_count * b.depth <= 4 * narrowing.joined)
+    if (in_registers(b) && steps_of(b) <= narrowing.joined)
         return joined_block<V, SHORTENED>(b, rows, narrowing);
     alignas(32) int32_t acc[MAX_ROWS][V * LANES];
     alignas(32) int8_t own[SHORTENED ? 1 : STEPS * V * VECTOR_BYTES];
     load_starts<V>(b, rows, acc);
-    const int64_t all = int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
+    const int64_t all = int64_t{steps_of(b)} * V * VECTOR_BYTES;
     Whole chunk(b.input_shift);
     Chunks chunks(b, rows);
     for (int64_t at = 0; chunks.next(chunk);) {
         const int64_t bytes = int64_t{chunk.steps} * V * VECTOR_BYTES, next = at + bytes < all ? at + bytes : 0;
         const int8_t* weights = b.panel + at;
-        if constexpr (!SHORTENED) {
-            int8_t* to = b.kept ? b.kept + at : own;
-            narrowing.shorten(weights, bytes, b.panel + next, to);
-            weights = to;
-        }
+        if constexpr (!SHORTENED) weights = narrowing.shortened(b, at, bytes, b.panel + next, own);
         short_products<V>(chunk, weights, SHORTENED ? next - at : 0, rows, narrowing, acc);
         at += bytes;
     }

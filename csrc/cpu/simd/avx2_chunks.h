@@ -13,6 +13,9 @@ namespace {
 constexpr int STEPS = 64;               // of 4 channels, in a chunk
 constexpr int CHUNK_ROW = STEPS + 8;    // what is written past a segment's end
 
+// All steps of a block's reduction.
+inline int steps_of(const Block& b) { return b.tap_count * b.depth / 4; }
+
 // Calls put(s, codes) for every eight steps of a segment, and for those that are left with zeros behind them.
 template <class Put>
 inline void by_eight(const uint8_t* from, int steps, const Put& put) {
@@ -97,6 +100,12 @@ struct Narrowing {
                 save(to + at, _mm256_sub_epi8(_mm256_xor_si256(code, sign), sign));
             }
         }
+    }
+    // `bytes` of a block's panel from `at` on: where other blocks find them, if they are kept, or else in `own`.
+    const int8_t* shortened(const Block& b, int64_t at, int64_t bytes, const int8_t* next, int8_t* own) const {
+        int8_t* to = b.kept ? b.kept + at : own;
+        shorten(b.panel + at, bytes, next, to);
+        return to;
     }
 };
 

@@ -37,7 +37,7 @@ class PairedChunks {
         chunk.steps = block_.tap_count > 1 ? copied(chunk) : found(chunk);
         done_ += chunk.steps;
         const PairedPanel& p = *block_.paired;
-        const bool last = done_ == block_.tap_count * block_.depth / 4;
+        const bool last = done_ == steps_of(block_);
         for (int v = 0; v < V; ++v) {
             int& e = chunk.end[v];
             e = chunk.excess[v] = chunk.first ? e : p.first[v];

@@ -12,7 +12,6 @@ namespace {
 constexpr int FEW_STEPS = 16;  // of 4 channels, whose weights of one vector fit the registers
 constexpr int FEW_BYTES = 4 * FEW_STEPS;
 
-INLINE int steps_of(const Block& b) { return b.tap_count * b.depth / 4; }
 INLINE bool few_steps(const Block& b) { return steps_of(b) <= FEW_STEPS && !b.wide && b.rounding.shift == 32; }
 
 // Calls run(STEPS) with the least of these constants that is not less than `steps`.
@@ -66,9 +65,6 @@ __attribute__((noinline)) void few_paired(const Block& b, int rows) {
     chunks.next(chunk);
     __m512i ones = _mm512_set1_epi16(1);
     keep(ones);
-    const auto plus = [&](__m512i acc, const uint8_t* four, __m512i w) {
-        return _mm512_add_epi32(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(broadcast4(four), w), ones));
-    };
     for (int v = 0; v < V; ++v) {
         place<STEPS>(chunk.from, p.places + int64_t{v} * p.windows * WINDOW, rows, codes);
         hold(p.weights + int64_t{v} * p.windows * 4 * VECTOR_BYTES, VECTOR_BYTES, chunk.steps, weights);
@@ -78,17 +74,18 @@ __attribute__((noinline)) void few_paired(const Block& b, int rows) {
         for (int i = 0; i < rows; ++i, four += FEW_BYTES) {
             __m512i acc = start;
 #pragma GCC unroll 16
-            for (int s = 0; s < STEPS; ++s) acc = plus(acc, four + 4 * s, weights[s]);
+            for (int s = 0; s < STEPS; ++s) acc = plus_pairs(acc, broadcast4(four + 4 * s), weights[s], ones);
             for (int e = p.first[v]; e < p.first[v + 1]; ++e)
-                acc = plus(acc, four + 4 * p.steps[e], _mm512_loadu_si512(p.excess + int64_t{e} * VECTOR_BYTES));
+                acc = plus_pairs(acc, broadcast4(four + 4 * p.steps[e]),
+                                 _mm512_loadu_si512(p.excess + int64_t{e} * VECTOR_BYTES), ones);
             sums[i][v] = scaled<false>(acc, factors, b.rounding);
         }
     }
     store_rows<V>(b, sums, rows);
 }
 
-// A block whose codes and weights lack their low bits, and whose whole reduction fits 16 bits; `weights` as short_rows wants
-// them.
+// A block whose codes and weights lack their low bits, and whose whole reduction fits 16 bits; `panel` as short_rows wants
+// its weights.
 template <int V, int STEPS>
 __attribute__((noinline)) void few_short(const Block& b, const Whole& chunk, const int8_t* panel, const Narrowing& n, int rows) {
     __m512i sums[MAX_ROWS][V], weights[STEPS];
@@ -118,11 +115,7 @@ INLINE void few_short(const Block& b, const Narrowing& narrowing, int rows) {
     Whole chunk(b.input_shift);
     Chunks(b, rows).next(chunk);
     const int8_t* panel = b.panel;
-    if constexpr (!SHORTENED) {
-        int8_t* to = b.kept ? b.kept : own;
-        narrowing.shorten(panel, int64_t{chunk.steps} * V * VECTOR_BYTES, panel, to);
-        panel = to;
-    }
+    if constexpr (!SHORTENED) panel = narrowing.shortened(b, 0, int64_t{chunk.steps} * V * VECTOR_BYTES, panel, own);
     with_steps(chunk.steps, [&](auto steps) { few_short<V, steps>(b, chunk, panel, narrowing, rows); });
 }
 

@@ -27,7 +27,7 @@ template <int V>
 class Sums {
   public:
     explicit Sums(const Block& b)
-        : b_(b), steps_(b.tap_count * b.depth / 4), in_registers_(b.rounding.shift == 32 && !b.wide) {}
+        : b_(b), steps_(steps_of(b)), in_registers_(b.rounding.shift == 32 && !b.wide) {}
 
     // The next chunk has so many steps.
     void chunk(int steps) {
@@ -91,14 +91,18 @@ INLINE void exchange(const uint8_t* const* from, int windows, const uint8_t* pla
     }
 }
 
+// Four codes by the weights of 16 columns that fit 16 bits in pairs, added to the sums.
+INLINE __m512i plus_pairs(__m512i acc, __m512i codes, __m512i w, __m512i ones) {
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(_mm512_maddubs_epi16(codes, w), ones));
+}
+
 // Codes of R rows by the weights of 16 columns, [step][16][4], added to the sums.
 template <int R, int ROW>
 INLINE void add_step(const int32_t* codes, const int8_t* weight, const __m512i& ones, __m512i (&acc)[R]) {
     __m512i w = _mm512_loadu_si512(weight);
     keep(w);
 #pragma GCC unroll 4
-    for (int i = 0; i < R; ++i)
-        acc[i] = _mm512_add_epi32(acc[i], _mm512_madd_epi16(_mm512_maddubs_epi16(all(codes[i * ROW]), w), ones));
+    for (int i = 0; i < R; ++i) acc[i] = plus_pairs(acc[i], all(codes[i * ROW]), w, ones);
 }
 
 // R rows of a chunk of pairs that fit 16 bits, by all vectors.
@@ -179,7 +183,7 @@ __attribute__((noinline)) void short_rows(const Whole& chunk, const int8_t* weig
 template <int V, bool SHORTENED>
 __attribute__((noinline)) void run_short(const Block& b, const Narrowing& narrowing, int rows) {
     alignas(64) int8_t own[SHORTENED ? 1 : STEPS * V * VECTOR_BYTES];
-    const int64_t bytes_of_all = int64_t{b.tap_count} * b.depth / 4 * V * VECTOR_BYTES;
+    const int64_t bytes_of_all = int64_t{steps_of(b)} * V * VECTOR_BYTES;
     int32_t extra[MAX_ROWS] = {};
     Sums<V> sums(b);
     Whole chunk(b.input_shift);
@@ -187,11 +191,7 @@ __attribute__((noinline)) void run_short(const Block& b, const Narrowing& narrow
     for (int64_t at = 0; chunks.next(chunk);) {
         const int64_t bytes = int64_t{chunk.steps} * V * VECTOR_BYTES, next = at + bytes < bytes_of_all ? at + bytes : 0;
         const int8_t* weights = b.panel + at;
-        if constexpr (!SHORTENED) {
-            int8_t* to = b.kept ? b.kept + at : own;
-            narrowing.shorten(weights, bytes, b.panel + next, to);
-            weights = to;
-        }
+        if constexpr (!SHORTENED) weights = narrowing.shortened(b, at, bytes, b.panel + next, own);
         sums.chunk(chunk.steps);
         for (int i = 0; sums.last() && i < rows; ++i) extra[i] = extra_of(chunk, i, b);
         by_rows<ROWS>(rows, [&](auto count, int i) {

@@ -120,13 +120,10 @@ def _often(widths: Sequence[int]) -> dict[int, float]:
 
 def _widths(widths: Sequence[int], generator: torch.Generator) -> list[int]:
     """Of a step."""
-    lowest, *others = sorted(widths)
+    (lowest, *others), (_, *often) = zip(*_often(widths).items(), strict=True)
     count = min(PASSES - 1, len(others))
-    if not count:
-        return [lowest]
-    often = _often(widths)
-    drawn = torch.multinomial(torch.tensor([often[b] for b in others]), count, generator=generator)
-    return [lowest, *(others[i] for i in drawn.tolist())]
+    drawn = torch.multinomial(torch.tensor(often), count, generator=generator).tolist() if count else []
+    return [lowest, *(others[i] for i in drawn)]
 
 
 def _samples(inputs: Batches, count: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:

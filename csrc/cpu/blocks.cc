@@ -124,7 +124,10 @@ void run_blocks(const Context& run, const LayerRun& layer) {
                     run_tiles(run, layer, packed.panels[p], these, block_of(run, layer, p, t), own_panel(run, layer, t),
                               gathered_rows(run, layer, t), p == part.panels.first, tiles);
             }
-            if (by_pixel && end.table) through_table(run, end, these);
+            if (by_pixel && end.table) {
+                tiles.end();
+                through_table(run, end, these);
+            }
         }
     });
     if (!by_pixel) through_table(run, end);

@@ -114,7 +114,9 @@ constexpr int GATHER_SLACK = 64;
 struct TileKernels {
     void (*configure)(int rows, int bytes);
     void (*release)();
-    void (*block[3])(const TileBlock&);  // 1, 2, 4 vectors
+    // The sums of the block `now`, [row of both tiles][vector][16], while those of the block before become its outputs. Either
+    // may be null; both have 1, 2 or 4 vectors.
+    void (*block[3])(const TileBlock* now, int32_t* sums, const TileBlock* before, int32_t* sums_before);
     // Of a panel [tap][bytes of a segment / 4][16 * vectors][4], `count` bytes each; (w & mask) | middle[tap & 1]
     void (*narrow)(const int8_t* panel, int8_t* to, int taps, int64_t count, const Block& by);
     // What the taps of `by` read of some rows, `row` bytes apart, one segment after the other, to rows `to_row` bytes apart;

@@ -27,26 +27,22 @@ class Tiling {
   public:
     Tiling(const Context& run, const LayerRun& layer, const Panel& panel, const Block& block, uint8_t* rows, bool fresh,
            TileState& state)
-        : kernels_(*run.kernels.tiles), kernel_(kernels_.block[panel.vectors / 2]), w_(layer.w), out_(layer.end.out), other_(layer.end.other),
+        : kernels_(*run.kernels.tiles), vectors_(panel.vectors), w_(layer.w), out_(layer.end.out), other_(layer.end.other),
           samples_(run.arena.order.data()), runs_(run, layer), steps_(layer.w.depth, block.tap_count), gathered_(rows),
-          fresh_(fresh && block.tap_count == 1), state_(state), in_offset_(panel.group * w_.group_bytes), out_offset_(int64_t{panel.first} * out_.element()) {
-        b_.ends = block;
-        b_.bytes = steps_.bytes;
-        b_.steps = steps_.steps;
-        b_.last = steps_.last * panel.vectors * LANES;
-        b_.row = runs_.step;
+          fresh_(fresh && block.tap_count == 1), state_(state), in_offset_(panel.group * w_.group_bytes),
+          out_offset_(int64_t{panel.first} * out_.element()), ends_(block) {
         products_ = int64_t{block.tap_count} * block.depth;
         if (steps_.gathered) {
-            b_.ends.taps = &HERE;
-            b_.ends.tap_count = 1;
-            b_.row = steps_.row;
+            ends_.taps = &HERE;
+            ends_.tap_count = 1;
         }
+        begin();
     }
 
     // `lines`: cache lines of the next panel that are wanted meanwhile.
     void all(Range pixels, int64_t lines) {
-        const int64_t asks = split_up(pixels.last - pixels.first, MAX_OUTPUTS) * b_.steps * b_.ends.tap_count;
-        b_.lines = static_cast<int>(split_up(lines, asks));
+        const int64_t asks = split_up(pixels.last - pixels.first, MAX_OUTPUTS) * steps_.steps * ends_.tap_count;
+        at_once_ = static_cast<int>(split_up(lines, asks));
         lines_ = lines;
         for (int64_t first = pixels.first; first < pixels.last;) {
             const int64_t end = std::min((first / runs_.unit + 1) * runs_.unit, pixels.last);
@@ -57,6 +53,19 @@ class Tiling {
     }
 
   private:
+    // Another block: of two, which the panel's other blocks use in turn.
+    void begin() {
+        b_ = &state_.next();
+        if (begun_++ < 2) {
+            b_->ends = ends_;
+            b_->bytes = steps_.bytes;
+            b_->steps = steps_.steps;
+            b_->last = steps_.last * vectors_ * LANES;
+            b_->row = steps_.gathered ? steps_.row : runs_.step;
+        }
+        b_->tiles = b_->outputs = 0;
+    }
+
     void run(int64_t first, int64_t last) {
         const int64_t begin = runs_.place(first, out_), places = runs_.place(last, out_) + 1 - begin;
         const int64_t x = first % out_.width, y = first / out_.width % out_.height;
@@ -64,20 +73,20 @@ class Tiling {
         const uint8_t* in =
             w_.in.at(sample, y * w_.stride[0] - w_.padding[0], x * w_.stride[1] - w_.padding[1]) + in_offset_;
         const Cut cut(places);
-        if (b_.tiles && cut.rows != b_.rows) flush();
-        b_.rows = static_cast<int>(cut.rows);
+        if (b_->tiles && cut.rows != rows_) flush();
+        rows_ = static_cast<int>(cut.rows);
         for (int64_t t = 0; t < cut.tiles; ++t) {
             const int64_t fresh = t * cut.rows, at = std::min(fresh, places - cut.rows);
-            b_.in[b_.tiles] = in + at * runs_.step;
-            if (fresh_) ask_for(b_.in[b_.tiles] + AHEAD * runs_.step);
+            b_->in[b_->tiles] = in + at * runs_.step;
+            if (fresh_) ask_for(b_->in[b_->tiles] + AHEAD * runs_.step);
             outputs(begin, fresh, at);
-            if (++b_.tiles == 2) flush();
+            if (++b_->tiles == 2) flush();
         }
     }
 
     // Where the rows of a tile, from place `at` of a run on, are stored: those from `fresh` on that are pixels.
     void outputs(int64_t begin, int64_t fresh, int64_t at) {
-        const int64_t end = begin + at + b_.rows, before = int64_t{b_.tiles} * b_.rows - begin - at;
+        const int64_t end = begin + at + rows_, before = int64_t{b_->tiles} * rows_ - begin - at;
         int64_t place = begin + fresh, n = place / runs_.image, first = n * runs_.image;  // `first`: of image, then of row
         int64_t y = (place - first) / runs_.pitch;
         first += y * runs_.pitch;
@@ -94,51 +103,53 @@ class Tiling {
     }
 
     void store(int32_t sample, int64_t y, int64_t x, int64_t count, int64_t row) {
-        Block& ends = b_.ends;
+        Block& ends = b_->ends;
         uint8_t* out = out_.at(sample, y, x) + out_offset_;
         for (int64_t i = 0; i < count; ++i, out += out_.pixel) {
-            ends.out[b_.outputs + i] = out;
-            b_.of[b_.outputs + i] = static_cast<uint8_t>(row + i);
+            ends.out[b_->outputs + i] = out;
+            b_->of[b_->outputs + i] = static_cast<uint8_t>(row + i);
             __builtin_prefetch(out + AHEAD * out_.pixel, 1);
         }
         if (ends.residual) {
             const uint8_t* other = other_.at(sample, y, x) + out_offset_;
             for (int64_t i = 0; i < count; ++i, other += other_.pixel) {
-                ends.other[b_.outputs + i] = other;
+                ends.other[b_->outputs + i] = other;
                 __builtin_prefetch(other + AHEAD * other_.pixel);
             }
         }
-        b_.outputs += static_cast<int>(count);
+        b_->outputs += static_cast<int>(count);
     }
 
     void flush() {
-        if (b_.tiles == 0) return;
+        if (b_->tiles == 0) return;
+        b_->rows = rows_;
+        b_->ends.next = ends_.next;
+        b_->lines = lines_ > 0 ? at_once_ : 0;
         if (steps_.gathered) gather();
-        state_.shape(b_.rows, b_.bytes);
-        kernel_(b_);
-        const int64_t asked = int64_t{b_.lines} * b_.steps * b_.ends.tap_count;
-        b_.ends.next += asked * LINE;
-        if ((lines_ -= asked) <= 0) b_.lines = 0;
-        b_.tiles = b_.outputs = 0;
+        state_.run(vectors_);
+        const int64_t asked = int64_t{b_->lines} * steps_.steps * ends_.tap_count;
+        ends_.next += asked * LINE;
+        lines_ -= asked;
+        begin();
     }
 
     void ask_for(const uint8_t* rows) const {
-        for (int i = 0; i < b_.rows; ++i, rows += runs_.step)
+        for (int i = 0; i < rows_; ++i, rows += runs_.step)
             for (int at = 0; at < w_.depth; at += LINE) __builtin_prefetch(rows + at);
     }
 
     // Every row's segments one after the other. Where the last step reads weights of the one before again, it is by zeros.
     void gather() {
-        Block by = b_.ends;
+        Block by = ends_;
         by.taps = w_.taps.data();
         by.tap_count = static_cast<int>(w_.taps.size());
         const int64_t again = int64_t{steps_.bytes} * steps_.steps - products_, whole = int64_t{steps_.bytes} * (steps_.steps - 1);
-        for (int t = 0; t < b_.tiles; ++t) {
-            uint8_t* const to = gathered_ + t * TILE_ROWS * b_.row;
-            kernels_.gather(b_.in[t], runs_.step, b_.rows, by, to, b_.row);
-            b_.in[t] = to;
-            for (int i = 0; i < b_.rows && again; ++i) {
-                uint8_t* const last = to + i * b_.row + whole;
+        for (int t = 0; t < b_->tiles; ++t) {
+            uint8_t* const to = gathered_ + t * TILE_ROWS * b_->row;
+            kernels_.gather(b_->in[t], runs_.step, rows_, by, to, b_->row);
+            b_->in[t] = to;
+            for (int i = 0; i < rows_ && again; ++i) {
+                uint8_t* const last = to + i * b_->row + whole;
                 std::memmove(last + again, last, products_ - whole);
                 std::memset(last, 0, again);
             }
@@ -147,7 +158,7 @@ class Tiling {
 
     static constexpr int64_t HERE = 0;
     const TileKernels& kernels_;
-    void (*kernel_)(const TileBlock&);
+    const int vectors_;
     const Window& w_;
     const Tensor &out_, &other_;
     const int32_t* samples_;
@@ -157,8 +168,10 @@ class Tiling {
     const bool fresh_;
     TileState& state_;
     const int64_t in_offset_, out_offset_;
+    Block ends_;                     // what all blocks have in common
     int64_t products_ = 0, lines_ = 0;
-    TileBlock b_{};
+    int rows_ = 0, at_once_ = 0, begun_ = 0;
+    TileBlock* b_ = nullptr;         // that is filled
 };
 
 }  // namespace

@@ -5,24 +5,46 @@
 
 namespace dqt {
 
-// Tiles of one thread: configured where their shape changes, and released at the end.
+// Tiles of one thread: configured where their shape changes, and released at the end. What a block's sums become is computed
+// while the tiles of the next block multiply, so two blocks are held.
 class TileState {
   public:
     explicit TileState(const TileKernels* kernels) : kernels_(kernels) {}
     ~TileState() {
+        end();
         if (rows_) kernels_->release();
     }
     TileState(const TileState&) = delete;
     TileState& operator=(const TileState&) = delete;
 
-    void shape(int rows, int bytes) {
-        if (rows == rows_ && bytes == bytes_) return;
-        kernels_->configure(rows_ = rows, bytes_ = bytes);
+    TileBlock& next() { return blocks_[now_]; }
+    // Multiplies the next block, of so many vectors, and stores the one before.
+    void run(int vectors) {
+        const TileBlock& block = next();
+        const auto kernel = kernels_->block[vectors / 2];
+        const bool few = int64_t{block.ends.tap_count} * block.steps < LEAST_TURNS;
+        if (vectors != vectors_ || few) end();
+        if (block.rows != rows_ || block.bytes != bytes_) kernels_->configure(rows_ = block.rows, bytes_ = block.bytes);
+        kernel(&block, sums_[now_], vectors_ ? &blocks_[1 - now_] : nullptr, sums_[1 - now_]);
+        if (few) return kernel(nullptr, nullptr, &block, sums_[now_]);
+        vectors_ = vectors;
+        now_ = 1 - now_;
+    }
+    // Stores the last block.
+    void end() {
+        if (vectors_) kernels_->block[vectors_ / 2](nullptr, nullptr, &blocks_[1 - now_], sums_[1 - now_]);
+        vectors_ = 0;
     }
 
   private:
+    // A block of fewer steps is stored at once: its sums are still where the kernel left them.
+    static constexpr int64_t LEAST_TURNS = 8;
+
     const TileKernels* kernels_;
-    int rows_ = 0, bytes_ = 0;
+    int rows_ = 0, bytes_ = 0, now_ = 0;
+    int vectors_ = 0;                // of the block whose sums wait, or 0
+    TileBlock blocks_[2];
+    alignas(LINE) int32_t sums_[2][MAX_OUTPUTS * 4 * LANES];
 };
 
 // How a layer's products are cut into steps, each within a segment of the input; or, where a segment has no good divisor,

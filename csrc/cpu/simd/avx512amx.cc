@@ -10,6 +10,8 @@
 #include "avx512.h"
 #include "tiles.h"
 
+#define INLINE_LAMBDA __attribute__((always_inline))
+
 namespace dqt {
 namespace {
 
@@ -37,11 +39,22 @@ INLINE void times(const F& f) {
     each_of(std::make_integer_sequence<int, COUNT>(), f);
 }
 
-// The sums of A tiles of rows and B vectors of columns, from vector `first` of V on, to [row][V][16].
-template <int V, int A, int B>
-INLINE void sums(const TileBlock& b, int first, int32_t* to) {
+// Whether sums begin with what the block starts from, and not its requantization: where that is done in another way, or the
+// products alone might not fit 32 bits.
+INLINE bool starts_first(const TileBlock& b) {
+    constexpr int64_t MOST = INT32_MAX / (255 * 128);
+    return b.ends.wide || b.ends.rounding.shift != 32 || int64_t{b.ends.tap_count} * b.steps * b.bytes > MOST;
+}
+
+// The sums of A tiles of rows and B vectors of columns, from vector `first` of V on, to [row][V][16]; `meanwhile` is called at
+// every step.
+template <int V, int A, int B, class Meanwhile>
+INLINE void sums(const TileBlock& b, int first, int32_t* to, Meanwhile& meanwhile) {
     const Block& ends = b.ends;
-    times<A * B>([&]<int C>() { load_tile<C>(ends.start + (first + C % B) * LANES, 0); });
+    if (starts_first(b))
+        times<A * B>([&]<int C>() { load_tile<C>(ends.start + (first + C % B) * LANES, 0); });
+    else
+        times<A * B>([&]<int C>() { clear_tile<C>(); });
     const int8_t *const panel = ends.panel + first * VECTOR, *next = ends.next;
     int64_t at = 0;
     for (int t = 0; t < ends.tap_count; ++t)
@@ -55,74 +68,114 @@ INLINE void sums(const TileBlock& b, int first, int32_t* to) {
             });
             if (first == 0)
                 for (int i = 0; i < b.lines; ++i, next += VECTOR) _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+            meanwhile();
         }
     times<A * B>([&]<int C>() {
         store_tile<C>(to + (int64_t{C / B} * b.rows * V + first + C % B) * LANES, V * VECTOR);
     });
 }
 
-// Requantizes rows of sums, [row][V], as f(output, its bytes) wants them.
-template <int V, class F>
-INLINE void each_output(const TileBlock& b, const __m512i (*acc)[V], const F& f) {
-    const Rounding& r = b.ends.rounding;
-    if constexpr (V == 1) {
-        const Factors<> f0(r, 0);
-        for (int k = 0; k < b.outputs; ++k) {
-            const __m512i y[] = {scaled<false>(acc[b.of[k]][0], f0, r)};
-            f(k, packed<1>(y));
-        }
-    } else if constexpr (V == 2) {
-        const Factors<> f0(r, 0), f1(r, LANES);
-        for (int k = 0; k < b.outputs; ++k) {
-            const __m512i* from = acc[b.of[k]];
-            const __m512i y[] = {scaled<false>(from[0], f0, r), scaled<false>(from[1], f1, r)};
-            f(k, packed<2>(y));
-        }
-    } else {
-        const Factors<> f0(r, 0), f1(r, LANES), f2(r, 2 * LANES), f3(r, 3 * LANES);
-        for (int k = 0; k < b.outputs; ++k) {
-            const __m512i* from = acc[b.of[k]];
-            const __m512i y[] = {scaled<false>(from[0], f0, r), scaled<false>(from[1], f1, r),
-                                 scaled<false>(from[2], f2, r), scaled<false>(from[3], f3, r)};
-            f(k, packed<4>(y));
-        }
+// Some rows of another block, a few at each call.
+template <class Row>
+struct Meanwhile {
+    const Row& row;
+    const int rows, each;
+    int at = 0;
+    Meanwhile(const Row& row, int rows, int each) : row(row), rows(rows), each(each) {}
+    INLINE void operator()() {
+        for (const int last = at + each < rows ? at + each : rows; at < last; ++at) row(at);
     }
-}
+    INLINE void rest() {
+        for (; at < rows; ++at) row(at);
+    }
+};
 
-template <int V>
-INLINE void finish_tiles(const TileBlock& b, __m512i (*acc)[V]) {
-    const Block& ends = b.ends;
-    if (ends.wide || ends.rounding.shift != 32) [[unlikely]] {
-        for (int k = 0; k < b.outputs; ++k)  // a row is never before its output
-            for (int v = 0; v < V; ++v) acc[k][v] = acc[b.of[k]][v];
-        return finish_rarely<V>(ends, acc, b.outputs);
+// All sums of a block, or of none. `first` and `second`: what is done meanwhile, which may be one thing.
+template <int V, class First, class Second>
+INLINE void all_sums(const TileBlock* b, int32_t* to, First& first, Second& second) {
+    if (b) {
+        if (b->tiles == 1) {
+            sums<V, 1, V>(*b, 0, to, first);
+        } else if constexpr (V == 4) {
+            sums<V, 2, 2>(*b, 0, to, first);
+            sums<V, 2, 2>(*b, 2, to, second);
+        } else {
+            sums<V, 2, V>(*b, 0, to, first);
+        }
     }
+    first.rest();
+    second.rest();
+}
+// Turns of each of the two parts of all_sums.
+INLINE int turns(const TileBlock* b) { return b ? b->ends.tap_count * b->steps : 1; }
+
+// Requantizes a row of sums to bytes. Its constants stay in registers.
+template <int V>
+struct Scaling {
+    const Rounding& r;
+    Factors<> factors[V];
+
+    explicit Scaling(const Rounding& r) : Scaling(r, std::make_integer_sequence<int, V>()) {}
+    INLINE void start_from(const int32_t* start) {
+        times<V>([&]<int I>() { factors[I].start_from(_mm512_loadu_si512(start + I * LANES)); });
+    }
+    INLINE __m512i operator()(const __m512i* from) const {
+        __m512i y[V];
+        times<V>([&]<int I>() { y[I] = scaled<false>(from[I], factors[I], r); });
+        return packed<V>(y);
+    }
+
+  private:
+    template <int... I>
+    INLINE Scaling(const Rounding& r, std::integer_sequence<int, I...>) : r(r), factors{Factors<>(r, I * LANES)...} {}
+};
+
+// The sums of the block `now`, while those of the block before become its outputs.
+template <int V>
+void block(const TileBlock* now, int32_t* to, const TileBlock* before, int32_t* from) {
+    const auto nothing = [](int) {};
+    Meanwhile idle{nothing, 0, 0};
+    if (!before) return all_sums<V>(now, to, idle, idle);
+    const Block& ends = before->ends;
+    const int rows = before->outputs, each = (rows + turns(now) - 1) / turns(now), half = (each + 1) / 2;
+    auto* const acc = reinterpret_cast<__m512i(*)[V]>(from);
+    if (ends.wide || ends.rounding.shift != 32) [[unlikely]] {
+        all_sums<V>(now, to, idle, idle);
+        for (int k = 0; k < rows; ++k)  // a row is never before its output
+            for (int v = 0; v < V; ++v) acc[k][v] = acc[before->of[k]][v];
+        return finish_rarely<V>(ends, acc, rows);
+    }
+    Scaling<V> scaling(ends.rounding);
+    if (!starts_first(*before)) scaling.start_from(ends.start);
     const Bounds bounds(ends.rounding.lo, ends.rounding.hi, ends.residual ? Narrow() : ends.narrow);
     const bool whole = !ends.residual && !bounds.bounds && ends.columns == LANES * V && ends.stored == LANES * V;
-    if (whole && !bounds.narrows)
-        return each_output<V>(b, acc, [&](int k, __m512i bytes) { store_whole<V>(ends.out[k], bytes); });
+    const Finish finish(bounds);
+    if (whole && !bounds.narrows) {
+        const auto row = [&](int k) INLINE_LAMBDA { store_whole<V>(ends.out[k], scaling(acc[before->of[k]])); };
+        Meanwhile some{row, rows, half};
+        return all_sums<V>(now, to, some, some);
+    }
     if (whole) {
-        const Finish finish(bounds);
-        return each_output<V>(b, acc, [&](int k, __m512i bytes) { store_whole<V>(ends.out[k], finish.narrowed(bytes)); });
+        const auto row = [&](int k) INLINE_LAMBDA { store_whole<V>(ends.out[k], finish.narrowed(scaling(acc[before->of[k]]))); };
+        Meanwhile some{row, rows, half};
+        return all_sums<V>(now, to, some, some);
     }
-    __m512i all[MAX_OUTPUTS];  // a second pass: its constants and those of the first do not fit the registers together
-    each_output<V>(b, acc, [&](int k, __m512i bytes) { all[k] = bytes; });
-    store_finished<V>(ends, bounds, all, b.outputs);
-}
-
-template <int V>
-void block(const TileBlock& b) {
-    __m512i acc[MAX_OUTPUTS][V];
-    auto* const to = reinterpret_cast<int32_t*>(acc);
-    if (b.tiles == 1) {
-        sums<V, 1, V>(b, 0, to);
-    } else if constexpr (V == 4) {
-        sums<V, 2, 2>(b, 0, to);
-        sums<V, 2, 2>(b, 2, to);
-    } else {
-        sums<V, 2, V>(b, 0, to);
+    __m512i bytes[MAX_OUTPUTS];  // two passes: their constants do not fit the registers together
+    const Lanes<V> lanes(ends.columns, ends.stored);
+    const auto requantize = [&](int k) INLINE_LAMBDA { bytes[k] = finish(scaling(acc[before->of[k]])); };
+    Meanwhile first{requantize, rows, each};
+    if (!ends.residual) {
+        const auto store = [&](int k) INLINE_LAMBDA { lanes.store(ends.out[k], bytes[k]); };
+        Meanwhile second{store, rows, each};
+        return all_sums<V>(now, to, first, second);
     }
-    finish_tiles<V>(b, acc);
+    const Addition addition(*ends.residual);
+    const Finish finish_added(ends.residual->lo, ends.residual->hi, ends.narrow);
+    const auto add = [&](int k) INLINE_LAMBDA {
+        lanes.store(ends.out[k], with_residual<V>(bytes[k], lanes.load(ends.other[k]), addition, finish_added));
+    };
+    Meanwhile second{add, rows, each};
+    all_sums<V>(now, to, first, second);
 }
 
 void narrow(const int8_t* panel, int8_t* to, int taps, int64_t count, const Block& by) {

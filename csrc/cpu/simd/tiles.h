@@ -21,6 +21,10 @@ struct alignas(64) TileShapes {
 #if !defined(DQT_PLAIN_TILES)
 inline void set_tiles(const TileShapes& shapes) { asm volatile("ldtilecfg %0" ::"m"(shapes)); }
 inline void release_tiles() { asm volatile("tilerelease"); }
+template <int T>
+__attribute__((always_inline)) inline void clear_tile() {
+    asm volatile("tilezero %%tmm%c0" ::"i"(T));
+}
 // Rows are `row` bytes apart.
 template <int T>
 __attribute__((always_inline)) inline void load_tile(const void* p, int64_t row) {
@@ -47,6 +51,8 @@ inline void set_tiles(const TileShapes& shapes) {
     std::memset(tiles_now, 0, sizeof tiles_now);
 }
 inline void release_tiles() { shapes_now = {}; }
+template <int T>
+inline void clear_tile() { std::memset(&tiles_now[T], 0, sizeof(Tile)); }
 template <int T>
 inline void load_tile(const void* p, int64_t row) {
     std::memset(&tiles_now[T], 0, sizeof(Tile));

@@ -88,6 +88,10 @@ class Reader:
         """The largest magnitude of the taps of each weight, ``[out, in / groups]`` float64."""
         return self._weights[1]
 
+    def forget(self) -> None:
+        """What is computed of its weights, which is four times their size, until it is asked for again."""
+        self.__dict__.pop("_weights", None)
+
     def scale(self, factors: Tensor) -> None:
         """Multiply its columns."""
         by = self.columns(factors[self.ids])
@@ -159,6 +163,8 @@ def _best(factors: Tensor, ids: Tensor, readers: Sequence[Reader]) -> Tensor | N
         noise = sum(reader.noise(trial) for reader in concerned)
         if noise < least:
             best, least = trial, noise
+    for reader in concerned:
+        reader.forget()
     return best
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
 from dqt.arith import errors
 from dqt.arith.cascade import Cascade
@@ -26,6 +25,7 @@ from dqt.nn.ranges import JUMP
 from dqt.nn.run import Run
 from dqt.program import interpret as interpret_module
 from dqt.testing.networks import Model, conv, head, ready, small, with_controller
+from tests.together import together
 
 
 @pytest.fixture(scope="module")
@@ -260,9 +260,11 @@ def test_mixed_precision() -> None:
     assert all(bool(torch.isfinite(p.grad).all()) for p in net.parameters() if p.grad is not None)
 
 
-def _work(rank: int, address: str, folder: str) -> None:
+def gradients_of_half(folder: str) -> None:
+    """As one of two processes."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
     try:
         net, x = torch.load(f"{folder}/net.pt", weights_only=False)  # to prepare it takes longer
         parallel = nn.parallel.DistributedDataParallel(net.train(), find_unused_parameters=True)
@@ -276,7 +278,7 @@ def _work(rank: int, address: str, folder: str) -> None:
 
 def test_two_processes_agree(tmp_path: Path) -> None:
     torch.save(fresh(norm="shared"), tmp_path / "net.pt")
-    spawn(_work, (f"file://{tmp_path}/meeting", str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+    together(gradients_of_half, [str(tmp_path)])
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert {name for name, gradient in one.items() if gradient is not None} >= {"0.weight", "0.clip", "8.bias"}
     for name, gradient in one.items():

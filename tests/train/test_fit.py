@@ -33,6 +33,7 @@ from dqt.train.recipe import Recipe, RecipeError
 from dqt.train.sources import source_of
 from dqt.train.validate import AUTO_SHARE, accuracies, evaluate, reestimate
 from dqt.train.watch import TrainingError
+from tests.together import together
 
 from .conftest import Tiny, tiny_data, tiny_net
 
@@ -372,28 +373,17 @@ def test_norm_statistics_taken_anew_are_the_mean_over_batches(net: Net) -> None:
     assert norm.momentum == 0.1
 
 
-SEVERAL = """
-import sys
-import torch
-from tests.train.conftest import tiny_data, tiny_net
-from tests.train.test_fit import RECIPE
-from dqt.train.fit import fit
-net = tiny_net(controller=True)
-recipe = RECIPE.model_copy(update={"devices": "auto", "epochs": 2, "batch_size": 4})
-history = fit(net, tiny_data(), tiny_data(31, 2), recipe, run_dir=sys.argv[1], progress=False)
-rank = torch.distributed.get_rank()
-torch.save({"net": net.state_dict(), "rows": list(history.rows)}, f"{sys.argv[1]}/rank{rank}.pt")
-torch.distributed.destroy_process_group()
-"""
+def train_as_one_of_several(folder: str) -> None:
+    net = tiny_net(controller=True)
+    recipe = RECIPE.model_copy(update={"devices": "auto", "epochs": 2, "batch_size": 4})
+    history = fit(net, tiny_data(), tiny_data(31, 2), recipe, run_dir=folder, progress=False)
+    rank = torch.distributed.get_rank()
+    torch.save({"net": net.state_dict(), "rows": list(history.rows)}, f"{folder}/rank{rank}.pt")
+    torch.distributed.destroy_process_group()
 
 
 def test_two_processes_hold_the_same_network(tmp_path: Path) -> None:
-    script = tmp_path / "several.py"
-    script.write_text(SEVERAL)
-    done = python(
-        "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), str(tmp_path / "run")
-    )
-    assert done.returncode == 0, done.stderr
+    together(train_as_one_of_several, [str(tmp_path / "run")])
     one, other = (torch.load(tmp_path / "run" / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     for name, value in one["net"].items():
         assert torch.equal(value, other["net"][name]), name
@@ -405,12 +395,12 @@ def test_two_processes_hold_the_same_network(tmp_path: Path) -> None:
     single.load_state_dict(one["net"])
     plans = (8, 4, 2, "auto")
     source = source_of(tiny_data(31, 2), RECIPE)
-    alone, together = (
+    alone, both = (
         accuracies(evaluate(single, source, plans, torch.device("cpu")), plans),
         one["rows"][-1]["accuracy"],
     )
-    assert alone.pop(AUTO_SHARE) == pytest.approx(together.pop(AUTO_SHARE))  # a mean: its order of summation differs
-    assert alone == together
+    assert alone.pop(AUTO_SHARE) == pytest.approx(both.pop(AUTO_SHARE))  # a mean: its order of summation differs
+    assert alone == both
 
 
 def test_a_second_signal_interrupts_at_once() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,91 +15,90 @@ import pytest
 import torch
 
 from dqt.train.checkpoint import Checkpoint
-
-ROOT = Path(__file__).parents[2]
-RUN = """
-import json, os, sys
-import torch
 from dqt.train.fit import fit
 from dqt.train.recipe import Recipe
-from tests.train.conftest import tiny_data, tiny_net
-torch.set_num_threads(1)
-world = int(os.environ.get("WORLD_SIZE", 1))
-folder, epochs, total, resume = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
-recipe = Recipe(epochs=total, batch_size=16 // world, lr=float(os.environ["LR"]), reestimate_batches=2, seed=3)
-class Stop(Exception): pass
-from dqt.train import trainer
-if epochs < total:
-    after = trainer.Trainer._after_epoch
-    def stopped(self):
-        after(self)
-        if self.state.epoch == epochs:
-            raise Stop
-    trainer.Trainer._after_epoch = stopped
-try:
-    history = fit(tiny_net(), tiny_data(), tiny_data(31, 2), recipe, run_dir=folder, resume=resume, progress=False)
-    if int(os.environ.get("RANK", 0)) == 0:
-        print(json.dumps([[row["losses"], row["accuracy"]] for row in history.rows]))
-except Stop:
-    pass
-if torch.distributed.is_initialized():
-    torch.distributed.destroy_process_group()
+from dqt.train.trainer import Trainer
+from tests.together import together
+
+from .conftest import tiny_data, tiny_net
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+RUN = """
+import sys
+from pathlib import Path
+from tests.train.test_processes import TOTAL, train
+train(Path(sys.argv[1]), TOTAL, TOTAL, lr=float(sys.argv[2]))
 """
+TOTAL = 2000
 
 
-def command(script: Path, folder: Path, processes: int, epochs: int, total: int, resume: bool = False) -> list[str]:
-    """Python running ``script`` until ``epochs`` of ``total``, by way of torchrun where there are several processes."""
-    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    begin = [sys.executable, *(several if processes > 1 else [])]
-    return [*begin, str(script), str(folder), str(epochs), str(total), "resume" if resume else "new"]
+class _CutError(Exception):
+    pass
 
 
-def environment(lr: float = 0.05) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LR": str(lr)}
+def train(folder: Path, epochs: int = 4, total: int = 4, resume: bool = False, lr: float = 0.05) -> None:
+    """Train in ``folder`` until ``epochs`` of ``total``: in this process, or as one of the processes of its world."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    recipe = Recipe(epochs=total, batch_size=16 // world, lr=lr, reestimate_batches=2, seed=3)
+    after = Trainer._after_epoch
+
+    def cut(self: Trainer) -> None:
+        after(self)
+        if self.state.epoch == epochs < total:
+            raise _CutError
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch, suppress(_CutError):
+        patch.setattr(Trainer, "_after_epoch", cut)
+        fit(tiny_net(), tiny_data(), tiny_data(31, 2), recipe, run_dir=folder, resume=resume, progress=False)
+    torch.set_num_threads(threads)
+    if world > 1:
+        torch.distributed.destroy_process_group()
 
 
-def train(
-    script: Path, folder: Path, processes: int, epochs: int = 4, total: int = 4, resume: bool = False, lr: float = 0.05
-) -> list[Any]:
-    asked = command(script, folder, processes, epochs, total, resume)
-    done = subprocess.run(asked, capture_output=True, text=True, env=environment(lr), check=False)
-    assert done.returncode == 0, done.stderr
-    return list(json.loads(done.stdout.splitlines()[-1])) if done.stdout.strip() else []
+def train_there(folder: str, epochs: int, resume: bool) -> None:
+    """:func:`train` with arguments of plain JSON."""
+    train(Path(folder), epochs, resume=resume)
 
 
-@pytest.fixture
-def script(tmp_path: Path) -> Path:
-    path = tmp_path / "run.py"
-    path.write_text(RUN)
-    return path
+def rows(folder: Path) -> list[Any]:
+    return list(Checkpoint.load(folder / "last.ckpt").history)
 
 
 def assert_alike(one: list[Any], other: list[Any]) -> None:
     assert len(one) == len(other) == 4
-    for (losses, scores), (others, other_scores) in zip(one, other, strict=True):
-        assert losses == pytest.approx(others, rel=1e-5)  # sums of floats in another order
-        assert scores == other_scores
+    for row, its in zip(one, other, strict=True):
+        assert row["losses"] == pytest.approx(its["losses"], rel=1e-5)  # sums of floats in another order
+        assert row["accuracy"] == its["accuracy"]
 
 
-def test_two_processes_train_as_one_and_resume_each_other(script: Path, tmp_path: Path) -> None:
-    alone = train(script, tmp_path / "one", 1)
-    assert_alike(alone, train(script, tmp_path / "two", 2))
-    one, two = (Checkpoint.load(tmp_path / name / "last.ckpt").net for name in ("one", "two"))
+def test_two_processes_train_as_one_and_resume_each_other(tmp_path: Path) -> None:
+    alone, both, first, second = (tmp_path / name for name in ("one", "two", "one then two", "two then one"))
+    train(alone)
+    train(first, epochs=2)
+    assert len(rows(first)) == 2
+    together(train_there, [str(both), 4, False], [str(first), 4, True], [str(second), 2, False])
+    assert len(rows(second)) == 2
+    train(second, resume=True)
+    for folder in (both, first, second):
+        assert_alike(rows(alone), rows(folder))
+    one, two = (Checkpoint.load(folder / "last.ckpt").net for folder in (alone, both))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
-    for first, then in ((1, 2), (2, 1)):
-        folder = tmp_path / f"{first} then {then}"
-        train(script, folder, first, epochs=2)
-        assert_alike(alone, train(script, folder, then, resume=True))
 
 
-def test_ctrl_c_with_two_processes_leaves_a_checkpoint_that_resumes(script: Path, tmp_path: Path) -> None:
+def test_ctrl_c_with_two_processes_leaves_a_checkpoint_that_resumes(tmp_path: Path) -> None:
     """One process goes on from it, and its rows are those of a run that nobody stopped."""
-    cut, whole, total = tmp_path / "cut", tmp_path / "whole", 2000
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
     lr = 1e-4  # so small that sums of floats in another order do not end at other integers
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
     running = subprocess.Popen(
-        command(script, cut, 2, total, total),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(lr), start_new_session=True,
+        [*TORCHRUN, str(script), str(cut), str(lr)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     try:
         while running.poll() is None and not (cut / "history.jsonl").exists():
@@ -111,11 +110,11 @@ def test_ctrl_c_with_two_processes_leaves_a_checkpoint_that_resumes(script: Path
         running.wait(60)
     assert running.returncode != 0
     found = Checkpoint.load(cut / "last.ckpt")
-    assert f"stopped after step {found.step} of {3 * total}; saved in {cut / 'last.ckpt'}" in said
+    assert f"stopped after step {found.step} of {3 * TOTAL}; saved in {cut / 'last.ckpt'}" in said
     until = found.epoch + 2
     for folder, resume in ((cut, True), (whole, False)):
-        train(script, folder, 1, until, total, resume, lr)
-    rows, expected = (Checkpoint.load(folder / "last.ckpt").history for folder in (cut, whole))
-    assert len(rows) == len(expected) == until
-    for row, other in zip(rows, expected, strict=True):
+        train(folder, until, TOTAL, resume, lr)
+    found_rows, expected = rows(cut), rows(whole)
+    assert len(found_rows) == len(expected) == until
+    for row, other in zip(found_rows, expected, strict=True):
         assert row["losses"] == pytest.approx(other["losses"], rel=1e-5)

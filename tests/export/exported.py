@@ -16,7 +16,8 @@ from dqt.arith.plan import PlanLike, resolve
 from dqt.program.interpret import execute
 from dqt.program.program import Program
 from dqt.testing import extremes, inputs
-from tests.native.build import CONTINUOUS, call
+from dqt.testing.objects import called, objects
+from tests.native.build import CONTINUOUS
 
 COMPILERS = [name for name in ("gcc", "clang") if CONTINUOUS or shutil.which(name)]
 STRICT = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
@@ -34,7 +35,9 @@ class Compiled:
         self.program, self.fixed = program, width is not None
         dqt.export.c(program, folder / "c", width=width)
         built = folder / f"net-{compiler}.so"
-        call(compiler, *STRICT, *flags, "-fPIC", "-shared", "-o", built, *sorted((folder / "c").glob("*.c")), "-lm")
+        command = (compiler, *STRICT, *flags, "-fPIC")
+        files = objects(sorted((folder / "c").glob("*.c")), folder, command)
+        called(*command, "-shared", "-o", built, *files, "-lm")
         self.library = ctypes.CDLL(str(built))
         self.net = ctypes.create_string_buffer(1 << 20)
         self.library.net_init(self.net)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -40,14 +41,19 @@ PRECISION = "session.x64quantprecision"
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def served(model: bytes, feed: Arrays, level: Any, precision: bool = False) -> Arrays:
-    """What ONNX Runtime gives, by name."""
+@lru_cache(maxsize=16)  # a test asks for as many ways, and for each of them with another sample
+def session_of(model: bytes, level: Any, precision: bool) -> Any:
     options = ort.SessionOptions()
     options.add_session_config_entry(PRECISION, str(int(precision)))
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def served(model: bytes, feed: Arrays, level: Any, precision: bool = False) -> Arrays:
+    """What ONNX Runtime gives, by name."""
+    session = session_of(model, level, precision)
     names = [out.name for out in session.get_outputs()]
     return dict(zip(names, session.run(names, feed), strict=True))
 

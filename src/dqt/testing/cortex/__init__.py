@@ -6,7 +6,6 @@ It needs Debian's packages gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-s
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from dqt.export.c99.write import c
 from dqt.program.program import Program
 from dqt.program.schema import size
 from dqt.program.values import FLOAT
+from dqt.testing.objects import called, objects
 
 HERE = Path(__file__).parent
 COMPILER, SIZE, SYMBOLS, EMULATOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "arm-none-eabi-nm", "qemu-system-arm"
@@ -102,12 +102,12 @@ class Firmware:
         c(program, folder / "c", width=width)
         (folder / "cases.h").write_text(_sizes(program, fixed=width is not None))
         places = {"flash_start": target.flash, "ram_start": target.ram, "stack_end": target.stack}
-        _call(
-            COMPILER, f"-mcpu={target.name}", "-mthumb", *target.flags, *STRICT, *(flags or ("-O2",)),
-            "-ffunction-sections", "-fdata-sections", "-nostartfiles", "--specs=nano.specs", f"-I{folder}",
-            f"-I{folder / 'c'}", HERE / "main.c", *sorted((folder / "c").glob("*.c")), "-T", HERE / "link.ld",
-            "-Wl,--gc-sections", *(f"-Wl,--defsym={name}={value}" for name, value in places.items()), "-lm",
-            "-o", folder / "net.elf",
+        flags = (f"-mcpu={target.name}", "-mthumb", *target.flags, "--specs=nano.specs", *(flags or ("-O2",)))
+        compiler = (COMPILER, *flags, *STRICT, "-ffunction-sections", "-fdata-sections")
+        files = objects([HERE / "main.c", *sorted((folder / "c").glob("*.c"))], folder, compiler, folder, folder / "c")
+        called(
+            COMPILER, *flags, "-nostartfiles", *files, "-T", HERE / "link.ld", "-Wl,--gc-sections",
+            *(f"-Wl,--defsym={name}={value}" for name, value in places.items()), "-lm", "-o", folder / "net.elf",
         )  # fmt: skip
         return cls(program, target, folder, width)
 
@@ -124,7 +124,7 @@ class Firmware:
         (self.folder / "answers.bin").unlink(missing_ok=True)
         options = ("-semihosting-config", "enable=on,target=native", *(("-icount", "shift=0") if count else ()))
         machine = ("-M", self.target.machine, "-nographic", "-monitor", "none", "-serial", "none")
-        _call(EMULATOR, *machine, *options, "-kernel", self.folder / "net.elf", folder=self.folder)
+        called(EMULATOR, *machine, *options, "-kernel", self.folder / "net.elf", folder=self.folder)
         shapes = _outputs(self.program)
         rows = np.fromfile(self.folder / "answers.bin", np.int32).reshape(len(cases), -1)
         each = 1_000_000_000 // self.target.hertz if count else 0  # instructions between two ticks
@@ -132,31 +132,18 @@ class Firmware:
 
     def flash(self) -> int:
         """Bytes of code, weights and constants."""
-        listed = _call(SIZE, "-A", self.folder / "net.elf")
+        listed = called(SIZE, "-A", self.folder / "net.elf")
         return sum(int(n) for n in re.findall(r"^(?:\.vectors|\.text|\.data)\s+(\d+)", listed, re.MULTILINE))
 
     def ram(self) -> int:
         """Bytes of ``net_t``: all values that live at a time, states and widths."""
-        (found,) = re.findall(r"^\w+ (\w+) \w net$", _call(SYMBOLS, "-S", self.folder / "net.elf"), re.MULTILINE)
+        (found,) = re.findall(r"^\w+ (\w+) \w net$", called(SYMBOLS, "-S", self.folder / "net.elf"), re.MULTILINE)
         return int(found, 16)
 
     def _case(self, x: Arrays, plan: PlanLike) -> bytes:
         given = self.program.inputs
         arrays = (x[g.name].astype(np.float32 if g.kind == FLOAT else np.int32) for g in given)
         return _widths(self.program, plan) + b"".join(array.tobytes() for array in arrays)
-
-
-def _call(*command: Any, folder: Path | None = None) -> str:
-    """What a command prints.
-
-    Raises:
-        RuntimeError: it fails; with what it printed.
-    """
-    words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
-    if done.returncode:
-        raise RuntimeError(f"{words[0]} failed with {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
-    return done.stdout
 
 
 def _widths(program: Program, plan: PlanLike) -> bytes:

@@ -28,7 +28,8 @@ def of(document: dict[str, Any]) -> str:
         f"images of {settings['side']} by {settings['side']} in batches of {settings['batch']}. "
         f"Memory is the peak of a process, with one batch of {settings['at_once']}."
     )
-    return f"{table(heads, lines)}\n{where}\n\n{targets(document['targets'])}"
+    times = f"{table(heads, lines)}\n" if lines else ""
+    return f"{times}{where}\n\n{targets(document['targets'])}"
 
 
 def _line(name: str, method: str, found: dict[str, float]) -> tuple[str, ...]:

@@ -159,13 +159,15 @@ CanFuse can_fuse(const Program& program, const MemoryPlan& plan) {
 }
 
 bool lie_alike(const Tensor& a, const Tensor& b) {
-    return a.image == b.image && a.row == b.row && a.pixel == b.pixel && a.top == b.top && a.left == b.left &&
+    return a.row == b.row && a.pixel == b.pixel && a.top == b.top && a.left == b.left &&
            a.planar && b.planar && a.coded && b.coded;
 }
 
 // By value: the one whose place it takes. What a convolution adds a residual to goes where the residual lies, if nothing reads
 // that afterwards: each output is read before it is written, by the same block, and what is written is in the cache already.
-std::vector<int> places(const Program& program, const MemoryPlan& plan, const Fusions& fusions, const std::vector<int>& root) {
+// `bytes`: of each value in the arena, where constants have none.
+std::vector<int> places(const Program& program, const MemoryPlan& plan, const Fusions& fusions, const std::vector<int>& root,
+                        const std::vector<int64_t>& bytes) {
     const std::vector<Life> life = lives(program, plan.live, fusions, root);
     std::vector<int> result = root;
     for (int i = 0; i < static_cast<int>(program.ops.size()); ++i) {
@@ -173,12 +175,9 @@ std::vector<int> places(const Program& program, const MemoryPlan& plan, const Fu
         const auto* add = std::get_if<Add>(&program.ops[fusions.fused[i]]);
         if (!add) continue;
         const int out = add->out, other = add->a == writes(program.ops[i]) ? add->b : add->a, x = plan.reads[i][0];
-        const bool own = root[out] == out && root[other] == other && life[other].value >= 0 && life[other].last == i;
-        const bool kept = std::ranges::any_of(program.ops, [&](const Op& op) {
-            return std::holds_alternative<Constant>(op) && writes(op) == other;
-        });
-        if (own && !kept && result[root[x]] != result[other] && lie_alike(plan.values[out], plan.values[other]))
-            result[out] = result[other];
+        const bool last = root[out] == out && root[other] == other && life[other].value >= 0 && life[other].last == i;
+        const bool alike = bytes[out] == bytes[other] && lie_alike(plan.values[out], plan.values[other]);
+        if (last && alike && result[root[x]] != result[other]) result[out] = result[other];
     }
     for (size_t v = 0; v < result.size(); ++v) result[v] = result[root[v]];
     return result;
@@ -188,7 +187,6 @@ std::vector<int> places(const Program& program, const MemoryPlan& plan, const Fu
 void show(MemoryPlan& plan, size_t v, int root) {
     if (static_cast<int>(v) == root) return;
     Tensor& t = plan.values[v];
-    plan.offset[v] = plan.offset[root];
     t.image = plan.values[root].image;
     t.pixel = static_cast<int32_t>(t.channels * t.element());  // nothing pads it
 }
@@ -247,8 +245,9 @@ MemoryPlan make_plan(const Program& program, bool automatic) {
     plan.strides = std::move(views.strides);
     plan.inside = std::move(views.inside);
     plan.offset.assign(program.values.size(), 0);
-    const std::vector<int> at = places(program, plan, fusions, views.root);
-    plan.bytes = place(images(program, plan.values), lives(program, plan.live, fusions, at), plan.offset);
+    const std::vector<int64_t> bytes = images(program, plan.values);
+    const std::vector<int> at = places(program, plan, fusions, views.root, bytes);
+    plan.bytes = place(bytes, lives(program, plan.live, fusions, at), plan.offset);
     for (size_t v = 0; v < at.size(); ++v) plan.offset[v] = plan.offset[at[v]];
     for (size_t v = 0; v < views.root.size(); ++v) show(plan, v, views.root[v]);
     for (const Op& op : program.ops) {

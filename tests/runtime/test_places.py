@@ -50,11 +50,18 @@ def borders_differ(b: Builder) -> str:
     return b.conv(block(b, "v0")[1], CHANNELS, (3, 3))
 
 
+def constant(b: Builder) -> str:
+    """The residual is a constant, which every run must find as it was."""
+    y = b.conv("v0", CHANNELS, (1, 1), padding=(0, 0, 0, 0))
+    return b.binary(Add, y, b.constant((CHANNELS, SIDE, SIDE)))
+
+
 CASES: dict[str, Callable[[Builder], str]] = {
     "taken": taken,
     "read again": read_again,
     "own input": own_input,
     "borders differ": borders_differ,
+    "constant": constant,
 }
 
 

@@ -89,7 +89,7 @@ class Reader:
         return self._weights[1]
 
     def forget(self) -> None:
-        """What is computed of its weights, which is four times their size, until it is asked for again."""
+        """Let go of what is computed of its weights, four times their size; asked for again, it is computed again."""
         self.__dict__.pop("_weights", None)
 
     def scale(self, factors: Tensor) -> None:

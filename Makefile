@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: setup demo test lint site bench
+.PHONY: setup demo test lint style site bench
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -36,15 +36,20 @@ $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard csrc/* csrc/*
 demo: setup
 	$(BIN)/dqt demo
 
-lint: setup
+lint: style
+	$(BIN)/mypy
+
+style: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Each worker takes the tests of whole files, whose fixtures are then made once, and at the end a part of another's.
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Each worker takes the tests of whole files, whose fixtures are then made once, and at the end a part of another's. Types
+# are checked meanwhile: that is one process, which alone would leave the other cores idle.
+test: style
+	@echo "$(BIN)/mypy &"; $(BIN)/mypy & types=$$!; \
+	    OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal; tests=$$?; \
+	    wait $$types || { echo "test: mypy has found errors, printed above" >&2; exit 1; }; exit $$tests
 
 site: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kMostRatio = 1032;  // deflate makes at most so many bytes of one
 
 // One tensor of the table: numbers of `bits` bits, each the top of what it was, `shift` bits above the lowest.
-struct Entry {
+struct Piece {
     std::string name, where;
     Dtype dtype;
     Shape shape;
@@ -35,10 +35,10 @@ Dtype dtype_named(const std::string& text, const std::string& where) {
     refuse(where, ": dtype ", shown(text), ", need one of int8, uint8, int32, int64, float32");
 }
 
-Entry entry_of(const json::Value& item, size_t index) {
+Piece piece_of(const json::Value& item, size_t index) {
     const std::string where = "packed[" + std::to_string(index) + "]";
     const Fields f(item, where, {"name", "dtype", "shape", "bits", "shift", "deflated"});
-    Entry entry{f.text("name"), "", {}, f.integers("shape"), f.integer("bits"), f.integer("shift"), f.flag("deflated")};
+    Piece entry{f.text("name"), "", {}, f.integers("shape"), f.integer("bits"), f.integer("shift"), f.flag("deflated")};
     const std::string& dtype = f.text("dtype");
     check_shape(entry.shape, where);
     entry.dtype = dtype_named(dtype, where);
@@ -57,13 +57,13 @@ json::Value parse_table(const std::string& text) {
     }
 }
 
-std::vector<Entry> table_of(const std::string& text) {
+std::vector<Piece> table_of(const std::string& text) {
     const json::Value parsed = parse_table(text);
     const json::List* items = parsed.as<json::List>();
     if (!items) refuse("packed: need a list");
-    std::vector<Entry> table;
+    std::vector<Piece> table;
     for (size_t i = 0; i < items->size(); ++i) {
-        table.push_back(entry_of((*items)[i], i));
+        table.push_back(piece_of((*items)[i], i));
         bool ascending = i == 0 || table[i - 1].name < table[i].name;
         require(ascending, "packed: names, need an ascending list without repeats");
     }
@@ -71,7 +71,7 @@ std::vector<Entry> table_of(const std::string& text) {
 }
 
 // What a code stands for: with its sign where the tensor has signs, at its place above `shift` bits.
-void fill_values(const Entry& entry, uint8_t* values) {
+void fill_values(const Piece& entry, uint8_t* values) {
     const int top = static_cast<int>(8 - entry.bits), down = top - static_cast<int>(entry.shift);
     for (int code = 0; code < 1 << entry.bits; ++code) {
         const auto high = static_cast<int8_t>(static_cast<uint8_t>(code << top));
@@ -80,10 +80,10 @@ void fill_values(const Entry& entry, uint8_t* values) {
     }
 }
 
-[[noreturn]] void stray(const Entry& entry) { refuse(entry.where, " has bits that belong to no number"); }
+[[noreturn]] void stray(const Piece& entry) { refuse(entry.where, " has bits that belong to no number"); }
 
 // Numbers that lie without gaps, the lowest bit first.
-void unpack(const Entry& entry, const uint8_t* from, const uint8_t* values, uint8_t* to) {
+void unpack(const Piece& entry, const uint8_t* from, const uint8_t* values, uint8_t* to) {
     const int bits = static_cast<int>(entry.bits);
     const uint64_t mask = (uint64_t{1} << bits) - 1;
     uint64_t held = 0;
@@ -96,7 +96,7 @@ void unpack(const Entry& entry, const uint8_t* from, const uint8_t* values, uint
     if (held) stray(entry);
 }
 
-void look_up(const Entry& entry, const uint8_t* from, const uint8_t* values, uint8_t* to) {
+void look_up(const Piece& entry, const uint8_t* from, const uint8_t* values, uint8_t* to) {
     for (int64_t i = 0; i < entry.count(); ++i) {
         if (from[i] >> entry.bits) stray(entry);
         to[i] = values[from[i]];
@@ -106,7 +106,7 @@ void look_up(const Entry& entry, const uint8_t* from, const uint8_t* values, uin
 using Bytes = std::vector<uint8_t>;
 
 // The bytes before they were deflated. The stream says nothing of their size: the table does, within its reach.
-Bytes inflated(const Entry& entry, const Stored& stored) {
+Bytes inflated(const Piece& entry, const Stored& stored) {
     const int64_t count = entry.inflated();
     bool whole = count / kMostRatio <= static_cast<int64_t>(stored.bytes);
     Bytes bytes(whole ? static_cast<size_t>(count) : 0);
@@ -115,7 +115,7 @@ Bytes inflated(const Entry& entry, const Stored& stored) {
     return bytes;
 }
 
-Bytes restored(const Entry& entry, const Stored& stored) {
+Bytes restored(const Piece& entry, const Stored& stored) {
     bool row = stored.dtype == Dtype::uint8 && stored.shape.size() == 1;
     require(row, entry.where, " is ", name_of(stored.dtype), " of ", stored.shape.size(),
             " dimensions, need uint8 of one dimension");
@@ -139,7 +139,7 @@ Bytes restored(const Entry& entry, const Stored& stored) {
 }  // namespace
 
 void restore(Container& container) {
-    for (const Entry& entry : table_of(container.packed)) {
+    for (const Piece& entry : table_of(container.packed)) {
         const auto found = container.tensors.find(entry.name);
         require(found != container.tensors.end(), entry.where, " is missing");
         const auto bytes = std::make_shared<const Bytes>(restored(entry, found->second));

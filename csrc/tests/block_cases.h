@@ -63,18 +63,26 @@ struct BlockCase {
     }
     size_t out_bytes() const { return size_t(16) * vectors * (wide ? 4 : 1) + 2 * GUARD; }
 
+    std::vector<int8_t> narrowed() const {  // the weights
+        std::vector<int8_t> result(weight.size());
+        const int64_t lanes = 16 * vectors;
+        for (int64_t k = 0; k < int64_t{tap_count} * depth; ++k)
+            for (int64_t at = k * lanes; at < (k + 1) * lanes; ++at)
+                result[at] = static_cast<int8_t>(narrow.of(weight[at], static_cast<int>(k / depth), k % depth % 4));
+        return result;
+    }
     std::vector<Codes> expected(bool narrows) const {
         std::vector<Codes> out(rows, Codes(out_bytes(), UNTOUCHED));
+        const std::vector<int8_t> weights = narrowed();
         for (int i = 0; i < rows; ++i)
             for (int v = 0; v < vectors; ++v)
                 for (int lane = 0; lane < 16; ++lane) {
                     const int j = column(vectors, v, lane);
                     if (j >= stored) continue;
                     int64_t acc = start[v * 16 + lane];
+                    const int64_t lanes = 16 * vectors;
                     for (int t = 0; t < tap_count; ++t)
-                        for (int k = 0; k < depth; ++k)
-                            acc += in[i][taps[t] + k] *
-                                   narrow.of(weight[(int64_t{t} * depth + k) * 16 * vectors + j], t, k % 4);
+                        acc += sum_of_products(&in[i][taps[t]], &weights[int64_t{t} * depth * lanes + j], lanes, depth);
                     int64_t y = scale(acc, v * 16, lane);
                     if (!wide && with_residual && j < columns) y = residual_of(y, other[i][j], residual);
                     if (!wide && narrows) y = nearest(y, narrow_out.n, narrow_out.s);
@@ -231,25 +239,28 @@ struct LookupCase {
         }
     }
     int low() const { return 1 << (weight_bits - 1 + weight_shift); }  // of weights, which lie in [-low, low)
-    int64_t weight_of(int t, int k, int j) const {
-        const int w = weight[(int64_t{t} * depth + k) * 64 * panels + j] >> weight_shift << weight_shift;
-        return weight_shift ? w + (1 << (weight_shift - 1)) - k % 2 : w;
+    int weight_of(int64_t k, int weight) const {
+        const int w = weight >> weight_shift << weight_shift;
+        return weight_shift ? w + (1 << (weight_shift - 1)) - static_cast<int>(k % 2) : w;
     }
     std::vector<Codes> expected() const {
         std::vector<Codes> out(rows, Codes(64 * panels + 2 * GUARD, UNTOUCHED));
-        for (int i = 0; i < rows; ++i)
+        const int64_t lanes = 64 * panels, count = int64_t{tap_count} * depth;
+        std::vector<int32_t> codes(count), weights(count * lanes);
+        for (int64_t k = 0; k < count; ++k)
+            for (int64_t at = k * lanes; at < (k + 1) * lanes; ++at) weights[at] = weight_of(k % depth, weight[at]);
+        for (int i = 0; i < rows; ++i) {
+            for (int64_t k = 0; k < count; ++k) codes[k] = static_cast<int32_t>(nearest(pixels[i][k], n, shift));
             for (int p = 0; p < panels; ++p)
                 for (int at = 0; at < 64; ++at) {
                     const int j = column(4, at / 16, at % 16);
                     if (j >= stored[p]) continue;
-                    int64_t acc = 0;
-                    for (int t = 0; t < tap_count; ++t)
-                        for (int k = 0; k < depth; ++k)
-                            acc += nearest(pixels[i][t * depth + k], n, shift) * weight_of(t, k, 64 * p + j);
+                    const int64_t acc = sum_of_products(codes.data(), &weights[64 * p + j], lanes, count);
                     int64_t y = scales[p](acc, at / 16 * 16, at % 16);
                     if (with_residual) y = residual_of(y, other[i][64 * p + j], residual);
                     out[i][GUARD + 64 * p + j] = static_cast<uint8_t>(j < columns[p] ? nearest(y, narrow_out.n, narrow_out.s) : 0);
                 }
+        }
         return out;
     }
     std::vector<Codes> got(const LookupKernel& k) const {

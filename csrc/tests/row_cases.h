@@ -37,10 +37,11 @@ struct ProductCase {
     }
     std::vector<int32_t> expected() const {
         std::vector<int32_t> out(static_cast<size_t>(rows * columns));
+        std::vector<int32_t> first_operand = a;
+        for (int32_t& each : first_operand) each -= form.offset;
         for (int64_t r = 0; r < rows; ++r)
             for (int64_t j = 0; j < columns; ++j) {
-                int64_t sum = 0;
-                for (int64_t k = 0; k < depth; ++k) sum += int64_t{a[r * depth + k] - form.offset} * b[k * columns + j];
+                const int64_t sum = sum_of_products(&first_operand[r * depth], &b[j], columns, depth);
                 out[r * columns + j] = static_cast<int32_t>((sum << shift) + start[j] + (extra ? more[r] : 0));
             }
         return out;

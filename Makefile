@@ -44,8 +44,8 @@ style: setup
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 
-# Each worker takes the tests of whole files, whose fixtures are then made once, and at the end a part of another's. Types
-# are checked meanwhile: that is one process, which alone would leave the other cores idle.
+# Each worker takes the tests of whole files, whose fixtures are then made once, and at the end a part of another's.
+# Types are checked meanwhile, by one process, which alone would leave the other cores idle.
 test: style
 	@echo "$(BIN)/mypy &"; $(BIN)/mypy & types=$$!; \
 	    OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal; tests=$$?; \

@@ -17,6 +17,7 @@ from dqt.nn.export import Exported, export
 from dqt.nn.operator import handlers
 from dqt.nn.run import Run
 from dqt.testing.networks import ready
+from tests.parity.build import train_step
 
 Call = Callable[[Any, "Around", Tensor], Tensor]
 
@@ -352,5 +353,6 @@ def test_operator(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = lower(net)
     for plan in (2, 5, 8):
         np.testing.assert_array_equal(program(x, plan), net(x, plan, exact=True).numpy())
-    error = float((net(x, 8, exact=True) - expected).norm() / expected.norm())
-    assert error < 0.08
+    trained, other = train_step(net, x, 8), "dropout" in target or "batch_norm" in target  # noise, or the batch's own
+    for y in (net(x, 8, exact=True), trained)[: 2 - other]:
+        assert float((y - expected).norm() / expected.norm()) < 0.08

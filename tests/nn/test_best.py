@@ -152,6 +152,35 @@ def test_the_best_calibration_is_nearer_to_the_float_network() -> None:
     assert lost["best"][8] < 0.02 * float(y.var())
 
 
+@pytest.mark.parametrize("kind", ["sequences", "waves"])
+def test_batches_of_different_lengths(kind: str) -> None:
+    """Sequences of a linear network and waves of a convolution: every batch has as many positions as it has."""
+    torch.manual_seed(0)
+    lengths = (6, 12, 9, 30)
+    if kind == "sequences":
+        layers: tuple[nn.Module, ...] = nn.Linear(6, 32), nn.GELU(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 4)
+        axis, shapes = 1, [(8, length, 6) for length in lengths]
+    else:
+        layers = nn.Conv1d(6, 32, 3), nn.ReLU(), nn.Conv1d(32, 32, 3), nn.ReLU(), nn.Conv1d(32, 4, 1)
+        axis, shapes = 2, [(8, 6, length) for length in lengths]
+    model = nn.Sequential(*layers).eval()
+    batches, example = [torch.randn(shape) for shape in shapes], torch.randn(shapes[-1])
+    dims = {axis: torch.export.Dim("length", min=6, max=64)}
+    lost: dict[str, dict[int, float]] = {}
+    methods: tuple[Method, ...] = ("fast", "best")
+    for method in methods:
+        net = calibrate(prepare(model, example, dims=dims).eval(), batches, method=method)
+        with torch.no_grad():
+            errors = {b: [F.mse_loss(net(x, b), model(x)) for x in batches] for b in (2, 3, 8)}
+        lost[method] = {b: float(torch.stack(each).mean()) for b, each in errors.items()}
+        program = lower(net)
+        for x in batches:
+            np.testing.assert_array_equal(program(x, 3), net(x, 3, exact=True).numpy())
+    assert lost["best"][2] < lost["fast"][2]
+    assert lost["best"][3] < 0.9 * lost["fast"][3]
+    assert lost["best"][8] < 0.02 * float(torch.stack([model(x).detach().var() for x in batches]).mean())
+
+
 def test_what_cannot_be_adapted_is_corrected() -> None:
     """Clips that follow the largest weight, weights that a hook computes, and kinds of layers without patches."""
     torch.manual_seed(0)

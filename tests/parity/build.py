@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from dqt.arith.cascade import Cascade
@@ -25,6 +26,20 @@ def exact_values(net: Net, x: Tensor, plan: PlanLike = None) -> dict[str, Tensor
         elif node.ins[0] in values:  # what a program does not need is its operand
             values[node.out] = values[node.ins[0]]
     return values
+
+
+def train_step(net: Net, x: Tensor, plan: PlanLike = None) -> Tensor:
+    """The outputs of a pass in training mode, whose gradients are checked; the network leaves it in evaluation mode."""
+    net.train()
+    y: Tensor = net(x, plan)
+    assert y.dtype == torch.float32
+    y.square().mean().backward()  # type: ignore[no-untyped-call]
+    given = {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
+    assert any(bool(grad.any()) for grad in given.values())
+    assert all(bool(grad.isfinite().all()) for grad in given.values())
+    net.zero_grad()
+    net.eval()
+    return y.detach()
 
 
 def scale_of(net: Net, name: str) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,7 +21,7 @@ from dqt.arith.plan import uniform
 from dqt.nn import fake
 from dqt.nn.adaptive import Problem, adapted, nearest_codes
 from dqt.nn.batches import Batches
-from dqt.nn.correct import correct_layer, results
+from dqt.nn.correct import computed, correct_layer
 from dqt.nn.graph import CHOICES, Node
 from dqt.nn.kept import Kept, Signals, kept
 from dqt.nn.layers import WidthLayer
@@ -30,7 +30,7 @@ from dqt.nn.ranges import Signal
 from dqt.nn.receptive import groups_of, has_patches, patches, positions
 from dqt.nn.refine import refine, steps_for
 from dqt.nn.run import Run, controller_widths
-from dqt.nn.walk import Moments, axis_of, before_norm, float_results, seen_by_hooks, signals_of, walk
+from dqt.nn.walk import Moments, axis_of, before_norm, float_results, signals_of, walk
 from dqt.nn.zeros import in_use
 
 ROWS, ROWS_OF = 1 << 15, 576
@@ -61,7 +61,7 @@ def layer_by_layer(net: Net, inputs: Batches, expected: Mapping[str, Moments], a
     """Codes, exponents and corrections of one layer after the other; as :func:`best`."""
     widths, used = net.config.widths, in_use(net)
     plans = [dict(uniform(net.space, b).items_) | controller_widths(net.space) for b in widths]
-    runs = dict(zip(widths, map(Run, plans), strict=True))
+    runs = {b: Run(plan, rough=True) for b, plan in zip(widths, plans, strict=True)}
     count = len(inputs)
 
     def visit(node: Node, ins: list[list[Kept]]) -> list[Kept]:
@@ -93,11 +93,11 @@ def _at_width(
     net: Net, node: Node, ins: Sequence[Sequence[Signal]], run: Run, b: int, expected: Mapping[str, Moments]
 ) -> list[Kept]:
     """What a node gives at one width; a layer is corrected first."""
+    sums: Sequence[Tensor] = ()
     if node.layer and not node.apart and b in net.layer(node.layer).widths:
-        sums = correct_layer(net, node, ins[0], expected[node.layer], (b, b))
-        if run.widths[node.layer] == (b, b) and not seen_by_hooks(net, node):
-            return results(net, node, ins[0], sums, (b, b))
-    return [kept(net.fake_node(node, list(each), run)) for each in zip(*ins, strict=True)]
+        found = correct_layer(net, node, ins[0], expected[node.layer], (b, b))
+        sums = found if run.widths[node.layer] == (b, b) else ()
+    return computed(net, node, ins, run, sums)
 
 
 def _choose(
@@ -123,35 +123,33 @@ def _read_inputs(
         return
     found = dict(zip(layer.widths, layer.reading.inputs, strict=True))
     count = max(LEAST_JUDGED, min(JUDGED, VALUES // math.prod(node.shape)))
-    y = layer.apply_weight(_first(plain, count, lambda x: x.master), layer.weight, None)
+    outputs = partial(_outputs, layer, axis_of(node))
+    y = outputs(x.master for x in _first(plain, count))
     for b in low:
-        errors = []
-        for e in range(min(MAX_EXPONENT, layer.n - b) + 1):
-            x = _first(at[b], count, partial(_real, b=b, e=e))
-            errors.append(_unexplained(y, layer.apply_weight(x, layer.weight, None), axis_of(node)))
+        exponents = range(min(MAX_EXPONENT, layer.n - b) + 1)
+        errors = [_unexplained(y, outputs(x.real(b, e) for x in _first(at[b], count))) for e in exponents]
         judged = [errors[0], *(error / CLEARLY for error in errors[1:])]
         found[b] = min(range(len(judged)), key=judged.__getitem__)
     layer.read_as(replace(layer.reading, inputs=tuple(found[b] for b in layer.widths)))
 
 
-def _real(x: Signal, b: int, e: int) -> Tensor:
-    return x.real(b, e)
-
-
-def _first(signals: Sequence[Signal], count: int, value: Callable[[Signal], Tensor]) -> Tensor:
-    """Of the first ``count`` samples."""
-    taken, parts = 0, []
+def _first(signals: Sequence[Signal], count: int) -> Iterator[Signal]:
+    """The first ``count`` samples, batch by batch."""
     for each in signals:
-        if taken < count:
-            parts.append(value(each.like(each.raw[: count - taken])))
-            taken += len(parts[-1])
-    return torch.cat(parts).float()
+        if count > 0:
+            yield each.like(each.raw[:count])
+        count -= len(each.raw)
 
 
-def _unexplained(y: Tensor, other: Tensor, axis: int) -> float:
+def _outputs(layer: WidthLayer, axis: int, inputs: Iterable[Tensor]) -> Tensor:
+    """A layer's float64 outputs for batches that it reads, ``[rows, channels]``. Lengths of batches may differ."""
+    found = (layer.apply_weight(x.float(), layer.weight, None) for x in inputs)
+    return torch.cat([y.transpose(axis, -1).flatten(0, -2) for y in found]).double()
+
+
+def _unexplained(y: Tensor, other: Tensor) -> float:
     """The variance of the outputs ``y`` that no factor and offset of each channel of ``other`` give."""
-    a, b = (v.transpose(axis, -1).flatten(0, -2).double() for v in (y, other))
-    a, b = a - a.mean(0), b - b.mean(0)
+    a, b = y - y.mean(0), other - other.mean(0)
     along, size = (a * b).sum(0), b.square().sum(0)
     return float((a.square().sum(0) - along.square() / size.clamp_min(1e-30)).sum())
 
@@ -169,12 +167,12 @@ class _Seen:
 
 
 def _seen(layer: WidthLayer, plain: Sequence[Signal], at: Mapping[int, Sequence[Signal]], widths: list[int]) -> _Seen:
-    samples, first = sum(len(each.raw) for each in plain), plain[0].master
-    count, size = positions(layer, first), layer.weight[0].numel()
+    samples, size = sum(len(each.raw) for each in plain), layer.weight[0].numel()
     some = max(1, min(ROWS, ROWS * ROWS_OF // size) // samples)
     generator, sums = torch.Generator().manual_seed(0), _Sums(len(widths))
     weight = layer.weight.detach().flatten(1).reshape(groups_of(layer), -1, size).transpose(1, 2)
     for i, x in enumerate(plain):
+        count = positions(layer, x.master)
         rows = None if some >= count else torch.randperm(count, generator=generator)[:some]
         quantized = (at[b][i].real(b, layer.input_exponent(b)) for b in widths)
         outputs = patches(layer, x.master.float(), rows) @ weight

@@ -16,10 +16,11 @@ from torch import Tensor
 from dqt.arith.plan import Pair
 from dqt.nn.batches import Batches
 from dqt.nn.graph import CHOICES, Node
-from dqt.nn.kept import Kept, Signals, kept
+from dqt.nn.kept import Kept, Signals, closed, coded, kept
 from dqt.nn.layered import by_channel, constants
 from dqt.nn.layers import WidthLayer
 from dqt.nn.net import Net
+from dqt.nn.operator import operators
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run, controller_widths
 from dqt.nn.walk import Moments, axis_of, moments, seen_by_hooks, signals_of, walk
@@ -87,7 +88,7 @@ def _begin(net: Net, inputs: Batches) -> _Begin:
     def visit(node: Node, ins: list[list[Kept]]) -> list[Kept]:
         if node.layer:
             reads.append((node, ins[0]))
-        return _at(net, node, [*map(Signals, ins)], run, [])
+        return computed(net, node, [*map(Signals, ins)], run)
 
     values = _kept_inputs(net, inputs)
     walk(net, values, visit, slice(count))
@@ -113,7 +114,7 @@ def _correct(
             return ins[0]
         read = [*map(Signals, ins)]
         sums = corrected(node, read[0]) if node.layer else []
-        return _at(net, node, read, run, sums if node.layer and run.widths[node.layer] == pair else [])
+        return computed(net, node, read, run, sums if node.layer and run.widths[node.layer] == pair else [])
 
     if begin is None:
         walk(net, _kept_inputs(net, inputs), visit)
@@ -123,12 +124,16 @@ def _correct(
     walk(net, dict(begin.values), visit, slice(begin.nodes, None))
 
 
-def _at(net: Net, node: Node, ins: Sequence[Sequence[Signal]], run: Run, sums: list[Tensor]) -> list[Kept]:
+def computed(
+    net: Net, node: Node, ins: Sequence[Sequence[Signal]], run: Run, sums: Sequence[Tensor] = ()
+) -> list[Kept]:
     """What a node gives; ``sums``: its layer's accumulators, where they are there already."""
-    if not node.layer or seen_by_hooks(net, node):
-        return [kept(net.fake_node(node, list(each), run)) for each in zip(*ins, strict=True)]
-    pair = run.widths[node.layer]
-    return results(net, node, ins[0], sums or products(net, node, ins[0], pair), pair)
+    if node.layer and not seen_by_hooks(net, node):
+        pair = run.widths[node.layer]
+        return results(net, node, ins[0], sums or products(net, node, ins[0], pair), pair)
+    selects = operators()[node.kind].selects
+    read = ([closed(x) if selects else x for x in each] for each in zip(*ins, strict=True))
+    return [kept(net.fake_node(node, each, run)) for each in read]
 
 
 def cut(net: Net, inputs: Batches) -> Batches:
@@ -142,7 +147,7 @@ def _run(net: Net, pair: Pair) -> Run:
     """Products of activations have the activations' width."""
     edge, inputs = (net.space.edge_width,) * 2, (pair[1],) * 2
     plan = {each.name: edge if each.edge else pair if each.weights else inputs for each in net.space.layers}
-    return Run(plan | controller_widths(net.space))
+    return Run(plan | controller_widths(net.space), rough=True)
 
 
 def like_pairs(net: Net) -> list[Pair]:
@@ -213,8 +218,7 @@ def results(net: Net, node: Node, ins: Sequence[Signal], sums: Sequence[Tensor],
     values = (acc.mul_(scale).add_(bias) for acc in sums)
     if quantizer is None:
         return [Kept(node.clamped(value), None, True) for value in values]
-    most = (1 << quantizer.n) - 0.5
-    return [Kept(value.clamp_(0, most).to(torch.uint8), quantizer, True) for value in values]
+    return [coded(value, quantizer) for value in values]
 
 
 def _factor(expected: Moments, got: Moments) -> Tensor:

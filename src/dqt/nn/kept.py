@@ -36,11 +36,22 @@ def kept(signal: Signal) -> Kept:
     """``signal``, whose master codes say all that is read from it; what stays float becomes float32."""
     if isinstance(signal, _Coded):
         return Kept(signal.data, signal.quantizer, True)
+    if signal.quantizer is not None and signal.raw.dtype == torch.uint8:  # of closed
+        return Kept(signal.raw, signal.quantizer, True)
     if signal.quantizer is None or not signal.quantized:
         raw = signal.raw
         return Kept(raw.float() if raw.is_floating_point() else raw, signal.quantizer, signal.quantized)
-    codes = signal.codes(signal.quantizer.n) + signal.quantizer.zero
-    return Kept(codes.to(torch.uint8), signal.quantizer, True)
+    return coded(signal.raw.mul(signal.scale.reciprocal()).add_(signal.quantizer.zero + 0.5), signal.quantizer)
+
+
+def closed(signal: Signal) -> Signal:
+    """``signal`` with its master codes, uint8, as its raw tensor, where it has them: for nodes that select values."""
+    return Signal(signal.data, signal.quantizer) if isinstance(signal, _Coded) else signal
+
+
+def coded(codes: Tensor, quantizer: Quantizer) -> Kept:
+    """The value of real master codes, zero point and 1/2 added, whose whole parts they are. Their memory is used."""
+    return Kept(codes.clamp_(0, (1 << quantizer.n) - 0.5).to(torch.uint8), quantizer, True)
 
 
 class _Coded(Signal):
@@ -63,7 +74,7 @@ class _Coded(Signal):
         assert self.quantizer is not None
         n, zero = self.quantizer.n, self.quantizer.zero
         if b == n and real:
-            return self.codes(n).mul(self.quantizer.scale())
+            return self._made(n, 0, False).mul_(self.quantizer.scale())
         if e or real:
             return super()._made(b, e, real)
         codes, shift = self.data, n - b

@@ -58,6 +58,7 @@ class Operator:
         int32_operands: it may read such a sum as it is.
         streams: it loses least where its operand is such a sum: a norm of a residual stream, a softmax of scores.
         moves: in evaluation it only moves values: behind the last layer it keeps int32 outputs as they are.
+        selects: it moves values of any type, and makes none of its own, such as zeros at an edge.
         reads_integers: its operands may be integers as they are, such as tokens; what moves values may, too.
         shares_memory: names of ``aten`` whose result may share the memory of the operand, so that changing one in place
             may change the other.
@@ -75,6 +76,7 @@ class Operator:
     int32_operands: bool = False
     streams: bool = False
     moves: bool = False
+    selects: bool = False
     reads_integers: bool = False
     shares_memory: frozenset[str] = frozenset()
     counts: Counts = dense

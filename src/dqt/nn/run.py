@@ -53,6 +53,7 @@ class Run:
         widths: (weight, activation) width by layer; what a choice covers counts for more.
         quantized: ``False``: the float model, for calibration.
         batch_statistics: batch norms use and update the statistics of the batch; tracked ranges move.
+        rough: float32 serves where evaluation computes what the program does, as for statistics of values.
         choice: set by the node of a routed run that decides.
         temperature, noise: of the Gumbel-softmax; ``None``: the argmax.
     """
@@ -63,6 +64,12 @@ class Run:
     choice: Choice | None = None
     temperature: float | None = None
     noise: Tensor | None = None
+    rough: bool = False
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether values are those of the program: its integers, or float64 that rounds as they do."""
+        return self.quantized and not self.batch_statistics and not self.rough
 
     def decide(self, layers: tuple[str, ...], choices: Sequence[int], logits: Tensor, noise: Tensor | None) -> None:
         """Set the choice: for each of ``layers`` the width of ``choices`` with the largest logit, once noise is added.

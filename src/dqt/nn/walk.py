@@ -94,8 +94,10 @@ def _usual(values: list[Tensor], unit: Tensor | None) -> list[Tensor]:
     if values[0].dim() < 3:
         return values
     rows = [value.flatten(0, -2) for value in values]
-    peaks = [(row if unit is None else row * unit).abs().amax(-1) for row in rows]
+    peaks = [(row.abs() if unit is None else (row * unit).abs_()).amax(-1) for row in rows]
     limit = OUTLYING * torch.cat(peaks).median()
+    if bool((torch.cat(peaks) <= limit).all()):
+        return rows
     return [row[peak <= limit] for row, peak in zip(rows, peaks, strict=True)]
 
 

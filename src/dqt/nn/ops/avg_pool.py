@@ -58,7 +58,7 @@ def _adaptive_pool(b: Builder, call: fx.Node) -> str:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     x, quantizer = ins[0].master, net.quantizer(node)
-    exact = quantizer is None and run.quantized and not run.batch_statistics  # float32 loses an int32's last bits
+    exact = quantizer is None and run.mirrors  # float32 loses an int32's last bits
     return Signal(_average(x.double() if exact else x, node), quantizer, run.quantized)
 
 

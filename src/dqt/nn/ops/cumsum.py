@@ -49,7 +49,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     if node.attrs["whole"]:
         return Signal(ins[0].raw.cumsum(-1), None, run.quantized)
     x = ins[0].master
-    x = x.double() if run.quantized and not run.batch_statistics else x
+    x = x.double() if run.mirrors else x
     return Signal(x.cumsum(-1), net.quantizer(node), run.quantized)
 
 

@@ -78,7 +78,9 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     real = F.embedding(ins[0].raw.long(), module.weight)
     if run.quantized:
         codes, scale = module.codes_of(real)
-        real = fake.straight_through(real.double(), codes.double() * scale.double())
+        if run.mirrors:
+            real, scale = real.double(), scale.double()
+        real = fake.straight_through(real, codes.to(real.dtype) * scale)
     return Signal(real, net.quantizer(node), run.quantized)
 
 

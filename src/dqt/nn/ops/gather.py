@@ -70,5 +70,6 @@ OPERATOR = Operator(
         "aten.col2im.default": joined,
     },
     moves=True,
+    selects=True,
     shares_memory=frozenset(VIEWS),
 )

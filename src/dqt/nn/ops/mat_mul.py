@@ -37,9 +37,11 @@ def _product(a: Signal, b: Signal, pair: Pair, run: Run) -> Tensor:
         return a.master @ b.master
     if run.batch_statistics:
         return a.real(pair[0]) @ b.real(pair[1])
-    exact = a.raw.shape[-1] << 16 < FLOAT32_EXACT  # of 8 bits by 8
-    first, second = (x.codes(width) for x, width in zip((a, b), pair, strict=True))
-    acc = first.float() @ second.float() if exact else first.double() @ second.double()
+    first, second = (x.codes(width).float() for x, width in zip((a, b), pair, strict=True))
+    if run.rough:
+        return (first @ second).mul_(a.scale * b.scale)
+    exact = first.shape[-1] << 16 < FLOAT32_EXACT  # of 8 bits by 8
+    acc = first @ second if exact else first.double() @ second.double()
     return acc.double() * (a.scale.double() * b.scale.double())
 
 
@@ -65,8 +67,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
 def _factor(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> float | Tensor:
     """What the product is multiplied by; where a program is mirrored, such as its multiplier makes of it."""
     factor, quantizer = float(node.attrs["scale"]), net.quantizer(node)
-    exact = run.quantized and not run.batch_statistics and not torch.compiler.is_compiling()
-    if quantizer is None or not exact:
+    if quantizer is None or not run.mirrors or torch.compiler.is_compiling():
         return factor
     unit = ins[0].scale.double() * ins[1].scale.double()
     scale = (unit * factor).reshape(1)

@@ -55,5 +55,6 @@ OPERATOR = Operator(
     emit=_emit,
     aten=dict.fromkeys(NAMES, _reshape),
     moves=True,
+    selects=True,
     shares_memory=frozenset(NAMES),
 )

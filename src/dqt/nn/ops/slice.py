@@ -138,4 +138,6 @@ ATEN = {
     "<built-in function getitem>": _part,
     **dict.fromkeys(PARTS, _parts),
 }
-OPERATOR = Operator(kind="slice", fake=_fake, emit=_emit, aten=ATEN, moves=True, shares_memory=frozenset(ATEN))
+OPERATOR = Operator(
+    kind="slice", fake=_fake, emit=_emit, aten=ATEN, moves=True, selects=True, shares_memory=frozenset(ATEN)
+)

@@ -66,7 +66,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """In evaluation through the program's integers; the gradient is that of the real softmax."""
     quantizer, x = net.quantizer(node), ins[0].master
     y = F.softmax(x, -1)
-    if run.quantized and not run.batch_statistics:
+    if run.mirrors:
         levels = WIDE_LIMIT if quantizer is None else quantizer.one.long()
         scale = 1 / levels if quantizer is None else quantizer.scale().double()
         y = fake.straight_through(y.double(), _integers(x, levels) * scale)

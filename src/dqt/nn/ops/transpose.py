@@ -102,5 +102,6 @@ OPERATOR = Operator(
         "aten.channel_shuffle.default": _channel_shuffle,
     },
     moves=True,
+    selects=True,
     shares_memory=frozenset(NAMES),
 )

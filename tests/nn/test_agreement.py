@@ -12,6 +12,7 @@ from dqt.nn.net import Net
 from dqt.nn.ranges import Signal
 from dqt.nn.run import Run
 from dqt.testing.networks import random_model, ready, small
+from dqt.testing.zoo import torchvision
 from tests.parity.build import exact_values, scale_of
 
 RARE = 1e-5
@@ -67,6 +68,33 @@ def test_one_step_is_at_most_one_code_apart() -> None:
     differ, total = (sum(values) for values in zip(*results, strict=True))
     assert total > 3_000_000
     assert differ <= RARE * total
+
+
+@torch.no_grad()
+def test_a_rough_run_is_float32_and_at_most_a_code_from_the_program() -> None:
+    torch.manual_seed(0)
+    net, x = ready(torchvision().models.VisionTransformer(32, 8, 2, 2, 32, 64, num_classes=5).eval(), (3, 32, 32))
+    plan = resolve(net.space, 4)
+    assert isinstance(plan, Plan)
+    exact, rough = (Run(dict(plan.items_), rough=each) for each in (False, True))
+    values = net.read((x,), exact)
+    differ = total = 0
+    for node in net.nodes:
+        ins = [values[name] for name in node.ins]
+        values[node.out], other = net.fake_node(node, ins, exact), net.fake_node(node, [*map(as_float32, ins)], rough)
+        assert node.layer or other.raw.dtype == torch.float32, node.kind
+        if other.quantizer is not None and not (node.quantizer == "same" or node.layer):
+            difference = (as_codes(net, node, values[node.out]) - as_codes(net, node, other)).abs()
+            assert difference.max() <= 1, (node.kind, node.out)
+            differ += int((difference > 0).sum())
+            total += difference.numel()
+    assert total > 20_000
+    assert differ < 3e-3 * total  # the softmax of the program is not the float one
+
+
+def as_float32(signal: Signal) -> Signal:
+    """The value as it waits in a rough run."""
+    return signal.like(signal.raw.float())
 
 
 def test_evaluation_and_training_compute_the_same_widths() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dqt.nn.kept import Signals, kept
+from dqt.nn.kept import Signals, closed, kept
 from dqt.nn.ranges import Quantizer, Signal
 
 
@@ -32,6 +32,18 @@ def test_what_has_no_codes_stays() -> None:
     for signal in (Signal(x, quantizer, quantized=False), Signal(x, None), Signal(x.long(), None)):
         assert torch.equal(kept(signal).signal.raw, signal.raw)
     assert kept(Signal(x.double(), None)).data.dtype == torch.float32
+
+
+def test_selected_values_stay_codes() -> None:
+    quantizer = Quantizer("x", "signed", 8, 3, 0.9)
+    value = kept(Signal(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), quantizer))
+    opened = closed(value.signal)
+    assert torch.equal(opened.raw, value.data)
+    selected = kept(opened.like(opened.raw[:, 1:4]))
+    assert torch.equal(selected.data, value.data[:, 1:4])
+    assert torch.equal(selected.signal.real(8), value.signal.real(8)[:, 1:4])
+    plain = Signal(torch.ones(2), None)
+    assert closed(plain) is plain
 
 
 def test_batches_are_signals_one_at_a_time() -> None:

@@ -65,8 +65,8 @@ def extent_of(values: Sequence[Tensor], observer: Observer, *, strays: bool = Fa
     ``observer``: ``"max"`` keeps outliers. ``strays``: single values, too, may be outliers. Right for an input; inside
     of a network a value as rare as that is what a detector looks for.
     """
-    ends = [torch.aminmax(v.flatten(1), dim=1) for v in values]
-    peaks = [torch.maximum(-low, high).float() for low, high in ends]
+    samples_of = [v.flatten(1) for v in values]
+    peaks = [torch.maximum(-v.amin(1), v.amax(1)).float() for v in samples_of]
     samples = torch.cat(peaks)
     largest = float(samples.max())
     limit = _limit(samples)

@@ -32,7 +32,7 @@ def _bmm(b: Builder, call: fx.Node) -> str:
 
 
 def _product(a: Signal, b: Signal, pair: Pair, run: Run) -> Tensor:
-    """Real values at widths ``pair``; in evaluation of integers, the program's accumulator itself."""
+    """Real values at widths ``pair``; where the program is mirrored, its accumulator itself."""
     if not run.quantized:
         return a.master @ b.master
     if run.batch_statistics:

@@ -97,33 +97,39 @@ def _sweep(
     problem: Problem, q: Tensor, t: Tensor, factors: Tensor, products: Tensor, weights: Tensor, order: Tensor
 ) -> None:
     """Every column once, in place: ``q``, ``t`` and ``products``."""
-    a = factors[..., None]
+    squares = factors.square()
     for columns in torch.split(order, BLOCK):
-        near = a.square() * products[..., columns] - a * problem.targets[..., columns]  # half the errors' gradient
-        changes = torch.zeros_like(near)
         own = problem.own[..., columns, :]
-        inside = own[..., columns]
+        gradient = squares[..., None] * products[..., columns] - factors[..., None] * problem.targets[..., columns]
+        slopes, codes, cuts = (
+            x.movedim(-1, 0).contiguous() for x in (gradient, q[..., columns] - problem.least, t[..., columns])
+        )
+        inside, before = own[..., columns].movedim((-2, -1), (0, 1))[..., None], cuts.clone()
         for k, i in enumerate(columns.tolist()):
-            change = _column(problem, q, t, a, near[..., k], inside[..., k, k], weights, i)
-            changes[..., k] = change
-            near += a.square() * change[..., None] * inside[..., k, None, :]
-        products += changes @ own
+            levels = problem.levels + problem.middles[:, i, None]
+            change = _column(codes[k], cuts[k], levels, slopes[k], squares * inside[k, k], weights[:, None, None])
+            slopes[k + 1 :].addcmul_(squares * change, inside[k, k + 1 :])
+        q[..., columns], t[..., columns] = codes.movedim(0, -1) + problem.least, cuts.movedim(0, -1)
+        products += (cuts - before).movedim(0, -1) @ own
 
 
-def _column(
-    problem: Problem, q: Tensor, t: Tensor, a: Tensor, slope: Tensor, curve: Tensor, weights: Tensor, i: int
-) -> Tensor:
-    """The best codes of one column, in place; how ``t`` changed, ``[widths, groups, out]``."""
-    levels = problem.levels + problem.middles[:, i, None]  # [widths, codes]
-    square = weights[:, None, None] * a[..., 0].square() * curve[..., None]
-    line = 2 * (weights[:, None, None] * slope - square * t[..., i])
-    costs = torch.einsum("wgo,wc->goc", square, levels.square()) + torch.einsum("wgo,wc->goc", line, levels)
-    now = q[..., i] - problem.least
-    best = costs.argmin(-1)
-    better = costs.gather(-1, best[..., None])[..., 0] < costs.gather(-1, now[..., None])[..., 0]
-    chosen = torch.where(better, best, now)
-    q[..., i] = chosen + problem.least
-    after = levels[:, chosen]
-    change = after - t[..., i]
-    t[..., i] = after
+def _column(codes: Tensor, cuts: Tensor, levels: Tensor, slope: Tensor, curve: Tensor, weights: Tensor) -> Tensor:
+    """The best codes of one column, in place.
+
+    Args:
+        codes: from 0, ``[groups, out]``.   cuts: what each width has of them, ``[widths, groups, out]``.
+        levels: that of every code, ``[widths, codes]``.
+        slope, curve: of half the errors by ``cuts``, and of their slope, ``[widths, groups, out]``.
+
+    Returns:
+        how ``cuts`` changed.
+    """
+    square = weights * curve
+    line = 2 * (weights * slope - square * cuts)
+    costs = torch.tensordot(torch.cat([square, line]), torch.cat([levels.square(), levels]), ([0], [0]))
+    better = costs.amin(-1) < costs.gather(-1, codes[..., None])[..., 0]
+    codes[better] = costs[better].argmin(-1)  # of these rows alone: the place takes ten times as long as the value
+    after = levels[:, codes]
+    change = after - cuts
+    cuts.copy_(after)
     return change

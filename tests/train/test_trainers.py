@@ -219,8 +219,12 @@ def test_calls_by_name() -> None:
         assert torch.equal(net(x=x, plan=2), expected)
     with pytest.raises(dqt.InputError, match="no input: this network takes"):
         net()
-    with pytest.raises(dqt.InputError, match="by position and by name"):
+    with pytest.raises(dqt.InputError, match="'input' by position and by name: this network takes 'input'"):
+        net(x, input=x)
+    with pytest.raises(dqt.InputError, match="unknown input 'other': this network takes 'input'"):
         net(x, other=x)
+    with pytest.raises(dqt.InputError, match="two plans: 2 behind the inputs and plan=4"):
+        net(x, 2, plan=4)
 
 
 class Sum(nn.Module):
@@ -238,4 +242,13 @@ def test_several_inputs_by_name() -> None:
     net = dqt.prepare(Sum().eval(), (x, y))
     expected = net({"x": x, "y": y}, 4)
     assert torch.equal(net(x=x, y=y, plan=4), expected)
+    for given in (((x, y),), (x, y)):
+        assert torch.equal(net(*given, 4), expected)
+        assert torch.equal(net(*given, plan=4), expected)
+        assert torch.equal(net(*given, 4, exact=True), net({"x": x, "y": y}, 4, exact=True))
+    assert torch.equal(net(x, y=y, plan=4), expected)
+    assert torch.equal(net(x, y), net((x, y)))
+    assert torch.equal(net(x, y, None), net((x, y)))
+    with pytest.raises(dqt.InputError, match="'x' by position and by name: this network takes 'x', 'y'"):
+        net(x, x=x, y=y)
     assert torch.equal(net(y=y, x=x, plan=4, exact=True), net((x, y), 4, exact=True))

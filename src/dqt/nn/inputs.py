@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dqt.arith.bounds import INT32
 from dqt.arith.errors import InputError
+from dqt.arith.plan import PlanLike
 from dqt.nn.structure import dotted, leaves
 from dqt.program.values import Dimension
 
@@ -133,21 +134,27 @@ class Inputs:
             raise InputError(f"the network has {len(self.each)} inputs ({self.listed}), where one is needed")
         return self.each[0]
 
-    def called(self, x: Any, named: Mapping[str, Any]) -> Any:
-        """What a call passes, as one value: by name, or in one place; an input may be called ``x`` itself.
+    def called(self, given: tuple[Any, ...], plan: PlanLike, named: Mapping[str, Any]) -> tuple[Any, PlanLike]:
+        """What a call passes, as one value, and the plan, which may stand behind the inputs.
 
         Raises:
-            InputError: neither, or both.
+            InputError: no input, one both by position and by name, or two plans.
         """
+        if len(given) > 1 and not isinstance(given[-1], Tensor | tuple | list):
+            if plan is not None:
+                raise InputError(f"two plans: {given[-1]!r} behind the inputs and plan={plan!r}")
+            given, plan = given[:-1], given[-1]
+        if not given and named.keys() == {"x"} - self.aliases.keys():
+            given, named = (named["x"],), {}
         if not named:
-            if x is None:
+            if not given or given[0] is None:
                 raise InputError(f"no input: this network takes {self.listed}")
-            return x
-        if x is None:
-            return dict(named)
-        if "x" not in self.aliases or len(self.each) == 1:
-            raise InputError(f"inputs by position and by name ({', '.join(named)}): pass them in one of the two ways")
-        return {"x": x, **named}
+            return given[0] if len(given) == 1 else given, plan
+        twice = [name for name in named if self.aliases.get(name, len(given)) < len(given)]
+        if twice or len(given) > len(self.each):
+            what = f"{twice[0]!r} by position and by name" if twice else f"{len(given)} inputs by position"
+            raise InputError(f"{what}: this network takes {self.listed}")
+        return {**dict(zip(self.names, given, strict=False)), **named}, plan
 
     def take(self, x: Any) -> tuple[Tensor, ...]:
         """The tensors of a call in order, checked.

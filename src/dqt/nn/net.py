@@ -117,17 +117,17 @@ class Net(FormerNames, Summarized):
         """Whether ranges come from data (``dqt.calibrate``) and not from the example input alone."""
         return bool(self.ready)
 
-    def forward(self, x: Any = None, plan: PlanLike = None, *, exact: bool = False, **inputs: Any) -> Any:
-        """The network at the widths of ``plan``.
+    def forward(self, *given: Any, plan: PlanLike = None, exact: bool = False, **inputs: Any) -> Any:
+        """The network at the widths of ``plan``: ``net(x)``, ``net(x, 4)``, ``net(a, b)``, ``net(a, b, plan=4)``.
 
         Args:
-            x: float ``[N, *input_shape]``; of a network with several inputs a dict by name, a tuple in order, or the
-                structure of the example. An input of integers takes integers.
+            given: float ``[N, *input_shape]``; of a network with several inputs as many tensors, or a dict by name, a
+                tuple in order, the structure of the example. An input of integers takes integers. Behind them the plan.
             plan: a width, a mapping, a :class:`dqt.Plan`, ``"auto"``, or (exact alone) a :class:`dqt.Cascade`;
                 default: the master width.
             exact: ``True``: the program's own integers, dequantized once: equal to ``dqt.interpret`` to the bit, on
                 any device, without gradient and with the statistics of evaluation. ``False``: differentiable.
-            inputs: by name instead of ``x``, as the model takes them: ``net(**batch)``.
+            inputs: by name, as the model takes them: ``net(**batch)``.
 
         Returns:
             float32 ``[N, ...]``, in the structure that the model returned it in (such as ``{"logits": y}``).
@@ -137,7 +137,7 @@ class Net(FormerNames, Summarized):
             PlanError: the plan does not fit.
             UnsupportedError: an exact run, but a parameter is not finite; names it.
         """
-        x = self.inputs.called(x, inputs)
+        x, plan = self.inputs.called(given, plan, inputs)
         return self.signature.structure.around([y.to(self.output_dtype) for y in self.tensors(x, plan, exact=exact)])
 
     def tensors(self, x: Any, plan: PlanLike = None, *, exact: bool = False) -> tuple[Tensor, ...]:

@@ -144,7 +144,7 @@ class Inputs:
             if plan is not None:
                 raise InputError(f"two plans: {given[-1]!r} behind the inputs and plan={plan!r}")
             given, plan = given[:-1], given[-1]
-        if not given and named.keys() == {"x"} - self.aliases.keys():
+        if not given and [*named] == ["x"] and "x" not in self.aliases:
             given, named = (named["x"],), {}
         if not named:
             if not given or given[0] is None:

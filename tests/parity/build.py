@@ -28,10 +28,14 @@ def exact_values(net: Net, x: Tensor, plan: PlanLike = None) -> dict[str, Tensor
     return values
 
 
-def train_step(net: Net, x: Tensor, plan: PlanLike = None) -> Tensor:
-    """The outputs of a pass in training mode, whose gradients are checked; the network leaves it in evaluation mode."""
+def train_step(net: Net, x: Tensor, plan: PlanLike = None, dtype: torch.dtype | None = None) -> Tensor:
+    """The outputs of a pass in training mode, whose gradients are checked; the network leaves it in evaluation mode.
+
+    ``dtype``: under autocast to that.
+    """
     net.train()
-    y: Tensor = net(x, plan)
+    with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        y: Tensor = net(x, plan)
     assert y.dtype == torch.float32
     y.square().mean().backward()  # type: ignore[no-untyped-call]
     given = {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}

@@ -62,7 +62,8 @@ def served(net: Any, x: Tensor, expected: Tensor, error: float) -> None:
         assert_array_equal(net(x, plan, exact=True).numpy(), wanted)
         for isa in kernel_sets():
             assert_array_equal(dqt.Runtime(program, isa=isa)(x.numpy(), plan), wanted)
-    for y in (torch.from_numpy(np.asarray(program(x, 8))), train_step(net, x, 8)):
+    trained = [train_step(net, x, 8, dtype) for dtype in (None, torch.bfloat16, torch.float16)]
+    for y in (torch.from_numpy(np.asarray(program(x, 8))), *trained):
         assert float((y - expected).norm() / expected.norm()) < error
 
 
@@ -90,6 +91,19 @@ def test_tokens() -> None:
         expected = model(x)
     torch.testing.assert_close(net._run(x, Run({}, quantized=False), False), expected, rtol=1e-3, atol=1e-4)
     served(net, x, expected, 0.25)
+
+
+def test_autocast_changes_no_evaluation_and_no_calibration() -> None:
+    torch.manual_seed(0)
+    net, x = ready(convnext().eval(), (3, 32, 32), widths=(2, 8))
+    with torch.no_grad():
+        expected, clips = net(x, 2), net.clips()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(net(x, 2), expected)
+            run_calibration(net, [x, x[:2]])
+    assert all(torch.equal(clip, clips[name]) for name, clip in net.clips().items())
+    with torch.no_grad():
+        assert torch.equal(net(x, 2), expected)
 
 
 def test_nothing_is_a_float_between_input_and_output() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -35,10 +36,12 @@ class Modes:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[Modes]:
-    """``module`` in evaluation mode inside the block, and every part of it as it was afterwards."""
+    """``module`` in evaluation mode inside the block, without autocast, and every part of it as it was afterwards."""
     modes = Modes(module)
     module.eval()
+    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     try:
-        yield modes
+        with torch.autocast(device.type, enabled=False):
+            yield modes
     finally:
         modes.restore()

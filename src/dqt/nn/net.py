@@ -277,11 +277,12 @@ class Net(FormerNames, Summarized):
     def run(self, x: Any, run: Run, routed: bool) -> tuple[Tensor, ...]:
         """The outputs of one differentiable pass, float32; ``routed``: with the controller."""
         values = self.read(x, run)
-        for node, dead in zip(self.nodes, self._dead, strict=True):
-            if routed or not node.controller:
-                values[node.out] = self.fake_node(node, [values[name] for name in node.ins], run)
-            for name in dead:
-                values.pop(name, None)
+        with run.precision(self.ready.device):
+            for node, dead in zip(self.nodes, self._dead, strict=True):
+                if routed or not node.controller:
+                    values[node.out] = self.fake_node(node, [values[name] for name in node.ins], run)
+                for name in dead:
+                    values.pop(name, None)
         return tuple(values[output.value].master.float() for output in self.outputs)
 
     def _run(self, x: Any, run: Run, routed: bool) -> Tensor:

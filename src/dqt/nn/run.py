@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +71,14 @@ class Run:
     def mirrors(self) -> bool:
         """Whether values are those of the program: its integers, or float64 that rounds as they do."""
         return self.quantized and not self.batch_statistics and not self.rough
+
+    def summed(self, x: Tensor) -> Tensor:
+        """``x`` as sums need it: float64, which is exact, where a program is mirrored; elsewhere float32, at least."""
+        return x.double() if self.mirrors else x.float()
+
+    def precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Without autocast where a program is mirrored: integers would not fit."""
+        return torch.autocast(device.type, enabled=False) if self.mirrors else nullcontext()
 
     def decide(self, layers: tuple[str, ...], choices: Sequence[int], logits: Tensor, noise: Tensor | None) -> None:
         """Set the choice: for each of ``layers`` the width of ``choices`` with the largest logit, once noise is added.

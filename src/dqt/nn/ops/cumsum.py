@@ -48,8 +48,7 @@ def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """In float64 where a program is mirrored, whose sums are exact."""
     if node.attrs["whole"]:
         return Signal(ins[0].raw.cumsum(-1), None, run.quantized)
-    x = ins[0].master
-    x = x.double() if run.mirrors else x
+    x = run.summed(ins[0].master)
     return Signal(x.cumsum(-1), net.quantizer(node), run.quantized)
 
 

@@ -75,8 +75,7 @@ def _table(b: Builder, call: fx.Node, x: str, function: str, *args: Any) -> str:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """In float64 where a program is mirrored, whose sums are exact."""
-    x = ins[0].master
-    x = x.double() if run.mirrors else x
+    x = run.summed(ins[0].master)
     y = x.square().sum([1 + axis for axis in node.attrs["axes"]], keepdim=True) * node.attrs["gain"]
     return Signal(y, net.quantizer(node), run.quantized)
 

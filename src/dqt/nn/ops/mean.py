@@ -40,8 +40,7 @@ def _reduced(*, divides: bool) -> Handler:
 
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """In float64 where a program is mirrored, whose sums are exact."""
-    x, dims = ins[0].master, [1 + axis for axis in node.attrs["axes"]]
-    x = x.double() if run.mirrors else x
+    x, dims = run.summed(ins[0].master), [1 + axis for axis in node.attrs["axes"]]
     y = x.mean(dims, keepdim=True) if node.attrs["divides"] else x.sum(dims, keepdim=True)
     return Signal(y, net.quantizer(node), run.quantized)
 

@@ -142,8 +142,7 @@ def _epsilon(eps: float, scale: float, count: int) -> tuple[int, int]:
 def _fake(net: Net, node: Node, ins: Sequence[Signal], run: Run) -> Signal:
     """In evaluation of codes through the program's integers; the gradient is that of the real norm."""
     (x,), (gain, bias) = ins, net.row_affine(node.attrs["module"])
-    real = x.master.double() if run.mirrors else x.master
-    y = _normalized(real, node)
+    y = _normalized(run.summed(x.master), node)
     if run.mirrors and x.quantizer is not None:
         y = fake.straight_through(y, _integers(x, node, net.space.master))
     y = y if gain is None else y * gain.to(y.dtype)

@@ -37,11 +37,11 @@ def _product(a: Signal, b: Signal, pair: Pair, run: Run) -> Tensor:
         return a.master @ b.master
     if run.batch_statistics:
         return a.real(pair[0]) @ b.real(pair[1])
-    first, second = (x.codes(width).float() for x, width in zip((a, b), pair, strict=True))
+    first, second = (x.codes(width) for x, width in zip((a, b), pair, strict=True))
     if run.rough:
-        return (first @ second).mul_(a.scale * b.scale)
+        return (first.float() @ second.float()).mul_(a.scale * b.scale)
     exact = first.shape[-1] << 16 < FLOAT32_EXACT  # of 8 bits by 8
-    acc = first @ second if exact else first.double() @ second.double()
+    acc = first.float() @ second.float() if exact else first.double() @ second.double()
     return acc.double() * (a.scale.double() * b.scale.double())
 
 

@@ -95,11 +95,11 @@ def line(program: Program, plan: PlanLike) -> str:
 
 def check(
     engine: Engine, program: Program, x: Any, plans: Sequence[PlanLike], threads: int = 1, callers: int = 1,
-    state: States = None,
+    sets: Sequence[str] = (), state: States = None,
 ) -> None:  # fmt: skip
-    """Every kernel set, every plan: equality."""
+    """Every plan, every kernel set, or those of ``sets`` alone: equality."""
     expected = [(plan, execute(program, x, plan, state)) for plan in plans]
-    compare(engine, program, x, expected, threads, callers, state=state)
+    compare(engine, program, x, expected, threads, callers, sets, state)
 
 
 def compare(

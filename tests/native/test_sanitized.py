@@ -185,6 +185,4 @@ def test_one_engine_from_four_threads(program: str, races: Engine) -> None:
     if kind == "sliced":
         rows = 18  # as many as slices are unpacked for
         sets = [isa for isa in sets if isa != "portable"] or sets  # which knows no slices, and takes most of the time
-    x = inputs(net, rows)
-    expected = [(plan, execute(net, x, plan)) for plan in plans(net)]
-    compare(races, net, x, expected, threads=2, callers=4, sets=sets)
+    check(races, net, inputs(net, rows), plans(net), threads=2, callers=4, sets=sets)

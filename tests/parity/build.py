@@ -1,4 +1,4 @@
-"""Every value of an exact run, for the tests."""
+"""Every value of an exact run, and a step of training, for the tests."""
 
 from __future__ import annotations
 

@@ -95,8 +95,9 @@ def _usual(values: list[Tensor], unit: Tensor | None) -> list[Tensor]:
         return values
     rows = [value.flatten(0, -2) for value in values]
     peaks = [(row.abs() if unit is None else (row * unit).abs_()).amax(-1) for row in rows]
-    limit = OUTLYING * torch.cat(peaks).median()
-    if bool((torch.cat(peaks) <= limit).all()):
+    every = torch.cat(peaks)
+    limit = OUTLYING * every.median()
+    if bool((every <= limit).all()):
         return rows
     return [row[peak <= limit] for row, peak in zip(rows, peaks, strict=True)]
 
